@@ -1,0 +1,241 @@
+//! The crate's one error type: opaque, with a sentence for a person and predicates for a program.
+//!
+//! Layer errors (`h1::ParseError`, `net::BindError`, `config::SettingError`) are enums of their own and
+//! become an [`Error`] where they leave their layer.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in one sentence that names the cause.
+///
+/// `Debug` prints the same sentence as `Display`, since that is what a `main` that returns a `Result`
+/// shows. What kind of error it is, the predicates tell.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: Cow<'static, str>,
+    source: Option<Source>,
+}
+
+/// The kinds that a program may want to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum Kind {
+    /// A setting that cannot be used.
+    Config,
+    /// A listening socket that could not be had.
+    Bind,
+    /// A worker failed before it was ready.
+    Boot,
+    /// The application's specification could not be resolved.
+    App,
+    /// The client has gone.
+    Disconnected,
+    /// A deadline passed.
+    Timeout,
+    /// The response that a service gave cannot be sent.
+    Response,
+    /// The request's body was malformed or cut.
+    Body,
+    /// An operation of the system failed.
+    Io,
+    /// A service's own failure.
+    Service,
+}
+
+impl Error {
+    /// An error of a service or a worker of your own: `message` is the sentence that is logged.
+    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::Service, message)
+    }
+
+    /// The same, keeping the error that caused it as [`source`](std::error::Error::source).
+    pub fn with_source(
+        message: impl Into<Cow<'static, str>>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::new(message).because(source)
+    }
+
+    /// An application that cannot be found or is not callable: [`exit_code`](Self::exit_code) 4.
+    pub fn app(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::App, message)
+    }
+
+    /// A worker that failed before it was ready: [`exit_code`](Self::exit_code) 3.
+    pub fn boot(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::Boot, message)
+    }
+
+    /// The client has gone: nobody is left to answer, and nothing is wrong on this side.
+    #[must_use]
+    pub fn disconnected() -> Self {
+        Self::of(Kind::Disconnected, "the client has disconnected")
+    }
+
+    pub(crate) fn of(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::Config, message)
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// An operation of the system failed: `what` was being done.
+    pub(crate) fn io(what: impl fmt::Display, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        Self::of(Kind::Io, format!("{what}: {error}")).because(error)
+    }
+
+    /// A setting cannot be used.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        self.0.kind == Kind::Config
+    }
+
+    /// A listening socket could not be had.
+    #[must_use]
+    pub fn is_bind(&self) -> bool {
+        self.0.kind == Kind::Bind
+    }
+
+    /// A worker failed before it was ready (Gunicorn's status 3).
+    #[must_use]
+    pub fn is_boot(&self) -> bool {
+        self.0.kind == Kind::Boot
+    }
+
+    /// The application could not be found or is not callable (Gunicorn's status 4).
+    #[must_use]
+    pub fn is_app(&self) -> bool {
+        self.0.kind == Kind::App
+    }
+
+    /// The client has gone; there is nobody left to answer.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.0.kind == Kind::Disconnected
+    }
+
+    /// A deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == Kind::Timeout
+    }
+
+    /// The response that a service gave cannot be sent as it is.
+    #[must_use]
+    pub fn is_response(&self) -> bool {
+        self.0.kind == Kind::Response
+    }
+
+    /// The status that a process which ends with this error should exit with: Gunicorn's 3 for a worker
+    /// that failed to boot, 4 for an application that could not be found, 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.0.kind {
+            Kind::Boot => 3,
+            Kind::App => 4,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0
+            .source
+            .as_ref()
+            .map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<io::Error> for Error {
+    /// An `io::Error` that carries an [`Error`] (as those of [`BodyWriter`](crate::BodyWriter) do) gives
+    /// it back; a lost peer becomes [`Error::disconnected`].
+    fn from(error: io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
+            if let Some(Ok(inner)) = error
+                .into_inner()
+                .map(<dyn std::error::Error + Send + Sync>::downcast::<Self>)
+            {
+                return *inner;
+            }
+            return Self::of(Kind::Io, "input or output failed");
+        }
+        match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected => Self::disconnected().because(error),
+            _ => Self::of(Kind::Io, error.to_string()).because(error),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.0.kind {
+            Kind::Disconnected => io::ErrorKind::BrokenPipe,
+            Kind::Timeout => io::ErrorKind::TimedOut,
+            Kind::Body => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_the_sentence() {
+        assert_eq!(
+            format!("{:?}", Error::app("no module named 'shop'")),
+            "no module named 'shop'"
+        );
+    }
+
+    #[test]
+    fn an_error_survives_a_trip_through_io_error() {
+        let there: io::Error = Error::app("gone").into();
+        let back: Error = there.into();
+        assert!(back.is_app());
+        assert_eq!(back.exit_code(), 4);
+    }
+
+    #[test]
+    fn a_lost_peer_is_a_disconnect() {
+        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_disconnected());
+        assert!(!Error::from(io::Error::from(io::ErrorKind::NotFound)).is_disconnected());
+    }
+}
