@@ -8,7 +8,7 @@ import time
 
 
 def app(environ, start_response):
-    page = PAGES.get(environ["PATH_INFO"].strip("/"), missing)
+    page = PAGES.get(environ["PATH_INFO"].strip("/") or "pid", missing)
     return page(environ, start_response)
 
 
@@ -49,6 +49,11 @@ def process(environ, start_response):
         "prefix": sys.prefix,
     }
     return answer(start_response, json.dumps(facts))
+
+
+def imports(environ, start_response):
+    __import__(environ["QUERY_STRING"])
+    return answer(start_response, "there")
 
 
 def hold(environ, start_response):
@@ -118,7 +123,7 @@ def speak(environ, start_response):
 PAGES = {
     page.__name__: page
     for page in (
-        big, boom, complain, die, digest, echo, environ, hold, late, leave, pid, process, sleep, speak,
+        big, boom, complain, die, digest, echo, environ, hold, imports, late, leave, pid, process, sleep, speak,
         stream, unread,
     )
 }

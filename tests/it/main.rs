@@ -6,6 +6,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod disconnects;
 mod django;
+mod environ;
+mod failures;
 mod flask;
 mod hello;
+mod keepalive;
+mod lifecycle;
+mod listeners;
+mod logs;
+mod protocol;
+mod responses;
+mod slow_clients;
+mod supervision;
+mod venv;

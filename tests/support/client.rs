@@ -234,7 +234,7 @@ impl Client {
 }
 
 /// A form's fields as `application/x-www-form-urlencoded`.
-pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+fn form(fields: &[(&str, &str)]) -> String {
     let encode = |text: &str| -> String {
         text.bytes()
             .map(|byte| match byte {

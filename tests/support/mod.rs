@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use oxicorn::Tick;
 
-pub(crate) use client::{Browser, Client, Response, form};
+pub(crate) use client::{Browser, Client, Response};
 pub(crate) use gate::Gate;
-pub(crate) use process::{Exited, Lines, Process};
+pub(crate) use process::{Exited, Lines, Process, send};
 #[cfg(all(feature = "wsgi", feature = "cli"))]
 pub(crate) use python::python_env;
 pub(crate) use server::{Address, Serve, Server};

@@ -163,15 +163,21 @@ impl Process {
         pids
     }
 
-    /// Waits for the process to end by itself, and for its group to be gone.
+    /// Waits for the process to end by itself, with nothing of its group left.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Exited {
+    pub(crate) fn wait(self) -> Exited {
+        // A killed worker may take a moment to go.
+        self.wait_for_group(Duration::from_millis(500))
+    }
+
+    /// The same, where its group may outlive the process for a while.
+    #[track_caller]
+    pub(crate) fn wait_for_group(mut self, patience: Duration) -> Exited {
         let status = eventually("the process has not ended", || {
             self.child.try_wait().expect("it is our child")
         });
-        // A killed worker may take a moment to go.
         let (start, mut left) = (Tick::now(), members(self.pid()));
-        while !left.is_empty() && Tick::now().since(start) < Duration::from_millis(500) {
+        while !left.is_empty() && Tick::now().since(start) < patience {
             std::thread::sleep(Duration::from_millis(5));
             left = members(self.pid());
         }

@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{Browser, Client, Exited, Lines, Process, Response, eventually, root, target};
+use super::{
+    Browser, Client, Exited, Lines, PATIENCE, Process, Response, eventually, root, target,
+};
 
 /// Where a server listens.
 #[derive(Clone, Debug)]
@@ -32,13 +34,19 @@ impl Address {
 
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
+        self.connect()
+            .unwrap_or_else(|e| panic!("cannot connect to {self:?}: {e}"))
+    }
+
+    /// A connection to a server that may have gone.
+    pub(crate) fn try_client(&self) -> Option<Client> {
+        self.connect().ok()
+    }
+
+    fn connect(&self) -> std::io::Result<Client> {
         match self {
-            Self::Tcp(address) => Client::tcp(
-                TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}")),
-            ),
-            Self::Unix(path) => Client::unix(
-                UnixStream::connect(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-            ),
+            Self::Tcp(address) => TcpStream::connect(address).map(Client::tcp),
+            Self::Unix(path) => UnixStream::connect(path).map(Client::unix),
         }
     }
 }
@@ -131,7 +139,8 @@ impl Serve {
         self
     }
 
-    fn spawn(mut self) -> Process {
+    /// Starts it, and waits for nothing.
+    pub(crate) fn spawn(mut self) -> Process {
         for bind in &self.binds {
             self.command.args(["--bind", bind]);
         }
@@ -145,15 +154,7 @@ impl Serve {
     /// Starts it, and waits until it listens.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
-        let process = self.spawn();
-        let line = process.stderr.wait_for("Listening at: ");
-        let urls = line.rsplit("Listening at: ").next().unwrap_or("");
-        let (urls, _pid) = urls.split_once(" (").expect("the process id comes last");
-        let addresses = urls
-            .split(',')
-            .map(|url| Address::parse(url.trim()).unwrap_or_else(|| panic!("{line}")))
-            .collect();
-        Server { process, addresses }
+        Server::listening(self.spawn())
     }
 
     /// Runs it to its end.
@@ -170,6 +171,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Waits until a process listens.
+    #[track_caller]
+    pub(crate) fn listening(process: Process) -> Self {
+        let line = process.stderr.wait_for("Listening at: ");
+        let urls = line.rsplit("Listening at: ").next().unwrap_or("");
+        let (urls, _pid) = urls.split_once(" (").expect("the process id comes last");
+        let addresses = urls
+            .split(',')
+            .map(|url| Address::parse(url.trim()).unwrap_or_else(|| panic!("{line}")))
+            .collect();
+        Self { process, addresses }
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.addresses[0]
     }
@@ -225,6 +239,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn wait(self) -> Exited {
         self.process.wait()
+    }
+
+    /// The same for a server that was killed: its workers need a moment to notice.
+    #[track_caller]
+    pub(crate) fn wait_for_orphans(self) -> Exited {
+        self.process.wait_for_group(PATIENCE)
     }
 
     /// Ends it gracefully.
