@@ -3,6 +3,7 @@
 mod clock;
 mod error;
 pub mod h1;
+pub mod net;
 pub mod observe;
 mod service;
 mod trace;
