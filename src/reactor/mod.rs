@@ -31,6 +31,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -85,16 +86,10 @@ pub struct Reactor {
 /// A listener, and whether it may have a connection for us: mio tells of each edge once.
 #[derive(Debug)]
 struct Gate {
-    listeners: Listeners,
+    listener: Arc<Listener>,
     index: usize,
     address: Address,
     maybe: bool,
-}
-
-impl Gate {
-    fn listener(&self) -> &Listener {
-        &self.listeners[self.index]
-    }
 }
 
 /// What a turn found beside requests.
@@ -131,7 +126,12 @@ impl Reactor {
                     mio::Interest::READABLE,
                 )
                 .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
-            gates.push(Gate { listeners: listeners.clone(), index, address: address_of(listener), maybe: true });
+            gates.push(Gate {
+                listener: Arc::clone(listener),
+                index,
+                address: Address::from(&**listener),
+                maybe: true,
+            });
         }
         Ok(Self {
             poll,
@@ -360,7 +360,7 @@ impl Reactor {
 
     fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
         let gate = &mut self.gates[position];
-        match gate.listener().accept() {
+        match gate.listener.accept() {
             Ok((stream, peer)) => {
                 let facts = service::Connection {
                     peer: peer.map_or(Address::Unix(None), Address::Ip),
@@ -377,7 +377,7 @@ impl Reactor {
                 // The client has left the queue (accept(2), "Error handling").
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => {
-                    trace::error!("cannot accept on {}: {error}", gate.listener());
+                    trace::error!("cannot accept on {}: {error}", gate.listener);
                     self.admit_at = Some(now + EXHAUSTED);
                     gate.maybe = self.draining.is_none();
                 }
@@ -468,9 +468,11 @@ fn register(poll: &Poll, key: usize, connection: &mut Connection, wanted: Intere
     }
 }
 
-fn address_of(listener: &Listener) -> Address {
-    match listener.socket_addr() {
-        Some(address) => Address::Ip(address),
-        None => Address::Unix(listener.unix_path().map(Into::into)),
+impl From<&Listener> for Address {
+    fn from(listener: &Listener) -> Self {
+        match listener.socket_addr() {
+            Some(address) => Self::Ip(address),
+            None => Self::Unix(listener.unix_path().map(Into::into)),
+        }
     }
 }
