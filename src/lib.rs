@@ -4,6 +4,7 @@ mod clock;
 mod error;
 mod forked;
 pub mod h1;
+pub mod net;
 pub mod observe;
 mod service;
 mod sys;
