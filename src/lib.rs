@@ -9,6 +9,7 @@ pub mod observe;
 mod service;
 mod sys;
 mod trace;
+mod worker;
 
 pub use clock::Tick;
 pub use error::{Error, Result};
@@ -17,3 +18,5 @@ pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, PerWorker, Request,
     Responder, Sent, Service, Site, Turn, per_worker, service_fn,
 };
+pub use sys::scoreboard::{Scoreboard, Slot, WorkerState};
+pub use worker::{Shutdown, Worker, WorkerContext};
