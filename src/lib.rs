@@ -1,6 +1,7 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
 mod clock;
+pub mod config;
 mod error;
 pub mod h1;
 pub mod net;
