@@ -1,6 +1,7 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
 mod clock;
+pub mod config;
 mod error;
 mod forked;
 pub mod h1;
