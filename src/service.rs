@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::forked::Forked;
 use crate::h1::Head;
 
 /// Something that answers requests.
@@ -95,17 +96,6 @@ impl<S: Service, F: Fn(&Site<'_>) -> Result<S>> MakeService for PerWorker<F> {
     fn make(&self, site: &Site<'_>) -> Result<S> {
         (self.0)(site)
     }
-}
-
-/// What came of a fork, to those who were asked to do something around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forked {
-    /// This is the parent; the child's process id.
-    Parent(i32),
-    /// This is the child.
-    Child,
-    /// There is no child; the reason as an `errno`.
-    Failed(i32),
 }
 
 /// The place where a service will run.
