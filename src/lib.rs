@@ -7,6 +7,7 @@ mod forked;
 pub mod h1;
 pub mod net;
 pub mod observe;
+pub mod reactor;
 mod recorder;
 mod service;
 mod sys;
