@@ -1,5 +1,6 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
+pub mod arbiter;
 mod clock;
 mod error;
 mod forked;
@@ -11,6 +12,7 @@ mod sys;
 mod trace;
 mod worker;
 
+pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
