@@ -2,6 +2,7 @@
 
 pub mod arbiter;
 mod clock;
+pub mod config;
 mod error;
 mod forked;
 pub mod h1;

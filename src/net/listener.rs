@@ -167,7 +167,7 @@ impl AsFd for Listener {
 /// Dropping them closes the sockets and leaves the socket files alone, since a fork has the same value:
 /// the one process that answers for the files calls [`unlink`](Self::unlink).
 #[derive(Clone, Debug)]
-pub struct Listeners(Arc<[Listener]>);
+pub struct Listeners(Arc<[Arc<Listener>]>);
 
 impl Listeners {
     /// Opens all addresses, or none: where one fails, those before it are closed again and their socket
@@ -194,7 +194,7 @@ impl Listeners {
     }
 
     /// The listeners.
-    pub fn iter(&self) -> std::slice::Iter<'_, Listener> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Listener>> {
         self.0.iter()
     }
 
@@ -213,13 +213,13 @@ impl Listeners {
     /// The listener of that index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Listener> {
-        self.0.get(index)
+        self.0.get(index).map(Arc::as_ref)
     }
 
     /// Removes the Unix socket files that these listeners made, unless another file has taken their place.
     /// Inherited ones stay. A failure is a log line.
     pub fn unlink(&self) {
-        for file in self.iter().filter_map(Listener::file) {
+        for file in self.iter().filter_map(|listener| listener.file()) {
             file.remove();
         }
     }
@@ -233,13 +233,13 @@ impl From<Listener> for Listeners {
 
 impl From<Vec<Listener>> for Listeners {
     fn from(listeners: Vec<Listener>) -> Self {
-        Self(listeners.into())
+        Self(listeners.into_iter().map(Arc::new).collect())
     }
 }
 
 impl<'a> IntoIterator for &'a Listeners {
-    type Item = &'a Listener;
-    type IntoIter = std::slice::Iter<'a, Listener>;
+    type Item = &'a Arc<Listener>;
+    type IntoIter = std::slice::Iter<'a, Arc<Listener>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
