@@ -1,5 +1,6 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
+pub mod arbiter;
 mod clock;
 pub mod config;
 mod error;
@@ -16,6 +17,7 @@ mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
+pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
