@@ -321,10 +321,19 @@ def late(call, *arguments):
             .call(&head("POST", "/1", &[]), Body::memory("one".into()), &first)
             .unwrap();
         let _ = script
-            .call(&head("POST", "/2", &[]), Body::memory("two".into()), &second)
+            .call(
+                &head("POST", "/2", &[]),
+                Body::memory("two".into()),
+                &second,
+            )
             .unwrap();
         assert_eq!(second.header("x-path").unwrap(), b"/2");
-        assert_eq!(script.value("len({id(kept[0][i]) for i in range(4)} & {id(kept[1][i]) for i in range(4)})"), "0");
+        assert_eq!(
+            script.value(
+                "len({id(kept[0][i]) for i in range(4)} & {id(kept[1][i]) for i in range(4)})"
+            ),
+            "0"
+        );
         assert_eq!(script.value("kept[0][0]['PATH_INFO']"), "'/1'");
         assert_eq!(script.value("late(kept[0][2], b'x')"), "'ValueError'");
         assert_eq!(script.value("late(kept[0][3].read)"), "'ValueError'");
@@ -405,7 +414,10 @@ def app(environ, start_response):
             .call(&head("GET", "/", &[]), Body::empty(), &exchange)
             .unwrap();
         let Inside(_, outer, inner) = exchange;
-        assert_eq!((text(&outer), text(&inner)), ("outer".into(), "inner".into()));
+        assert_eq!(
+            (text(&outer), text(&inner)),
+            ("outer".into(), "inner".into())
+        );
         assert_eq!(outer.header("x-call").unwrap(), b"1");
         assert_eq!(inner.header("x-call").unwrap(), b"2");
     }
@@ -429,7 +441,11 @@ def app(environ, start_response):
         );
         assert_eq!(text(&script.post("hello\nworld\n")), "got hello\nworld\n");
         let recorder = Recorder::new();
-        let query = head("GET", "/a%20b?c=d", &[("cookie", b"a=1"), ("cookie", b"b=2")]);
+        let query = head(
+            "GET",
+            "/a%20b?c=d",
+            &[("cookie", b"a=1"), ("cookie", b"b=2")],
+        );
         let _ = script.call(&query, Body::empty(), &recorder).unwrap();
         assert_eq!(text(&recorder), "got ");
     }
@@ -455,7 +471,9 @@ def app(environ, start_response):
                             let (recorder, connection) = (Recorder::new(), connection());
                             let head = head("GET", &path, &[]);
                             let request = Request::new(&head, &connection, Body::empty());
-                            let _ = application.call(request, Responder::new(&recorder)).unwrap();
+                            let _ = application
+                                .call(request, Responder::new(&recorder))
+                                .unwrap();
                             assert_eq!(recorder.header("x-path").unwrap(), path.as_bytes());
                             assert_eq!(text(&recorder), path);
                         }
@@ -491,7 +509,11 @@ def app(environ, start_response):
 
     #[test]
     fn a_missing_attribute_is_named_with_the_nearest_one() {
-        let error = refuse("t_attribute", "application = print", "t_attribute:aplication");
+        let error = refuse(
+            "t_attribute",
+            "application = print",
+            "t_attribute:aplication",
+        );
         let text = error.to_string();
         assert!(text.starts_with("module 't_attribute' (/"), "{text}");
         assert!(
@@ -504,7 +526,10 @@ def app(environ, start_response):
     #[test]
     fn what_cannot_be_called_is_not_an_application() {
         let error = refuse("t_str", "app = 'x'", "t_str");
-        assert!(error.to_string().contains("type str cannot be called"), "{error}");
+        assert!(
+            error.to_string().contains("type str cannot be called"),
+            "{error}"
+        );
         assert_eq!(error.exit_code(), 4);
         assert_eq!(refuse("t_none", "app = None", "t_none:app").exit_code(), 4);
         assert_eq!(refuse("t_empty", "", "t_empty").exit_code(), 4);
@@ -512,15 +537,25 @@ def app(environ, start_response):
 
     #[test]
     fn a_failing_import_names_the_line_and_the_cause() {
-        let error = refuse("t_raise", "x = 1\nraise ValueError('bad day')\n", "t_raise:app");
+        let error = refuse(
+            "t_raise",
+            "x = 1\nraise ValueError('bad day')\n",
+            "t_raise:app",
+        );
         let text = error.to_string();
-        assert!(text.contains("'t_raise:app': ValueError: bad day (/"), "{text}");
+        assert!(
+            text.contains("'t_raise:app': ValueError: bad day (/"),
+            "{text}"
+        );
         assert!(text.ends_with("t_raise.py line 2)"), "{text}");
         assert_eq!(error.exit_code(), 3);
 
         let error = refuse("t_nested", "import no_such_module_here\n", "t_nested");
         let text = error.to_string();
-        assert!(text.contains("No module named 'no_such_module_here' (/"), "{text}");
+        assert!(
+            text.contains("No module named 'no_such_module_here' (/"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -553,11 +588,7 @@ class Site:
 ";
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t_make.py"), source).unwrap();
-        let load = |spec: &str| {
-            App::new(spec)
-                .python_path([folder.path()])
-                .load(&site(&[]))
-        };
+        let load = |spec: &str| App::new(spec).python_path([folder.path()]).load(&site(&[]));
         assert!(load("t_make:make(1, text='a:b')").is_ok());
         assert!(load("t_make:Site.make()").is_ok());
         for (spec, code, words) in [
@@ -575,15 +606,16 @@ class Site:
 
     #[test]
     fn a_files_name_is_refused_with_the_modules() {
-        let error = App::new("./src/../build.py:app").load(&site(&[])).unwrap_err();
-        assert_eq!(error.exit_code(), 4);
-        let folder = tempfile::Builder::new().prefix("t").suffix("x").tempdir_in("target");
-        let Ok(folder) = folder else { return };
+        let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hello.py");
         std::fs::write(&file, "").unwrap();
-        let error = App::new(file.to_str().unwrap()).load(&site(&[])).unwrap_err();
-        assert!(error.to_string().contains("did you mean 'target.t"), "{error}");
-        assert!(error.to_string().contains(".hello:app'"), "{error}");
+        let error = App::new(file.to_str().unwrap())
+            .load(&site(&[]))
+            .unwrap_err();
+        assert!(
+            error.to_string().ends_with("did you mean 'hello:app'?"),
+            "{error}"
+        );
         assert_eq!(error.exit_code(), 3);
     }
 

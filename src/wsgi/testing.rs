@@ -48,7 +48,13 @@ pub(super) fn head(method: &str, target: &str, fields: &[(&str, &[u8])]) -> Head
     let host = (!fields.iter().any(|(name, _)| *name == "host"))
         .then_some((&b"host"[..], &b"shop.example"[..]));
     let fields = fields.iter().map(|(name, value)| (name.as_bytes(), *value));
-    Head::new(method, target, Version::HTTP_11, host.into_iter().chain(fields)).unwrap()
+    Head::new(
+        method,
+        target,
+        Version::HTTP_11,
+        host.into_iter().chain(fields),
+    )
+    .unwrap()
 }
 
 /// An application with the module that it was made from.
@@ -76,13 +82,20 @@ impl Script {
     pub(super) fn value(&self, expression: &str) -> String {
         Python::attach(|py| {
             let expression = CString::new(expression).unwrap();
-            let value = py.eval(&expression, Some(self.names.bind(py)), None).unwrap();
+            let value = py
+                .eval(&expression, Some(self.names.bind(py)), None)
+                .unwrap();
             value.repr().unwrap().to_string()
         })
     }
 
     /// One request, with an exchange of one's own.
-    pub(super) fn call(&self, head: &Head, body: Body<'_>, exchange: &dyn Exchange) -> Result<Sent> {
+    pub(super) fn call(
+        &self,
+        head: &Head,
+        body: Body<'_>,
+        exchange: &dyn Exchange,
+    ) -> Result<Sent> {
         let connection = connection();
         let request = Request::new(head, &connection, body);
         self.application.call(request, Responder::new(exchange))
