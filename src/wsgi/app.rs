@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use super::answer::Answer;
@@ -18,7 +19,6 @@ use super::interpreter;
 use super::spec::Spec;
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
-use crate::h1::Head;
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
 use crate::trace;
 
@@ -119,7 +119,8 @@ fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
 
 /// A loaded WSGI application: a [`Service`].
 ///
-/// It logs what the application raises, with its traceback, and answers such a call with an error.
+/// A call whose application raises gives an error that says what, in one line, and has the traceback as its
+/// source: [`Error::report`] shows both. A client that has gone gives [`Error::disconnected`].
 pub struct Application {
     callable: Py<PyAny>,
     templates: Templates,
@@ -147,7 +148,7 @@ impl Application {
         reply: Responder<'_>,
     ) -> Result<Sent> {
         let (head, connection, body) = request.into_parts();
-        let failed = |failure| explain(py, head, None, failure);
+        let failed = |failure| explain(py, None, failure);
         let start = match kit.start_response.take() {
             Some(start) => start,
             None => StartResponse::new(py).map_err(|error| failed(error.into()))?,
@@ -178,7 +179,7 @@ impl Application {
         }
         let outcome = outcome
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
-            .map_err(|failure| explain(py, head, answer.take_failure(), failure));
+            .map_err(|failure| explain(py, answer.take_failure(), failure));
         kit.start_response = StartResponse::recycle(py, start);
         outcome
     }
@@ -205,31 +206,20 @@ impl fmt::Debug for Application {
     }
 }
 
-/// Logs a failure with its traceback and gives the error that the server gets. A client that has gone
-/// is no failure of the application, even where it surfaced there as an `OSError`.
-fn explain(py: Python<'_>, head: &Head, exchange: Option<Error>, failure: Failure) -> Error {
-    let (text, error) = match failure {
-        Failure::Refused(error) if error.is_disconnected() => return error,
-        Failure::Refused(error) => (error.to_string(), error),
-        Failure::Raised(raised) => {
-            let is_its_own = raised.is_instance_of::<pyo3::exceptions::PyOSError>(py);
-            match exchange {
-                Some(error) if is_its_own && error.is_disconnected() => return error,
-                // Keeps the kind: a body that was malformed is the client's error, not the application's.
-                Some(error) if is_its_own => (errors::traceback(py, &raised), error),
-                _ => (
-                    errors::traceback(py, &raised),
-                    Error::new(errors::summary(py, &raised)),
-                ),
-            }
-        }
+/// The error that the server gets for a failed call, with the traceback of what was raised as its cause.
+///
+/// `exchange` is what the exchange failed with, which may have surfaced in the application as an `OSError`:
+/// then that is the failure. A client that has gone is nobody's fault.
+fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
+    let raised = match failure {
+        Failure::Refused(error) => return error,
+        Failure::Raised(raised) => raised,
     };
-    trace::error!(
-        "Error handling request {} {}\n{text}",
-        head.method(),
-        head.target()
-    );
-    error
+    match exchange.filter(|_| raised.is_instance_of::<PyOSError>(py)) {
+        Some(error) if error.is_disconnected() => error,
+        Some(error) => error.because(errors::traceback(py, &raised)),
+        None => Error::new(errors::summary(py, &raised)).because(errors::traceback(py, &raised)),
+    }
 }
 
 /// What a thread keeps from one request to the next.
@@ -252,5 +242,410 @@ impl Kit {
     fn put_back(self: Box<Self>) {
         // Fails only at the thread's end.
         let _ = KIT.try_with(|kit| kit.set(Some(self)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, connection, head, site, text, with_python};
+    use super::*;
+    use crate::recorder::Recorder;
+    use crate::service::{Body, Exchange};
+
+    const HELLO: &str = r#"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Id", "7")])
+    return [b"hello\n"]
+"#;
+
+    #[test]
+    fn hello_leaves_in_one_block_with_its_length() {
+        let recorder = Script::new(HELLO).get();
+        assert_eq!(recorder.status(), Some(200));
+        assert_eq!(recorder.reason(), b"OK");
+        assert_eq!(recorder.headers().len(), 2);
+        assert_eq!(recorder.header("x-id").unwrap(), b"7");
+        assert_eq!(recorder.length(), Some(6));
+        assert_eq!(recorder.blocks(), [b"hello\n"]);
+        assert!(recorder.is_complete());
+    }
+
+    #[test]
+    fn an_exception_is_an_error_with_its_traceback_and_the_next_request_is_served() {
+        let script = Script::new(
+            r#"
+calls = []
+def app(environ, start_response):
+    calls.append(1)
+    if len(calls) == 1:
+        raise ValueError("too\nlarge")
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let error = script.fail();
+        assert_eq!(error.to_string(), "ValueError: too");
+        let report = error.report();
+        assert!(report.contains("Traceback"), "{report}");
+        assert!(report.contains("in app"), "{report}");
+        assert!(script.get().is_complete());
+    }
+
+    #[test]
+    fn leaving_python_in_a_request_is_an_error_like_any_other() {
+        let script = Script::new("def app(environ, start_response): raise SystemExit(3)");
+        let error = script.fail();
+        assert_eq!(error.to_string(), "SystemExit: 3");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_an_application_keeps_does_not_reach_another_request() {
+        let script = Script::new(
+            r#"
+kept = []
+def app(environ, start_response):
+    write = start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+    kept.append((environ, start_response, write, environ["wsgi.input"]))
+    return [b"x"]
+
+def late(call, *arguments):
+    try:
+        return call(*arguments)
+    except Exception as error:
+        return type(error).__name__
+"#,
+        );
+        let (first, second) = (Recorder::new(), Recorder::new());
+        let _ = script
+            .call(&head("POST", "/1", &[]), Body::memory("one".into()), &first)
+            .unwrap();
+        let _ = script
+            .call(
+                &head("POST", "/2", &[]),
+                Body::memory("two".into()),
+                &second,
+            )
+            .unwrap();
+        assert_eq!(second.header("x-path").unwrap(), b"/2");
+        assert_eq!(
+            script.value(
+                "len({id(kept[0][i]) for i in range(4)} & {id(kept[1][i]) for i in range(4)})"
+            ),
+            "0"
+        );
+        assert_eq!(script.value("kept[0][0]['PATH_INFO']"), "'/1'");
+        assert_eq!(script.value("late(kept[0][2], b'x')"), "'ValueError'");
+        assert_eq!(script.value("late(kept[0][3].read)"), "'ValueError'");
+        assert_eq!(
+            script.value("late(kept[0][1], '200 OK', [])"),
+            "'AssertionError'"
+        );
+        assert_eq!(first.body(), b"x");
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    #[test]
+    fn start_response_is_used_again_when_nobody_keeps_it() {
+        let script = Script::new(
+            r#"
+seen = set()
+def app(environ, start_response):
+    seen.add(id(start_response))
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        for _ in 0..5 {
+            script.get();
+        }
+        assert_eq!(script.value("len(seen)"), "1");
+    }
+
+    /// Calls the application again from within a write, as a handler of a signal might.
+    struct Inside<'s>(&'s Script, Recorder, Recorder);
+
+    impl Exchange for Inside<'_> {
+        fn begin<'h>(
+            &self,
+            status: u16,
+            reason: &[u8],
+            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+            len: Option<u64>,
+        ) -> Result<()> {
+            self.1.begin(status, reason, headers, len)
+        }
+
+        fn write(&self, bytes: &[u8]) -> Result<()> {
+            let _ = self.0.get_into(&self.2)?;
+            self.1.write(bytes)
+        }
+
+        fn write_last(&self, bytes: &[u8]) -> Result<()> {
+            self.1.write_last(bytes)
+        }
+
+        fn send_file(&self, _: std::fs::File, _: u64, _: u64) -> Result<()> {
+            unreachable!("no file is sent")
+        }
+
+        fn read(&self, _: &mut [u8]) -> Result<usize> {
+            unreachable!("nothing is read")
+        }
+    }
+
+    #[test]
+    fn a_call_inside_a_call_is_a_call_of_its_own() {
+        let script = Script::new(
+            r#"
+calls = 0
+def app(environ, start_response):
+    global calls
+    calls += 1
+    mine = calls
+    start_response("200 OK", [("X-Call", str(mine))])
+    if mine == 1:
+        return (b"outer" for _ in range(1))
+    return [b"inner"]
+"#,
+        );
+        let exchange = Inside(&script, Recorder::new(), Recorder::new());
+        let _ = script
+            .call(&head("GET", "/", &[]), Body::empty(), &exchange)
+            .unwrap();
+        let Inside(_, outer, inner) = exchange;
+        assert_eq!(
+            (text(&outer), text(&inner)),
+            ("outer".into(), "inner".into())
+        );
+        assert_eq!(outer.header("x-call").unwrap(), b"1");
+        assert_eq!(inner.header("x-call").unwrap(), b"2");
+    }
+
+    #[test]
+    fn an_application_passes_the_standard_librarys_validator() {
+        let script = Script::new(
+            r#"
+from wsgiref.validate import validator
+
+@validator
+def app(environ, start_response):
+    body = environ["wsgi.input"].read(3) + environ["wsgi.input"].readline(100)
+    for line in environ["wsgi.input"]:
+        body += line
+    environ["wsgi.errors"].flush()
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"got ")
+    return iter([body])
+"#,
+        );
+        assert_eq!(text(&script.post("hello\nworld\n")), "got hello\nworld\n");
+        let recorder = Recorder::new();
+        let query = head(
+            "GET",
+            "/a%20b?c=d",
+            &[("cookie", b"a=1"), ("cookie", b"b=2")],
+        );
+        let _ = script.call(&query, Body::empty(), &recorder).unwrap();
+        assert_eq!(text(&recorder), "got ");
+    }
+
+    #[test]
+    fn threads_call_one_application_at_once() {
+        let script = Script::new(
+            r#"
+import time
+def app(environ, start_response):
+    start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+    time.sleep(0.001)
+    return [environ["PATH_INFO"].encode()]
+"#,
+        );
+        let application = &script.application;
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                threads.spawn(move || {
+                    application.turn().enter(&mut || {
+                        for request in 0..20 {
+                            let path = format!("/{thread}/{request}");
+                            let (recorder, connection) = (Recorder::new(), connection());
+                            let head = head("GET", &path, &[]);
+                            let request = Request::new(&head, &connection, Body::empty());
+                            let _ = application
+                                .call(request, Responder::new(&recorder))
+                                .unwrap();
+                            assert_eq!(recorder.header("x-path").unwrap(), path.as_bytes());
+                            assert_eq!(text(&recorder), path);
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    /// A folder of modules and the error of loading `spec` from it.
+    fn refuse(name: &str, source: &str, spec: &str) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
+        App::new(spec)
+            .python_path([folder.path()])
+            .load(&site(&[]))
+            .unwrap_err()
+    }
+
+    #[test]
+    fn a_module_that_does_not_exist_is_named_with_the_folder() {
+        let error = App::new("no_such_shop.wsgi").load(&site(&[])).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "cannot import the application 'no_such_shop.wsgi': no module named 'no_such_shop' \
+                 (searched from /"
+            ),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_missing_attribute_is_named_with_the_nearest_one() {
+        let error = refuse(
+            "t_attribute",
+            "application = print",
+            "t_attribute:aplication",
+        );
+        let text = error.to_string();
+        assert!(text.starts_with("module 't_attribute' (/"), "{text}");
+        assert!(
+            text.ends_with("has no attribute 'aplication'; did you mean 'application'?"),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_not_an_application() {
+        let error = refuse("t_str", "app = 'x'", "t_str");
+        assert!(
+            error.to_string().contains("type str cannot be called"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 4);
+        assert_eq!(refuse("t_none", "app = None", "t_none:app").exit_code(), 4);
+        assert_eq!(refuse("t_empty", "", "t_empty").exit_code(), 4);
+    }
+
+    #[test]
+    fn a_failing_import_names_the_line_and_the_cause() {
+        let error = refuse(
+            "t_raise",
+            "x = 1\nraise ValueError('bad day')\n",
+            "t_raise:app",
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("'t_raise:app': ValueError: bad day (/"),
+            "{text}"
+        );
+        assert!(text.ends_with("t_raise.py line 2)"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+
+        let error = refuse("t_nested", "import no_such_module_here\n", "t_nested");
+        let text = error.to_string();
+        assert!(
+            text.contains("No module named 'no_such_module_here' (/"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_file_and_line() {
+        let error = refuse("t_syntax", "x = 1\ndef app(:\n", "t_syntax:app");
+        let text = error.to_string();
+        assert!(text.contains("syntax error in /"), "{text}");
+        assert!(text.contains("t_syntax.py line 2: "), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn leaving_python_while_importing_is_a_boot_failure_that_says_so() {
+        let error = refuse("t_exit", "import sys\nsys.exit(7)\n", "t_exit");
+        let text = error.to_string();
+        assert!(text.contains("it called sys.exit(7) (/"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn factories_get_literals_and_their_mistakes_are_explained() {
+        let source = "
+def make(code, *, text='x'):
+    if code == 0: raise RuntimeError('zero')
+    def app(environ, start_response): pass
+    return app if code > 0 else None
+class Site:
+    @staticmethod
+    def make(): return print
+";
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t_make.py"), source).unwrap();
+        let load = |spec: &str| App::new(spec).python_path([folder.path()]).load(&site(&[]));
+        assert!(load("t_make:make(1, text='a:b')").is_ok());
+        assert!(load("t_make:Site.make()").is_ok());
+        for (spec, code, words) in [
+            ("t_make:make()", 4, "missing 1 required positional argument"),
+            ("t_make:make(nope)", 4, "must be literals"),
+            ("t_make:make(1)(2)", 4, "must be literals"),
+            ("t_make:make(-1)", 4, "cannot be called"),
+            ("t_make:make(0)", 3, "RuntimeError: zero"),
+        ] {
+            let error = load(spec).unwrap_err();
+            assert!(error.to_string().contains(words), "{spec}: {error}");
+            assert_eq!(error.exit_code(), code, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_is_refused_with_the_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hello.py");
+        std::fs::write(&file, "").unwrap();
+        let error = App::new(file.to_str().unwrap())
+            .load(&site(&[]))
+            .unwrap_err();
+        assert!(
+            error.to_string().ends_with("did you mean 'hello:app'?"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn variables_and_folders_are_there_when_the_application_is_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "
+import os, sys
+found = (os.environ['T_ENV'], os.environ['SERVER_SOFTWARE'][:8], sys.path[0] == os.getcwd())
+assert found == ('a b', 'oxicorn/', True), found
+app = print
+";
+        std::fs::write(folder.path().join("t_env.py"), source).unwrap();
+        App::new("t_env")
+            .python_path([folder.path()])
+            .env("T_ENV", "a b")
+            .load(&site(&[]))
+            .unwrap();
+    }
+
+    #[test]
+    fn waiting_lets_other_threads_into_python() {
+        with_python(|_| {
+            let mut there = false;
+            Gil.wait(&mut || {
+                let other = std::thread::spawn(|| Python::attach(|py| py.version_info().major));
+                there = other.join().unwrap() == 3;
+            });
+            assert!(there);
+            assert!(Gil.interrupted().is_ok());
+        });
     }
 }

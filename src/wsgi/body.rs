@@ -122,3 +122,239 @@ fn close(result: &Bound<'_, PyAny>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::super::testing::{Script, head, text};
+    use crate::error::Result;
+    use crate::recorder::Recorder;
+    use crate::service::{Body, Exchange};
+
+    /// An exchange that notes each write in the script's own list of events.
+    struct Noting<'s>(&'s Script, Recorder);
+
+    impl Noting<'_> {
+        fn note(&self, what: &str) {
+            self.0.value(&format!("events.append('{what}')"));
+        }
+    }
+
+    impl Exchange for Noting<'_> {
+        fn begin<'h>(
+            &self,
+            status: u16,
+            reason: &[u8],
+            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+            len: Option<u64>,
+        ) -> Result<()> {
+            self.note("begun");
+            self.1.begin(status, reason, headers, len)
+        }
+
+        fn write(&self, bytes: &[u8]) -> Result<()> {
+            self.note("sent");
+            self.1.write(bytes)
+        }
+
+        fn write_last(&self, bytes: &[u8]) -> Result<()> {
+            self.note("ended");
+            self.1.write_last(bytes)
+        }
+
+        fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
+            self.1.send_file(file, offset, len)
+        }
+
+        fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+            self.1.read(buffer)
+        }
+    }
+
+    const CLOSABLE: &str = r#"
+events = []
+class Body:
+    def __init__(self, blocks): self.blocks = iter(blocks)
+    def __iter__(self): return self
+    def __next__(self):
+        block = next(self.blocks)
+        events.append("made")
+        if block is None: raise ValueError("broken")
+        return block
+    def close(self): events.append("closed")
+"#;
+
+    fn closable(blocks: &str) -> Script {
+        Script::new(&format!(
+            "{CLOSABLE}
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return Body({blocks})
+"
+        ))
+    }
+
+    #[test]
+    fn each_block_is_sent_before_the_next_is_produced_and_close_comes_last() {
+        let script = closable("[b'', b'one', b'', b'two']");
+        let exchange = Noting(&script, Recorder::new());
+        let _ = script
+            .call(&head("GET", "/", &[]), Body::empty(), &exchange)
+            .unwrap();
+        assert_eq!(
+            script.value("' '.join(events)"),
+            "'made made begun sent made made sent ended closed'"
+        );
+        assert_eq!(exchange.1.blocks(), [b"one", b"two"]);
+        assert_eq!(exchange.1.length(), None);
+    }
+
+    #[test]
+    fn close_is_called_once_when_the_iterable_raises() {
+        let script = closable("[b'one', None]");
+        let recorder = Recorder::new();
+        let error = script.get_into(&recorder).unwrap_err();
+        assert_eq!(error.to_string(), "ValueError: broken");
+        assert_eq!(script.value("events"), "['made', 'made', 'closed']");
+        assert_eq!(recorder.body(), b"one");
+        assert!(!recorder.is_complete());
+    }
+
+    #[test]
+    fn close_is_called_once_when_the_client_has_gone() {
+        let script = closable("[b'one', b'two', b'three']");
+        let recorder = Recorder::new();
+        recorder.disconnect_after(3);
+        assert!(script.get_into(&recorder).unwrap_err().is_disconnected());
+        assert_eq!(script.value("events"), "['made', 'made', 'closed']");
+    }
+
+    #[test]
+    fn a_generator_is_closed() {
+        let script = Script::new(
+            r#"
+events = []
+def app(environ, start_response):
+    start_response("200 OK", [])
+    try:
+        yield b"one"
+        yield b"two"
+    finally:
+        events.append("closed")
+"#,
+        );
+        let recorder = Recorder::new();
+        recorder.disconnect_after(3);
+        assert!(script.get_into(&recorder).unwrap_err().is_disconnected());
+        assert_eq!(script.value("events"), "['closed']");
+        assert_eq!(text(&script.get()), "onetwo");
+    }
+
+    #[test]
+    fn a_close_that_fails_does_not_spoil_the_response() {
+        let script = Script::new(
+            r#"
+class Body(list):
+    def close(self): raise ValueError("too late")
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return Body([b"whole"])
+"#,
+        );
+        assert_eq!(text(&script.get()), "whole");
+    }
+
+    #[test]
+    fn a_list_is_sent_with_its_whole_length() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"one", b"", b"three"]
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.length(), Some(8));
+        assert_eq!(recorder.blocks(), [&b"one"[..], b"three"]);
+    }
+
+    #[test]
+    fn an_empty_body_has_no_length_where_it_stands_for_another() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    start_response(environ["QUERY_STRING"], [])
+    return []
+"#,
+        );
+        let length = |method, target| {
+            let recorder = Recorder::new();
+            let _ = script
+                .call(&head(method, target, &[]), Body::empty(), &recorder)
+                .unwrap();
+            recorder.length()
+        };
+        assert_eq!(length("GET", "/?200"), Some(0));
+        assert_eq!(length("HEAD", "/?200"), None);
+        assert_eq!(length("GET", "/?304"), None);
+    }
+
+    #[test]
+    fn what_is_not_bytes_is_refused_before_anything_is_sent() {
+        for (result, kind) in [
+            ("['text']", "str"),
+            ("[b'one', bytearray(b'two')]", "bytearray"),
+            ("b'bytes'", "int"),
+            ("(x for x in [1])", "int"),
+        ] {
+            let script = Script::new(&format!(
+                "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return {result}
+"
+            ));
+            let recorder = Recorder::new();
+            let error = script.get_into(&recorder).unwrap_err().to_string();
+            assert!(error.starts_with("TypeError: "), "{error}");
+            assert!(error.contains(kind), "{error}");
+            assert_eq!(recorder.status(), None, "{result}");
+        }
+        let none = Script::new("def app(environ, start_response): start_response('200 OK', [])");
+        assert_eq!(
+            none.fail().to_string(),
+            "TypeError: 'NoneType' object is not iterable"
+        );
+    }
+
+    #[test]
+    fn an_application_that_starts_no_response_is_told_so() {
+        for result in ["[]", "[b'x']", "iter([b'x'])", "iter([])"] {
+            let script = Script::new(&format!(
+                "def app(environ, start_response): return {result}"
+            ));
+            assert!(
+                script
+                    .fail()
+                    .to_string()
+                    .contains("did not call start_response")
+            );
+        }
+    }
+
+    #[test]
+    fn a_generator_may_start_its_response_late() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    yield b""
+    start_response("201 Created", [("A", "1")])
+    yield b"x"
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.status(), Some(201));
+        assert_eq!(recorder.header("a").unwrap(), b"1");
+    }
+}

@@ -113,3 +113,130 @@ fn reads_its_descriptor(file: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok((is(file, "BufferedReader")? || is(file, "BufferedRandom")?)
         && is(&file.getattr(intern!(py, "raw"))?, "FileIO")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, text};
+
+    const FILES: &str = r#"
+import gzip, io, tempfile
+kept = []
+
+def real(mode="w+b", position=4, **options):
+    file = tempfile.TemporaryFile(mode, **options)
+    file.write(b"0123456789" if "b" in mode else "0123456789")
+    file.seek(position)
+    return file
+
+def unseekable():
+    import os
+    ends = os.pipe()
+    os.write(ends[1], b"piped")
+    os.close(ends[1])
+    return os.fdopen(ends[0], "rb")
+
+def packed():
+    file = real(position=0)
+    file.truncate()
+    with gzip.GzipFile(fileobj=file, mode="wb") as pack: pack.write(b"unpacked")
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file, mode="rb")
+
+class Loud(io.BytesIO):
+    closed_times = 0
+    def close(self):
+        self.closed_times += 1
+        super().close()
+"#;
+
+    fn sending(file: &str, headers: &str) -> Script {
+        Script::new(&format!(
+            "{FILES}
+def app(environ, start_response):
+    start_response('200 OK', {headers})
+    file = {file}
+    kept.append(file)
+    return environ['wsgi.file_wrapper'](file, 3)
+"
+        ))
+    }
+
+    #[test]
+    fn a_real_file_is_sent_in_one_piece_from_where_it_stands() {
+        for file in ["real()", "real(buffering=0)"] {
+            let recorder = sending(file, "[]").get();
+            assert_eq!(recorder.blocks(), [b"456789"], "{file}");
+            assert_eq!(recorder.length(), Some(6));
+        }
+    }
+
+    #[test]
+    fn a_content_length_bounds_what_is_sent() {
+        let recorder = sending("real()", "[('Content-Length', '2')]").get();
+        assert_eq!(recorder.blocks(), [b"45"]);
+        let recorder = sending("real()", "[('Content-Length', '99')]").get();
+        assert_eq!(recorder.blocks(), [b"456789"]);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_complete_response() {
+        let recorder = sending("real(position=10)", "[]").get();
+        assert!(recorder.is_complete());
+        assert_eq!(recorder.length(), Some(0));
+    }
+
+    #[test]
+    fn what_was_read_and_written_through_a_buffer_counts() {
+        let script = Script::new(&format!(
+            "{FILES}
+def app(environ, start_response):
+    start_response('200 OK', [])
+    file = real(position=0)
+    file.read(1)
+    file.seek(0, 2)
+    file.write(b'more')
+    file.seek(2)
+    return environ['wsgi.file_wrapper'](file)
+"
+        ));
+        assert_eq!(text(&script.get()), "23456789more");
+    }
+
+    #[test]
+    fn the_file_is_closed_afterwards_and_its_descriptor_was_another() {
+        let script = sending("real()", "[]");
+        script.get();
+        assert_eq!(script.value("kept[0].closed"), "True");
+    }
+
+    #[test]
+    fn what_is_no_real_file_is_read_block_by_block() {
+        let recorder = sending("io.BytesIO(b'12345678')", "[]").get();
+        assert_eq!(recorder.blocks(), [&b"123"[..], b"456", b"78"]);
+        assert_eq!(text(&sending("unseekable()", "[]").get()), "piped");
+        assert_eq!(text(&sending("packed()", "[]").get()), "unpacked");
+        let error = sending("real('w+')", "[]").fail().to_string();
+        assert!(error.contains("must be made of bytes"), "{error}");
+    }
+
+    #[test]
+    fn close_is_there_only_if_the_file_has_one() {
+        let script = sending("Loud(b'x')", "[]");
+        script.get();
+        assert_eq!(script.value("kept[0].closed_times"), "1");
+        let script = Script::new(
+            r#"
+class Bare:
+    def __init__(self): self.blocks = [b"bare"]
+    def read(self, size): return self.blocks.pop() if self.blocks else b""
+def app(environ, start_response):
+    wrapper = environ["wsgi.file_wrapper"](Bare())
+    start_response("200 OK", [("X-Close", str(hasattr(wrapper, "close")))])
+    return wrapper
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.header("x-close").unwrap(), b"False");
+        assert_eq!(text(&recorder), "bare");
+    }
+}

@@ -202,3 +202,155 @@ fn limit(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     // A size beyond all memory is no limit either.
     Ok(number.extract::<u64>().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::super::testing::{Script, head, text};
+    use crate::recorder::Recorder;
+    use crate::service::Body;
+
+    /// Sends back the `repr` of an expression over `read` and so on.
+    fn asking(expression: &str) -> Script {
+        Script::new(&format!(
+            r#"
+def app(environ, start_response):
+    input = environ["wsgi.input"]
+    start_response("200 OK", [])
+    return [repr({expression}).encode()]
+"#
+        ))
+    }
+
+    #[test]
+    fn sizes_are_as_of_any_python_file() {
+        for (expression, expected) in [
+            ("input.read()", "b'one\\ntwo\\nend'"),
+            ("input.read(None)", "b'one\\ntwo\\nend'"),
+            ("input.read(-5)", "b'one\\ntwo\\nend'"),
+            ("input.read(10**30)", "b'one\\ntwo\\nend'"),
+            (
+                "(input.read(0), input.read(5), input.read(99), input.read(1))",
+                "(b'', b'one\\nt', b'wo\\nend', b'')",
+            ),
+            ("input.readline()", "b'one\\n'"),
+            (
+                "(input.readline(2), input.readline(99), input.readline(-1))",
+                "(b'on', b'e\\n', b'two\\n')",
+            ),
+            ("input.readlines()", "[b'one\\n', b'two\\n', b'end']"),
+            ("input.readlines(5)", "[b'one\\n', b'two\\n']"),
+            ("list(input)", "[b'one\\n', b'two\\n', b'end']"),
+            (
+                "(next(input), input.read(1), input.readlines(0))",
+                "(b'one\\n', b't', [b'wo\\n', b'end'])",
+            ),
+        ] {
+            assert_eq!(
+                text(&asking(expression).post("one\ntwo\nend")),
+                expected,
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_no_number_is_a_type_error() {
+        for call in ["read('1')", "readline(1.5)", "readlines(b'')"] {
+            let script = asking(&format!("input.{call}"));
+            assert!(
+                script.fail().to_string().starts_with("TypeError: a size"),
+                "{call}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_body_reads_empty() {
+        let script = asking(
+            "(input.read(), input.read(5), input.readline(), input.readlines(), list(input))",
+        );
+        assert_eq!(text(&script.get()), "(b'', b'', b'', [], [])");
+    }
+
+    #[test]
+    fn a_spooled_body_is_read_whole_and_in_lines() {
+        let body: Vec<u8> = (0..300_000_u32)
+            .flat_map(|n| format!("{n}\n").into_bytes())
+            .collect();
+        let script = Script::new(
+            r#"
+import hashlib
+def app(environ, start_response):
+    input, hash, n = environ["wsgi.input"], hashlib.sha256(), 0
+    hash.update(input.read(65_537))
+    for line in input:
+        n += 1
+        hash.update(line)
+    start_response("200 OK", [])
+    return [f"{n > 200_000} {hash.hexdigest()}".encode()]
+
+def app_of(body):
+    return hashlib.sha256(body).hexdigest()
+"#,
+        );
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&body).unwrap();
+        file.rewind().unwrap();
+        let recorder = Recorder::new();
+        let length = body.len().to_string();
+        let head = head("POST", "/", &[("content-length", length.as_bytes())]);
+        let spooled = Body::file(file, body.len() as u64).unwrap();
+        let _ = script.call(&head, spooled, &recorder).unwrap();
+        let whole = script.value("app_of(b''.join(b'%d\\n' % n for n in range(300_000)))");
+        assert_eq!(
+            format!("'{}'", text(&recorder)),
+            format!("'True {}", &whole[1..])
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_still_arriving_is_read_through_the_exchange() {
+        let script = asking("(input.readline(), input.read(2), input.read())");
+        let recorder = Recorder::with_input("one\ntwo\nend");
+        let _ = script
+            .call(
+                &head("POST", "/", &[("transfer-encoding", b"chunked")]),
+                Body::stream(&recorder),
+                &recorder,
+            )
+            .unwrap();
+        assert_eq!(text(&recorder), "(b'one\\n', b'tw', b'o\\nend')");
+    }
+
+    const THREADED: &str = r#"
+from concurrent.futures import ThreadPoolExecutor
+def there(call):
+    try:
+        with ThreadPoolExecutor(1) as pool: return pool.submit(call).result()
+    except Exception as error:
+        return type(error).__name__
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(there(environ["wsgi.input"].read)).encode()]
+"#;
+
+    #[test]
+    fn a_complete_body_may_be_read_in_another_thread() {
+        assert_eq!(text(&Script::new(THREADED).post("body")), "b'body'");
+    }
+
+    #[test]
+    fn an_arriving_body_may_not_be_read_in_another_thread() {
+        let recorder = Recorder::with_input("body");
+        let _ = Script::new(THREADED)
+            .call(
+                &head("POST", "/", &[("transfer-encoding", b"chunked")]),
+                Body::stream(&recorder),
+                &recorder,
+            )
+            .unwrap();
+        assert_eq!(text(&recorder), "'RuntimeError'");
+    }
+}

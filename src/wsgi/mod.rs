@@ -33,5 +33,7 @@ mod lend;
 mod names;
 mod spec;
 mod start_response;
+#[cfg(test)]
+mod testing;
 
 pub use app::{App, Application};

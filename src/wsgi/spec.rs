@@ -48,10 +48,14 @@ impl<'s> Spec<'s> {
             None => (text, None),
         };
         if module.ends_with(".py") && Path::new(module).exists() {
-            let better = module.trim_end_matches(".py").trim_start_matches("./");
+            let path = Path::new(module).with_extension("");
+            let better = match path.file_name() {
+                Some(name) if path.is_absolute() => name.to_string_lossy(),
+                _ => path.to_string_lossy(),
+            };
             return Err(Error::boot(format!(
                 "'{module}' is a file, and an application is named by its module: did you mean '{}:{}'?",
-                better.replace('/', "."),
+                better.trim_start_matches("./").replace('/', "."),
                 rest.unwrap_or(USUAL[1]),
             )));
         }

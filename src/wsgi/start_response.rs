@@ -304,7 +304,9 @@ pub(super) fn not_lent(reason: NotLent) -> PyErr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Script, text};
     use super::*;
+    use crate::recorder::Recorder;
 
     #[test]
     fn a_status_is_three_digits_and_perhaps_a_reason() {
@@ -323,5 +325,221 @@ mod tests {
         ] {
             assert_eq!(parse_status(wrong), None, "{wrong:?}");
         }
+    }
+
+    /// The error of an application that calls `start_response` so.
+    fn refused(call: &str) -> String {
+        let script = Script::new(&format!(
+            "
+def app(environ, start_response):
+    {call}
+    return [b'x']
+"
+        ));
+        script.fail().to_string()
+    }
+
+    #[test]
+    fn wrong_arguments_are_errors_that_say_what_is_wrong() {
+        for (call, words) in [
+            (
+                "start_response(b'200 OK', [])",
+                "TypeError: start_response: the status must be str, not bytes",
+            ),
+            (
+                "start_response('OK', [])",
+                "ValueError: start_response: 'OK' is not a status",
+            ),
+            ("start_response('200 a\\r\\nb: c', [])", "is not a status"),
+            ("start_response('200 \\u20ac', [])", "not latin-1"),
+            (
+                "start_response('200 OK', None)",
+                "the headers must be a list of (name, value) tuples, not NoneType",
+            ),
+            (
+                "start_response('200 OK', [('a',)])",
+                "a header must be a (name, value) tuple, not tuple",
+            ),
+            (
+                "start_response('200 OK', [7])",
+                "a header must be a (name, value) tuple, not int",
+            ),
+            (
+                "start_response('200 OK', [(b'a', 'b')])",
+                "a header's name must be str, not bytes",
+            ),
+            (
+                "start_response('200 OK', [('a', 1)])",
+                "a header's value must be str, not int",
+            ),
+            (
+                "start_response('200 OK', [('a', '\\u20ac')])",
+                "which is not latin-1",
+            ),
+            (
+                "start_response('200 OK', [('a', '\\ud800')])",
+                "UnicodeEncodeError",
+            ),
+            ("start_response('200 OK')", "TypeError"),
+            (
+                "start_response('200 OK', [])('text')",
+                "TypeError: write takes bytes",
+            ),
+        ] {
+            let error = refused(call);
+            assert!(error.contains(words), "{call}: {error}");
+        }
+    }
+
+    #[test]
+    fn headers_may_be_any_pairs_and_are_copied_when_they_are_said() {
+        let script = Script::new(
+            r#"
+class Text(str): pass
+def app(environ, start_response):
+    headers = [["X-List", "1"], ("X-Sub", Text("2")), ("X-Latin", "caf\xe9")]
+    start_response(status="200 Gr\xfc\xdfe", headers=headers, exc_info=None)
+    headers.clear()
+    return [b"x"]
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.reason(), b"Gr\xfc\xdfe");
+        assert_eq!(recorder.header("x-list").unwrap(), b"1");
+        assert_eq!(recorder.header("x-sub").unwrap(), b"2");
+        assert_eq!(recorder.header("x-latin").unwrap(), b"caf\xe9");
+    }
+
+    #[test]
+    fn a_second_call_without_exc_info_is_an_error() {
+        let error = refused("start_response('200 OK', []); start_response('200 OK', [])");
+        assert!(
+            error.starts_with("AssertionError: start_response"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn exc_info_replaces_the_headers_that_were_not_sent() {
+        let script = Script::new(
+            r#"
+import sys
+def app(environ, start_response):
+    start_response("200 OK", [("X-First", "1")])
+    try:
+        raise ValueError("early")
+    except ValueError:
+        start_response("500 Oops", [("X-Second", "2")], sys.exc_info())
+    return [b"sorry"]
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.status(), Some(500));
+        assert_eq!(recorder.header("x-first"), None);
+        assert_eq!(recorder.header("x-second").unwrap(), b"2");
+    }
+
+    #[test]
+    fn exc_info_is_raised_again_when_the_headers_were_sent() {
+        let script = Script::new(
+            r#"
+import sys
+def app(environ, start_response):
+    start_response("200 OK", [])
+    yield b"begun"
+    try:
+        raise ValueError("midway")
+    except ValueError:
+        start_response("500 Oops", [], exc_info=sys.exc_info())
+    yield b"never"
+"#,
+        );
+        let recorder = Recorder::new();
+        let error = script.get_into(&recorder).unwrap_err();
+        assert_eq!(error.to_string(), "ValueError: midway");
+        assert!(
+            error.report().contains("line 7, in app"),
+            "{}",
+            error.report()
+        );
+        assert_eq!(recorder.body(), b"begun");
+    }
+
+    #[test]
+    fn a_failed_call_may_be_made_again() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    try:
+        start_response("200 OK", [("X-First", "1"), ("X-Bad", None)])
+    except TypeError:
+        start_response("400 Bad", [("X-Second", "2")])
+    return [b"x"]
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.status(), Some(400));
+        assert_eq!(recorder.headers().len(), 1);
+    }
+
+    #[test]
+    fn written_blocks_come_before_those_of_the_iterable() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    write = start_response("200 OK", [])
+    write(b"")
+    write(b"one ")
+    write(b"two ")
+    return [b"three"]
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(text(&recorder), "one two three");
+        assert_eq!(recorder.blocks().len(), 3);
+        assert_eq!(recorder.length(), None);
+    }
+
+    #[test]
+    fn a_lost_client_is_a_broken_pipe_in_write_and_no_failure_when_it_comes_back_out() {
+        let script = Script::new(
+            r#"
+seen = []
+def app(environ, start_response):
+    write = start_response("200 OK", [])
+    try:
+        write(b"too long")
+    except OSError as error:
+        seen.append(type(error).__name__)
+        raise
+    return []
+"#,
+        );
+        let recorder = Recorder::new();
+        recorder.disconnect_after(3);
+        let error = script.get_into(&recorder).unwrap_err();
+        assert!(error.is_disconnected());
+        assert_eq!(script.value("seen"), "['BrokenPipeError']");
+    }
+
+    #[test]
+    fn another_thread_cannot_write() {
+        let script = Script::new(
+            r#"
+import threading
+seen = []
+def app(environ, start_response):
+    write = start_response("200 OK", [])
+    def there():
+        try: write(b"x")
+        except RuntimeError: seen.append("refused")
+    thread = threading.Thread(target=there)
+    thread.start()
+    thread.join()
+    return [b"mine"]
+"#,
+        );
+        assert_eq!(text(&script.get()), "mine");
+        assert_eq!(script.value("seen"), "['refused']");
     }
 }
