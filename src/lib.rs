@@ -5,6 +5,7 @@ pub mod config;
 mod error;
 mod forked;
 pub mod h1;
+pub mod log;
 pub mod net;
 pub mod observe;
 mod service;
