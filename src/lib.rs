@@ -6,6 +6,7 @@ pub mod config;
 mod error;
 mod forked;
 pub mod h1;
+pub mod log;
 pub mod net;
 pub mod observe;
 pub mod reactor;
