@@ -1,0 +1,51 @@
+//! A small gunicorn: `serve [OPTIONS] MODULE:APP`.
+//!
+//! What Gunicorn does between its command line and its arbiter, as a program of the library's parts.
+
+use std::process::ExitCode;
+
+use oxicorn::cli::Cli;
+use oxicorn::config::Settings;
+use oxicorn::log::ErrorLog;
+use oxicorn::wsgi::App;
+use oxicorn::{Error, Result, Server};
+
+fn main() -> ExitCode {
+    let settings = match Cli::parse(std::env::args_os()) {
+        Ok(settings) => settings,
+        Err(stop) => return stop.report(),
+    };
+    match serve(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn serve(settings: &Settings) -> Result<()> {
+    if let Some(dir) = &settings.chdir {
+        std::env::set_current_dir(dir).map_err(|e| {
+            Error::with_source(
+                format!("cannot change to the folder {}: {e}", dir.display()),
+                e,
+            )
+        })?;
+    }
+    ErrorLog::open(&settings.errorlog)?
+        .level(&settings.loglevel)?
+        .install()?;
+    let Some(spec) = &settings.wsgi_app else {
+        return Err(Error::app(
+            "no application was named: serve [OPTIONS] MODULE:APP",
+        ));
+    };
+    let mut app = App::new(spec)
+        .python_path(&settings.pythonpath)
+        .envs(settings.raw_env.iter().cloned());
+    if let Some(venv) = &settings.venv {
+        app = app.venv(venv);
+    }
+    Server::from_settings(settings)?.serve(app)
+}

@@ -1,0 +1,400 @@
+//! [`SETTINGS`]: the table of all settings, from which the command line and `docs/SETTINGS.md` are made.
+//!
+//! No value is written here twice: a default is what [`Settings::default`] has, a name is the field's.
+//! A new setting is one field there and one row here.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use super::Settings;
+use super::grammar::{
+    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, NONE, PAIR, PATH, PATHS, Problem,
+    SECONDS, TEXT, list,
+};
+
+/// A value that does not follow its grammar, and why.
+pub(super) type Wrong = (OsString, Problem);
+
+/// A setting: what it is called, how it is written and what it means.
+pub struct Setting {
+    /// Its name: that of the field of [`Settings`].
+    pub name: &'static str,
+    /// Under which heading it is listed.
+    pub section: &'static str,
+    /// Its flags: short ones have one dash, the first long one is its usual name, the others are aliases.
+    /// A setting without flags is the command line's positional argument.
+    pub flags: &'static [&'static str],
+    /// The environment variable that its default comes from where it is set.
+    pub variable: Option<Variable>,
+    /// What stands for a value in a usage line.
+    pub metavar: &'static str,
+    /// Whether it is a list: its flag may be repeated, and each adds a value.
+    pub repeats: bool,
+    /// What it means, in a sentence or two.
+    pub help: &'static str,
+    set: fn(&mut Settings, &[OsString]) -> Result<(), Wrong>,
+    show: fn(&Settings) -> String,
+}
+
+/// An environment variable that gives a setting's default.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What is put before its value.
+    pub prefix: &'static str,
+}
+
+impl Setting {
+    /// The built-in default, as it would be written.
+    #[must_use]
+    pub fn default(&self) -> String {
+        self.show(&Settings::default())
+    }
+
+    /// The value in `settings`, as it would be written; `none` if there is none, and commas between the
+    /// values of a list.
+    #[must_use]
+    pub fn show(&self, settings: &Settings) -> String {
+        (self.show)(settings)
+    }
+
+    /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
+    /// which and why.
+    pub(super) fn set(&self, settings: &mut Settings, values: &[OsString]) -> Result<(), Wrong> {
+        (self.set)(settings, values)
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Setting({})", self.name)
+    }
+}
+
+fn parse<T>(parse: fn(&OsStr) -> Result<T, Problem>, value: &OsString) -> Result<T, Wrong> {
+    parse(value).map_err(|problem| (value.clone(), problem))
+}
+
+/// The part of a row that follows from the field and its grammar.
+macro_rules! field {
+    ($name:ident = Vec<$grammar:ident>) => {
+        Setting {
+            repeats: true,
+            set: |settings, values| {
+                let parsed: Result<_, _> = values
+                    .iter()
+                    .map(|value| parse($grammar.parse, value))
+                    .collect();
+                settings.$name = parsed?;
+                Ok(())
+            },
+            show: |settings| {
+                let shown: Vec<_> = settings.$name.iter().map($grammar.show).collect();
+                list(&shown)
+            },
+            ..row(stringify!($name), $grammar.metavar)
+        }
+    };
+    ($name:ident = Option<$grammar:ident>) => {
+        Setting {
+            set: |settings, values| {
+                for value in values {
+                    settings.$name = Some(parse($grammar.parse, value)?);
+                }
+                Ok(())
+            },
+            show: |settings| {
+                settings
+                    .$name
+                    .as_ref()
+                    .map_or(NONE.to_owned(), $grammar.show)
+            },
+            ..row(stringify!($name), $grammar.metavar)
+        }
+    };
+    ($name:ident = $grammar:ident) => {
+        Setting {
+            set: |settings, values| {
+                for value in values {
+                    settings.$name = parse($grammar.parse, value)?;
+                }
+                Ok(())
+            },
+            show: |settings| ($grammar.show)(&settings.$name),
+            ..row(stringify!($name), $grammar.metavar)
+        }
+    };
+}
+
+const fn row(name: &'static str, metavar: &'static str) -> Setting {
+    Setting {
+        name,
+        section: "",
+        flags: &[],
+        variable: None,
+        metavar,
+        repeats: false,
+        help: "",
+        set: |_, _| Ok(()),
+        show: |_| String::new(),
+    }
+}
+
+const APPLICATION: &str = "Application";
+const SOCKET: &str = "Socket";
+const WORKERS: &str = "Workers";
+const CLIENTS: &str = "Clients";
+const LOGGING: &str = "Logging";
+const MECHANICS: &str = "Process";
+
+/// All settings, in the order in which they are listed.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        section: APPLICATION,
+        metavar: "MODULE[:APP]",
+        help: "The application: a module, and in it a callable, an attribute path or a call with literal \
+               arguments. Without APP, `application` and then `app`.",
+        ..field!(wsgi_app = Option<TEXT>)
+    },
+    Setting {
+        section: APPLICATION,
+        flags: &["--chdir"],
+        help: "Change to this folder before the application is loaded.",
+        ..field!(chdir = Option<PATH>)
+    },
+    Setting {
+        section: APPLICATION,
+        flags: &["--pythonpath"],
+        help: "Folders to put first on sys.path.",
+        ..field!(pythonpath = PATHS)
+    },
+    Setting {
+        section: APPLICATION,
+        flags: &["--venv"],
+        help: "The folder of the virtual environment to use; without it, that of $VIRTUAL_ENV.",
+        ..field!(venv = Option<PATH>)
+    },
+    Setting {
+        section: APPLICATION,
+        flags: &["-e", "--env"],
+        help: "A variable to set in the application's environment. Can be repeated.",
+        ..field!(raw_env = Vec<PAIR>)
+    },
+    Setting {
+        section: SOCKET,
+        flags: &["-b", "--bind"],
+        variable: Some(Variable {
+            name: "PORT",
+            prefix: "0.0.0.0:",
+        }),
+        help: "Where to listen: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. Can be repeated.",
+        ..field!(bind = Vec<ADDRESS>)
+    },
+    Setting {
+        section: SOCKET,
+        flags: &["--backlog"],
+        help: "How many connections the system keeps until they are accepted.",
+        ..field!(backlog = COUNT_32)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["-w", "--workers"],
+        variable: Some(Variable {
+            name: "WEB_CONCURRENCY",
+            prefix: "",
+        }),
+        help: "How many worker processes.",
+        ..field!(workers = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["-t", "--timeout"],
+        help: "Replace a worker that makes no progress for this long; 0 is never.",
+        ..field!(timeout = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--graceful-timeout"],
+        help: "How long a worker that is told to stop may take to finish its requests.",
+        ..field!(graceful_timeout = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--boot-timeout"],
+        help: "How long a new worker may take to load the application.",
+        ..field!(boot_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--keep-alive"],
+        help: "How long a connection may stay idle between two requests; 0 ends it after the first.",
+        ..field!(keepalive = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--head-timeout"],
+        help: "How long a client may take to send a request's head.",
+        ..field!(head_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-timeout"],
+        help: "How long a client may pause while it sends a request's body.",
+        ..field!(body_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--send-timeout"],
+        help: "How long a client may take no byte of a response.",
+        ..field!(send_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--limit-request-body"],
+        help: "How long a request's body may be (1 GiB); 0 is any length.",
+        ..field!(limit_request_body = LIMIT)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-buffer"],
+        help: "How much of a request's body is kept in memory (64 KiB); a longer one goes to a temporary \
+               file.",
+        ..field!(body_buffer = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--response-buffer"],
+        help: "How much of a response is kept in memory for a client that reads slowly (1 MiB).",
+        ..field!(response_buffer = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--tmp-upload-dir"],
+        help: "The folder of temporary files; without it, the system's.",
+        ..field!(tmp_upload_dir = Option<PATH>)
+    },
+    Setting {
+        section: LOGGING,
+        flags: &["--access-logfile"],
+        help: "Where to write a line for each request; - is the standard output.",
+        ..field!(accesslog = Option<LOG>)
+    },
+    Setting {
+        section: LOGGING,
+        flags: &["--error-logfile", "--log-file"],
+        help: "Where to write messages; - is the standard error.",
+        ..field!(errorlog = LOG)
+    },
+    Setting {
+        section: LOGGING,
+        flags: &["--log-level"],
+        help: "The least severe messages to write: debug, info, warning, error or critical.",
+        ..field!(loglevel = LEVEL)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-p", "--pid"],
+        help: "A file to write the process id to.",
+        ..field!(pidfile = Option<PATH>)
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two values that every kind accepts in one of its forms, neither of them a default.
+    fn samples(setting: &Setting) -> [&'static str; 2] {
+        match setting.metavar {
+            "NAME=VALUE" => ["A=1", "B=2"],
+            "LEVEL" => ["debug", "error"],
+            _ => ["17", "18"],
+        }
+    }
+
+    #[test]
+    fn every_field_has_one_row_of_its_name() {
+        let shown = format!("{:#?}", Settings::default());
+        let mut fields: Vec<&str> = shown
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| !line.starts_with([' ', '}', ']', ')']))
+            .filter_map(|line| line.split_once(':').map(|(name, _)| name))
+            .collect();
+        let mut rows: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        fields.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(fields, rows);
+    }
+
+    #[test]
+    fn a_row_sets_its_own_field_and_no_other() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            let [first, second] = samples(setting);
+            setting
+                .set(&mut settings, &[first.into(), second.into()])
+                .unwrap();
+            let wanted = if setting.repeats {
+                format!("{first},{second}")
+            } else {
+                second.to_owned()
+            };
+            for row in SETTINGS {
+                let expected = if row.name == setting.name {
+                    wanted.clone()
+                } else {
+                    row.default()
+                };
+                assert_eq!(
+                    row.show(&settings),
+                    expected,
+                    "{} set {}",
+                    setting.name,
+                    row.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_that_is_written_out_is_the_default() {
+        for setting in SETTINGS {
+            let text = setting.default();
+            if text == NONE {
+                continue;
+            }
+            let mut settings = Settings::default();
+            setting.set(&mut settings, &[text.into()]).unwrap();
+            assert_eq!(settings, Settings::default(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_described_and_no_flag_is_given_twice() {
+        let mut seen = std::collections::BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(setting.help.ends_with('.'), "{}", setting.name);
+            assert!(!setting.section.is_empty(), "{}", setting.name);
+            assert!(!setting.metavar.is_empty(), "{}", setting.name);
+            assert_eq!(setting.flags.is_empty(), setting.name == "wsgi_app");
+            for flag in setting.flags {
+                assert!(seen.insert(flag), "{flag}");
+                let long = flag.strip_prefix("--").is_some_and(|name| name.len() > 1);
+                let short = flag.len() == 2 && flag.starts_with('-') && !flag.ends_with('-');
+                assert!(long || short, "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_changes_nothing_of_a_list() {
+        let bind = SETTINGS.iter().find(|row| row.name == "raw_env").unwrap();
+        let mut settings = Settings::default();
+        let values = ["A=1".into(), "wrong".into()];
+        let (value, _) = bind.set(&mut settings, &values).unwrap_err();
+        assert_eq!(value, "wrong");
+        assert_eq!(settings, Settings::default());
+    }
+}

@@ -1,0 +1,123 @@
+//! [`Settings`]: everything that Gunicorn's users set, typed, with one table that describes it.
+//!
+//! Data only. Nothing here opens a file, resolves an address or starts anything, and the environment is
+//! read where [`Layer::environment`] is asked for and nowhere else.
+//!
+//! ```text
+//!   Settings::default()        built-in defaults
+//!        ▲ replaced by
+//!   Layer::environment         PORT, WEB_CONCURRENCY
+//!        ▲ replaced by
+//!   Layer::command_line        the flags of SETTINGS
+//! ```
+//!
+//! *Invariants*
+//!
+//! - A field of [`Settings`] has exactly one row in [`SETTINGS`], of the same name.
+//! - A value has one grammar, wherever it comes from.
+//! - A layer replaces what is below it, lists included: nothing is appended across layers.
+
+mod error;
+mod grammar;
+mod load;
+mod meta;
+#[cfg(test)]
+mod reference;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::SettingError;
+pub use load::Layer;
+pub use meta::{SETTINGS, Setting, Variable};
+
+/// All settings.
+///
+/// `Default` gives the built-in defaults and reads no environment. [`SETTINGS`] describes each field: its
+/// flags, its environment variable, its meaning.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The application as `module:callable`, for a server that runs one by name.
+    pub wsgi_app: Option<String>,
+
+    /// Addresses to listen on, in the forms of [`BindAddress`](crate::net::BindAddress).
+    pub bind: Vec<String>,
+    /// How many connections the system keeps until they are accepted.
+    pub backlog: u32,
+
+    /// How many worker processes.
+    pub workers: usize,
+    /// How long a worker may make no progress before it is replaced; zero is for ever.
+    pub timeout: Duration,
+    /// How long a worker that is told to stop may take to finish its requests.
+    pub graceful_timeout: Duration,
+    /// How long a connection may stay idle between two requests; zero ends it after the first.
+    pub keepalive: Duration,
+    /// How long a new worker may take until it is ready.
+    pub boot_timeout: Duration,
+
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a client may pause while it sends a request's body.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of a response.
+    pub send_timeout: Duration,
+    /// Bytes of a request's body that are kept in memory; a longer one goes to a temporary file.
+    pub body_buffer: usize,
+    /// Bytes that a request's body may have; `None` is any number.
+    pub limit_request_body: Option<u64>,
+    /// Bytes of a response that are kept in memory for a client that reads slowly.
+    pub response_buffer: usize,
+    /// The folder of temporary files; `None` is the system's.
+    pub tmp_upload_dir: Option<PathBuf>,
+
+    /// The folder to change to before the application is loaded.
+    pub chdir: Option<PathBuf>,
+    /// Variables to set in the application's environment: names and values.
+    pub raw_env: Vec<(OsString, OsString)>,
+    /// The pid file.
+    pub pidfile: Option<PathBuf>,
+    /// Folders to put first on `sys.path`.
+    pub pythonpath: Vec<PathBuf>,
+    /// The folder of the application's virtual environment.
+    pub venv: Option<PathBuf>,
+
+    /// The file for a line on each request; `-` is the standard output, `None` is nowhere.
+    pub accesslog: Option<PathBuf>,
+    /// The file for messages; `-` is the standard error.
+    pub errorlog: PathBuf,
+    /// The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.
+    pub loglevel: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wsgi_app: None,
+            bind: vec!["127.0.0.1:8000".to_owned()],
+            backlog: 2048,
+            workers: 1,
+            timeout: Duration::from_secs(30),
+            graceful_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(2),
+            boot_timeout: Duration::from_secs(120),
+            head_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+            body_buffer: 64 << 10,
+            limit_request_body: Some(1 << 30),
+            response_buffer: 1 << 20,
+            tmp_upload_dir: None,
+            chdir: None,
+            raw_env: Vec::new(),
+            pidfile: None,
+            pythonpath: Vec::new(),
+            venv: None,
+            accesslog: None,
+            errorlog: PathBuf::from("-"),
+            loglevel: "info".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `docs/SETTINGS.md`, made from the table.
+//!
+//! Nothing is written by hand there: the test shows what it should be, and `OXICORN_BLESS=1` writes it.
+
+use std::fmt::Write;
+use std::{env, fs};
+
+use super::SETTINGS;
+
+const HEAD: &str = "\
+# Settings
+
+<!-- Made from `oxicorn::config::SETTINGS`; `OXICORN_BLESS=1 cargo test --lib reference` writes it anew. -->
+
+From the lowest to the highest: the built-in default, the environment variable, the command line. What is \
+higher replaces what is lower, lists included.
+
+A flag's value follows it as `--flag VALUE` or `--flag=VALUE`. Whole numbers may be written as in Python \
+(`0x10`, `1_000`), times in seconds may have a fraction.
+";
+
+fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    let mut section = "";
+    for setting in SETTINGS {
+        if setting.section != section {
+            section = setting.section;
+            let _ = write!(
+                page,
+                "\n## {section}\n\n| setting | flag | environment | default | meaning |\n|---|---|---|---|---|\n"
+            );
+        }
+        let flags = if setting.flags.is_empty() {
+            format!("`{}`", setting.metavar)
+        } else {
+            let flags: Vec<_> = setting
+                .flags
+                .iter()
+                .map(|flag| format!("`{flag}`"))
+                .collect();
+            format!("{} `{}`", flags.join(" "), setting.metavar)
+        };
+        let variable = setting
+            .variable
+            .map(|variable| format!("`{}${}`", variable.prefix, variable.name))
+            .unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "| `{}` | {flags} | {variable} | `{}` | {} |",
+            setting.name,
+            setting.default(),
+            setting.help
+        );
+    }
+    page
+}
+
+#[test]
+fn the_settings_page_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SETTINGS.md");
+    let wanted = reference();
+    if env::var_os("OXICORN_BLESS").is_some_and(|bless| bless == "1") {
+        fs::write(path, &wanted).unwrap();
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/SETTINGS.md should be (OXICORN_BLESS=1 writes it):\n\n{wanted}"
+    );
+}

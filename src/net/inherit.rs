@@ -1,0 +1,298 @@
+//! [`Inherited`]: the listening sockets that a service manager has opened for this process.
+//!
+//! The only place where a number becomes a descriptor. Nothing is taken that this process could have
+//! opened itself, nothing twice, and the environment is read but never changed.
+//!
+//! *Why taking is sound*: a descriptor that came through `exec` cannot have had its close-on-exec flag
+//! set, and everything that Rust's standard library opens has it set. So a number whose flag is clear is
+//! owned by no Rust value, unless somebody cleared the flag to hand it on; and [`take`] sets the flag and
+//! remembers the number, so that it cannot be taken again.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::env;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use socket2::{Domain, Socket, Type};
+
+use super::listener::{DEFAULT_BACKLOG, length, system};
+use super::{BindAddress, BindError, Listener, Listeners};
+use crate::error::Result;
+
+/// The first descriptor of the protocol (`sd_listen_fds(3)`).
+const FIRST: RawFd = 3;
+
+/// The descriptors that were taken, for ever: a number that is closed may mean something else later.
+static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+/// Listening sockets that this process was started with (`sd_listen_fds(3)`); often none.
+#[derive(Debug)]
+pub struct Inherited(Vec<Listener>);
+
+impl Listener {
+    /// Takes the sockets that a service manager passed through `LISTEN_PID` and `LISTEN_FDS`, if the
+    /// first is this process's id.
+    ///
+    /// They can be had once: a second call finds none. The variables stay as they are; they concern no
+    /// other process, since `LISTEN_PID` names this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_bind`](crate::Error::is_bind) where `LISTEN_FDS` is no number, or a descriptor is not
+    /// open, is not a stream socket, or was opened by this process itself.
+    pub fn inherited() -> Result<Inherited> {
+        static ASKED: AtomicBool = AtomicBool::new(false);
+        if ASKED.swap(true, Ordering::Relaxed) {
+            return Ok(Inherited(Vec::new()));
+        }
+        let passed = passed(
+            env::var("LISTEN_PID").ok().as_deref(),
+            env::var("LISTEN_FDS").ok().as_deref(),
+            std::process::id(),
+        )?;
+        let mut listeners = Vec::new();
+        for fd in passed {
+            let listener = take(fd, DEFAULT_BACKLOG)?;
+            crate::trace::info!("Using the inherited socket fd://{fd}: {listener}");
+            listeners.push(listener);
+        }
+        Ok(Inherited(listeners))
+    }
+}
+
+impl Inherited {
+    /// The inherited sockets if there are any, and otherwise the addresses, bound with
+    /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_bind`](crate::Error::is_bind), with a [`BindError`] as source: an address that does not
+    /// parse, in either case, or cannot be bound.
+    pub fn or_bind(self, addresses: impl IntoIterator<Item: AsRef<str>>) -> Result<Listeners> {
+        self.or_bind_with(addresses, DEFAULT_BACKLOG)
+    }
+
+    /// The same, with a backlog.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`or_bind`](Self::or_bind).
+    pub fn or_bind_with(
+        self,
+        addresses: impl IntoIterator<Item: AsRef<str>>,
+        backlog: u32,
+    ) -> Result<Listeners> {
+        let addresses: Vec<BindAddress> = addresses
+            .into_iter()
+            .map(|text| BindAddress::parse(text.as_ref()))
+            .collect::<std::result::Result<_, _>>()?;
+        if self.0.is_empty() {
+            Ok(Listeners::bind(&addresses, backlog)?)
+        } else {
+            Ok(self.0.into())
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The numbers of the descriptors that the environment announces to the process `me`.
+fn passed(
+    listen_pid: Option<&str>,
+    listen_fds: Option<&str>,
+    me: u32,
+) -> Result<std::ops::Range<RawFd>, BindError> {
+    if listen_pid.and_then(|pid| pid.parse().ok()) != Some(me) {
+        return Ok(FIRST..FIRST);
+    }
+    let text = listen_fds.unwrap_or_default();
+    text.parse::<u16>()
+        .map(|count| FIRST..FIRST + RawFd::from(count))
+        .map_err(|_| BindError::Environment {
+            variable: "LISTEN_FDS",
+            text: text.to_owned(),
+        })
+}
+
+/// Makes a listener of an inherited descriptor, once.
+pub(super) fn take(fd: RawFd, backlog: u32) -> Result<Listener, BindError> {
+    let refuse = |reason| BindError::Inherited {
+        address: BindAddress::Fd(fd).to_string(),
+        reason,
+    };
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if taken.contains(&fd) {
+        return Err(refuse("it was taken before"));
+    }
+    // SAFETY: F_GETFD touches no memory and is defined for every number; -1 is its answer for one that is
+    // not open.
+    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
+        -1 => return Err(refuse("it is not open")),
+        flags if flags & libc::FD_CLOEXEC != 0 => {
+            return Err(refuse(
+                "it was not inherited, but opened by this process (close-on-exec is set)",
+            ));
+        }
+        _ => {}
+    }
+    if !is_socket(fd) {
+        return Err(refuse("it is not a socket"));
+    }
+    taken.insert(fd);
+    drop(taken);
+    // SAFETY: the descriptor is open and, by the argument above, owned by nobody; `taken` sees to it that
+    // nobody else comes to own it through this function.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let address = BindAddress::Fd(fd);
+    let call = |action| system(&address, action);
+    socket.set_cloexec(true).map_err(call("FD_CLOEXEC"))?;
+    if socket.r#type().map_err(call("SO_TYPE"))? != Type::STREAM {
+        return Err(refuse("it is not a stream socket"));
+    }
+    let local = socket.local_addr().map_err(call("getsockname"))?;
+    if local.as_socket().is_some() {
+        socket.set_tcp_nodelay(true).map_err(call("TCP_NODELAY"))?;
+    } else if local.domain() != Domain::UNIX {
+        return Err(refuse("it is neither a TCP nor a Unix socket"));
+    }
+    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    if !socket.is_listener().map_err(call("SO_ACCEPTCONN"))? {
+        socket.listen(length(backlog)).map_err(call("listen"))?;
+    }
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+/// Asks before owning: dropping a descriptor closes it, and a mistyped number may be the error log's.
+fn is_socket(fd: RawFd) -> bool {
+    // SAFETY: all bytes zero are a valid `stat`, which is plain integers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `facts` is a whole `stat` to write to.
+    let outcome = unsafe { libc::fstat(fd, &raw mut facts) };
+    outcome == 0 && facts.st_mode & libc::S_IFMT == libc::S_IFSOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net;
+    use std::os::fd::AsFd;
+    use std::sync::atomic::AtomicI32;
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+    /// Gives a descriptor away as one that `exec` passed on: owned by nobody, its flag clear, and of a
+    /// number that no other test has taken.
+    fn inherit(fd: impl Into<OwnedFd>) -> RawFd {
+        static NEXT: AtomicI32 = AtomicI32::new(500);
+        let least = NEXT.fetch_add(1, Ordering::Relaxed);
+        fcntl(fd.into(), FcntlArg::F_DUPFD(least)).unwrap()
+    }
+
+    #[test]
+    fn descriptors_are_announced_from_three_on_to_one_process() {
+        assert_eq!(passed(Some("7"), Some("2"), 7).unwrap(), 3..5);
+        assert_eq!(passed(Some("7"), Some("0"), 7).unwrap(), 3..3);
+        assert!(passed(Some("8"), Some("2"), 7).unwrap().is_empty());
+        assert!(passed(None, Some("2"), 7).unwrap().is_empty());
+        assert!(passed(Some("me"), Some("2"), 7).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_count_that_is_no_number_is_an_error_that_names_the_variable() {
+        for text in [Some("x"), Some("-1"), Some("70000"), None] {
+            let error = passed(Some("7"), text, 7).unwrap_err();
+            assert!(error.to_string().contains("LISTEN_FDS"), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_a_service_manager_the_addresses_are_bound() {
+        let inherited = Listener::inherited().unwrap();
+        assert!(inherited.is_empty());
+        let listeners = inherited.or_bind(["127.0.0.1:0"]).unwrap();
+        assert_eq!(listeners.len(), 1);
+        assert!(Listener::inherited().unwrap().is_empty());
+    }
+
+    #[test]
+    fn inherited_sockets_win_over_addresses_which_are_still_checked() {
+        let listener = || {
+            let address = BindAddress::parse("127.0.0.1:0").unwrap();
+            Inherited(vec![Listener::bind(&address, 16).unwrap()])
+        };
+        let inherited = listener();
+        let address = inherited.0[0].socket_addr();
+        let listeners = inherited.or_bind(["unix:/no/such/folder/s"]).unwrap();
+        assert_eq!(listeners.get(0).unwrap().socket_addr(), address);
+        assert!(listener().or_bind(["localhost:x"]).unwrap_err().is_bind());
+    }
+
+    #[test]
+    fn a_listening_descriptor_is_taken_once() {
+        let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let fd = inherit(socket);
+        let text = format!("fd://{fd}");
+        let listener = Listener::bind(&BindAddress::parse(&text).unwrap(), 16).unwrap();
+        assert_eq!(listener.socket_addr(), Some(address));
+        let flags = fcntl(listener.as_fd(), FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+        let error = take(fd, 16).unwrap_err();
+        assert!(error.to_string().contains(&text), "{error}");
+        assert!(error.to_string().contains("taken before"), "{error}");
+    }
+
+    #[test]
+    fn a_bound_descriptor_is_made_to_listen() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        let listener = take(inherit(socket), 16).unwrap();
+        net::TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn an_inherited_socket_file_is_never_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let listener = take(inherit(socket), 16).unwrap();
+        assert_eq!(listener.unix_path(), Some(&*path));
+        Listeners::from(listener).unlink();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_this_process_opened_is_not_taken_and_stays_open() {
+        use std::os::fd::AsRawFd;
+        let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = take(socket.as_raw_fd(), 16).unwrap_err();
+        assert!(error.to_string().contains("close-on-exec"), "{error}");
+        assert!(socket.local_addr().is_ok());
+    }
+
+    #[test]
+    fn what_is_no_listening_socket_is_refused() {
+        let datagrams = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = take(inherit(datagrams), 16).unwrap_err();
+        assert!(error.to_string().contains("stream socket"), "{error}");
+        let file = inherit(tempfile::tempfile().unwrap());
+        let error = take(file, 16).unwrap_err();
+        assert!(error.to_string().contains("not a socket"), "{error}");
+        let error = take(1_000_000, 16).unwrap_err();
+        assert!(error.to_string().contains("not open"), "{error}");
+    }
+}

@@ -1,0 +1,494 @@
+//! [`Listener`], one listening socket, and [`Listeners`], all those of a server.
+//!
+//! A listener is made before the workers are, and never read by the arbiter: so it belongs to no `Poll`.
+//! Each worker registers its descriptor with a poll of its own, made after the fork.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Socket, Type};
+
+use super::addr::unix_text;
+use super::socket_file::{self, SocketFile};
+use super::{BindAddress, BindError, Stream, inherit};
+
+/// How many connections the system keeps for a listener until they are accepted, unless a setting says
+/// otherwise (`listen(2)`; the system may have a lower bound of its own).
+pub const DEFAULT_BACKLOG: u32 = 2048;
+
+/// How often a TCP address that is in use is tried again.
+const RETRIES: u32 = 5;
+/// The time between two tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A listening socket: non-blocking, closed on `exec`.
+///
+/// To wait for connections, register its descriptor with a [`Poll`](mio::Poll) through
+/// [`SourceFd`](mio::unix::SourceFd).
+#[derive(Debug)]
+pub struct Listener(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Tcp {
+        socket: TcpListener,
+        address: SocketAddr,
+    },
+    Unix {
+        socket: UnixListener,
+        path: Option<PathBuf>,
+        file: Option<SocketFile>,
+    },
+}
+
+impl Listener {
+    /// Opens a listening socket.
+    ///
+    /// TCP: `SO_REUSEADDR` and `TCP_NODELAY`, which accepted sockets inherit. A host name that has IPv4
+    /// addresses is bound to the first of them. An address that is in use is tried again five times, a
+    /// second apart, with a log line each: this call then blocks.
+    ///
+    /// Unix: a socket file that nobody listens on is replaced. The new file's mode is 0777, whatever the
+    /// process's umask: who may connect is said by the folder.
+    ///
+    /// An inherited descriptor ([`BindAddress::Fd`]) is made to listen if it does not yet. A process can
+    /// take each of them once.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], at once for everything but a TCP address in use. A Unix socket that a server listens
+    /// on and any other file at the path are left untouched.
+    pub fn bind(address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
+        match address {
+            BindAddress::Tcp { host, port } => {
+                let target = resolve(address, host, *port)?;
+                retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))
+            }
+            BindAddress::Unix(path) => {
+                let (socket, file) = socket_file::bind(address, path, backlog)?;
+                Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))
+            }
+            BindAddress::Fd(fd) => inherit::take(*fd, backlog),
+        }
+    }
+
+    /// Wraps a socket that listens and is non-blocking.
+    pub(super) fn adopt(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let owned = OwnedFd::from(socket);
+        Ok(Self(match local.as_socket() {
+            Some(address) => Inner::Tcp {
+                socket: owned.into(),
+                address,
+            },
+            None => Inner::Unix {
+                socket: owned.into(),
+                path: local.as_pathname().map(Path::to_path_buf),
+                file,
+            },
+        }))
+    }
+
+    /// Accepts one connection, already non-blocking and closed on `exec` (one `accept4(2)`), and says who
+    /// speaks: `None` over a Unix socket, whose clients have no address.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if none waits; otherwise those of `accept(2)`: `ECONNABORTED` concerns one client,
+    /// `EMFILE` and its like the process.
+    pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match &self.0 {
+            Inner::Tcp { socket, .. } => {
+                let (stream, peer) = socket.accept()?;
+                Ok((stream.into(), Some(peer)))
+            }
+            Inner::Unix { socket, .. } => {
+                let (stream, _) = socket.accept()?;
+                Ok((stream.into(), None))
+            }
+        }
+    }
+
+    /// The address that a TCP listener has got: with the port that the system chose, if it did.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Inner::Tcp { address, .. } => Some(*address),
+            Inner::Unix { .. } => None,
+        }
+    }
+
+    /// The path that a Unix listener is bound to, as it was given.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&Path> {
+        match &self.0 {
+            Inner::Tcp { .. } => None,
+            Inner::Unix { path, .. } => path.as_deref(),
+        }
+    }
+
+    /// The socket file, if this listener made one.
+    fn file(&self) -> Option<&SocketFile> {
+        match &self.0 {
+            Inner::Tcp { .. } => None,
+            Inner::Unix { file, .. } => file.as_ref(),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Inner::Tcp { address, .. } => write!(f, "http://{address}"),
+            Inner::Unix { path, .. } => unix_text(f, path.as_deref().unwrap_or(Path::new(""))),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Inner::Tcp { socket, .. } => socket.as_fd(),
+            Inner::Unix { socket, .. } => socket.as_fd(),
+        }
+    }
+}
+
+/// The listeners of a server, in the order of their addresses. A clone shares the same sockets.
+///
+/// Dropping them closes the sockets and leaves the socket files alone, since a fork has the same value:
+/// the one process that answers for the files calls [`unlink`](Self::unlink).
+#[derive(Clone, Debug)]
+pub struct Listeners(Arc<[Arc<Listener>]>);
+
+impl Listeners {
+    /// Opens all addresses, or none: where one fails, those before it are closed again and their socket
+    /// files are gone.
+    ///
+    /// # Errors
+    ///
+    /// That of the first [`Listener::bind`] that failed.
+    pub fn bind<'a>(
+        addresses: impl IntoIterator<Item = &'a BindAddress>,
+        backlog: u32,
+    ) -> Result<Self, BindError> {
+        let mut bound = Vec::new();
+        for address in addresses {
+            match Listener::bind(address, backlog) {
+                Ok(listener) => bound.push(listener),
+                Err(error) => {
+                    Self::from(bound).unlink();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(bound.into())
+    }
+
+    /// The listeners.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Listener>> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The listener of that index.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Listener> {
+        self.0.get(index).map(Arc::as_ref)
+    }
+
+    /// Removes the Unix socket files that these listeners made, unless another file has taken their place.
+    /// Inherited ones stay. A failure is a log line.
+    pub fn unlink(&self) {
+        for file in self.iter().filter_map(|listener| listener.file()) {
+            file.remove();
+        }
+    }
+}
+
+impl From<Listener> for Listeners {
+    fn from(listener: Listener) -> Self {
+        vec![listener].into()
+    }
+}
+
+impl From<Vec<Listener>> for Listeners {
+    fn from(listeners: Vec<Listener>) -> Self {
+        Self(listeners.into_iter().map(Arc::new).collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Listeners {
+    type Item = &'a Arc<Listener>;
+    type IntoIter = std::slice::Iter<'a, Arc<Listener>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Names the address and the call that failed.
+pub(super) fn system(
+    address: &BindAddress,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| BindError::System {
+        address: address.to_string(),
+        action,
+        source,
+    }
+}
+
+fn resolve(address: &BindAddress, host: &str, port: u16) -> Result<SocketAddr, BindError> {
+    let failed = |source| BindError::Resolve {
+        address: address.to_string(),
+        source,
+    };
+    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
+    found
+        .iter()
+        .find(|found| found.is_ipv4())
+        .or(found.first())
+        .copied()
+        .ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "it has no address")))
+}
+
+fn bind_tcp(
+    address: &BindAddress,
+    target: SocketAddr,
+    backlog: u32,
+) -> Result<Listener, BindError> {
+    let call = |action| {
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse {
+                address: address.to_string(),
+            },
+            _ => system(address, action)(source),
+        }
+    };
+    let socket =
+        Socket::new(Domain::for_address(target), Type::STREAM, None).map_err(call("socket"))?;
+    socket
+        .set_reuse_address(true)
+        .map_err(call("SO_REUSEADDR"))?;
+    socket.set_tcp_nodelay(true).map_err(call("TCP_NODELAY"))?;
+    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    socket.bind(&target.into()).map_err(call("bind"))?;
+    // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
+    socket.listen(length(backlog)).map_err(call("listen"))?;
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+/// A backlog as `listen(2)` takes it.
+pub(super) fn length(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+/// Tries again, [`RETRIES`] times, as long as the address is in use.
+fn retry<T>(
+    address: &BindAddress,
+    pause: Duration,
+    mut attempt: impl FnMut() -> Result<T, BindError>,
+) -> Result<T, BindError> {
+    for round in 1..=RETRIES {
+        match attempt() {
+            Err(BindError::InUse { .. }) => {
+                crate::trace::warning!(
+                    "{address} is in use, trying again in {pause:?} ({round} of {RETRIES})"
+                );
+                thread::sleep(pause);
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::{IoSlice, Read};
+    use std::net;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+    fn local() -> Listener {
+        Listener::bind(&BindAddress::parse("127.0.0.1:0").unwrap(), 16).unwrap()
+    }
+
+    /// Accepts a connection that is on its way, with a deadline.
+    fn accept(listener: &Listener) -> (Stream, Option<SocketAddr>) {
+        let mut fds = [nix::poll::PollFd::new(
+            listener.as_fd(),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        assert_eq!(nix::poll::poll(&mut fds, 10_000u16).unwrap(), 1);
+        listener.accept().unwrap()
+    }
+
+    fn assert_flags(fd: BorrowedFd<'_>) {
+        let status = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap());
+        assert!(status.contains(OFlag::O_NONBLOCK));
+        let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
+        assert!(flags.contains(FdFlag::FD_CLOEXEC));
+    }
+
+    #[test]
+    fn a_tcp_connection_is_accepted_with_its_peer_and_its_options() {
+        let listener = local();
+        assert_eq!(
+            listener.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        let mut client = net::TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
+        let (stream, peer) = accept(&listener);
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
+        assert_flags(listener.as_fd());
+        assert_flags(stream.as_fd());
+        assert!(socket2::SockRef::from(&stream).tcp_nodelay().unwrap());
+        stream.write_vectored(&[IoSlice::new(b"hi")]).unwrap();
+        let mut buffer = [0; 2];
+        client.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"hi");
+    }
+
+    #[test]
+    fn a_listener_shows_where_a_client_finds_it() {
+        let listener = local();
+        let port = listener.socket_addr().unwrap().port();
+        assert_ne!(port, 0);
+        assert_eq!(listener.to_string(), format!("http://127.0.0.1:{port}"));
+        assert_eq!(listener.unix_path(), None);
+    }
+
+    #[test]
+    fn a_host_name_is_resolved_as_ipv4_where_it_can_be() {
+        let listener = Listener::bind(&BindAddress::parse("localhost:0").unwrap(), 16).unwrap();
+        assert!(listener.socket_addr().unwrap().is_ipv4());
+    }
+
+    #[test]
+    fn a_host_name_without_an_address_is_an_error_that_names_it() {
+        let address = BindAddress::parse("no-such-host.invalid:80").unwrap();
+        let error = Listener::bind(&address, 16).unwrap_err();
+        assert!(matches!(error, BindError::Resolve { .. }), "{error}");
+        assert!(error.to_string().contains("no-such-host.invalid:80"));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_at_once() {
+        // TEST-NET-1, RFC 5737 §3.
+        let address = BindAddress::parse("192.0.2.1:80").unwrap();
+        let error = Listener::bind(&address, 16).unwrap_err();
+        assert!(matches!(error, BindError::System { .. }), "{error}");
+        assert!(crate::Error::from(error).is_bind());
+    }
+
+    #[test]
+    fn a_port_in_use_is_tried_six_times_and_then_named() {
+        let taken = local().socket_addr().unwrap();
+        let holder = net::TcpListener::bind(taken).unwrap();
+        let address = BindAddress::parse(&taken.to_string()).unwrap();
+        let mut tries = 0;
+        let error = retry(&address, Duration::ZERO, || {
+            tries += 1;
+            bind_tcp(&address, taken, 16)
+        })
+        .unwrap_err();
+        assert_eq!(tries, 6);
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        assert!(error.to_string().contains(&taken.to_string()));
+        drop(holder);
+    }
+
+    #[test]
+    fn a_port_that_comes_free_is_bound() {
+        let holder = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
+        let address = BindAddress::parse(&taken.to_string()).unwrap();
+        let mut holder = Some(holder);
+        let listener = retry(&address, Duration::ZERO, || {
+            let outcome = bind_tcp(&address, taken, 16);
+            holder.take();
+            outcome
+        })
+        .unwrap();
+        assert_eq!(listener.socket_addr(), Some(taken));
+    }
+
+    #[test]
+    fn a_unix_socket_is_open_to_all_who_reach_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();
+        assert_eq!(listener.unix_path(), Some(&*path));
+        assert_eq!(listener.socket_addr(), None);
+        assert_eq!(listener.to_string(), format!("unix:{}", path.display()));
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o777
+        );
+        let _client = UnixStream::connect(&path).unwrap();
+        let (stream, peer) = accept(&listener);
+        assert_eq!(peer, None);
+        assert_flags(listener.as_fd());
+        assert_flags(stream.as_fd());
+    }
+
+    #[test]
+    fn clones_share_their_sockets_and_unlink_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let addresses = [
+            BindAddress::parse("127.0.0.1:0").unwrap(),
+            BindAddress::Unix(path.clone()),
+        ];
+        let listeners = Listeners::bind(&addresses, 16).unwrap();
+        assert_eq!(listeners.len(), 2);
+        let clone = listeners.clone();
+        assert_eq!(
+            clone.get(0).unwrap().socket_addr(),
+            listeners.iter().next().unwrap().socket_addr()
+        );
+        drop(clone);
+        assert!(path.exists());
+        listeners.unlink();
+        assert!(!path.exists());
+        listeners.unlink();
+    }
+
+    #[test]
+    fn where_one_address_fails_the_socket_files_of_the_others_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let addresses = [
+            BindAddress::Unix(path.clone()),
+            BindAddress::Unix(dir.path().join("missing/s")),
+        ];
+        let error = Listeners::bind(&addresses, 16).unwrap_err();
+        assert!(error.to_string().contains("missing/s"), "{error}");
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,35 @@
+//! Where connections come from: bind addresses, [`Listener`]s, [`Stream`]s and inherited descriptors.
+//!
+//! No HTTP here, no worker and no arbiter: a descriptor is opened, checked and handed on, and nothing is
+//! read from it.
+//!
+//! ```text
+//!   "127.0.0.1:80"                         ┌── LISTEN_FDS (systemd)
+//!        │ parse                           ▼
+//!        ▼             bind            Inherited ── or_bind
+//!   BindAddress ──────────────▶ Listener ◀─────┘
+//!                                  │ accept             several: Listeners
+//!                                  ▼
+//!                               Stream
+//! ```
+//!
+//! *Invariants*
+//!
+//! - Every listener and every stream is non-blocking and closed on `exec`.
+//! - A socket file is listened on from the moment that its mode is right, never before.
+//! - A file that we did not make is never removed, except a socket that nobody listens on, and that only
+//!   to bind in its place.
+//! - An inherited descriptor is taken once in the life of a process.
+
+mod addr;
+mod error;
+mod inherit;
+mod listener;
+mod socket_file;
+mod stream;
+
+pub use addr::BindAddress;
+pub use error::BindError;
+pub use inherit::Inherited;
+pub use listener::{DEFAULT_BACKLOG, Listener, Listeners};
+pub use stream::Stream;

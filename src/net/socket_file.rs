@@ -1,0 +1,254 @@
+//! [`SocketFile`]: the file of a Unix socket, made, recognised and removed.
+//!
+//! It never takes a path from somebody else: what is replaced is a socket that nobody listens on, what is
+//! removed is the very file that was made.
+//!
+//! ```text
+//!   bind ── path taken ──▶ not a socket, or answered: refused
+//!    │                 └─▶ connection refused: dead, removed, bind again
+//!    ▼
+//!   chmod ──▶ listen
+//! ```
+//!
+//! The mode is set between bind and listen. Until then a client is refused, so that nobody comes in under
+//! a mode that was not meant; and a process that finds the file in that moment takes it for dead, which
+//! binding under another name and renaming would avoid, at the price of a shorter longest path and of two
+//! servers that start at once replacing each other unseen.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::listener::{length, system};
+use super::{BindAddress, BindError};
+
+/// Everybody: connecting asks for write permission (unix(7)).
+const MODE: Mode = Mode::from_bits_truncate(0o777);
+
+/// A socket file that this process made.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    /// Absolute, since the process may change its folder.
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let facts = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: std::path::absolute(path)?,
+            device: facts.dev(),
+            inode: facts.ino(),
+        })
+    }
+
+    /// Removes the file, unless it is gone or another has taken its place.
+    pub(super) fn remove(&self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|facts| facts.dev() == self.device && facts.ino() == self.inode);
+        if !ours {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            crate::trace::warning!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Makes a listening socket with its file.
+pub(super) fn bind(
+    address: &BindAddress,
+    path: &Path,
+    backlog: u32,
+) -> Result<(Socket, SocketFile), BindError> {
+    let call = |action| system(address, action);
+    let target = SockAddr::unix(path).map_err(call("making a socket address"))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
+    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    if let Err(error) = socket.bind(&target) {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(call("bind")(error));
+        }
+        remove_dead(address, path, &target)?;
+        socket.bind(&target).map_err(call("bind"))?;
+    }
+    let file = SocketFile::of(path).map_err(call("lstat"))?;
+    // The link is not followed: whoever may write to the folder could have put one there by now.
+    let listening = fchmodat(AT_FDCWD, path, MODE, FchmodatFlags::NoFollowSymlink)
+        .map_err(|errno| call("chmod")(errno.into()))
+        .and_then(|()| socket.listen(length(backlog)).map_err(call("listen")));
+    match listening {
+        Ok(()) => Ok((socket, file)),
+        Err(error) => {
+            file.remove();
+            Err(error)
+        }
+    }
+}
+
+/// Removes a socket file that nobody listens on; anything else is left as it is.
+fn remove_dead(address: &BindAddress, path: &Path, target: &SockAddr) -> Result<(), BindError> {
+    let call = |action| system(address, action);
+    let facts = match fs::symlink_metadata(path) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(call("lstat")(error)),
+    };
+    if !facts.file_type().is_socket() {
+        return Err(BindError::NotASocket {
+            address: address.to_string(),
+        });
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
+    // A listener whose queue is full would keep a blocking connect waiting.
+    probe.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    match probe.connect(target) {
+        Err(error) if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) => {
+            crate::trace::info!("Replacing {address}: nobody listens on it");
+            fs::remove_file(path).map_err(call("unlink"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // EAGAIN: its queue is full. EPROTOTYPE: it is a datagram socket.
+        Ok(()) => Err(in_use(address)),
+        Err(error)
+            if matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(Errno::EAGAIN | Errno::EPROTOTYPE)
+            ) =>
+        {
+            Err(in_use(address))
+        }
+        Err(error) => Err(call("connect")(error)),
+    }
+}
+
+fn in_use(address: &BindAddress) -> BindError {
+    BindError::InUse {
+        address: address.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    fn bind_at(path: &Path) -> Result<(Socket, SocketFile), BindError> {
+        bind(&BindAddress::Unix(path.to_path_buf()), path, 16)
+    }
+
+    #[test]
+    fn a_dead_socket_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        drop(UnixListener::bind(&path).unwrap());
+        let (_socket, file) = bind_at(&path).unwrap();
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        file.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_live_socket_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let live = UnixListener::bind(&path).unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()));
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        drop(live);
+    }
+
+    #[test]
+    fn a_socket_whose_queue_is_full_is_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let target = SockAddr::unix(&path).unwrap();
+        let live = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        live.bind(&target).unwrap();
+        live.listen(0).unwrap();
+        let mut clients = Vec::new();
+        loop {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let outcome = client.connect(&target);
+            clients.push(client);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_datagram_socket_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _live = UnixDatagram::bind(&path).unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn an_ordinary_file_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        fs::write(&path, "precious").unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_link_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error_that_names_the_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("no/s");
+        let error = bind_at(&path).unwrap_err();
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_an_error_and_makes_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = bind_at(&dir.path().join("x".repeat(200))).unwrap_err();
+        assert!(matches!(error, BindError::System { .. }), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_has_taken_the_place_of_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (_socket, file) = bind_at(&path).unwrap();
+        // Renamed and not written anew: the inode of a removed file may come again at once.
+        let other = dir.path().join("t");
+        fs::write(&other, "theirs").unwrap();
+        fs::rename(&other, &path).unwrap();
+        file.remove();
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+}

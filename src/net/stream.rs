@@ -1,0 +1,190 @@
+//! [`Stream`]: an accepted connection, over TCP or a Unix socket, with the same calls for both.
+//!
+//! Never blocking and never buffering: each method is one system call, and `WouldBlock` is its caller's
+//! business.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::sendfile::sendfile64;
+
+/// An accepted connection.
+///
+/// All calls are non-blocking and take `&self`. A write to a peer that has gone is an error and not a
+/// signal where `SIGPIPE` is ignored, as it is in every program with a Rust `main`.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Reads what is there, up to the buffer's length; 0 is the peer's end of output.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&mut &*stream).read(buffer),
+            Self::Unix(stream) => (&mut &*stream).read(buffer),
+        }
+    }
+
+    /// Writes of the slices what the socket takes, which may be less than all, and says how many bytes
+    /// that was.
+    pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&mut &*stream).write_vectored(slices),
+            Self::Unix(stream) => (&mut &*stream).write_vectored(slices),
+        }
+    }
+
+    /// Sends up to `count` bytes of `file` from `offset` on without copying them through this process
+    /// (`sendfile(2)`), moves `offset` past what was sent and says how many bytes that was. The file's own
+    /// position neither matters nor moves. 0, where `count` is not, means that the file ends before
+    /// `offset`.
+    ///
+    /// The file is read while the call lasts, so a slow disk delays it; the socket does not.
+    pub fn sendfile(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: &mut u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        let mut position = i64::try_from(*offset)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "offset out of range"))?;
+        let sent = sendfile64(self, file, Some(&mut position), count)?;
+        *offset = position.unsigned_abs();
+        Ok(sent)
+    }
+
+    /// Ends the output, so that the peer reads to an end of file; input goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, interest),
+            Self::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.reregister(registry, token, interest),
+            Self::Unix(stream) => stream.reregister(registry, token, interest),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.deregister(registry),
+            Self::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Seek;
+
+    fn pair() -> (Stream, Stream) {
+        let (a, b) = UnixStream::pair().unwrap();
+        (a.into(), b.into())
+    }
+
+    #[test]
+    fn slices_arrive_as_one_run_of_bytes() {
+        let (ours, theirs) = pair();
+        let n = ours
+            .write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")])
+            .unwrap();
+        assert_eq!(n, 4);
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.read(&mut buffer).unwrap(), 4);
+        assert_eq!(&buffer[..4], b"abcd");
+    }
+
+    #[test]
+    fn a_read_of_nothing_would_block_and_does_not() {
+        let (ours, _theirs) = pair();
+        let error = ours.read(&mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn after_the_end_of_output_the_peer_reads_an_end_and_can_still_answer() {
+        let (ours, theirs) = pair();
+        ours.shutdown_write().unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.read(&mut buffer).unwrap(), 0);
+        theirs.write_vectored(&[IoSlice::new(b"x")]).unwrap();
+        assert_eq!(ours.read(&mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_file_is_sent_from_the_offset_and_its_position_stays() {
+        let (ours, theirs) = pair();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut offset = 4;
+        assert_eq!(ours.sendfile(file.as_fd(), &mut offset, 3).unwrap(), 3);
+        assert_eq!(offset, 7);
+        assert_eq!(file.stream_position().unwrap(), 10);
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.read(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"456");
+        offset = 10;
+        assert_eq!(ours.sendfile(file.as_fd(), &mut offset, 3).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_offset_past_what_a_file_can_have_is_an_error() {
+        let (ours, _theirs) = pair();
+        let file = tempfile::tempfile().unwrap();
+        let mut offset = u64::MAX;
+        let error = ours.sendfile(file.as_fd(), &mut offset, 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

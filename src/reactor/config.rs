@@ -1,0 +1,61 @@
+//! What a reactor is told once: limits, bounds and deadlines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::h1::Limits;
+
+/// The bounds of a [`Reactor`](super::Reactor). Sizes are bytes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The bounds of a request's head.
+    pub limits: Limits,
+    /// How long a connection may stay idle between requests; zero closes it after each response.
+    pub keepalive: Duration,
+    /// How long a head may take to arrive, from the connection's start or from the head's first byte.
+    pub head_timeout: Duration,
+    /// How long a body may pause while it arrives.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of its response.
+    pub send_timeout: Duration,
+    /// How long a connection is kept for its client to close, after an answer that ends it.
+    pub linger: Duration,
+    /// How long an idle connection is kept for a last request once the reactor drains.
+    pub drain_idle: Duration,
+    /// How much of a request's body stays in memory; what exceeds it goes to a file.
+    pub body_buffer: usize,
+    /// The largest request body; `None` for no limit.
+    pub limit_request_body: Option<u64>,
+    /// Whether a service is called before the request's body is complete, and reads while it arrives.
+    pub stream_request_body: bool,
+    /// How much of a response stays in memory while its client is slow; what exceeds it goes to a file.
+    pub response_buffer: usize,
+    /// How much of a response may go to that file before the service itself has to wait.
+    pub response_spool: u64,
+    /// The folder of the files of bodies and responses, which have no name there.
+    pub tmp_upload_dir: PathBuf,
+    /// The value of the `Server` line; empty for none.
+    pub server: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            keepalive: Duration::from_secs(2),
+            head_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            drain_idle: Duration::from_secs(1),
+            body_buffer: 64 * 1024,
+            limit_request_body: Some(1024 * 1024 * 1024),
+            stream_request_body: false,
+            response_buffer: 1024 * 1024,
+            response_spool: 64 * 1024 * 1024,
+            tmp_upload_dir: std::env::temp_dir(),
+            server: "oxicorn".to_owned(),
+        }
+    }
+}

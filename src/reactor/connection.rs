@@ -1,0 +1,478 @@
+//! One connection's life in the reactor.
+//!
+//! It never calls a service and never waits: each step does what the socket allows now.
+//!
+//! ```text
+//!            ┌──────────────── next request ────────────────┐
+//!            ▼                                              │
+//!   Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
+//!     │        │                                            │
+//!     └────────┴── refused ──────────▶ Flush ───────────▶ Linger ──▶ closed
+//! ```
+//!
+//! *Invariants*: a connection that waits has a deadline; one without a request in it holds no buffer.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+use super::Config;
+use super::exchange::{Fill, Lending, Link, Stage};
+use super::outbox::Flushed;
+use super::request_body::{Refusal, RequestBody, Room};
+use super::spares::Spares;
+use crate::clock::Tick;
+use crate::error::{Error, Kind, Result};
+use crate::h1::{self, BodyLength, Event, Head};
+use crate::net::Stream;
+use crate::observe::{Access, Host};
+use crate::service::{self, Body, Request, Responder, Sent};
+use crate::trace;
+
+/// Reads that one connection may do in a turn before the others have theirs.
+const READS_A_TURN: usize = 16;
+/// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
+const UNWANTED: usize = 64 * 1024;
+
+/// A connection, on the heap: it moves between the reactor and whoever answers its request.
+#[derive(Debug)]
+pub(super) struct Connection {
+    link: RefCell<Link>,
+    facts: Arc<service::Connection>,
+    phase: Phase,
+    head: Option<Head>,
+    body: RequestBody,
+    started: Tick,
+    /// Bytes thrown away since the last answer.
+    unwanted: usize,
+    /// Whether a request has been answered on it.
+    served: bool,
+    /// Whether the client may still be sending what nobody wants.
+    refused: bool,
+    /// Whether the poll knows the socket, and whether it tells of room to write.
+    pub(super) interest: Interest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for a head, or within one.
+    Head,
+    /// Within a body that is collected.
+    Body,
+    /// A complete request waits to be answered.
+    Ready,
+    /// The response is complete; the outbox is not empty.
+    Flush,
+    /// All is sent and the write side is shut: what still comes is thrown away, so that the kernel does not
+    /// reset the connection under the answer (RFC 9112 §9.6).
+    Linger,
+}
+
+/// What the poll was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    None,
+    Read,
+    ReadWrite,
+}
+
+/// What a connection needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An event of its socket, before the deadline; `write` when it is room to write.
+    Wait { until: Tick, write: bool },
+    /// The same deadline as before.
+    Same,
+    /// Another turn: it has had its share of this one.
+    Again,
+    /// To be answered.
+    Ready,
+    /// To be dropped.
+    Close,
+}
+
+/// What a step works with.
+pub(super) struct Turn<'t> {
+    pub(super) now: Tick,
+    pub(super) config: &'t Config,
+    pub(super) host: &'t dyn Host,
+    pub(super) scratch: &'t mut [u8],
+    pub(super) spares: &'t mut Spares,
+    /// Since when the reactor takes its leave: no connection is kept.
+    pub(super) draining: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: Stream,
+        facts: service::Connection,
+        config: &Config,
+        now: Tick,
+    ) -> Self {
+        Self {
+            link: RefCell::new(Link::new(stream, config.limits.clone())),
+            facts: Arc::new(facts),
+            phase: Phase::Head,
+            head: None,
+            body: RequestBody::default(),
+            started: now,
+            unwanted: 0,
+            served: false,
+            refused: false,
+            interest: Interest::None,
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.link.get_mut().stream
+    }
+
+    /// The socket has something to tell.
+    pub(super) fn readable(&mut self, hung_up: bool) {
+        let link = self.link.get_mut();
+        link.readable = true;
+        link.hung_up |= hung_up;
+    }
+
+    /// Whether nothing of a request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Head && self.link.borrow().http.is_idle()
+    }
+
+    /// Does what can be done now.
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) -> Step {
+        if self.is_idle() {
+            turn.spares.lend(self.link.get_mut());
+        }
+        let step = match self.phase {
+            Phase::Ready => Step::Ready,
+            Phase::Head | Phase::Body => {
+                let fresh = self.is_idle();
+                self.receive(fresh, turn)
+            }
+            Phase::Flush => self.flush(turn),
+            Phase::Linger => self.linger(turn),
+        };
+        if self.is_idle() {
+            turn.spares.take_back(self.link.get_mut());
+        }
+        step
+    }
+
+    /// The deadline has come.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Step {
+        match self.phase {
+            Phase::Head if self.is_idle() => Step::Close,
+            Phase::Head => self.refuse(408, "The request's head did not arrive in time", turn),
+            Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
+            Phase::Ready => Step::Ready,
+            Phase::Flush => {
+                trace::debug!("{} takes no more of its response: closing", self.facts.peer);
+                Step::Close
+            }
+            Phase::Linger => Step::Close,
+        }
+    }
+
+    /// Reads and parses until a request is complete or the socket is empty. `fresh` tells that no deadline
+    /// runs for what may have come of a head.
+    fn receive(&mut self, mut fresh: bool, turn: &mut Turn<'_>) -> Step {
+        let mut reads = 0;
+        loop {
+            let link = self.link.get_mut();
+            let event = match link.http.next_event() {
+                Ok(event) => event,
+                Err(error) => return self.refuse(error.status(), &error.to_string(), turn),
+            };
+            match event {
+                Event::NeedMore => {
+                    if !link.readable {
+                        return self.wait(fresh, turn);
+                    }
+                    if reads == READS_A_TURN {
+                        return Step::Again;
+                    }
+                    reads += 1;
+                    match link.fill(turn.scratch) {
+                        Ok(Fill::Some | Fill::End) => {}
+                        Ok(Fill::Blocked) => return self.wait(fresh, turn),
+                        Err(error) => return self.lost(&error),
+                    }
+                }
+                Event::Request(head) => {
+                    if let Some(step) = self.head_complete(head, turn) {
+                        return step;
+                    }
+                    fresh = true;
+                }
+                Event::ExpectContinue => {
+                    if let Err(error) = link.send_continue(turn.config) {
+                        return self.lost(&error);
+                    }
+                }
+                Event::Data(bytes) if self.phase == Phase::Body => {
+                    let room = Room {
+                        memory: turn.config.body_buffer,
+                        limit: turn.config.limit_request_body.unwrap_or(u64::MAX),
+                        dir: &turn.config.tmp_upload_dir,
+                    };
+                    match self.body.push(bytes, room) {
+                        Ok(()) => {}
+                        Err(Refusal::TooLarge) => return self.refuse_large(turn),
+                        Err(Refusal::Unwritable(error)) => {
+                            trace::error!(
+                                "cannot keep a request body in {}: {error}",
+                                turn.config.tmp_upload_dir.display()
+                            );
+                            return self.refuse(503, "The request's body cannot be stored", turn);
+                        }
+                    }
+                }
+                Event::Data(bytes) => {
+                    self.unwanted += bytes.len();
+                    if self.unwanted > UNWANTED {
+                        return self.shut(turn);
+                    }
+                }
+                Event::EndOfBody if self.phase == Phase::Body => return self.ready(),
+                Event::EndOfBody => {}
+                Event::Closed(reason) => {
+                    trace::debug!("{}: connection closed: {reason}", self.facts.peer);
+                    return Step::Close;
+                }
+            }
+        }
+    }
+
+    /// A head has come: decides whether its body is collected. `None` to go on.
+    fn head_complete(&mut self, head: Head, turn: &mut Turn<'_>) -> Option<Step> {
+        self.started = turn.now;
+        self.unwanted = 0;
+        let length = head.length();
+        self.head = Some(head);
+        if turn.config.keepalive.is_zero() || turn.draining {
+            self.link.get_mut().http.close_after();
+        }
+        match (length, turn.config.limit_request_body) {
+            (BodyLength::Known(len), Some(limit)) if len > limit => {
+                return Some(self.refuse_large(turn));
+            }
+            (BodyLength::Empty, _) => return Some(self.ready()),
+            _ if turn.config.stream_request_body => return Some(self.ready()),
+            _ => self.phase = Phase::Body,
+        }
+        None
+    }
+
+    fn ready(&mut self) -> Step {
+        self.phase = Phase::Ready;
+        Step::Ready
+    }
+
+    /// Nothing more can be read for now: which deadline counts?
+    fn wait(&mut self, fresh: bool, turn: &Turn<'_>) -> Step {
+        let (config, now) = (turn.config, turn.now);
+        let until = match self.phase {
+            Phase::Body => now + config.body_timeout,
+            _ if !self.is_idle() => {
+                if !fresh {
+                    return Step::Same;
+                }
+                now + config.head_timeout
+            }
+            _ if turn.draining => now + config.drain_idle,
+            _ if self.served => now + config.keepalive,
+            _ => now + config.head_timeout,
+        };
+        Step::Wait {
+            until,
+            write: false,
+        }
+    }
+
+    /// The client has gone, or as good as.
+    fn lost(&mut self, error: &io::Error) -> Step {
+        trace::debug!("{}: connection lost: {error}", self.facts.peer);
+        Step::Close
+    }
+
+    fn refuse_large(&mut self, turn: &mut Turn<'_>) -> Step {
+        self.refuse(
+            413,
+            "The request's body is larger than this server allows",
+            turn,
+        )
+    }
+
+    /// Answers with an error page of the server's own, and ends the connection.
+    fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
+        trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
+        let page = h1::error_page(status, text);
+        let link = self.link.get_mut();
+        link.http.abort();
+        link.refuse(status, &page, turn.config);
+        self.refused = true;
+        self.body = RequestBody::default();
+        self.record(turn);
+        self.head = None;
+        self.flush(turn)
+    }
+
+    /// Tells the host of a complete answer.
+    fn record(&mut self, turn: &Turn<'_>) {
+        let response = self.link.get_mut().response;
+        turn.host.finished(&Access {
+            connection: &self.facts,
+            head: self.head.as_ref(),
+            status: response.status,
+            sent: response.sent,
+            started: self.started,
+            finished: turn.now,
+        });
+    }
+
+    /// Sends what is pending, then goes on to what comes after the response.
+    fn flush(&mut self, turn: &mut Turn<'_>) -> Step {
+        self.phase = Phase::Flush;
+        match self.link.get_mut().flush(turn.config) {
+            Ok(Flushed::Empty) => self.after_response(turn),
+            Ok(Flushed::Blocked) => Step::Wait {
+                until: turn.now + turn.config.send_timeout,
+                write: true,
+            },
+            Ok(Flushed::Share) => Step::Again,
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    /// The response has left: next request, or the end.
+    fn after_response(&mut self, turn: &mut Turn<'_>) -> Step {
+        let link = self.link.get_mut();
+        link.response = super::exchange::Response::default();
+        if link.http.will_close() {
+            // Bytes that nobody reads would make the kernel reset the connection under the response.
+            let unread = self.refused || link.readable || link.http.buffered() > 0;
+            return if unread { self.shut(turn) } else { Step::Close };
+        }
+        self.phase = Phase::Head;
+        self.receive(true, turn)
+    }
+
+    /// Shuts the write side down and waits for the client to close.
+    fn shut(&mut self, turn: &mut Turn<'_>) -> Step {
+        self.phase = Phase::Linger;
+        self.unwanted = 0;
+        if self.link.get_mut().stream.shutdown_write().is_err() {
+            return Step::Close;
+        }
+        match self.linger(turn) {
+            Step::Same => Step::Wait {
+                until: turn.now + turn.config.linger,
+                write: false,
+            },
+            step => step,
+        }
+    }
+
+    fn linger(&mut self, turn: &mut Turn<'_>) -> Step {
+        let link = self.link.get_mut();
+        while link.readable && self.unwanted <= UNWANTED {
+            match link.read(turn.scratch) {
+                Ok([]) => return Step::Close,
+                Ok(bytes) => self.unwanted += bytes.len(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Same,
+                Err(_) => return Step::Close,
+            }
+        }
+        if self.unwanted > UNWANTED {
+            Step::Close
+        } else {
+            Step::Same
+        }
+    }
+
+    /// Has `call` answer the request that is ready, and sees that exactly one answer comes of it.
+    ///
+    /// # Errors
+    ///
+    /// The service's own, after it was dealt with: a 500 where nothing had been started, a cut otherwise.
+    pub(super) fn answer(
+        &mut self,
+        config: &Config,
+        host: &dyn Host,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
+    ) -> Result<()> {
+        let Some(head) = &self.head else {
+            return Err(Error::of(Kind::Service, "there is no request to answer"));
+        };
+        let lending = Lending {
+            link: &self.link,
+            config,
+            host,
+        };
+        let streamed = config.stream_request_body && head.length() != BodyLength::Empty;
+        let body = if streamed {
+            Ok(Body::stream(&lending))
+        } else {
+            std::mem::take(&mut self.body).into_body()
+        };
+        let outcome = body.and_then(|body| {
+            call(
+                Request::new(head, &self.facts, body),
+                Responder::new(&lending),
+            )
+            .map(|_: Sent| ())
+        });
+        let link = self.link.get_mut();
+        let outcome = match link.response.stage {
+            Stage::Complete => outcome,
+            _ => outcome.and(Err(Error::of(
+                Kind::Response,
+                "the service gave another exchange's receipt",
+            ))),
+        };
+        match link.response.stage {
+            Stage::Complete => {}
+            Stage::Waiting => {
+                link.http.abort();
+                link.refuse(500, &h1::error_page(500, ""), config);
+            }
+            Stage::Started | Stage::Broken => {
+                link.http.abort();
+                link.response.stage = Stage::Broken;
+            }
+        }
+        outcome
+    }
+
+    /// Goes on after the answer.
+    pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
+        self.record(turn);
+        self.served = true;
+        let link = self.link.get_mut();
+        if let Some(head) = self.head.take() {
+            link.http.recycle(head);
+        }
+        if link.response.stage == Stage::Broken {
+            // What is in the outbox was produced before the failure; the missing end tells the client.
+            return match link.flush(turn.config) {
+                Ok(_) => self.shut(turn),
+                Err(error) => self.lost(&error),
+            };
+        }
+        let step = self.flush(turn);
+        if self.is_idle() {
+            turn.spares.take_back(self.link.get_mut());
+        }
+        step
+    }
+
+    /// The head of the request that is being answered.
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    pub(super) fn facts(&self) -> &service::Connection {
+        &self.facts
+    }
+}

@@ -1,0 +1,423 @@
+//! [`Link`]: what a request's service and the reactor share of a connection, and the [`Exchange`] over it.
+//!
+//! Nothing here knows the other connections. A write goes to the socket at once; what the socket does not
+//! take goes to the outbox, and only past its bounds does the caller wait, for this connection alone.
+
+use std::cell::{RefCell, RefMut};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Config;
+use super::outbox::{Flushed, Outbox};
+use super::stamp;
+use crate::error::{Error, Kind, Result};
+use crate::h1;
+use crate::net::Stream;
+use crate::observe::Host;
+use crate::service::Exchange;
+
+/// The socket, the protocol's state and the pending output of one connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) stream: Stream,
+    pub(super) http: h1::Conn,
+    pub(super) outbox: Outbox,
+    /// Encoded and not yet sent: a response's head waits here for the first block of the body.
+    encoded: BytesMut,
+    /// A piece of a streamed request body that its reader has not taken yet.
+    arrived: Bytes,
+    /// Whether the socket may have something to read: an edge that has not been used up.
+    pub(super) readable: bool,
+    /// Whether the peer has shut its side down: a short read is then not the last.
+    pub(super) hung_up: bool,
+    pub(super) response: Response,
+}
+
+/// How far the current response has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Response {
+    pub(super) stage: Stage,
+    pub(super) status: u16,
+    /// Bytes of the body, without framing.
+    pub(super) sent: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    Waiting,
+    Started,
+    Complete,
+    /// It cannot be completed: the connection is lost or must be cut.
+    Broken,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// Bytes, which the protocol has now.
+    Some,
+    /// The peer's end.
+    End,
+    /// Nothing for now.
+    Blocked,
+}
+
+impl Link {
+    pub(super) fn new(stream: Stream, limits: h1::Limits) -> Self {
+        Self {
+            stream,
+            http: h1::Conn::server(limits),
+            outbox: Outbox::default(),
+            encoded: BytesMut::new(),
+            arrived: Bytes::new(),
+            readable: true,
+            hung_up: false,
+            response: Response::default(),
+        }
+    }
+
+    /// Reads once into `scratch`.
+    ///
+    /// A short read has emptied the socket: epoll will tell of more, so there is no second read to be told
+    /// so (epoll(7), "Questions and answers"), unless the peer has hung up.
+    pub(super) fn read<'s>(&mut self, scratch: &'s mut [u8]) -> io::Result<&'s [u8]> {
+        loop {
+            match self.stream.read(scratch) {
+                Ok(n) => {
+                    self.readable = n == scratch.len() || (self.hung_up && n > 0);
+                    return Ok(&scratch[..n]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Reads once and hands what came to the protocol.
+    pub(super) fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Fill> {
+        match self.read(scratch) {
+            Ok([]) => {
+                self.http.end_of_input();
+                Ok(Fill::End)
+            }
+            Ok(bytes) => {
+                self.http.receive(bytes);
+                Ok(Fill::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Blocked),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends what is encoded and then the parts of one block; what the socket does not take is kept: in
+    /// memory up to `response_buffer`, then in the spool file.
+    pub(super) fn send(&mut self, block: [&[u8]; 3], config: &Config) -> io::Result<()> {
+        let [prefix, body, suffix] = block;
+        let encoded = std::mem::take(&mut self.encoded);
+        let parts = [&encoded[..], prefix, body, suffix];
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut sent = 0;
+        if self.outbox.is_empty() && total > 0 {
+            let slices = parts.map(IoSlice::new);
+            sent = loop {
+                match self.stream.write_vectored(&slices) {
+                    Ok(n) => break n,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                    Err(error) => return Err(error),
+                }
+            };
+        }
+        if sent < total {
+            self.keep(&parts, sent, total, config)?;
+        }
+        self.encoded = encoded;
+        self.encoded.clear();
+        Ok(())
+    }
+
+    /// Puts what follows the first `sent` of `total` bytes into the outbox.
+    fn keep(
+        &mut self,
+        parts: &[&[u8]; 4],
+        mut sent: usize,
+        total: usize,
+        config: &Config,
+    ) -> io::Result<()> {
+        let in_memory = self.outbox.in_memory() + (total - sent) <= config.response_buffer;
+        for part in parts {
+            let done = sent.min(part.len());
+            sent -= done;
+            if in_memory {
+                self.outbox.push(&part[done..]);
+            } else if done < part.len() {
+                self.outbox
+                    .push_spooled(&part[done..], &config.tmp_upload_dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is pending.
+    pub(super) fn flush(&mut self, config: &Config) -> io::Result<Flushed> {
+        self.send([b"", b"", b""], config)?;
+        self.outbox.flush(&self.stream)
+    }
+
+    /// Encodes a whole answer of the server's own; it is sent with the next flush.
+    pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
+        stamp::with_lines(&config.server, |lines| {
+            h1::refuse(&mut self.encoded, status, lines, page)
+        });
+        self.response = Response {
+            stage: Stage::Complete,
+            status,
+            sent: page.len() as u64,
+        };
+    }
+
+    /// Sends `100 Continue` if the client still waits for it.
+    pub(super) fn send_continue(&mut self, config: &Config) -> io::Result<()> {
+        if self.http.send_continue(&mut self.encoded) {
+            self.send([b"", b"", b""], config)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of the encoder to another connection.
+    pub(super) fn release_block(&mut self) -> BytesMut {
+        std::mem::take(&mut self.encoded)
+    }
+
+    /// Takes memory for the encoder.
+    pub(super) fn recycle_block(&mut self, block: BytesMut) {
+        if self.encoded.capacity() == 0 {
+            self.encoded = block;
+        }
+    }
+
+    /// Notes that the response cannot be completed.
+    fn broken(&mut self, error: io::Error) -> Error {
+        self.response.stage = Stage::Broken;
+        error.into()
+    }
+
+    /// Waits until the socket is ready for `flags`.
+    ///
+    /// # Errors
+    ///
+    /// A timeout when it was not within `limit`.
+    fn wait(&self, flags: PollFlags, limit: Duration, host: &dyn Host) -> Result<()> {
+        let stream = &self.stream;
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        let mut outcome = Ok(0);
+        host.wait(&mut || outcome = poll(&mut [PollFd::new(stream.as_fd(), flags)], timeout));
+        match outcome {
+            Ok(0) => Err(Error::of(
+                Kind::Timeout,
+                "the client made no progress in time",
+            )),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
+        }
+    }
+
+    /// Waits while more is pending than may be.
+    fn hold(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
+        while self.outbox.spooled() > config.response_spool {
+            match self.outbox.flush(&self.stream) {
+                Ok(Flushed::Empty) => break,
+                Ok(Flushed::Share) => {}
+                Ok(Flushed::Blocked) => {
+                    if let Err(error) = self.wait(PollFlags::POLLOUT, config.send_timeout, host) {
+                        self.response.stage = Stage::Broken;
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next bytes of a streamed body; empty at its end.
+    fn next_piece(&mut self, config: &Config, host: &dyn Host) -> Result<Bytes> {
+        let mut scratch = [0; 16 * 1024];
+        loop {
+            match self.http.next_event() {
+                Ok(h1::Event::Data(bytes)) => return Ok(bytes),
+                Ok(h1::Event::EndOfBody) => return Ok(Bytes::new()),
+                Ok(h1::Event::ExpectContinue) => self.send_continue(config)?,
+                Ok(h1::Event::Closed(_)) => {
+                    return Err(Error::of(
+                        Kind::Body,
+                        "the client left before the request's body was complete",
+                    ));
+                }
+                Ok(h1::Event::NeedMore | h1::Event::Request(_)) => match self.fill(&mut scratch)? {
+                    Fill::Some | Fill::End => {}
+                    Fill::Blocked => self.wait(PollFlags::POLLIN, config.body_timeout, host)?,
+                },
+                Err(error) => return Err(Error::of(Kind::Body, error.to_string()).because(error)),
+            }
+        }
+    }
+}
+
+/// The [`Exchange`] over a link, while its request is being answered.
+pub(super) struct Lending<'a> {
+    pub(super) link: &'a RefCell<Link>,
+    pub(super) config: &'a Config,
+    pub(super) host: &'a dyn Host,
+}
+
+impl Lending<'_> {
+    /// The link, unless a call on it is under way already: an application's iterable may come back here
+    /// from another thread while the interpreter was given up.
+    fn link(&self) -> Result<RefMut<'_, Link>> {
+        self.link
+            .try_borrow_mut()
+            .map_err(|_| Error::of(Kind::Response, "the response is being written already"))
+    }
+
+    /// The link of a response whose body may be written.
+    fn started(&self) -> Result<RefMut<'_, Link>> {
+        let link = self.link()?;
+        match link.response.stage {
+            Stage::Started => Ok(link),
+            Stage::Waiting => Err(Error::of(
+                Kind::Response,
+                "the response has not been started",
+            )),
+            Stage::Complete => Err(Error::of(
+                Kind::Response,
+                "the response is complete already",
+            )),
+            Stage::Broken => Err(Error::disconnected()),
+        }
+    }
+}
+
+impl Exchange for Lending<'_> {
+    fn begin<'h>(
+        &self,
+        status: u16,
+        reason: &[u8],
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+        len: Option<u64>,
+    ) -> Result<()> {
+        let link = &mut *self.link()?;
+        if link.response.stage != Stage::Waiting {
+            return Err(Error::of(
+                Kind::Response,
+                "the response was started already",
+            ));
+        }
+        let mut head = link.http.begin(&mut link.encoded, status, reason)?;
+        stamp::with_lines(&self.config.server, |lines| head.preamble(lines));
+        for (name, value) in headers {
+            head.field(name, value)?;
+        }
+        head.finish(len)?;
+        link.response = Response {
+            stage: Stage::Started,
+            status,
+            sent: 0,
+        };
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        let link = &mut *self.started()?;
+        let frame = link.http.frame(bytes.len())?;
+        if frame.take == 0 {
+            return Ok(());
+        }
+        link.response.sent += frame.take as u64;
+        let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
+        if let Err(error) = link.send(block, self.config) {
+            return Err(link.broken(error));
+        }
+        link.hold(self.config, self.host)
+    }
+
+    fn write_last(&self, bytes: &[u8]) -> Result<()> {
+        let link = &mut *self.started()?;
+        let frame = link.http.frame(bytes.len())?;
+        link.response.sent += frame.take as u64;
+        let end = match link.http.finish() {
+            Ok(end) => end,
+            Err(error) => {
+                link.response.stage = Stage::Broken;
+                return Err(error.into());
+            }
+        };
+        // A block's own suffix and the last chunk are 7 octets together.
+        let mut tail = [0; 8];
+        let (suffix, rest) = tail.split_at_mut(frame.suffix.len());
+        suffix.copy_from_slice(frame.suffix);
+        rest[..end.len()].copy_from_slice(end);
+        let tail_len = frame.suffix.len() + end.len();
+        let block = [
+            frame.prefix.as_ref(),
+            &bytes[..frame.take],
+            &tail[..tail_len],
+        ];
+        if let Err(error) = link.send(block, self.config) {
+            return Err(link.broken(error));
+        }
+        link.response.stage = Stage::Complete;
+        Ok(())
+    }
+
+    fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
+        let link = &mut *self.started()?;
+        let frame = link
+            .http
+            .frame(usize::try_from(len).unwrap_or(usize::MAX))?;
+        link.response.sent += frame.take as u64;
+        if let Err(error) = link.send([frame.prefix.as_ref(), b"", b""], self.config) {
+            return Err(link.broken(error));
+        }
+        link.outbox.push_file(file, offset, frame.take as u64);
+        link.encoded.extend_from_slice(frame.suffix);
+        match link.http.finish() {
+            Ok(end) => link.encoded.extend_from_slice(end),
+            Err(error) => {
+                link.response.stage = Stage::Broken;
+                return Err(error.into());
+            }
+        }
+        link.response.stage = Stage::Complete;
+        match link.flush(self.config) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(link.broken(error)),
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        let link = &mut *self.link()?;
+        if link.arrived.is_empty() {
+            link.arrived = link.next_piece(self.config, self.host)?;
+        }
+        let n = buffer.len().min(link.arrived.len());
+        buffer[..n].copy_from_slice(&link.arrived.split_to(n));
+        Ok(n)
+    }
+}
+
+impl From<h1::EncodeError> for Error {
+    fn from(error: h1::EncodeError) -> Self {
+        Error::of(Kind::Response, error.to_string()).because(error)
+    }
+}

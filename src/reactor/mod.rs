@@ -1,0 +1,504 @@
+//! The mio-based HTTP/1.1 layer: one [`Reactor`] polls the connections of one thread and hands out the
+//! requests that are complete.
+//!
+//! It never calls a service, and no client can hold it: heads and bodies are collected, and responses sent,
+//! as sockets allow, under deadlines.
+//!
+//! ```text
+//!   loop {
+//!       reactor.turn(&host, wait)            poll, accept, read, parse, send, expire
+//!       while let Some(ready) = reactor.next_ready(&host) {
+//!           ready.answer(&host, |request, reply| service.call(request, reply))
+//!           reactor.give_back(ready, &host)  next request, pending output, or the end
+//!       }
+//!   }
+//! ```
+//!
+//! *Invariants*: a connection is in the reactor or lent, never both; every connection that waits has a
+//! deadline; sockets are registered once, edge-triggered, and only when a read would block.
+
+mod config;
+mod connection;
+mod deadlines;
+mod exchange;
+mod outbox;
+mod request_body;
+mod spares;
+mod stamp;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+pub use config::Config;
+
+use self::connection::{Connection, Interest, Step, Turn};
+use self::deadlines::Deadlines;
+use self::spares::Spares;
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::h1::Head;
+use crate::net::{Listener, Listeners};
+use crate::observe::{Admit, Host};
+use crate::service::{self, Address, Request, Responder, Sent};
+use crate::trace;
+
+/// Tokens from here on are not connections.
+const LISTENERS: usize = usize::MAX / 2;
+const WAKE: Token = Token(usize::MAX - 1);
+/// Connections accepted in one turn, if the host lets them all in.
+const ACCEPTS_A_TURN: usize = 16;
+/// How long an exhausted table of descriptors is given to recover.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// For how long a draining reactor empties the listeners' queues at the most.
+const DRAIN_ACCEPT: Duration = Duration::from_secs(1);
+
+/// One thread's connections.
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    config: Rc<Config>,
+    gates: Vec<Gate>,
+    /// Which gate is asked first: each has its turn.
+    next_gate: usize,
+    /// When to ask the host again whether it accepts.
+    admit_at: Option<Tick>,
+    /// Since when no connection is kept, and until when the listeners are emptied.
+    draining: Option<Tick>,
+    connections: Slab<Option<Box<Connection>>>,
+    deadlines: Deadlines,
+    ready: VecDeque<usize>,
+    /// Connections that have had their share of a turn.
+    again: Vec<usize>,
+    scratch: Box<[u8]>,
+    spares: Spares,
+}
+
+/// A listener, and whether it may have a connection for us: mio tells of each edge once.
+#[derive(Debug)]
+struct Gate {
+    listener: Arc<Listener>,
+    index: usize,
+    address: Address,
+    maybe: bool,
+}
+
+/// What a turn found beside requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turned {
+    /// The descriptor given to [`Reactor::watch`] is readable.
+    pub woken: bool,
+    /// A signal interrupted the wait.
+    pub interrupted: bool,
+}
+
+/// A complete request, lent by the reactor with its connection until it is given back.
+pub struct Ready {
+    key: usize,
+    connection: Box<Connection>,
+    config: Rc<Config>,
+}
+
+impl Reactor {
+    /// A reactor that accepts from `listeners`. To be made after any fork: an epoll set is shared with
+    /// children, and so are its edges.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no poll, or a listener cannot be polled.
+    pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+        let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
+        let mut gates = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.iter().enumerate() {
+            poll.registry()
+                .register(
+                    &mut SourceFd(&listener.as_fd().as_raw_fd()),
+                    Token(LISTENERS + index),
+                    mio::Interest::READABLE,
+                )
+                .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
+            gates.push(Gate {
+                listener: Arc::clone(listener),
+                index,
+                address: Address::from(&**listener),
+                maybe: true,
+            });
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(256),
+            config: Rc::new(config),
+            gates,
+            next_gate: 0,
+            admit_at: None,
+            draining: None,
+            connections: Slab::new(),
+            deadlines: Deadlines::default(),
+            ready: VecDeque::new(),
+            again: Vec::new(),
+            scratch: vec![0; 64 * 1024].into_boxed_slice(),
+            spares: Spares::default(),
+        })
+    }
+
+    /// Has a turn end when `fd` becomes readable; one descriptor, which stays the caller's to empty.
+    pub fn watch(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
+        self.poll
+            .registry()
+            .register(
+                &mut SourceFd(&fd.as_raw_fd()),
+                WAKE,
+                mio::Interest::READABLE,
+            )
+            .map_err(|e| Error::io("cannot poll the wake-up descriptor", e))
+    }
+
+    /// Open connections, lent ones included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether a drained reactor has nothing left to do.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
+    }
+
+    /// Takes leave: what waits in the listeners' queues is still accepted, then they are closed; every
+    /// response closes its connection, and idle connections get [`Config::drain_idle`] for a last request.
+    pub fn drain(&mut self, now: Tick) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.draining = Some(now + DRAIN_ACCEPT);
+        self.admit_at = None;
+        for gate in &mut self.gates {
+            gate.maybe = true;
+        }
+        for (key, slot) in &mut self.connections {
+            if let Some(connection) = slot {
+                if connection.is_idle() {
+                    self.deadlines.set(key, now + self.config.drain_idle);
+                }
+            }
+        }
+    }
+
+    /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then accepts, reads,
+    /// parses, sends and expires.
+    ///
+    /// # Errors
+    ///
+    /// Where the poll itself fails.
+    pub fn turn(&mut self, host: &dyn Host, wait: Option<Duration>) -> Result<Turned> {
+        let mut turned = Turned::default();
+        let timeout = self.patience(host, wait);
+        let (poll, events) = (&mut self.poll, &mut self.events);
+        let mut outcome = Ok(());
+        if timeout == Some(Duration::ZERO) {
+            outcome = poll.poll(events, timeout);
+        } else {
+            host.wait(&mut || outcome = poll.poll(events, timeout));
+        }
+        match outcome {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                turned.interrupted = true;
+                self.events.clear();
+            }
+            Err(error) => return Err(Error::io("cannot poll", error)),
+        }
+        let now = host.now();
+        self.take_events(&mut turned, host, now);
+        for key in std::mem::take(&mut self.again) {
+            self.advance(key, host, now);
+        }
+        self.accept(host, now);
+        while let Some(key) = self.deadlines.expired(now) {
+            self.run(key, host, now, Connection::expire);
+        }
+        Ok(turned)
+    }
+
+    /// How long to poll.
+    fn patience(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
+        if !self.ready.is_empty() || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let accepting = self.gates.iter().any(|gate| gate.maybe);
+        if accepting && self.admit_at.is_none() {
+            return Some(Duration::ZERO);
+        }
+        let admit_at = self.admit_at.filter(|_| accepting);
+        let next = match (self.deadlines.next(), admit_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let Some(next) = next else { return wait };
+        // epoll_wait(2) counts milliseconds: half a one too early would be a turn for nothing.
+        let until = next
+            .since(host.now())
+            .saturating_add(Duration::from_micros(999));
+        Some(wait.map_or(until, |wait| wait.min(until)))
+    }
+
+    fn take_events(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                WAKE => turned.woken = true,
+                Token(gate) if gate >= LISTENERS => {
+                    let index = gate - LISTENERS;
+                    for gate in self.gates.iter_mut().filter(|gate| gate.index == index) {
+                        gate.maybe = true;
+                    }
+                }
+                Token(key) => self.take_event(key, event, host, now),
+            }
+        }
+        self.events = events;
+    }
+
+    fn take_event(&mut self, key: usize, event: &Event, host: &dyn Host, now: Tick) {
+        let Some(Some(connection)) = self.connections.get_mut(key) else {
+            return;
+        };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.readable(event.is_read_closed() || event.is_error());
+        }
+        self.advance(key, host, now);
+    }
+
+    fn advance(&mut self, key: usize, host: &dyn Host, now: Tick) {
+        self.run(key, host, now, Connection::advance);
+    }
+
+    /// Has a connection make a step, and sees to what it needs next.
+    fn run(
+        &mut self,
+        key: usize,
+        host: &dyn Host,
+        now: Tick,
+        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
+    ) {
+        let Some(Some(connection)) = self.connections.get_mut(key) else {
+            return;
+        };
+        let mut turn = Turn {
+            now,
+            config: &self.config,
+            host,
+            scratch: &mut self.scratch,
+            spares: &mut self.spares,
+            draining: self.draining.is_some(),
+        };
+        match step(connection, &mut turn) {
+            Step::Wait { until, write } => {
+                self.deadlines.set(key, until);
+                let wanted = match (write, connection.interest) {
+                    (false, Interest::None) => Some(Interest::Read),
+                    (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
+                    _ => None,
+                };
+                if let Some(wanted) = wanted {
+                    if let Err(error) = register(&self.poll, key, connection, wanted) {
+                        trace::error!("cannot poll a connection: {error}");
+                        self.close(key, host);
+                    }
+                }
+            }
+            Step::Same => {}
+            Step::Again => self.again.push(key),
+            Step::Ready => {
+                self.deadlines.clear(key);
+                self.ready.push_back(key);
+            }
+            Step::Close => self.close(key, host),
+        }
+    }
+
+    fn close(&mut self, key: usize, host: &dyn Host) {
+        self.deadlines.clear(key);
+        self.connections.remove(key);
+        host.connections(self.connections.len());
+    }
+
+    /// Accepts what the host lets in, from each listener in turn.
+    fn accept(&mut self, host: &dyn Host, now: Tick) {
+        if self.admit_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.admit_at = None;
+        for _ in 0..ACCEPTS_A_TURN {
+            let count = self.gates.len();
+            let mut order = (0..count).map(|n| (self.next_gate + n) % count);
+            let Some(position) = order.find(|&at| self.gates[at].maybe) else {
+                break;
+            };
+            if self.draining.is_none() {
+                match host.admit(now, self.connections.len()) {
+                    Admit::Accept => {}
+                    Admit::Later(pause) => {
+                        self.admit_at = Some(now + pause);
+                        return;
+                    }
+                    Admit::Full => {
+                        self.admit_at = Some(now + EXHAUSTED);
+                        return;
+                    }
+                    Admit::Closed => return self.gates.clear(),
+                }
+            }
+            self.accept_from(position, host, now);
+            self.next_gate = position + 1;
+        }
+        if let Some(until) = self.draining {
+            if now >= until {
+                self.gates.clear();
+            }
+            self.gates.retain(|gate| gate.maybe);
+        }
+    }
+
+    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
+        let gate = &mut self.gates[position];
+        match gate.listener.accept() {
+            Ok((stream, peer)) => {
+                let facts = service::Connection {
+                    peer: peer.map_or(Address::Unix(None), Address::Ip),
+                    listener: gate.index,
+                    local: gate.address.clone(),
+                };
+                let connection = Connection::new(stream, facts, &self.config, now);
+                let key = self.connections.insert(Some(Box::new(connection)));
+                host.connections(self.connections.len());
+                self.advance(key, host, now);
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => gate.maybe = false,
+                // The client has left the queue (accept(2), "Error handling").
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                _ => {
+                    trace::error!("cannot accept on {}: {error}", gate.listener);
+                    self.admit_at = Some(now + EXHAUSTED);
+                    gate.maybe = self.draining.is_none();
+                }
+            },
+        }
+    }
+
+    /// Takes the next complete request out, to be answered.
+    pub fn next_ready(&mut self, host: &dyn Host) -> Option<Ready> {
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(connection) = self.connections.get_mut(key).and_then(Option::take) {
+                if let Some(head) = connection.head() {
+                    host.started(host.now(), head);
+                }
+                return Some(Ready {
+                    key,
+                    connection,
+                    config: Rc::clone(&self.config),
+                });
+            }
+        }
+        None
+    }
+
+    /// Takes a connection back after its request was answered.
+    pub fn give_back(&mut self, ready: Ready, host: &dyn Host) {
+        let Ready {
+            key, connection, ..
+        } = ready;
+        if let Some(slot) = self.connections.get_mut(key) {
+            *slot = Some(connection);
+            self.run(key, host, host.now(), Connection::answered);
+        }
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("gates", &self.gates)
+            .field("open", &self.connections.len())
+            .field("ready", &self.ready.len())
+            .field("draining", &self.draining.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ready {
+    /// Has `call` answer the request, and sees that exactly one answer comes of it: a 500 where an error
+    /// came before the response was started, a cut connection where it came later.
+    ///
+    /// # Errors
+    ///
+    /// The error of `call`, for the log: the client has been dealt with.
+    pub fn answer(
+        &mut self,
+        host: &dyn Host,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
+    ) -> Result<()> {
+        self.connection.answer(&self.config, host, call)
+    }
+
+    /// The request's head.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        self.connection.head()
+    }
+
+    /// The request's connection.
+    #[must_use]
+    pub fn connection(&self) -> &service::Connection {
+        self.connection.facts()
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("key", &self.key)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+fn register(
+    poll: &Poll,
+    key: usize,
+    connection: &mut Connection,
+    wanted: Interest,
+) -> io::Result<()> {
+    let first = connection.interest == Interest::None;
+    let flags = match wanted {
+        Interest::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
+        Interest::Read | Interest::None => mio::Interest::READABLE,
+    };
+    connection.interest = wanted;
+    let (registry, stream) = (poll.registry(), connection.stream());
+    if first {
+        registry.register(stream, Token(key), flags)
+    } else {
+        registry.reregister(stream, Token(key), flags)
+    }
+}
+
+impl From<&Listener> for Address {
+    fn from(listener: &Listener) -> Self {
+        match listener.socket_addr() {
+            Some(address) => Self::Ip(address),
+            None => Self::Unix(listener.unix_path().map(Into::into)),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a connection still has to send: bytes in memory, then a spool file, and files of the service.
+//!
+//! It never waits: it takes what it is given and hands the socket what the socket takes.
+//!
+//! *Invariants*: pieces leave in the order in which they came; bytes in memory never exceed `response_buffer`
+//! by more than one block; the spool holds no bytes once the queue is empty.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::net::Stream;
+
+/// How much of files one turn may send, so that a fast reader cannot hold the others up.
+const FILE_TURN: u64 = 1024 * 1024;
+/// Pieces of memory that one vectored write takes.
+const GATHER: usize = 16;
+
+/// A queue of what the socket has not taken.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Piece>,
+    memory: usize,
+    spool: Option<Spool>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Memory(Bytes),
+    Spooled { offset: u64, len: u64 },
+    File { file: File, offset: u64, len: u64 },
+}
+
+/// An unlinked file that grows at its end.
+#[derive(Debug)]
+struct Spool {
+    file: File,
+    end: u64,
+}
+
+/// What came of an attempt to empty the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Nothing is left.
+    Empty,
+    /// The socket takes no more for now.
+    Blocked,
+    /// This turn's share of files was sent; the socket may take more.
+    Share,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes held in memory.
+    pub(super) fn in_memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes held in the spool file, those already sent included.
+    pub(super) fn spooled(&self) -> u64 {
+        self.spool.as_ref().map_or(0, |spool| spool.end)
+    }
+
+    /// Keeps a copy of `bytes` in memory.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.memory += bytes.len();
+            self.queue
+                .push_back(Piece::Memory(Bytes::copy_from_slice(bytes)));
+        }
+    }
+
+    /// Writes `bytes` to the spool file in `dir`, behind all that is queued.
+    pub(super) fn push_spooled(&mut self, bytes: &[u8], dir: &Path) -> io::Result<()> {
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            none => none.insert(Spool {
+                file: tempfile::tempfile_in(dir)?,
+                end: 0,
+            }),
+        };
+        let (offset, len) = (spool.end, bytes.len() as u64);
+        spool.file.write_all_at(bytes, offset)?;
+        spool.end += len;
+        match self.queue.back_mut() {
+            Some(Piece::Spooled {
+                offset: start,
+                len: queued,
+            }) if *start + *queued == offset => *queued += len,
+            _ => self.queue.push_back(Piece::Spooled { offset, len }),
+        }
+        Ok(())
+    }
+
+    /// Keeps `len` bytes of `file`, from `offset` on, to be sent by `sendfile(2)`.
+    pub(super) fn push_file(&mut self, file: File, offset: u64, len: u64) {
+        if len > 0 {
+            self.queue.push_back(Piece::File { file, offset, len });
+        }
+    }
+
+    /// Sends what the socket takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; `UnexpectedEof` where a file has become shorter than was promised.
+    pub(super) fn flush(&mut self, stream: &Stream) -> io::Result<Flushed> {
+        let mut share = FILE_TURN;
+        loop {
+            let sent = match self.queue.front_mut() {
+                None => {
+                    self.spool = None;
+                    return Ok(Flushed::Empty);
+                }
+                Some(Piece::Memory(_)) => self.send_memory(stream),
+                Some(_) if share == 0 => return Ok(Flushed::Share),
+                Some(Piece::Spooled { offset, len }) => match &self.spool {
+                    Some(spool) => send_file(stream, &spool.file, offset, len, &mut share),
+                    None => Err(io::ErrorKind::UnexpectedEof.into()),
+                },
+                Some(Piece::File { file, offset, len }) => {
+                    send_file(stream, file, offset, len, &mut share)
+                }
+            };
+            match sent {
+                Ok(()) => self.pop_sent(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One vectored write of the pieces of memory at the front.
+    fn send_memory(&mut self, stream: &Stream) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); GATHER];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.queue) {
+            let Piece::Memory(bytes) = piece else { break };
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        let mut sent = stream.write_vectored(&slices[..count])?;
+        self.memory -= sent;
+        for piece in &mut self.queue {
+            let Piece::Memory(bytes) = piece else { break };
+            let n = sent.min(bytes.len());
+            let _ = bytes.split_to(n);
+            sent -= n;
+        }
+        Ok(())
+    }
+
+    /// Forgets the pieces at the front of which nothing is left.
+    fn pop_sent(&mut self) {
+        while let Some(piece) = self.queue.front() {
+            let left = match piece {
+                Piece::Memory(bytes) => bytes.len() as u64,
+                Piece::Spooled { len, .. } | Piece::File { len, .. } => *len,
+            };
+            if left > 0 {
+                return;
+            }
+            self.queue.pop_front();
+        }
+    }
+}
+
+/// Sends from a file, within this turn's `share`.
+fn send_file(
+    stream: &Stream,
+    file: &File,
+    offset: &mut u64,
+    len: &mut u64,
+    share: &mut u64,
+) -> io::Result<()> {
+    let count = (*len).min(*share);
+    let sent = stream.sendfile(file.as_fd(), offset, count as usize)? as u64;
+    if sent == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file that is being sent has become shorter",
+        ));
+    }
+    *len -= sent;
+    *share -= sent;
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! [`Server`]: listeners, workers and an arbiter put together, for a service of your own or a WSGI application.
+//!
+//! It decides nothing that a layer below decides; it only joins them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::arbiter::{Arbiter, Phase};
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::log::AccessLog;
+use crate::net::{BindAddress, Listener, Listeners};
+use crate::reactor;
+use crate::service::MakeService;
+use crate::worker::{SyncWorker, Worker};
+
+/// A pre-fork server whose listeners are open.
+///
+/// ```no_run
+/// use oxicorn::{Request, Responder, Server};
+///
+/// fn main() -> oxicorn::Result<()> {
+///     let hello = |_: Request<'_>, reply: Responder<'_>| reply.text(200, "Hello\n");
+///     Server::bind("127.0.0.1:8000")?.workers(4).serve(hello)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listeners: Listeners,
+    plan: Plan,
+}
+
+/// A server that is being described. Nothing is opened before [`build`](Builder::build).
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    addresses: Vec<BindAddress>,
+    listeners: Option<Listeners>,
+    plan: Plan,
+}
+
+/// What the layers are told.
+#[derive(Debug)]
+struct Plan {
+    workers: usize,
+    backlog: u32,
+    timeout: Duration,
+    graceful_timeout: Duration,
+    boot_timeout: Duration,
+    pidfile: Option<PathBuf>,
+    access_log: Option<AccessLog>,
+    reactor: reactor::Config,
+    allow_threads: bool,
+    observe: Option<Observer>,
+}
+
+/// A callback, which has no text of its own.
+struct Observer(Box<dyn FnMut(&Phase)>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let settings = Settings::default();
+        Self {
+            workers: settings.workers,
+            backlog: settings.backlog,
+            timeout: settings.timeout,
+            graceful_timeout: settings.graceful_timeout,
+            boot_timeout: settings.boot_timeout,
+            pidfile: None,
+            access_log: None,
+            reactor: reactor::Config::default(),
+            allow_threads: false,
+            observe: None,
+        }
+    }
+}
+
+impl Server {
+    /// A builder with one address: `127.0.0.1:8000`, `[::1]:8000`, `:8000`, `unix:/run/x.sock`, `fd://3`.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be understood. Nothing is opened yet.
+    pub fn bind(address: impl AsRef<str>) -> Result<Builder> {
+        Self::builder().bind(address)
+    }
+
+    /// A builder without an address.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A builder that follows `settings`, as a command line or a program gives them.
+    ///
+    /// What concerns the process and not the server (`chdir`, the error log, the application) is left to
+    /// the program.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be understood, or an access log that cannot be opened.
+    pub fn from_settings(settings: &Settings) -> Result<Builder> {
+        let mut builder = Self::builder()
+            .workers(settings.workers)
+            .backlog(settings.backlog)
+            .timeout(settings.timeout)
+            .graceful_timeout(settings.graceful_timeout)
+            .boot_timeout(settings.boot_timeout);
+        for address in &settings.bind {
+            builder = builder.bind(address)?;
+        }
+        if let Some(path) = &settings.pidfile {
+            builder = builder.pidfile(path);
+        }
+        if let Some(destination) = &settings.accesslog {
+            builder = builder.access_log(AccessLog::open(destination)?);
+        }
+        let mut config = reactor::Config::default();
+        config.keepalive = settings.keepalive;
+        config.head_timeout = settings.head_timeout;
+        config.body_timeout = settings.body_timeout;
+        config.send_timeout = settings.send_timeout;
+        config.body_buffer = settings.body_buffer;
+        config.limit_request_body = Some(settings.limit_request_body).filter(|limit| *limit > 0);
+        config.response_buffer = settings.response_buffer;
+        if let Some(dir) = &settings.tmp_upload_dir {
+            config.tmp_upload_dir.clone_from(dir);
+        }
+        Ok(builder.reactor(config))
+    }
+
+    /// The addresses that the server listens on.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Serves until it is told to stop; workers are forked.
+    ///
+    /// Installs signal handlers for its time and restores the former ones. Forked workers never return
+    /// from here.
+    ///
+    /// # Errors
+    ///
+    /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
+    pub fn serve<M>(self, make: M) -> Result<()>
+    where
+        M: MakeService<Service: Sync>,
+    {
+        self.serve_local(make)
+    }
+
+    /// The same for services that stay on one thread: those that hold an `Rc`, say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
+        let Self { listeners, mut plan } = self;
+        let worker = SyncWorker::new(make).reactor(plan.reactor.clone()).access_log(plan.access_log.take());
+        arbitrate(worker, listeners, plan)
+    }
+}
+
+fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
+    let mut arbiter = Arbiter::builder(worker)
+        .listeners(listeners)
+        .workers(plan.workers)
+        .timeout(plan.timeout)
+        .graceful_timeout(plan.graceful_timeout)
+        .boot_timeout(plan.boot_timeout)
+        .allow_threads(plan.allow_threads);
+    if let Some(path) = plan.pidfile {
+        arbiter = arbiter.pidfile(path);
+    }
+    if let Some(Observer(observe)) = plan.observe {
+        arbiter = arbiter.observe(observe);
+    }
+    arbiter.build()?.run()
+}
+
+impl Builder {
+    /// One more address to listen on.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be understood. Nothing is opened yet.
+    pub fn bind(mut self, address: impl AsRef<str>) -> Result<Self> {
+        self.addresses.push(address.as_ref().parse()?);
+        Ok(self)
+    }
+
+    /// Listeners that are open already; in place of addresses.
+    pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
+        self.listeners = Some(listeners.into());
+        self
+    }
+
+    /// How many worker processes; 1 by default.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.plan.workers = workers;
+        self
+    }
+
+    /// How many connections the kernel queues for a listener; 2048 by default.
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.plan.backlog = backlog;
+        self
+    }
+
+    /// For how long a worker may give no sign of life before it is killed and replaced; 30 s by default,
+    /// zero for ever.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.plan.timeout = timeout;
+        self
+    }
+
+    /// How long requests in flight have to finish when the server stops; 30 s by default.
+    pub fn graceful_timeout(mut self, timeout: Duration) -> Self {
+        self.plan.graceful_timeout = timeout;
+        self
+    }
+
+    /// How long a worker has to become ready; 120 s by default.
+    pub fn boot_timeout(mut self, timeout: Duration) -> Self {
+        self.plan.boot_timeout = timeout;
+        self
+    }
+
+    /// How long an idle connection is kept between requests; 2 s by default, zero for not at all.
+    pub fn keepalive(mut self, keepalive: Duration) -> Self {
+        self.plan.reactor.keepalive = keepalive;
+        self
+    }
+
+    /// A file that holds the arbiter's process id while it serves.
+    pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.plan.pidfile = Some(path.into());
+        self
+    }
+
+    /// A log with a line for each answer.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.plan.access_log = Some(log);
+        self
+    }
+
+    /// All bounds of the workers' reactors at once.
+    pub fn reactor(mut self, config: reactor::Config) -> Self {
+        self.plan.reactor = config;
+        self
+    }
+
+    /// Forks even though this process has threads. Their locks stay locked in the workers (fork(2)): for
+    /// programs that know theirs.
+    pub fn allow_threads(mut self, allow: bool) -> Self {
+        self.plan.allow_threads = allow;
+        self
+    }
+
+    /// Is told of what happens to the server and its workers, in the arbiter's process.
+    pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
+        self.plan.observe = Some(Observer(Box::new(observer)));
+        self
+    }
+
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be had, or that none was given.
+    pub fn build(self) -> Result<Server> {
+        let Self { addresses, listeners, plan } = self;
+        let listeners = match (listeners, addresses.is_empty()) {
+            (Some(_), false) => {
+                return Err(Error::config("a server takes either addresses or open listeners, not both"));
+            }
+            (Some(listeners), true) => listeners,
+            (None, _) => Listener::inherited()?.or_bind_with(addresses, plan.backlog)?,
+        };
+        if listeners.is_empty() {
+            return Err(Error::config("a server needs an address to listen on"));
+        }
+        Ok(Server { listeners, plan })
+    }
+
+    /// Builds the server and [serves](Server::serve).
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve<M>(self, make: M) -> Result<()>
+    where
+        M: MakeService<Service: Sync>,
+    {
+        self.build()?.serve(make)
+    }
+
+    /// Builds the server and [serves](Server::serve_local) a service that stays on one thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
+        self.build()?.serve_local(make)
+    }
+}

@@ -1,0 +1,123 @@
+//! Making a child process, ending in one, and learning what became of it.
+//!
+//! No child of ours ever returns into its parent's frames, runs its parent's exit handlers, or is waited
+//! for by anything but its own process id.
+//!
+//! *Invariants*: between the fork and the child's own handlers no signal is delivered in the child; what
+//! was buffered before the fork is written once.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{self, ForkResult, Pid};
+
+use crate::forked::Forked;
+
+/// Forks. `in_child` runs in the child with all signals blocked: it is there to install the child's own
+/// handlers, so that a signal which comes at once is not taken for its parent's.
+pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
+    flush();
+    let mask = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) {
+        Ok(mask) => mask,
+        Err(errno) => return Forked::Failed(errno as i32),
+    };
+    // SAFETY: with other threads, a child may call only what is async-signal-safe (fork(2)): a lock that
+    // another thread held stays held. The arbiter refuses a host that has threads, unless that host
+    // vouches for them.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that forks")]
+    let forked = match unsafe { unistd::fork() } {
+        Ok(ForkResult::Parent { child }) => Forked::Parent(child.as_raw()),
+        Ok(ForkResult::Child) => {
+            in_child();
+            Forked::Child
+        }
+        Err(errno) => Forked::Failed(errno as i32),
+    };
+    // It cannot fail: the mask is one that the system gave (pthread_sigmask(3)).
+    let _ = mask.thread_set_mask();
+    forked
+}
+
+/// Ends this process at once: no destructors, no exit handlers, no unwinding.
+pub(crate) fn exit_now(code: i32) -> ! {
+    flush();
+    // SAFETY: _exit(2) may be called anywhere.
+    unsafe { libc::_exit(code) }
+}
+
+/// Writes what Rust has buffered: else a child would write it a second time, or `_exit` drop it.
+fn flush() {
+    // A closed standard output is not worth a word.
+    let _ = io::stdout().flush();
+    let _ = io::stderr().flush();
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(Signal),
+    /// Somebody else has waited for it.
+    Unknown,
+}
+
+impl fmt::Display for Exit {
+    /// To follow a subject: `exited with status 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with status {code}"),
+            Self::Signal(signal) => write!(f, "was killed by {signal}"),
+            Self::Unknown => f.write_str("has gone"),
+        }
+    }
+}
+
+/// How the child `pid` ended; `None` while it lives. Never waits.
+pub(crate) fn reap(pid: i32) -> Option<Exit> {
+    match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal)),
+        Ok(_) | Err(Errno::EINTR) => None,
+        // ECHILD: the host took it. EINVAL: it was killed by a real-time signal, which nix cannot name.
+        Err(_) => Some(Exit::Unknown),
+    }
+}
+
+/// How many threads this process has; 1 where `/proc` cannot tell.
+pub(crate) fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_our_child_counts_as_gone() {
+        assert_eq!(reap(1), Some(Exit::Unknown));
+    }
+
+    #[test]
+    fn threads_are_counted() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || held.recv());
+        assert!(threads() >= 2);
+        drop(hold);
+        assert!(thread.join().is_ok());
+    }
+
+    #[test]
+    fn an_exit_reads_as_the_end_of_a_sentence() {
+        assert_eq!(Exit::Code(3).to_string(), "exited with status 3");
+        assert_eq!(
+            Exit::Signal(Signal::SIGKILL).to_string(),
+            "was killed by SIGKILL"
+        );
+    }
+}

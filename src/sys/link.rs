@@ -1,0 +1,161 @@
+//! The socket pair between an arbiter and one worker: shared memory wakes nobody, this does.
+//!
+//! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
+//! answered: a worker says two things in its life, and never waits to say them.
+//!
+//! ```text
+//!   WorkerEnd ── ready, last words ──▶ ArbiterEnd
+//! ```
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
+
+use crate::error::{Error, Result};
+
+/// The longest last words, in bytes.
+const LONGEST: usize = 4096;
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// It can do its work.
+    Ready,
+    /// Why it ends.
+    LastWords(LastWords),
+}
+
+/// A worker's own account of why it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastWords {
+    /// Whether its application could not be found, as [`Error::is_app`] has it.
+    pub(crate) app: bool,
+    /// One sentence.
+    pub(crate) sentence: String,
+}
+
+/// Makes a pair, non-blocking and closed on exec.
+pub(crate) fn pair() -> Result<(ArbiterEnd, WorkerEnd)> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    // SOCK_SEQPACKET: a message is received whole or not at all, and the end of file is told.
+    socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+        .map(|(arbiter, worker)| (ArbiterEnd(arbiter), WorkerEnd(worker)))
+        .map_err(|errno| Error::io("cannot make a socket pair for a worker", errno))
+}
+
+/// The end that listens.
+#[derive(Debug)]
+pub(crate) struct ArbiterEnd(OwnedFd);
+
+impl ArbiterEnd {
+    /// The next message; `None` where there is none now, or will be none any more.
+    pub(crate) fn receive(&self) -> Option<Message> {
+        let mut buffer = [0; 1 + LONGEST];
+        let n = receive(&self.0, &mut buffer, MsgFlags::empty()).ok()?;
+        match buffer[..n] {
+            [b'r'] => Some(Message::Ready),
+            [kind @ (b'a' | b'w'), ref sentence @ ..] => Some(Message::LastWords(LastWords {
+                app: kind == b'a',
+                sentence: text(sentence),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl AsFd for ArbiterEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The end that speaks.
+#[derive(Debug)]
+pub(crate) struct WorkerEnd(OwnedFd);
+
+impl WorkerEnd {
+    /// Says it. An arbiter that has gone hears nothing, and is told otherwise.
+    pub(crate) fn send(&self, message: &Message) {
+        let mut packet = Vec::new();
+        match message {
+            Message::Ready => packet.push(b'r'),
+            Message::LastWords(LastWords { app, sentence }) => {
+                packet.push(if *app { b'a' } else { b'w' });
+                packet.extend(sentence.bytes().take(LONGEST));
+            }
+        }
+        let _ = socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL);
+    }
+
+    /// Whether the arbiter has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
+    }
+}
+
+impl AsFd for WorkerEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The text of a sentence that may have been cut within a character.
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).into()
+}
+
+fn receive(fd: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
+    loop {
+        match socket::recv(fd.as_raw_fd(), buffer, flags) {
+            Err(Errno::EINTR) => {}
+            // The other end died with messages of ours unread.
+            Err(Errno::ECONNRESET) => return Ok(0),
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_even_after_the_sender_has_gone() {
+        let (arbiter, worker) = pair().unwrap();
+        let words = Message::LastWords(LastWords {
+            app: true,
+            sentence: "no module named 'shop'".into(),
+        });
+        worker.send(&Message::Ready);
+        worker.send(&words);
+        drop(worker);
+        assert_eq!(arbiter.receive(), Some(Message::Ready));
+        assert_eq!(arbiter.receive(), Some(words));
+        assert_eq!(arbiter.receive(), None);
+    }
+
+    #[test]
+    fn a_worker_is_told_of_its_arbiters_end() {
+        let (arbiter, worker) = pair().unwrap();
+        assert!(!worker.is_closed());
+        worker.send(&Message::Ready);
+        drop(arbiter);
+        assert!(worker.is_closed());
+        worker.send(&Message::Ready);
+    }
+
+    #[test]
+    fn long_last_words_are_cut_between_characters() {
+        let (arbiter, worker) = pair().unwrap();
+        worker.send(&Message::LastWords(LastWords {
+            app: false,
+            sentence: format!("-{}", "é".repeat(LONGEST)),
+        }));
+        let Some(Message::LastWords(words)) = arbiter.receive() else {
+            panic!("no last words");
+        };
+        assert_eq!(words.sentence, format!("-{}", "é".repeat(LONGEST / 2 - 1)));
+    }
+}

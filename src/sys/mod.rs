@@ -1,0 +1,13 @@
+//! What the system gives to a pre-fork server: [`fork`], [`signal`], the shared [`scoreboard`], the
+//! [`link`] between an arbiter and a worker, what [`wake`]s a worker, and the [`pidfile`].
+//!
+//! Nothing here knows HTTP, a service or Python, and nothing decides: the arbiter does.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod fork;
+pub(crate) mod link;
+pub(crate) mod pidfile;
+pub(crate) mod scoreboard;
+pub(crate) mod signal;
+pub(crate) mod wake;

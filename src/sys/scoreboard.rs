@@ -1,0 +1,513 @@
+//! What the workers are doing, in memory that they share with their arbiter: one [`Slot`] for each.
+//!
+//! Nobody waits here: there is no lock, so that a worker which dies at any instruction leaves nothing
+//! locked. Nothing here wakes anybody either, and nothing is kept on a disk.
+//!
+//! The mapping is anonymous and made before the first fork, so every worker inherits it at the same
+//! address (`mmap(2)`, `MAP_SHARED`). Each worker writes its own slot and reads the others'; the arbiter
+//! assigns slots, and clears that of a dead worker.
+//!
+//! *Invariants*: a slot has one writer at a time; the request's text is read whole or not at all (its
+//! version is odd while it is being written); a slot whose worker has died reads as [`WorkerState::Empty`].
+
+use std::fmt;
+use std::mem::size_of;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
+
+use nix::sys::mman::{self, MapFlags, ProtFlags};
+
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+
+/// How much of "METHOD target" is kept, in words of eight bytes.
+const WORDS: usize = 16;
+/// The longest method that is kept, in bytes. The longest registered one has 17 (RFC 3253).
+const METHOD: usize = 20;
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// There is no worker in this slot.
+    Empty,
+    /// It was forked and is not ready yet.
+    Starting,
+    /// It waits for work.
+    Ready,
+    /// It is in a call of its service, and can take nothing else meanwhile.
+    Busy,
+    /// It accepts nothing any more and finishes what it has.
+    Draining,
+}
+
+impl WorkerState {
+    const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Starting,
+            2 => Self::Ready,
+            3 => Self::Busy,
+            4 => Self::Draining,
+            _ => Self::Empty,
+        }
+    }
+}
+
+/// One worker's memory: all zero where there is none. Neighbours share no cache line, nor the pair of them
+/// that processors fetch at once.
+#[derive(Default)]
+#[repr(C, align(128))]
+struct Cell {
+    id: AtomicU64,
+    pid: AtomicI32,
+    state: AtomicU32,
+    heard: AtomicU64,
+    started: AtomicU64,
+    requests: AtomicU64,
+    sent: AtomicU64,
+    busy: AtomicU64,
+    connections: AtomicU32,
+    version: AtomicU32,
+    lengths: AtomicU32,
+    text: [AtomicU64; WORDS],
+}
+
+#[repr(C, align(128))]
+struct Header {
+    /// One more than the highest index that was ever assigned: readers need not look further.
+    used: AtomicU32,
+}
+
+/// The slots of all workers.
+pub struct Scoreboard {
+    header: NonNull<Header>,
+    slots: usize,
+    length: NonZeroUsize,
+}
+
+// SAFETY: the mapping belongs to no thread, and everything in it is atomic.
+unsafe impl Send for Scoreboard {}
+// SAFETY: as above.
+unsafe impl Sync for Scoreboard {}
+
+impl Scoreboard {
+    /// Maps the memory for that many workers, at least one.
+    pub(crate) fn new(slots: usize) -> Result<Self> {
+        let slots = slots.max(1);
+        let length = slots
+            .checked_mul(size_of::<Cell>())
+            .and_then(|cells| cells.checked_add(size_of::<Header>()))
+            .and_then(NonZeroUsize::new)
+            .ok_or_else(|| Error::config(format!("{slots} workers are too many")))?;
+        // SAFETY: a new anonymous mapping at an address of the system's choice disturbs nothing.
+        let memory = unsafe {
+            mman::mmap_anonymous(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+            )
+        }
+        .map_err(|errno| Error::io("cannot map the workers' shared memory", errno))?;
+        Ok(Self {
+            header: memory.cast(),
+            slots,
+            length,
+        })
+    }
+
+    /// How many workers there can be at once.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots
+    }
+
+    /// The slots that have a worker now.
+    pub fn workers(&self) -> impl Iterator<Item = Slot<'_>> {
+        self.used()
+            .iter()
+            .map(Slot)
+            .filter(|slot| slot.state() != WorkerState::Empty)
+    }
+
+    /// The slot at `index`, below [`capacity`](Self::capacity).
+    pub(crate) fn slot(&self, index: usize) -> Slot<'_> {
+        Slot(&self.cells()[index])
+    }
+
+    /// Gives the slot at `index` to a worker that is about to be forked.
+    pub(crate) fn assign(&self, index: usize, id: u64, now: Tick) {
+        let slot = self.slot(index);
+        slot.clear();
+        slot.0.id.store(id, Ordering::Relaxed);
+        slot.beat(now);
+        slot.set_state(WorkerState::Starting);
+        self.header()
+            .used
+            .fetch_max(index as u32 + 1, Ordering::Relaxed);
+    }
+
+    /// The fewest connections that a worker has which could accept one more now: ready, not in a call and
+    /// not draining. The worker at `index` is left out; `None` where no other could.
+    pub(crate) fn least_loaded_other(&self, index: usize) -> Option<u32> {
+        let others = self.used().iter().enumerate();
+        others
+            .filter(|&(other, cell)| other != index && Slot(cell).state() == WorkerState::Ready)
+            .map(|(_, cell)| cell.connections.load(Ordering::Relaxed))
+            .min()
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a header, is aligned to a page, and lives as long as `self`; new
+        // memory is zero, which is a valid header.
+        unsafe { self.header.as_ref() }
+    }
+
+    fn cells(&self) -> &[Cell] {
+        // SAFETY: `slots` cells follow the header, whose size is a multiple of their alignment; new memory
+        // is zero, which is a valid cell; nobody has a `&mut` to any of it.
+        unsafe { slice::from_raw_parts(self.header.add(1).cast().as_ptr(), self.slots) }
+    }
+
+    fn used(&self) -> &[Cell] {
+        let used = self.header().used.load(Ordering::Relaxed) as usize;
+        let cells = self.cells();
+        &cells[..used.min(cells.len())]
+    }
+}
+
+impl Drop for Scoreboard {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that `new` made, and every borrow of it has ended. munmap(2) cannot
+        // fail for one that exists.
+        let _ = unsafe { mman::munmap(self.header.cast(), self.length.get()) };
+    }
+}
+
+impl fmt::Debug for Scoreboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.workers()).finish()
+    }
+}
+
+/// One worker's place on the [`Scoreboard`].
+///
+/// The numbers are read one by one: together they are no snapshot of one moment.
+#[derive(Clone, Copy)]
+pub struct Slot<'a>(&'a Cell);
+
+impl Slot<'_> {
+    /// The worker's number; a replacement has a number of its own.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id.load(Ordering::Relaxed)
+    }
+
+    /// The worker's process id; 0 before it was forked.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.0.pid.load(Ordering::Relaxed)
+    }
+
+    /// What the worker is doing.
+    #[must_use]
+    pub fn state(&self) -> WorkerState {
+        WorkerState::from_number(self.0.state.load(Ordering::Acquire))
+    }
+
+    /// When the worker last showed that it makes progress.
+    #[must_use]
+    pub fn heard(&self) -> Tick {
+        Tick::from_nanos(self.0.heard.load(Ordering::Relaxed))
+    }
+
+    /// How many connections the worker has open.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the worker has answered.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of response bodies the worker has sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many nanoseconds the worker has spent in requests that have ended.
+    #[must_use]
+    pub fn busy_nanos(&self) -> u64 {
+        self.0.busy.load(Ordering::Relaxed)
+    }
+
+    /// When the current request began; `None` between requests.
+    #[must_use]
+    pub fn request_started(&self) -> Option<Tick> {
+        match self.0.started.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Tick::from_nanos(nanos)),
+        }
+    }
+
+    /// Method and target of the current or last request, both cut to their first bytes (about 120
+    /// together). `None` before the first one, and in the instant when the worker writes it.
+    #[must_use]
+    pub fn request(&self) -> Option<(String, String)> {
+        (0..4).find_map(|_| self.try_request())
+    }
+
+    /// The worker makes progress. One store: no system call.
+    pub fn beat(&self, now: Tick) {
+        self.0.heard.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The worker's state changes. Between [`Ready`](WorkerState::Ready) and
+    /// [`Busy`](WorkerState::Busy) requests change it by themselves.
+    pub fn set_state(&self, state: WorkerState) {
+        self.0.state.store(state as u32, Ordering::Release);
+    }
+
+    /// The number of the worker's open connections has changed.
+    pub fn set_connections(&self, open: u32) {
+        self.0.connections.store(open, Ordering::Relaxed);
+    }
+
+    /// A call of the service begins: a ready worker becomes busy, a draining one stays so.
+    pub fn begin_request(&self, now: Tick, method: &str, target: &str) {
+        self.write_request(method.as_bytes(), target.as_bytes());
+        self.beat(now);
+        self.0.started.store(now.as_nanos(), Ordering::Relaxed);
+        self.change_state(WorkerState::Ready, WorkerState::Busy);
+    }
+
+    /// The call has ended: a busy worker becomes ready. `sent` is what the response's body had in bytes.
+    pub fn end_request(&self, now: Tick, sent: u64) {
+        if let Some(started) = self.request_started() {
+            let busy = now.as_nanos().saturating_sub(started.as_nanos());
+            add(&self.0.busy, busy);
+            add(&self.0.requests, 1);
+        }
+        add(&self.0.sent, sent);
+        self.0.started.store(0, Ordering::Relaxed);
+        self.beat(now);
+        self.change_state(WorkerState::Busy, WorkerState::Ready);
+    }
+
+    /// The worker has been forked.
+    pub(crate) fn set_pid(self, pid: i32) {
+        self.0.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// There is no worker any more.
+    pub(crate) fn clear(self) {
+        let cell = self.0;
+        self.set_state(WorkerState::Empty);
+        cell.pid.store(0, Ordering::Relaxed);
+        cell.connections.store(0, Ordering::Relaxed);
+        for number in [
+            &cell.id,
+            &cell.heard,
+            &cell.started,
+            &cell.requests,
+            &cell.sent,
+            &cell.busy,
+        ] {
+            number.store(0, Ordering::Relaxed);
+        }
+        // A worker that died while it wrote has left an odd version.
+        let version = cell.version.load(Ordering::Relaxed);
+        cell.lengths.store(0, Ordering::Relaxed);
+        cell.version
+            .store((version | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    fn change_state(self, from: WorkerState, to: WorkerState) {
+        let _ = self.0.state.compare_exchange(
+            from as u32,
+            to as u32,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+    }
+
+    fn write_request(self, method: &[u8], target: &[u8]) {
+        let mut bytes = [0; WORDS * 8];
+        let method = &method[..method.len().min(METHOD)];
+        let target = &target[..target.len().min(bytes.len() - method.len())];
+        let end = method.len() + target.len();
+        bytes[..method.len()].copy_from_slice(method);
+        bytes[method.len()..end].copy_from_slice(target);
+
+        let cell = self.0;
+        let version = cell.version.load(Ordering::Relaxed) | 1;
+        cell.version.store(version, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let lengths = method.len() as u32 | (target.len() as u32) << 8;
+        cell.lengths.store(lengths, Ordering::Relaxed);
+        let words = bytes.chunks_exact(8).take(end.div_ceil(8));
+        for (word, bytes) in cell.text.iter().zip(words) {
+            let mut number = [0; 8];
+            number.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(number), Ordering::Relaxed);
+        }
+        cell.version
+            .store(version.wrapping_add(1), Ordering::Release);
+    }
+
+    fn try_request(self) -> Option<(String, String)> {
+        let cell = self.0;
+        let version = cell.version.load(Ordering::Acquire);
+        let lengths = cell.lengths.load(Ordering::Relaxed);
+        let mut bytes = [0; WORDS * 8];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(&cell.text) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        fence(Ordering::Acquire);
+        if version % 2 == 1 || cell.version.load(Ordering::Relaxed) != version {
+            return None;
+        }
+        let method = (lengths & 0xff) as usize;
+        let end = method + (lengths >> 8) as usize;
+        let text = |range| bytes.get(range).map(String::from_utf8_lossy);
+        let (method, target) = (text(0..method)?, text(method..end)?);
+        (end > 0).then(|| (method.into_owned(), target.into_owned()))
+    }
+}
+
+impl fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("id", &self.id())
+            .field("pid", &self.pid())
+            .field("state", &self.state())
+            .field("connections", &self.connections())
+            .field("requests", &self.requests())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A slot has one writer: no read-modify-write is needed.
+fn add(number: &AtomicU64, more: u64) {
+    let sum = number.load(Ordering::Relaxed).wrapping_add(more);
+    number.store(sum, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Tick {
+        Tick::from_nanos(nanos)
+    }
+
+    fn board() -> Scoreboard {
+        Scoreboard::new(4).unwrap()
+    }
+
+    #[test]
+    fn a_new_scoreboard_is_empty() {
+        let board = board();
+        assert_eq!(board.capacity(), 4);
+        assert_eq!(board.workers().count(), 0);
+        assert_eq!(board.slot(3).state(), WorkerState::Empty);
+        assert_eq!(board.slot(3).request(), None);
+    }
+
+    #[test]
+    fn a_request_makes_a_ready_worker_busy_and_is_counted_at_its_end() {
+        let board = board();
+        board.assign(0, 7, at(1));
+        let slot = board.slot(0);
+        slot.set_state(WorkerState::Ready);
+        slot.begin_request(at(1_000), "GET", "/slow?x=1");
+        assert_eq!(slot.state(), WorkerState::Busy);
+        assert_eq!(slot.request_started(), Some(at(1_000)));
+        assert_eq!(slot.request(), Some(("GET".into(), "/slow?x=1".into())));
+        slot.end_request(at(1_500), 42);
+        assert_eq!(slot.state(), WorkerState::Ready);
+        assert_eq!(slot.request_started(), None);
+        assert_eq!(
+            (slot.requests(), slot.sent(), slot.busy_nanos()),
+            (1, 42, 500)
+        );
+        assert_eq!(slot.heard(), at(1_500));
+    }
+
+    #[test]
+    fn a_draining_worker_stays_so_through_a_request() {
+        let board = board();
+        board.assign(0, 1, at(1));
+        let slot = board.slot(0);
+        slot.set_state(WorkerState::Draining);
+        slot.begin_request(at(2), "GET", "/");
+        assert_eq!(slot.state(), WorkerState::Draining);
+        slot.end_request(at(3), 0);
+        assert_eq!(slot.state(), WorkerState::Draining);
+    }
+
+    #[test]
+    fn a_long_target_is_cut() {
+        let board = board();
+        let slot = board.slot(0);
+        slot.begin_request(at(1), "VERSION-CONTROL-AND-MORE", &"/x".repeat(500));
+        let (method, target) = slot.request().unwrap();
+        assert_eq!(method, "VERSION-CONTROL-AND-");
+        assert_eq!(target, "/x".repeat((WORDS * 8 - METHOD) / 2));
+    }
+
+    #[test]
+    fn text_of_a_worker_that_died_while_writing_is_not_shown() {
+        let board = board();
+        board.assign(0, 1, at(1));
+        let slot = board.slot(0);
+        slot.begin_request(at(2), "GET", "/");
+        slot.0.version.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(slot.request(), None);
+        slot.clear();
+        assert_eq!(slot.request(), None);
+        slot.begin_request(at(3), "GET", "/again");
+        assert_eq!(slot.request(), Some(("GET".into(), "/again".into())));
+    }
+
+    #[test]
+    fn only_ready_workers_count_as_less_loaded() {
+        let board = board();
+        let states = [
+            (WorkerState::Ready, 5),
+            (WorkerState::Draining, 0),
+            (WorkerState::Ready, 3),
+            (WorkerState::Starting, 0),
+        ];
+        for (index, (state, connections)) in states.into_iter().enumerate() {
+            board.assign(index, index as u64 + 1, at(1));
+            board.slot(index).set_state(state);
+            board.slot(index).set_connections(connections);
+        }
+        assert_eq!(board.least_loaded_other(0), Some(3));
+        assert_eq!(board.least_loaded_other(2), Some(5));
+        board.slot(2).begin_request(at(2), "GET", "/");
+        assert_eq!(board.least_loaded_other(1), Some(5));
+        assert_eq!(board.least_loaded_other(0), None);
+    }
+
+    #[test]
+    fn a_cleared_slot_is_empty() {
+        let board = board();
+        board.assign(1, 9, at(1));
+        board.slot(1).set_pid(4711);
+        board.slot(1).set_state(WorkerState::Ready);
+        assert_eq!(
+            board.workers().map(|slot| slot.pid()).collect::<Vec<_>>(),
+            [4711]
+        );
+        board.slot(1).clear();
+        assert_eq!(board.workers().count(), 0);
+        assert_eq!((board.slot(1).id(), board.slot(1).pid()), (0, 0));
+    }
+}

@@ -1,0 +1,275 @@
+//! Signals as bytes in a pipe that the process writes to itself, and the only place that sends them.
+//!
+//! A handler does nothing but queue (`signal-safety(7)`); deciding is for those who read. No signal is
+//! blocked for longer than a fork takes: a blocked mask would be inherited by the application's children.
+//!
+//! ```text
+//!   kernel ──▶ on_signal ──▶ pipe ──▶ Signals::drain
+//!                  └─ pipe full ──▶ OVERFLOW ──┘
+//! ```
+//!
+//! *Invariants*: at most one [`Signals`] is installed in a process; when it is dropped, the handlers that
+//! it replaced are back; of every kind of signal that came at least one is drained.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::unistd::{self, Pid};
+
+use crate::error::{Error, Result};
+
+/// Where the handler writes: the pipe's descriptor, or -1.
+static QUEUE: AtomicI32 = AtomicI32::new(-1);
+/// Signals that found the pipe full: a bit for each kind.
+static OVERFLOW: AtomicU64 = AtomicU64::new(0);
+
+/// What is to be done with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Put it in the queue.
+    Queue,
+    /// Let it come and go. Not `SIG_IGN`, which the programs that a worker starts would inherit.
+    Drop,
+    /// `SIG_IGN`.
+    Ignore,
+    /// `SIG_DFL`.
+    Default,
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let errno = Errno::last_raw();
+    let byte = [u8::try_from(signal).unwrap_or(0)];
+    // SAFETY: write(2) is async-signal-safe, and the buffer is one byte long. A descriptor that has just
+    // been closed gives EBADF: it is cleared in QUEUE before that.
+    let written = unsafe { libc::write(QUEUE.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
+    if written != 1 {
+        OVERFLOW.fetch_or(1 << signal, Ordering::Relaxed);
+    }
+    Errno::set_raw(errno);
+}
+
+extern "C" fn on_dropped_signal(_: libc::c_int) {}
+
+/// The pipe of a [`Signals`], made beforehand where a failure can still be reported.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Pipe {
+    /// Makes one, non-blocking and closed on exec.
+    pub(crate) fn new() -> Result<Self> {
+        let (reader, writer) = unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+            .map_err(|errno| Error::io("cannot make a pipe for signals", errno))?;
+        Ok(Self { reader, writer })
+    }
+}
+
+/// The signals of this process, while it exists.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pipe: Pipe,
+    replaced: Vec<(Signal, SigAction)>,
+}
+
+impl Signals {
+    /// Installs handlers for what `table` lists. Fails where another arbiter of this process has its own.
+    pub(crate) fn install(
+        pipe: Pipe,
+        table: impl IntoIterator<Item = (Signal, Disposition)>,
+    ) -> Result<Self> {
+        let queue = pipe.writer.as_raw_fd();
+        if QUEUE
+            .compare_exchange(-1, queue, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
+            return Err(Error::config(
+                "another arbiter is running in this process and has its signals",
+            ));
+        }
+        OVERFLOW.store(0, Ordering::Relaxed);
+        let mut signals = Self {
+            pipe,
+            replaced: Vec::new(),
+        };
+        for (signal, disposition) in table {
+            let replaced = set(signal, disposition)?;
+            signals.replaced.push((signal, replaced));
+        }
+        Ok(signals)
+    }
+
+    /// In a child, with all signals blocked: leaves the parent's queue and handlers for its own.
+    ///
+    /// What `self` replaced is forgotten: a child never gives the process back to the host.
+    pub(crate) fn install_in_child(
+        &mut self,
+        pipe: Pipe,
+        table: &[(Signal, Disposition)],
+    ) -> Result<Self> {
+        QUEUE.store(pipe.writer.as_raw_fd(), Ordering::Relaxed);
+        OVERFLOW.store(0, Ordering::Relaxed);
+        for (signal, _) in self.replaced.drain(..) {
+            set(signal, Disposition::Default)?;
+        }
+        for &(signal, disposition) in table {
+            set(signal, disposition)?;
+        }
+        Ok(Self {
+            pipe,
+            replaced: Vec::new(),
+        })
+    }
+
+    /// Takes what has come, in order.
+    pub(crate) fn drain(&self) -> Vec<Signal> {
+        let mut drained = Vec::new();
+        let mut buffer = [0; 64];
+        while let Ok(n @ 1..) = unistd::read(&self.pipe.reader, &mut buffer) {
+            let came = buffer[..n].iter().map(|&number| i32::from(number));
+            drained.extend(came.filter_map(|number| Signal::try_from(number).ok()));
+        }
+        let overflow = OVERFLOW.swap(0, Ordering::Relaxed);
+        if overflow != 0 {
+            drained.extend(Signal::iterator().filter(|&s| overflow & (1 << s as i32) != 0));
+        }
+        drained
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable while [`drain`](Self::drain) has something to give.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.reader.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for (signal, action) in self.replaced.drain(..).rev() {
+            // SAFETY: the action was in force before; whoever installed it vouches for it.
+            let _ = unsafe { signal::sigaction(signal, &action) };
+        }
+        let ours = self.pipe.writer.as_raw_fd();
+        let _ = QUEUE.compare_exchange(ours, -1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
+    let handler = match disposition {
+        Disposition::Queue => SigHandler::Handler(on_signal),
+        Disposition::Drop => SigHandler::Handler(on_dropped_signal),
+        Disposition::Ignore => SigHandler::SigIgn,
+        Disposition::Default => SigHandler::SigDfl,
+    };
+    let mut flags = SaFlags::SA_RESTART | SaFlags::SA_ONSTACK;
+    if signal == Signal::SIGCHLD {
+        flags |= SaFlags::SA_NOCLDSTOP;
+    }
+    let action = SigAction::new(handler, flags, SigSet::empty());
+    // SAFETY: both handlers call nothing that is not async-signal-safe, and leave errno as it was.
+    unsafe { signal::sigaction(signal, &action) }
+        .map_err(|errno| Error::io(format_args!("cannot handle {signal}"), errno))
+}
+
+/// Sends `signal` to the process `pid`; one that has gone already is no error.
+pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
+    match kill(pid, Some(signal)) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::io(
+            format_args!("cannot send {signal} to process {pid}"),
+            errno,
+        )),
+    }
+}
+
+/// Whether a process `pid` exists, ours or not.
+pub(crate) fn exists(pid: i32) -> bool {
+    matches!(kill(pid, None), Ok(()) | Err(Errno::EPERM))
+}
+
+/// Never a process group: for kill(2), 0 and negative numbers mean many processes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that sends signals"
+)]
+fn kill(pid: i32, signal: Option<Signal>) -> nix::Result<()> {
+    if pid <= 0 {
+        return Err(Errno::ESRCH);
+    }
+    signal::kill(Pid::from_raw(pid), signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, PoisonError};
+
+    /// The handlers belong to the process: these tests take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    const TABLE: [(Signal, Disposition); 3] = [
+        (Signal::SIGUSR1, Disposition::Queue),
+        (Signal::SIGWINCH, Disposition::Drop),
+        (Signal::SIGUSR2, Disposition::Queue),
+    ];
+
+    fn raise(signal: Signal) {
+        assert_eq!(signal::raise(signal), Ok(()));
+    }
+
+    #[test]
+    fn signals_are_drained_in_the_order_in_which_they_came() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let signals = Signals::install(Pipe::new().unwrap(), TABLE).unwrap();
+        raise(Signal::SIGUSR2);
+        raise(Signal::SIGWINCH);
+        raise(Signal::SIGUSR1);
+        raise(Signal::SIGUSR2);
+        assert_eq!(
+            signals.drain(),
+            [Signal::SIGUSR2, Signal::SIGUSR1, Signal::SIGUSR2]
+        );
+        assert!(signals.drain().is_empty());
+    }
+
+    #[test]
+    fn a_full_pipe_loses_no_kind_of_signal() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let signals = Signals::install(Pipe::new().unwrap(), TABLE).unwrap();
+        let filler = [Signal::SIGUSR1 as u8; 4096];
+        while unistd::write(&signals.pipe.writer, &filler).is_ok() {}
+        while unistd::write(&signals.pipe.writer, &filler[..1]).is_ok() {}
+        raise(Signal::SIGUSR2);
+        assert_eq!(signals.drain().last(), Some(&Signal::SIGUSR2));
+        assert!(signals.drain().is_empty());
+    }
+
+    #[test]
+    fn dropping_gives_the_hosts_handlers_back() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = set(Signal::SIGUSR1, Disposition::Ignore).unwrap();
+        drop(Signals::install(Pipe::new().unwrap(), TABLE).unwrap());
+        // SAFETY: the action was in force before.
+        let restored = unsafe { signal::sigaction(Signal::SIGUSR1, &before) }.unwrap();
+        assert!(matches!(restored.handler(), SigHandler::SigIgn));
+    }
+
+    #[test]
+    fn a_second_arbiter_in_one_process_is_refused() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let _first = Signals::install(Pipe::new().unwrap(), TABLE).unwrap();
+        let second = Signals::install(Pipe::new().unwrap(), TABLE);
+        assert!(second.unwrap_err().is_config());
+    }
+
+    #[test]
+    fn no_signal_is_ever_sent_to_a_group() {
+        assert!(!exists(0) && !exists(-1));
+        assert!(exists(1));
+    }
+}

@@ -1,0 +1,348 @@
+//! A process that works: the [`Worker`] trait, and the [`WorkerContext`] through which a worker and its
+//! arbiter know of each other.
+//!
+//! There is no HTTP here, no service and no Python: a worker may do anything that it can stop doing when
+//! it is asked to.
+//!
+//! ```text
+//!          fork            ready()            TERM, the arbiter's end
+//!   arbiter ──▶ starting ──────▶ working ─────────────────────────────▶ Graceful ──▶ run returns
+//!                  │                │            INT, QUIT
+//!                  │                └────────────────────────────────▶ Quick ─────▶ run returns
+//!                  └─ Err: last words, exit status 3 or 4
+//! ```
+//!
+//! *Invariants*: what a worker is asked only grows (Running, Graceful, Quick); a worker process never
+//! returns into the frames of the program that started the arbiter.
+
+mod life;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::clock::Tick;
+use crate::error::Result;
+use crate::forked::Forked;
+use crate::net::Listeners;
+use crate::sys::link::{Message, WorkerEnd};
+use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
+use crate::sys::signal::{Disposition, Signals};
+use crate::sys::wake::Wake;
+
+pub(crate) use life::live;
+
+/// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
+pub trait Worker {
+    /// Works until it is asked to stop, in a process of its own.
+    ///
+    /// It says [`ready`](WorkerContext::ready) when it can work, [`beat`](WorkerContext::beat)s while it
+    /// does, and leaves when [`shutdown`](WorkerContext::shutdown) asks for it. Returning `Ok` is exit
+    /// status 0, whether asked or not; the arbiter replaces a worker that was not asked.
+    ///
+    /// # Errors
+    ///
+    /// Before the worker was ready it has failed to boot: exit status 4 for [`Error::is_app`], else 3, and
+    /// the sentence becomes the arbiter's. Afterwards it is exit status 255.
+    ///
+    /// [`Error::is_app`]: crate::Error::is_app
+    fn run(&mut self, context: &WorkerContext) -> Result<()>;
+
+    /// Loads in the arbiter, before the first fork, what the workers are to share.
+    ///
+    /// # Errors
+    ///
+    /// End the start.
+    fn preload(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Forks: must call `fork` once, in the arbiter, and may do what must be done around it.
+    ///
+    /// It returns in both processes; what `fork` gave says in which one it is.
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+        fork();
+    }
+}
+
+impl<F: FnMut(&WorkerContext) -> Result<()>> Worker for F {
+    fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        self(context)
+    }
+}
+
+/// What a worker is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// To go on.
+    Running,
+    /// To take nothing new, finish what it has, and leave (SIGTERM, or the arbiter has gone).
+    Graceful,
+    /// To leave at once (SIGINT, SIGQUIT).
+    Quick,
+}
+
+/// What a worker does with signals; the arbiter's own table has the same ones.
+///
+/// HUP and USR2 are for the arbiter: a worker that is sent them by mistake (`pkill -HUP`) lives on.
+/// ABRT keeps its default, the end: it is how the arbiter ends a silent worker.
+pub(crate) const SIGNALS: &[(Signal, Disposition)] = &[
+    (Signal::SIGTERM, Disposition::Queue),
+    (Signal::SIGINT, Disposition::Queue),
+    (Signal::SIGQUIT, Disposition::Queue),
+    (Signal::SIGHUP, Disposition::Drop),
+    (Signal::SIGUSR1, Disposition::Drop),
+    (Signal::SIGUSR2, Disposition::Drop),
+    (Signal::SIGTTIN, Disposition::Drop),
+    (Signal::SIGTTOU, Disposition::Drop),
+    (Signal::SIGWINCH, Disposition::Drop),
+    (Signal::SIGCHLD, Disposition::Default),
+    (Signal::SIGABRT, Disposition::Default),
+    (Signal::SIGPIPE, Disposition::Ignore),
+];
+
+/// The numbers that a worker is given when it is forked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) id: u64,
+    pub(crate) slot: usize,
+    pub(crate) workers: usize,
+    pub(crate) beat_every: Option<Duration>,
+}
+
+/// A worker's view of its arbiter, its listeners and itself.
+///
+/// All threads of a worker may use it.
+#[derive(Debug)]
+pub struct WorkerContext {
+    place: Place,
+    listeners: Mutex<Listeners>,
+    scoreboard: Arc<Scoreboard>,
+    arbiter: Option<(WorkerEnd, Signals)>,
+    wake: Wake,
+    asked: AtomicU8,
+    ready: AtomicBool,
+}
+
+impl WorkerContext {
+    /// A context without an arbiter and without signals, for a worker that runs in a process of yours:
+    /// nobody asks it to stop. It is worker 1 of 1.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no memory or no descriptor.
+    pub fn detached(listeners: impl Into<Listeners>) -> Result<Self> {
+        let place = Place {
+            id: 1,
+            slot: 0,
+            workers: 1,
+            beat_every: None,
+        };
+        let scoreboard = Scoreboard::new(1)?;
+        scoreboard.assign(place.slot, place.id, Tick::now());
+        Self::new(place, listeners.into(), Arc::new(scoreboard), None)
+    }
+
+    pub(crate) fn new(
+        place: Place,
+        listeners: Listeners,
+        scoreboard: Arc<Scoreboard>,
+        arbiter: Option<(WorkerEnd, Signals)>,
+    ) -> Result<Self> {
+        let wake = Wake::new()?;
+        if let Some((link, signals)) = &arbiter {
+            wake.watch(link)?;
+            wake.watch(signals)?;
+        }
+        scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
+        Ok(Self {
+            place,
+            listeners: Mutex::new(listeners),
+            scoreboard,
+            arbiter,
+            wake,
+            asked: AtomicU8::new(Shutdown::Running as u8),
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// Which worker this is, from 1 on; a replacement has a number of its own.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.place.id
+    }
+
+    /// How many workers there were to be when this one was forked.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.place.workers
+    }
+
+    /// The listeners that the workers share; none once they have been
+    /// [released](Self::release_listeners). A clone keeps the sockets open.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        self.lock().clone()
+    }
+
+    /// Gives the context's own listeners up, so that they are closed in this process as soon as the
+    /// clones are dropped.
+    pub fn release_listeners(&self) {
+        *self.lock() = Vec::new().into();
+    }
+
+    /// The worker can do its work. Only the first call counts.
+    pub fn ready(&self) {
+        if self.ready.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let slot = self.slot();
+        slot.beat(Tick::now());
+        slot.set_state(WorkerState::Ready);
+        if let Some((link, _)) = &self.arbiter {
+            link.send(&Message::Ready);
+        }
+    }
+
+    /// The worker makes progress. One store in shared memory: to be called in each turn of a loop.
+    pub fn beat(&self, now: Tick) {
+        self.slot().beat(now);
+    }
+
+    /// How long a worker may wait for work before it must [`beat`](Self::beat) again: half of the
+    /// arbiter's `timeout`. `None` where nobody watches.
+    #[must_use]
+    pub fn beat_every(&self) -> Option<Duration> {
+        self.place.beat_every
+    }
+
+    /// What the worker is asked to do; takes in what has made [`wake`](Self::wake) readable.
+    ///
+    /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
+    pub fn shutdown(&self) -> Shutdown {
+        let mut asked = Shutdown::Running;
+        if let Some((link, signals)) = &self.arbiter {
+            for signal in signals.drain() {
+                asked = asked.max(match signal {
+                    Signal::SIGTERM => Shutdown::Graceful,
+                    Signal::SIGINT | Signal::SIGQUIT => Shutdown::Quick,
+                    _ => Shutdown::Running,
+                });
+            }
+            if link.is_closed() {
+                asked = asked.max(Shutdown::Graceful);
+                // It would be readable for ever.
+                self.wake.forget(link);
+            }
+        }
+        self.asked.fetch_max(asked as u8, Ordering::Relaxed);
+        self.asked()
+    }
+
+    /// Waits for `duration`, beating, or until the worker is asked for something new. For workers that
+    /// have no poll of their own.
+    pub fn pause(&self, duration: Duration) -> Shutdown {
+        let before = self.asked();
+        let mut now = Tick::now();
+        let end = now + duration;
+        loop {
+            self.beat(now);
+            let asked = self.shutdown();
+            let left = end.since(now);
+            if asked != before || left.is_zero() {
+                return asked;
+            }
+            self.wake
+                .wait(self.place.beat_every.map_or(left, |every| every.min(left)));
+            now = Tick::now();
+        }
+    }
+
+    /// A descriptor to register in the worker's own poll: readable when a signal has come or the arbiter
+    /// has gone, until [`shutdown`](Self::shutdown) is called.
+    #[must_use]
+    pub fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// What all the workers are doing.
+    #[must_use]
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// This worker's own place on the scoreboard.
+    #[must_use]
+    pub fn slot(&self) -> Slot<'_> {
+        self.scoreboard.slot(self.place.slot)
+    }
+
+    /// The fewest connections that another worker has which could take one more now; `None` where no
+    /// other could.
+    #[must_use]
+    pub fn least_loaded_other(&self) -> Option<u32> {
+        self.scoreboard.least_loaded_other(self.place.slot)
+    }
+
+    fn asked(&self) -> Shutdown {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => Shutdown::Running,
+            1 => Shutdown::Graceful,
+            _ => Shutdown::Quick,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Listeners> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Listener;
+
+    fn detached() -> WorkerContext {
+        WorkerContext::detached(Vec::<Listener>::new()).unwrap()
+    }
+
+    #[test]
+    fn a_detached_worker_is_never_asked_to_stop() {
+        let context = detached();
+        assert_eq!((context.id(), context.workers()), (1, 1));
+        assert_eq!(context.shutdown(), Shutdown::Running);
+        assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
+        assert_eq!(context.least_loaded_other(), None);
+    }
+
+    #[test]
+    fn ready_shows_on_the_scoreboard() {
+        let context = detached();
+        assert_eq!(context.slot().state(), WorkerState::Starting);
+        context.ready();
+        assert_eq!(context.slot().state(), WorkerState::Ready);
+        context.slot().set_state(WorkerState::Draining);
+        context.ready();
+        assert_eq!(context.slot().state(), WorkerState::Draining);
+    }
+
+    #[test]
+    fn released_listeners_are_closed_with_their_last_clone() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&address, 1).unwrap();
+        let at = listener.socket_addr().unwrap();
+        let context = WorkerContext::detached(listener).unwrap();
+        let clone = context.listeners();
+        context.release_listeners();
+        assert!(context.listeners().is_empty());
+        assert!(std::net::TcpStream::connect(at).is_ok());
+        drop(clone);
+        assert!(std::net::TcpStream::connect(at).is_err());
+    }
+}
