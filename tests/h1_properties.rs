@@ -63,7 +63,7 @@ impl Sent {
 fn any_sent() -> impl Strategy<Value = Sent> {
     let method = select(vec!["GET", "POST", "PUT", "DELETE", "OPTIONS", "M-SEARCH"]);
     let origin = prop_oneof![Just(""), Just("http://shop.example:80"), Just("s://[::1]")];
-    let target = (origin, "/[!-~&&[^#?]]{0,20}(\?[!-~&&[^#]]{0,9})?")
+    let target = (origin, r"/[!-~&&[^#?]]{0,20}(\?[!-~&&[^#]]{0,9})?")
         .prop_map(|(origin, path)| format!("{origin}{path}"));
     // Names that mean nothing to the protocol.
     let name = "[Xx]-[A-Za-z0-9!#$%&'*+.^`|~-]{0,12}";
@@ -80,7 +80,12 @@ fn any_sent() -> impl Strategy<Value = Sent> {
             .prop_map(|(chunks, trailer)| Body::Chunked(chunks, trailer)),
     ];
     (method, target, vec((name, value), 0..30), body).prop_map(|(method, target, fields, body)| {
-        Sent { method, target, fields, body }
+        Sent {
+            method,
+            target,
+            fields,
+            body,
+        }
     })
 }
 
