@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use oxicorn::h1::{BodyLength, Conn, Event, Limits};
 
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -116,5 +116,10 @@ fn response(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, heads, response);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    requests(&mut criterion);
+    heads(&mut criterion);
+    response(&mut criterion);
+    criterion.final_summary();
+}

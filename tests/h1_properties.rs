@@ -91,7 +91,7 @@ fn any_sent() -> impl Strategy<Value = Sent> {
 
 /// `bytes`, cut at these places.
 fn pieces<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
-    let mut points: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+    let mut points: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     points.extend([0, bytes.len()]);
     points.sort_unstable();
     points
