@@ -1,12 +1,15 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
+pub mod arbiter;
 mod clock;
 pub mod config;
 mod error;
 mod forked;
 pub mod h1;
+pub mod log;
 pub mod net;
 pub mod observe;
+pub mod reactor;
 mod recorder;
 mod service;
 mod sys;
@@ -15,6 +18,7 @@ mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
+pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;

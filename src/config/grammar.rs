@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LogFile;
-
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -88,20 +86,10 @@ pub(super) const PAIR: Grammar<(OsString, OsString)> = Grammar {
     show: |(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()),
 };
 
-/// A log's destination.
-pub(super) const LOG: Grammar<LogFile> = Grammar {
+/// A log's destination; `-` is a stream of the process.
+pub(super) const LOG: Grammar<PathBuf> = Grammar {
     metavar: "FILE",
-    parse: |value| {
-        if value == "-" {
-            Ok(LogFile::Standard)
-        } else {
-            (PATH.parse)(value).map(LogFile::File)
-        }
-    },
-    show: |log| match log {
-        LogFile::Standard => "-".to_owned(),
-        LogFile::File(path) => (PATH.show)(path),
-    },
+    ..PATH
 };
 
 /// How severe a message is, in any case.
@@ -150,13 +138,6 @@ pub(super) const SECONDS: Grammar<Duration> = Grammar {
     metavar: "SECONDS",
     parse: seconds,
     show: |time| time.as_secs_f64().to_string(),
-};
-
-/// A time in seconds; 0 is for ever.
-pub(super) const SECONDS_OR_EVER: Grammar<Option<Duration>> = Grammar {
-    metavar: "SECONDS",
-    parse: |value| Ok(Some(seconds(value)?).filter(|time| !time.is_zero())),
-    show: |time| (SECONDS.show)(&time.unwrap_or_default()),
 };
 
 /// A time in seconds, in which something must be possible.
@@ -307,9 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_for_ever_or_no_limit_or_refused_as_the_setting_has_it() {
+    fn zero_is_a_value_or_no_limit_or_refused_as_the_setting_has_it() {
         let zero = OsStr::new("0");
-        assert_eq!((SECONDS_OR_EVER.parse)(zero), Ok(None));
         assert_eq!((LIMIT.parse)(zero), Ok(None));
         assert_eq!((SECONDS.parse)(zero), Ok(Duration::ZERO));
         assert!((DEADLINE.parse)(zero).is_err());

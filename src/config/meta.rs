@@ -9,7 +9,7 @@ use std::fmt;
 use super::Settings;
 use super::grammar::{
     ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, NONE, PAIR, PATH, PATHS, Problem,
-    SECONDS, SECONDS_OR_EVER, TEXT, list,
+    SECONDS, TEXT, list,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -211,7 +211,7 @@ pub static SETTINGS: &[Setting] = &[
         section: WORKERS,
         flags: &["-t", "--timeout"],
         help: "Replace a worker that makes no progress for this long; 0 is never.",
-        ..field!(timeout = SECONDS_OR_EVER)
+        ..field!(timeout = SECONDS)
     },
     Setting {
         section: WORKERS,

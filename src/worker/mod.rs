@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::clock::Tick;
 use crate::error::Result;
@@ -157,9 +158,7 @@ impl WorkerContext {
             wake.watch(link)?;
             wake.watch(signals)?;
         }
-        scoreboard
-            .slot(place.slot)
-            .set_pid(std::process::id().cast_signed());
+        scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
             listeners: Mutex::new(listeners),
