@@ -1,5 +1,7 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 pub mod config;
 mod error;
