@@ -9,7 +9,8 @@ use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process;
+
+use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::sys::signal;
@@ -56,7 +57,7 @@ impl Drop for PidFile {
 }
 
 fn own_pid() -> i32 {
-    process::id().cast_signed()
+    Pid::this().as_raw()
 }
 
 fn read(path: &Path) -> Option<i32> {

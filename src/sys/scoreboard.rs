@@ -54,8 +54,8 @@ impl WorkerState {
     }
 }
 
-/// One worker's memory: all zero where there is none. Two cache lines for what changes with each turn, so
-/// that neighbours do not slow each other down, and the text after them.
+/// One worker's memory: all zero where there is none. Neighbours share no cache line, nor the pair of them
+/// that processors fetch at once.
 #[derive(Default)]
 #[repr(C, align(128))]
 struct Cell {
@@ -300,12 +300,12 @@ impl Slot<'_> {
     }
 
     /// The worker has been forked.
-    pub(crate) fn set_pid(&self, pid: i32) {
+    pub(crate) fn set_pid(self, pid: i32) {
         self.0.pid.store(pid, Ordering::Relaxed);
     }
 
     /// There is no worker any more.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn clear(self) {
         let cell = self.0;
         self.set_state(WorkerState::Empty);
         cell.pid.store(0, Ordering::Relaxed);
@@ -327,7 +327,7 @@ impl Slot<'_> {
             .store((version | 1).wrapping_add(1), Ordering::Release);
     }
 
-    fn change_state(&self, from: WorkerState, to: WorkerState) {
+    fn change_state(self, from: WorkerState, to: WorkerState) {
         let _ = self.0.state.compare_exchange(
             from as u32,
             to as u32,
@@ -336,7 +336,7 @@ impl Slot<'_> {
         );
     }
 
-    fn write_request(&self, method: &[u8], target: &[u8]) {
+    fn write_request(self, method: &[u8], target: &[u8]) {
         let mut bytes = [0; WORDS * 8];
         let method = &method[..method.len().min(METHOD)];
         let target = &target[..target.len().min(bytes.len() - method.len())];
@@ -360,7 +360,7 @@ impl Slot<'_> {
             .store(version.wrapping_add(1), Ordering::Release);
     }
 
-    fn try_request(&self) -> Option<(String, String)> {
+    fn try_request(self) -> Option<(String, String)> {
         let cell = self.0;
         let version = cell.version.load(Ordering::Acquire);
         let lengths = cell.lengths.load(Ordering::Relaxed);

@@ -41,7 +41,7 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    let byte = [signal as u8];
+    let byte = [u8::try_from(signal).unwrap_or(0)];
     // SAFETY: write(2) is async-signal-safe, and the buffer is one byte long. A descriptor that has just
     // been closed gives EBADF: it is cleared in QUEUE before that.
     let written = unsafe { libc::write(QUEUE.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
@@ -78,7 +78,10 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Installs handlers for what `table` lists. Fails where another arbiter of this process has its own.
-    pub(crate) fn install(pipe: Pipe, table: &[(Signal, Disposition)]) -> Result<Self> {
+    pub(crate) fn install(
+        pipe: Pipe,
+        table: impl IntoIterator<Item = (Signal, Disposition)>,
+    ) -> Result<Self> {
         let queue = pipe.writer.as_raw_fd();
         if QUEUE
             .compare_exchange(-1, queue, Ordering::Relaxed, Ordering::Relaxed)
@@ -91,9 +94,9 @@ impl Signals {
         OVERFLOW.store(0, Ordering::Relaxed);
         let mut signals = Self {
             pipe,
-            replaced: Vec::with_capacity(table.len()),
+            replaced: Vec::new(),
         };
-        for &(signal, disposition) in table {
+        for (signal, disposition) in table {
             let replaced = set(signal, disposition)?;
             signals.replaced.push((signal, replaced));
         }
@@ -209,7 +212,7 @@ mod tests {
     /// The handlers belong to the process: these tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
 
-    const TABLE: &[(Signal, Disposition)] = &[
+    const TABLE: [(Signal, Disposition); 3] = [
         (Signal::SIGUSR1, Disposition::Queue),
         (Signal::SIGWINCH, Disposition::Drop),
         (Signal::SIGUSR2, Disposition::Queue),

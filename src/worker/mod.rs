@@ -16,6 +16,7 @@
 //! returns into the frames of the program that started the arbiter.
 
 mod life;
+mod sync;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::clock::Tick;
 use crate::error::Result;
@@ -34,6 +36,7 @@ use crate::sys::signal::{Disposition, Signals};
 use crate::sys::wake::Wake;
 
 pub(crate) use life::live;
+pub use sync::SyncWorker;
 
 /// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
 pub trait Worker {
@@ -157,9 +160,7 @@ impl WorkerContext {
             wake.watch(link)?;
             wake.watch(signals)?;
         }
-        scoreboard
-            .slot(place.slot)
-            .set_pid(std::process::id().cast_signed());
+        scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
             listeners: Mutex::new(listeners),

@@ -1,0 +1,450 @@
+//! The arbiter's mind: what has happened goes in, what is to be done comes out.
+//!
+//! It forks nothing, kills nothing, reads no clock and writes no log: the shell does. So every rule can be
+//! tried without a process.
+//!
+//! *Invariants*
+//!
+//! - No two live workers have one id or one slot.
+//! - The workers that are to stay, starting ones included, are never more than the target, and the target
+//!   is never 0.
+//! - A signal goes only to a process id that was reported as forked and not yet as exited.
+//! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
+//! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
+//!   counts against no worker.
+//! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
+//! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
+//!   touches no other worker, and is tried again ever more slowly.
+//! - Nothing comes out after [`Action::Exit`].
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::action::{Action, Failure, Input, Limits, Obituary, Why};
+use super::backoff::Backoff;
+use super::command::Command;
+use super::table::{Row, Stage, Table};
+use crate::clock::Tick;
+use crate::sys::fork::Exit;
+use crate::sys::link::LastWords;
+
+/// From SIGABRT to SIGKILL.
+pub(super) const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// What a quick stop leaves to the workers (Gunicorn's constant).
+pub(super) const QUICK_GRACE: Duration = Duration::from_secs(2);
+/// How long a stop waits for workers that were sent SIGKILL: one in an uninterruptible wait cannot go.
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(2);
+/// A step that comes later than planned by more than this finds that the arbiter was not running.
+const LATE: Duration = Duration::from_secs(1);
+/// A worker that has been ready for so long was not broken from the start.
+const PROVEN: Duration = Duration::from_secs(1);
+/// The longest pause while workers fail before they are ready.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The signals by which a program ends itself; other ones are sent by people, and say nothing about it.
+const CRASHES: [Signal; 7] = [
+    Signal::SIGABRT,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGSEGV,
+    Signal::SIGSYS,
+    Signal::SIGTRAP,
+];
+
+#[derive(Debug)]
+enum Mode {
+    Running,
+    Stopping {
+        quick: bool,
+        /// When those who have not left by themselves are killed.
+        until: Tick,
+        failure: Option<Failure>,
+    },
+    Over,
+}
+
+/// The pure state machine.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    limits: Limits,
+    target: usize,
+    table: Table,
+    mode: Mode,
+    backoff: Backoff,
+    /// Whether a worker was ever ready.
+    proven: bool,
+    /// When the next step was to come at the latest.
+    planned: Option<Tick>,
+}
+
+impl Supervisor {
+    /// A supervisor without workers; the first [`Input::Wake`] asks for them.
+    pub(super) fn new(limits: Limits) -> Self {
+        let slots = limits.slots.max(1);
+        Self {
+            limits,
+            target: limits.workers.clamp(1, slots),
+            table: Table::new(slots),
+            mode: Mode::Running,
+            backoff: Backoff::default(),
+            proven: false,
+            planned: None,
+        }
+    }
+
+    /// How many workers there are to be.
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Takes in what has happened by `now`, adds to `out` what is to be done, and gives the moment by
+    /// which it must be asked again.
+    ///
+    /// Deadlines are looked at in [`Input::Wake`] only, so that a heartbeat which is known is heard first.
+    pub(super) fn step(&mut self, now: Tick, input: Input, out: &mut Vec<Action>) -> Option<Tick> {
+        if matches!(self.mode, Mode::Over) {
+            return None;
+        }
+        self.forgive_lateness(now);
+        self.forget_failures(now);
+        match input {
+            Input::Command(command) => self.obey(now, command, out),
+            Input::Forked { id, pid } => self.forked(now, id, pid, out),
+            Input::ForkFailed { id, reason } => self.fork_failed(now, id, reason, out),
+            Input::Ready { id } => self.ready(now, id),
+            Input::Beat { id, at } => self.heard(id, at),
+            Input::Exited {
+                pid,
+                exit,
+                ready,
+                words,
+            } => self.exited(now, pid, exit, ready, words, out),
+            Input::Wake => self.enforce(now, out),
+        }
+        match self.mode {
+            Mode::Running => self.fill(now, out),
+            _ => self.finish(now, out),
+        }
+        self.planned = self.next(now);
+        self.planned
+    }
+
+    fn forgive_lateness(&mut self, now: Tick) {
+        let Some(planned) = self.planned else { return };
+        let late = now.since(planned);
+        if late <= LATE {
+            return;
+        }
+        let missed = late + LATE;
+        for row in self.table.iter_mut() {
+            row.deadline = row.deadline.map(|deadline| deadline + missed);
+        }
+        if let Mode::Stopping { until, .. } = &mut self.mode {
+            *until = *until + missed;
+        }
+    }
+
+    /// Ends the backing off when a worker that was ready after the last early death has proven good.
+    fn forget_failures(&mut self, now: Tick) {
+        let last = self.backoff.last();
+        let good = |ready: Tick| ready >= last && now.since(ready) >= PROVEN;
+        if self.table.iter().any(|row| row.ready.is_some_and(good)) {
+            self.backoff = Backoff::default();
+        }
+    }
+
+    fn obey(&mut self, now: Tick, command: Command, out: &mut Vec<Action>) {
+        match command {
+            Command::Stop => self.stop(now, false, None, out),
+            Command::StopNow => self.stop(now, true, None, out),
+            Command::Grow => self.target = (self.target + 1).min(self.limits.slots),
+            Command::Shrink => {
+                self.target = (self.target - 1).max(1);
+                self.retire_surplus(now, out);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Tick, quick: bool, failure: Option<Failure>, out: &mut Vec<Action>) {
+        let grace = if quick {
+            QUICK_GRACE
+        } else {
+            self.limits.graceful_timeout
+        };
+        let until = now + grace;
+        match &mut self.mode {
+            Mode::Running => {
+                out.push(Action::StopListening);
+                self.mode = Mode::Stopping {
+                    quick,
+                    until,
+                    failure,
+                };
+            }
+            Mode::Stopping {
+                quick: was_quick,
+                until: before,
+                ..
+            } if quick && !*was_quick => {
+                *was_quick = true;
+                *before = until.min(*before);
+            }
+            // Asking twice changes nothing.
+            _ => return,
+        }
+        for row in self.table.iter_mut() {
+            ask(row, quick, Why::Stop, until, out);
+        }
+    }
+
+    fn retire_surplus(&mut self, now: Tick, out: &mut Vec<Action>) {
+        let surplus = self.table.staying().saturating_sub(self.target);
+        let until = now + self.limits.graceful_timeout;
+        // Those first that are going anyway, then the oldest.
+        let mut retired = 0;
+        for going in [true, false] {
+            for row in self.table.iter_mut() {
+                let is_going = matches!(row.stage, Stage::Aborted | Stage::Killed);
+                if retired < surplus && !row.retired && is_going == going {
+                    row.retired = true;
+                    retired += 1;
+                    ask(row, false, Why::Retired, until, out);
+                }
+            }
+        }
+    }
+
+    fn forked(&mut self, now: Tick, id: u64, pid: i32, out: &mut Vec<Action>) {
+        let boot = self.limits.boot_timeout.map(|timeout| now + timeout);
+        let Some(row) = self.table.get_mut(id) else {
+            return;
+        };
+        row.pid = Some(pid);
+        row.stage = Stage::Booting;
+        row.deadline = boot;
+        // It may have been asked to leave before it existed.
+        if let Mode::Stopping { quick, until, .. } = self.mode {
+            ask(row, quick, Why::Stop, until, out);
+        } else if row.retired {
+            let until = now + self.limits.graceful_timeout;
+            ask(row, false, Why::Retired, until, out);
+        }
+    }
+
+    fn fork_failed(&mut self, now: Tick, id: u64, reason: String, out: &mut Vec<Action>) {
+        if self.table.remove(|row| row.id == id).is_none() {
+            return;
+        }
+        if !self.proven && self.table.is_empty() {
+            self.stop(now, true, Some(Failure::Fork(reason)), out);
+            return;
+        }
+        let mut retry = self.backoff.fail(now, LONGEST_BACKOFF);
+        if retry.is_zero() {
+            // Nothing would have changed.
+            retry = self.backoff.fail(now, LONGEST_BACKOFF);
+        }
+        out.push(Action::Regret { reason, retry });
+    }
+
+    fn ready(&mut self, now: Tick, id: u64) {
+        let silence = self.limits.timeout.map(|timeout| now + timeout);
+        let Some(row) = self.table.get_mut(id) else {
+            return;
+        };
+        row.ready.get_or_insert(now);
+        self.proven = true;
+        if row.stage == Stage::Booting {
+            row.stage = Stage::Serving;
+            row.deadline = silence;
+        }
+    }
+
+    fn heard(&mut self, id: u64, at: Tick) {
+        let silence = self.limits.timeout.map(|timeout| at + timeout);
+        match self.table.get_mut(id) {
+            Some(row) if row.stage == Stage::Serving => row.deadline = row.deadline.max(silence),
+            _ => {}
+        }
+    }
+
+    fn exited(
+        &mut self,
+        now: Tick,
+        pid: i32,
+        exit: Exit,
+        ready: bool,
+        words: Option<LastWords>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(row) = self.table.remove(|row| row.pid == Some(pid)) else {
+            return;
+        };
+        self.proven |= ready;
+        let failure = boot_failure(&row, ready, exit, words.as_ref());
+        let retry = match self.mode {
+            Mode::Running if !row.retired => self.count_early_death(now, &row, ready),
+            _ => None,
+        };
+        out.push(Action::Bury(Obituary {
+            id: row.id,
+            pid,
+            slot: row.slot,
+            exit,
+            words: words.map(|words| words.sentence),
+            doom: row.doom,
+            retry,
+        }));
+        if let (Some(failure), false, Mode::Running) = (failure, self.proven, &self.mode) {
+            self.stop(now, true, Some(failure), out);
+        }
+    }
+
+    /// Gives the pause before the next attempt, if the worker died early.
+    fn count_early_death(&mut self, now: Tick, row: &Row, ready: bool) -> Option<Duration> {
+        let longest = match row.ready {
+            None if ready => PROVEN,
+            None => LONGEST_BACKOFF,
+            Some(since) if now.since(since) < PROVEN => PROVEN,
+            Some(_) => return None,
+        };
+        Some(self.backoff.fail(now, longest))
+    }
+
+    /// Signals those whose deadline has passed.
+    fn enforce(&mut self, now: Tick, out: &mut Vec<Action>) {
+        for row in self.table.iter_mut() {
+            let (Some(pid), Some(deadline)) = (row.pid, row.deadline) else {
+                continue;
+            };
+            if deadline > now {
+                continue;
+            }
+            let abort = match row.stage {
+                Stage::Booting => self.limits.boot_timeout.map(Why::NotReady),
+                Stage::Serving => self
+                    .limits
+                    .timeout
+                    .map(|timeout| Why::Silent(timeout + now.since(deadline))),
+                _ => None,
+            };
+            let (signal, why) = if let Some(why) = abort {
+                row.stage = Stage::Aborted;
+                row.deadline = Some(now + ABORT_GRACE);
+                (Signal::SIGABRT, why)
+            } else {
+                row.stage = Stage::Killed;
+                row.deadline = None;
+                (Signal::SIGKILL, Why::Overdue)
+            };
+            row.doom.get_or_insert(why);
+            out.push(Action::Signal {
+                pid,
+                slot: row.slot,
+                signal,
+                why,
+            });
+        }
+    }
+
+    /// Asks for the workers that are missing. While they fail, one at a time is tried.
+    fn fill(&mut self, now: Tick, out: &mut Vec<Action>) {
+        while self.is_missing_some() {
+            let trying = |row: &Row| matches!(row.stage, Stage::Forking | Stage::Booting);
+            if now < self.backoff.not_before()
+                || self.backoff.is_on() && self.table.iter().any(trying)
+            {
+                return;
+            }
+            let Some(row) = self.table.enter() else {
+                return;
+            };
+            out.push(Action::Spawn {
+                id: row.id,
+                slot: row.slot,
+            });
+        }
+    }
+
+    fn is_missing_some(&self) -> bool {
+        self.table.staying() < self.target
+    }
+
+    /// Ends a stop when nobody is left, or nobody that could be made to go.
+    fn finish(&mut self, now: Tick, out: &mut Vec<Action>) {
+        let Mode::Stopping { until, failure, .. } = &mut self.mode else {
+            return;
+        };
+        if self.table.is_empty() || now >= *until + LAST_GRACE {
+            let failure = failure.take();
+            out.push(Action::Exit(failure.map_or(Ok(()), Err)));
+            self.mode = Mode::Over;
+        }
+    }
+
+    fn next(&self, now: Tick) -> Option<Tick> {
+        let own = match self.mode {
+            Mode::Running => Some(self.backoff.not_before())
+                .filter(|not_before| self.is_missing_some() && *not_before > now),
+            Mode::Stopping { until, .. } => Some(until + LAST_GRACE),
+            Mode::Over => return None,
+        };
+        let deadlines = self.table.iter().filter_map(|row| row.deadline);
+        deadlines.chain(own).min()
+    }
+}
+
+/// Asks a worker to leave: with SIGTERM, or with SIGQUIT to be quick.
+fn ask(row: &mut Row, quick: bool, why: Why, until: Tick, out: &mut Vec<Action>) {
+    let Some(pid) = row.pid else { return };
+    match row.stage {
+        Stage::Booting | Stage::Serving => row.deadline = Some(until),
+        Stage::Leaving => {
+            row.deadline = Some(row.deadline.map_or(until, |before| before.min(until)));
+            if !quick {
+                return;
+            }
+        }
+        Stage::Forking | Stage::Aborted | Stage::Killed => return,
+    }
+    row.stage = Stage::Leaving;
+    out.push(Action::Signal {
+        pid,
+        slot: row.slot,
+        signal: if quick {
+            Signal::SIGQUIT
+        } else {
+            Signal::SIGTERM
+        },
+        why,
+    });
+}
+
+/// Whether a worker's end says that workers cannot boot, and why.
+fn boot_failure(row: &Row, ready: bool, exit: Exit, words: Option<&LastWords>) -> Option<Failure> {
+    if ready || row.ready.is_some() || row.stage == Stage::Leaving {
+        return None;
+    }
+    if let Some(Why::NotReady(timeout)) = row.doom {
+        return Some(Failure::Boot(format!(
+            "a worker was not ready within {} s",
+            timeout.as_secs_f64()
+        )));
+    }
+    let speaks_for_the_program = match exit {
+        Exit::Code(_) => true,
+        Exit::Signal(signal) => CRASHES.contains(&signal),
+        Exit::Unknown => false,
+    };
+    speaks_for_the_program.then(|| match words {
+        Some(words) if words.app => Failure::App(words.sentence.clone()),
+        Some(words) => Failure::Boot(words.sentence.clone()),
+        None => Failure::Boot(format!("a worker {exit} before it was ready")),
+    })
+}
+
+#[cfg(test)]
+mod simulator;
+#[cfg(test)]
+mod tests;

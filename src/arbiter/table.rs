@@ -1,0 +1,117 @@
+//! The workers that exist, as the supervisor knows them: one [`Row`] each, from the wish for it to its
+//! end.
+//!
+//! No process is touched here. A row has one deadline at a time, and its stage says what falls due.
+//!
+//! ```text
+//!   Forking ──▶ Booting ── ready ──▶ Serving
+//!      │           │  │                │  │
+//!      │     boot_ │  └── asked ───────┼──┤
+//!      │   timeout │                   │  ▼
+//!      │           │  silent (timeout) │ Leaving
+//!      ▼           ▼◀──────────────────┘  │ graceful_timeout, 2 s
+//!    (gone)     Aborted ─── 1 s ───▶ Killed ◀
+//!                                      │ exited: (gone), from every stage
+//! ```
+//!
+//! *Invariants*: ids, slots and process ids are each held by one row at most; ids only grow.
+
+use crate::clock::Tick;
+
+use super::action::Why;
+
+/// Where a worker is in its life, and what its deadline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It was asked for; whether the fork succeeded is not known yet.
+    Forking,
+    /// It exists. Deadline: it must be ready.
+    Booting,
+    /// It is ready. Deadline: it must have shown progress.
+    Serving,
+    /// It was asked to leave. Deadline: it must be gone.
+    Leaving,
+    /// It was sent SIGABRT. Deadline: it must be gone.
+    Aborted,
+    /// It was sent SIGKILL: nothing more can be done.
+    Killed,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: u64,
+    pub(super) slot: usize,
+    /// Known from the fork on.
+    pub(super) pid: Option<i32>,
+    pub(super) stage: Stage,
+    pub(super) deadline: Option<Tick>,
+    /// When it was ready.
+    pub(super) ready: Option<Tick>,
+    /// It is not one of those that are to be there: no replacement follows it.
+    pub(super) retired: bool,
+    /// What it is being ended for.
+    pub(super) doom: Option<Why>,
+}
+
+/// The rows, oldest first.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+    slots: usize,
+    last: u64,
+}
+
+impl Table {
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            slots,
+            last: 0,
+        }
+    }
+
+    /// Enters a new worker; `None` where all slots are taken.
+    pub(super) fn enter(&mut self) -> Option<&Row> {
+        let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
+        let slot = (0..self.slots).find(|slot| !taken(slot))?;
+        self.last += 1;
+        self.rows.push(Row {
+            id: self.last,
+            slot,
+            pid: None,
+            stage: Stage::Forking,
+            deadline: None,
+            ready: None,
+            retired: false,
+            doom: None,
+        });
+        self.rows.last()
+    }
+
+    pub(super) fn remove(&mut self, which: impl FnMut(&Row) -> bool) -> Option<Row> {
+        let index = self.rows.iter().position(which)?;
+        Some(self.rows.remove(index))
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|row| row.id == id)
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Row> {
+        self.rows.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Row> {
+        self.rows.iter_mut()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many are there that are to be there.
+    pub(super) fn staying(&self) -> usize {
+        self.rows.iter().filter(|row| !row.retired).count()
+    }
+}

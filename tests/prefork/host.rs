@@ -1,0 +1,91 @@
+//! The arbiter and the program that it runs in: its pid file, its threads, its signals, its children.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::server::Server;
+use crate::{Test, tests};
+
+pub(crate) const TESTS: &[Test] = tests![
+    a_pid_file_of_a_living_process_is_refused_untouched,
+    a_stale_pid_file_is_replaced_and_gone_at_the_end,
+    a_pid_file_in_a_missing_folder_is_one_clear_error,
+    a_host_that_has_threads_is_refused_with_advice,
+    run_returns_and_can_be_called_again,
+    the_hosts_children_and_its_unwritten_output_stay_its_own,
+];
+
+fn a_pid_file_of_a_living_process_is_refused_untouched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid").display().to_string();
+    let first = Server::started(&["steady", "--pid", &path], 2);
+    let second = Server::start(&["steady", "--pid", &path]).wait_for_end();
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    let sentence = format!(
+        "Error: Already running on PID {} (pid file {path})",
+        first.pid()
+    );
+    assert_eq!(second.log.lines().last(), Some(sentence.as_str()));
+    assert_eq!(
+        fs::read_to_string(&path).ok(),
+        Some(format!("{}\n", first.pid()))
+    );
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait_for_end().status.code(), Some(0));
+}
+
+fn a_stale_pid_file_is_replaced_and_gone_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid").display().to_string();
+    fs::write(&path, "2147483647\n").expect("a stale file");
+    let server = Server::started(&["steady", "--pid", &path], 2);
+    assert_eq!(
+        fs::read_to_string(&path).ok(),
+        Some(format!("{}\n", server.pid()))
+    );
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert!(fs::read_dir(folder.path()).is_ok_and(|mut files| files.next().is_none()));
+}
+
+fn a_pid_file_in_a_missing_folder_is_one_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("sock");
+    let bind = format!("unix:{}", socket.display());
+    let role = ["steady", "--pid", "/nowhere/at/all/pid", "--bind", &bind];
+    let ended = Server::start(&role).wait_for_end();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let last = ended.log.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("Error: cannot write the pid file /nowhere/at/all/pid: "),
+        "{last}"
+    );
+    assert!(!socket.exists());
+}
+
+fn a_host_that_has_threads_is_refused_with_advice() {
+    let ended = Server::start(&["threaded"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(
+        ended.log.contains("this process has 2 threads"),
+        "{}",
+        ended.log
+    );
+}
+
+fn run_returns_and_can_be_called_again() {
+    let ended = Server::start(&["twice"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let returned = ended.seen.iter().filter(|line| *line == "returned");
+    assert_eq!(returned.count(), 2, "{ended:?}");
+}
+
+fn the_hosts_children_and_its_unwritten_output_stay_its_own() {
+    let server = Server::started(&["steady"], 2);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    let has = |text: &str| ended.seen.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(has("own child exit status: 0"), 1, "{ended:?}");
+    assert_eq!(has("once "), 1, "{ended:?}");
+}

@@ -1,0 +1,158 @@
+//! The parts that this program plays when it runs itself: hosts of an arbiter, with workers that behave
+//! well or badly.
+//!
+//! What happens is printed as a line of standard output, the log goes to standard error.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listeners};
+use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
+
+/// Plays what the command line says, and ends as a host's `main` would.
+pub(crate) fn play(arguments: &[String]) -> ExitCode {
+    #[cfg(feature = "tracing")]
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    match host(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// `ROLE [--option VALUE].. [--twice]`
+fn host(arguments: &[String]) -> Result<()> {
+    let role = arguments.first().cloned().unwrap_or_default();
+    let option = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).cloned()
+    };
+    let seconds = |name: &str, default: u64| {
+        let millis = option(name).and_then(|text| text.parse().ok());
+        millis.map_or(Duration::from_secs(default), Duration::from_millis)
+    };
+    let flag = option("--flag").unwrap_or_default();
+    let runs = if role == "twice" { 2 } else { 1 };
+
+    print!("once ");
+    let mut own_child = Command::new("true").spawn()?;
+    if role == "threaded" {
+        thread::spawn(thread::park);
+    }
+    for _ in 0..runs {
+        let listeners = match option("--bind") {
+            Some(address) => {
+                let address: BindAddress = address.parse()?;
+                Listeners::bind([&address], DEFAULT_BACKLOG)?
+            }
+            None => Vec::new().into(),
+        };
+        let (role, flag) = (role.clone(), flag.clone());
+        let mut builder =
+            Arbiter::builder(move |context: &WorkerContext| work(&role, Path::new(&flag), context))
+                .workers(
+                    option("--workers")
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(2),
+                )
+                .listeners(listeners)
+                .timeout(seconds("--timeout", 30))
+                .graceful_timeout(seconds("--graceful-timeout", 30))
+                .boot_timeout(seconds("--boot-timeout", 120))
+                .observe(tell);
+        if let Some(path) = option("--pid") {
+            builder = builder.pidfile(path);
+        }
+        builder.build()?.run()?;
+        println!("returned");
+    }
+    println!("own child {}", own_child.wait()?);
+    Ok(())
+}
+
+fn tell(phase: &Phase) {
+    match phase {
+        Phase::Started { listeners } => {
+            let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+            println!("started {}", urls.join(","));
+        }
+        Phase::WorkerSpawned { id, pid } => println!("spawned {id} {pid}"),
+        Phase::WorkerReady { id, pid } => println!("ready {id} {pid}"),
+        Phase::WorkerExited { id, pid, status } => {
+            let status = status.map(|status| status.to_string()).unwrap_or_default();
+            println!("exited {id} {pid} {status}");
+        }
+        Phase::Stopping => println!("stopping"),
+        _ => {}
+    }
+}
+
+fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
+    match role {
+        "boot-failure" => return Err(Error::boot("no module named 'shop' (shop.py, line 1)")),
+        "app-failure" => return Err(Error::app("module 'shop' has no attribute 'app'")),
+        "panic" => panic!("at the disco"),
+        "returns-unready" => return Ok(()),
+        "hangs-in-boot" => hang(),
+        "fails-with-flag" if flag.exists() => return Err(Error::boot("the flag is up")),
+        _ => {}
+    }
+    context.ready();
+    match role {
+        "silent" if context.id() == 1 => {
+            context
+                .slot()
+                .begin_request(Tick::now(), "POST", "/slow?x=1");
+            hang();
+        }
+        "fails-late" if context.id() == 1 => return Err(Error::app("it broke later")),
+        // Never leaves by itself, but makes progress.
+        "stubborn" => loop {
+            context.pause(Duration::from_millis(20));
+            context.beat(Tick::now());
+        },
+        "twice" if context.id() == 2 => {
+            // Both workers are there: the second one ends its own server.
+            terminate_parent();
+        }
+        _ => {}
+    }
+    let asked = loop {
+        let asked = context.pause(Duration::from_secs(60));
+        if asked != Shutdown::Running {
+            break asked;
+        }
+    };
+    if role == "slow" && asked == Shutdown::Graceful {
+        // A request that takes a while, but gives way to a quick stop.
+        context.pause(Duration::from_millis(500));
+        println!("finished {}", context.id());
+    }
+    if role == "holds-on" && asked == Shutdown::Graceful {
+        println!("held {}", context.id());
+        std::io::stdout().flush()?;
+        while context.pause(Duration::from_secs(60)) != Shutdown::Quick {}
+    }
+    Ok(())
+}
+
+/// No progress, for ever.
+fn hang() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test plays the operator")]
+fn terminate_parent() {
+    let parent = nix::unistd::getppid();
+    let _ = nix::sys::signal::kill(parent, nix::sys::signal::SIGTERM);
+}

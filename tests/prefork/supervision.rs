@@ -1,0 +1,317 @@
+//! The arbiter and its workers: number, readiness, death, silence, stopping.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use oxicorn::Tick;
+
+use crate::server::{Server, exists, send, wait_until};
+use crate::{Test, tests};
+
+pub(crate) const TESTS: &[Test] = tests![
+    workers_start_and_become_ready,
+    a_killed_worker_is_replaced_within_a_second_and_the_other_lives_on,
+    workers_that_die_early_again_and_again_are_replaced_all_the_same,
+    term_lets_the_workers_finish,
+    a_worker_that_does_not_leave_is_killed_after_graceful_timeout,
+    int_ends_stubborn_workers_within_three_seconds,
+    int_during_a_graceful_stop_makes_it_quick,
+    ttin_and_ttou_change_the_number_of_workers_but_never_to_none,
+    a_silent_worker_is_aborted_and_replaced_and_its_request_named,
+    a_boot_failure_of_four_workers_is_one_sentence_and_status_3,
+    an_application_that_is_not_found_is_status_4,
+    a_panic_at_boot_is_a_boot_failure,
+    a_worker_that_leaves_before_it_is_ready_has_failed_to_boot,
+    a_worker_that_is_never_ready_fails_the_start,
+    a_failure_after_ready_is_no_boot_failure,
+    a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried,
+    other_signals_kill_nobody,
+    workers_leave_when_their_arbiter_is_killed,
+];
+
+fn workers_start_and_become_ready() {
+    let mut server = Server::started(&["steady", "--workers", "3"], 3);
+    assert!(server.wait_for_line("ready 3").starts_with("ready 3"));
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    if cfg!(feature = "tracing") {
+        for line in [
+            "Starting oxicorn ",
+            "Booting worker with pid: ",
+            "Handling signal: term",
+            "Worker exiting (pid: ",
+            "Shutting down: Master",
+        ] {
+            assert!(ended.log.contains(line), "{line}: {}", ended.log);
+        }
+    }
+}
+
+fn a_killed_worker_is_replaced_within_a_second_and_the_other_lives_on() {
+    let mut server = Server::started(&["steady"], 2);
+    let before = server.workers();
+    send(before[0], Signal::SIGKILL);
+    let start = Tick::now();
+    server.wait_for_line("ready 3");
+    assert!(Tick::now().since(start) < Duration::from_secs(1));
+    server.wait_for_workers(2);
+    assert!(server.workers().contains(&before[1]));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
+fn workers_that_die_early_again_and_again_are_replaced_all_the_same() {
+    let mut server = Server::started(&["steady"], 2);
+    for _ in 0..5 {
+        send(server.workers()[0], Signal::SIGKILL);
+        server.wait_for_line("exited");
+        server.wait_for_workers(2);
+    }
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
+fn term_lets_the_workers_finish() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pid, socket) = (folder.path().join("pid"), folder.path().join("sock"));
+    let bind = format!("unix:{}", socket.display());
+    let path = pid.display().to_string();
+    let server = Server::started(&["slow", "--pid", &path, "--bind", &bind], 2);
+    assert!(socket.exists());
+    assert_eq!(
+        fs::read_to_string(&pid).ok(),
+        Some(format!("{}\n", server.pid()))
+    );
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let finished = ended
+        .seen
+        .iter()
+        .filter(|line| line.starts_with("finished"));
+    assert_eq!(finished.count(), 2, "{ended:?}");
+    assert!(!socket.exists() && !pid.exists());
+}
+
+fn a_worker_that_does_not_leave_is_killed_after_graceful_timeout() {
+    let server = Server::started(&["stubborn", "--graceful-timeout", "300"], 2);
+    let start = Tick::now();
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let took = Tick::now().since(start);
+    assert!(took >= Duration::from_millis(300), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+fn int_ends_stubborn_workers_within_three_seconds() {
+    let server = Server::started(&["stubborn"], 2);
+    let start = Tick::now();
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert!(Tick::now().since(start) < Duration::from_secs(3));
+}
+
+fn int_during_a_graceful_stop_makes_it_quick() {
+    let mut server = Server::started(&["holds-on"], 2);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line("held 1");
+    server.wait_for_line("held 2");
+    let start = Tick::now();
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGQUIT);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(Tick::now().since(start) < Duration::from_secs(2));
+}
+
+fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
+    let mut server = Server::started(&["steady", "--workers", "1"], 1);
+    server.signal(Signal::SIGTTIN);
+    server.signal(Signal::SIGTTIN);
+    server.wait_for_workers(3);
+    let youngest = *server.workers().last().expect("three");
+    for _ in 0..5 {
+        server.signal(Signal::SIGTTOU);
+    }
+    // The oldest leave.
+    server.wait_for_line("exited 1");
+    server.wait_for_line("exited 2");
+    server.wait_for_workers(1);
+    assert_eq!(server.workers(), [youngest]);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(!ended.seen.iter().any(|line| line.starts_with("spawned 4")));
+}
+
+fn a_silent_worker_is_aborted_and_replaced_and_its_request_named() {
+    let mut server = Server::started(&["silent", "--timeout", "500"], 2);
+    let hung = server.wait_for_line("ready 1");
+    let exited = server.wait_for_line("exited 1");
+    assert!(exited.contains("signal: 6"), "{hung}, {exited}");
+    server.wait_for_line("ready 3");
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert!(
+        !ended
+            .seen
+            .iter()
+            .any(|line| line.starts_with("exited 3 ") && line.contains("6"))
+    );
+    if cfg!(feature = "tracing") {
+        assert!(
+            ended.log.contains("WORKER TIMEOUT (worker: 1, pid: "),
+            "{}",
+            ended.log
+        );
+        assert!(
+            ended.log.contains("in POST /slow?x=1 for "),
+            "{}",
+            ended.log
+        );
+        assert!(!ended.log.contains("memory"), "{}", ended.log);
+    }
+}
+
+fn a_boot_failure_of_four_workers_is_one_sentence_and_status_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pid, socket) = (folder.path().join("pid"), folder.path().join("sock"));
+    let bind = format!("unix:{}", socket.display());
+    let path = pid.display().to_string();
+    let role = [
+        "boot-failure",
+        "--workers",
+        "4",
+        "--pid",
+        &path,
+        "--bind",
+        &bind,
+    ];
+    let ended = Server::start(&role).wait_for_end();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let last = ended.log.lines().last();
+    assert_eq!(
+        last,
+        Some("Error: no module named 'shop' (shop.py, line 1)")
+    );
+    let spawned = ended.seen.iter().filter(|line| line.contains("spawned "));
+    assert_eq!(spawned.count(), 4, "no respawn: {ended:?}");
+    assert!(!socket.exists() && !pid.exists());
+}
+
+fn an_application_that_is_not_found_is_status_4() {
+    let ended = Server::start(&["app-failure", "--workers", "4"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(4), "{ended:?}");
+    let last = ended.log.lines().last();
+    assert_eq!(last, Some("Error: module 'shop' has no attribute 'app'"));
+}
+
+fn a_panic_at_boot_is_a_boot_failure() {
+    let ended = Server::start(&["panic"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let last = ended.log.lines().last();
+    assert_eq!(last, Some("Error: the worker panicked: at the disco"));
+}
+
+fn a_worker_that_leaves_before_it_is_ready_has_failed_to_boot() {
+    let ended = Server::start(&["returns-unready"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let last = ended.log.lines().last();
+    assert_eq!(
+        last,
+        Some("Error: a worker exited with status 0 before it was ready")
+    );
+}
+
+fn a_worker_that_is_never_ready_fails_the_start() {
+    let ended = Server::start(&["hangs-in-boot", "--boot-timeout", "300"]).wait_for_end();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let last = ended.log.lines().last();
+    assert_eq!(last, Some("Error: a worker was not ready within 0.3 s"));
+}
+
+fn a_failure_after_ready_is_no_boot_failure() {
+    let mut server = Server::start(&["fails-late"]);
+    let exited = server.wait_for_line("exited 1");
+    assert!(exited.ends_with("exit status: 255"), "{exited}");
+    server.wait_for_line("ready 3");
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    if cfg!(feature = "tracing") {
+        assert!(
+            ended.log.contains("exited with status 255: it broke later"),
+            "{}",
+            ended.log
+        );
+    }
+}
+
+fn a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = folder.path().join("flag");
+    let path = flag.display().to_string();
+    let mut server = Server::started(&["fails-with-flag", "--flag", &path], 2);
+    let before = server.workers();
+    fs::write(&flag, "").expect("a flag");
+    send(before[0], Signal::SIGKILL);
+    // At once, then after 0.25 s and 0.5 s.
+    for id in 3..=5 {
+        let exited = server.wait_for_line(&format!("exited {id}"));
+        assert!(exited.ends_with("exit status: 3"), "{exited}");
+    }
+    assert!(exists(before[1]));
+    fs::remove_file(&flag).expect("the flag");
+    server.wait_for_workers(2);
+    assert!(server.workers().contains(&before[1]));
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    if cfg!(feature = "tracing") {
+        let line = "exited with status 3: the flag is up; the next attempt follows in 0.5 s";
+        assert!(ended.log.contains(line), "{}", ended.log);
+    }
+}
+
+fn other_signals_kill_nobody() {
+    let mut server = Server::started(&["steady"], 2);
+    let before = server.workers();
+    let others = [
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGWINCH,
+        Signal::SIGPIPE,
+    ];
+    for signal in others {
+        server.signal(signal);
+        before.iter().for_each(|worker| send(*worker, signal));
+    }
+    // It is handled after them, so they were survived.
+    server.signal(Signal::SIGTTIN);
+    server.wait_for_workers(3);
+    assert!(
+        before
+            .iter()
+            .all(|worker| server.workers().contains(worker))
+    );
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
+fn workers_leave_when_their_arbiter_is_killed() {
+    let server = Server::started(&["steady"], 2);
+    let workers = server.workers();
+    server.signal(Signal::SIGKILL);
+    for worker in workers {
+        wait_until("the orphan's end", || !exists(worker));
+    }
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.signal(), Some(9), "{ended:?}");
+}
