@@ -4,5 +4,7 @@
 
 fn main() -> oxicorn::Result<()> {
     let app = oxicorn::wsgi::App::new("hello:app").python_path(["examples/apps"]);
-    oxicorn::Server::bind("127.0.0.1:8000")?.workers(2).serve(app)
+    oxicorn::Server::bind("127.0.0.1:8000")?
+        .workers(2)
+        .serve(app)
 }

@@ -22,5 +22,9 @@ fn main() -> Result<()> {
         addresses.push("127.0.0.1:8000".to_owned());
     }
     let listeners = Listener::inherited()?.or_bind(addresses)?;
-    Server::builder().listeners(listeners).workers(4).build()?.serve(hello)
+    Server::builder()
+        .listeners(listeners)
+        .workers(4)
+        .build()?
+        .serve(hello)
 }

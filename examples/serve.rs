@@ -26,14 +26,24 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings) -> Result<()> {
     if let Some(dir) = &settings.chdir {
-        std::env::set_current_dir(dir)
-            .map_err(|e| Error::with_source(format!("cannot change to the folder {}: {e}", dir.display()), e))?;
+        std::env::set_current_dir(dir).map_err(|e| {
+            Error::with_source(
+                format!("cannot change to the folder {}: {e}", dir.display()),
+                e,
+            )
+        })?;
     }
-    ErrorLog::open(&settings.errorlog)?.level(&settings.loglevel)?.install()?;
+    ErrorLog::open(&settings.errorlog)?
+        .level(&settings.loglevel)?
+        .install()?;
     let Some(spec) = &settings.wsgi_app else {
-        return Err(Error::app("no application was named: serve [OPTIONS] MODULE:APP"));
+        return Err(Error::app(
+            "no application was named: serve [OPTIONS] MODULE:APP",
+        ));
     };
-    let mut app = App::new(spec).python_path(&settings.pythonpath).envs(settings.raw_env.iter().cloned());
+    let mut app = App::new(spec)
+        .python_path(&settings.pythonpath)
+        .envs(settings.raw_env.iter().cloned());
     if let Some(venv) = &settings.venv {
         app = app.venv(venv);
     }
