@@ -33,18 +33,66 @@ const fn layer(
     }
 }
 
-/// The table of `docs/ARCHITECTURE.md`, lowest first.
+/// The table of the layers, lowest first.
 const LAYERS: &[Layer] = &[
     layer("clock", &[], &["nix"]),
     layer("error", &[], &[]),
+    layer("forked", &[], &[]),
     layer("trace", &[], &["tracing"]),
     layer(
         "h1",
         &[],
         &["bytes", "httparse", "memchr", "itoa", "thiserror"],
     ),
-    layer("service", &["error", "h1::head"], &["bytes"]),
-    layer("observe", &["h1::head", "service", "clock"], &[]),
+    layer(
+        "sys",
+        &["clock", "error", "forked"],
+        &["libc", "nix", "tempfile"],
+    ),
+    layer(
+        "net",
+        &["error", "sys"],
+        &["libc", "mio", "nix", "socket2", "thiserror"],
+    ),
+    layer("service", &["error", "forked", "h1::head"], &["bytes"]),
+    layer("observe", &["clock", "h1::head", "service"], &[]),
+    layer("recorder", &["error", "service"], &[]),
+    layer(
+        "reactor",
+        &["clock", "error", "h1", "net", "observe", "service", "trace"],
+        &["bytes", "httpdate", "mio", "nix", "slab", "tempfile"],
+    ),
+    layer(
+        "worker",
+        &["clock", "error", "forked", "net", "sys", "trace"],
+        &[],
+    ),
+    layer(
+        "worker::sync",
+        &[
+            "clock", "error", "forked", "log", "net", "observe", "reactor", "service", "sys",
+            "trace", "worker",
+        ],
+        &[],
+    ),
+    layer(
+        "arbiter",
+        &["clock", "error", "forked", "net", "sys", "trace", "worker"],
+        &["mio", "nix"],
+    ),
+    layer(
+        "wsgi",
+        &["error", "forked", "h1::head", "service", "trace"],
+        &["pyo3"],
+    ),
+    layer(
+        "log",
+        &["clock", "error", "h1::head", "observe", "service"],
+        &["jiff"],
+    ),
+    layer("config", &["error"], &["thiserror"]),
+    layer("server", &["*"], &[]),
+    layer("cli", &["*"], &["clap"]),
 ];
 
 /// The only places that may hold `unsafe` code.

@@ -289,7 +289,11 @@ impl Stamp {
                 .and_then(|second| Timestamp::from_second(second).ok())
                 .unwrap_or_default()
                 .to_zoned(zone.clone());
-            drop(write!(self.text, "{}", time.strftime("[%d/%b/%Y:%H:%M:%S %z]")));
+            drop(write!(
+                self.text,
+                "{}",
+                time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
+            ));
         }
         &self.text
     }
@@ -356,7 +360,9 @@ mod tests {
         ]);
         assert_eq!(
             text(&access(&tcp(), Some(&head))),
-            format!("192.0.2.7 - ann {TIME} \"GET /a?x=1 HTTP/1.1\" 200 5 \"http://a/\" \"curl/8.9\"\n")
+            format!(
+                "192.0.2.7 - ann {TIME} \"GET /a?x=1 HTTP/1.1\" 200 5 \"http://a/\" \"curl/8.9\"\n"
+            )
         );
     }
 
@@ -366,7 +372,10 @@ mod tests {
         let mut refused = access(&unix, None);
         refused.status = 0;
         refused.sent = 0;
-        assert_eq!(text(&refused), format!("- - - {TIME} \"-\" - 0 \"-\" \"-\"\n"));
+        assert_eq!(
+            text(&refused),
+            format!("- - - {TIME} \"-\" - 0 \"-\" \"-\"\n")
+        );
     }
 
     #[test]

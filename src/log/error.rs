@@ -213,13 +213,19 @@ mod tests {
     #[test]
     fn a_message_may_have_several_lines() {
         let text = written("info", || tracing::error!("Traceback:\n  here\nValueError"));
-        assert!(text.ends_with("[ERROR] Traceback:\n  here\nValueError\n"), "{text}");
+        assert!(
+            text.ends_with("[ERROR] Traceback:\n  here\nValueError\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn other_fields_follow_the_message() {
         let text = written("info", || tracing::info!(worker = 3, name = "a", "booted"));
-        assert!(text.ends_with("[INFO] booted worker=3 name=\"a\"\n"), "{text}");
+        assert!(
+            text.ends_with("[INFO] booted worker=3 name=\"a\"\n"),
+            "{text}"
+        );
     }
 
     #[test]

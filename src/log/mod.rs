@@ -32,7 +32,10 @@ fn append(path: &Path, which: &str) -> Result<File> {
         .create(true)
         .open(path)
         .map_err(|error| {
-            Error::config(format!("cannot open the {which} log {}: {error}", path.display()))
-                .because(error)
+            Error::config(format!(
+                "cannot open the {which} log {}: {error}",
+                path.display()
+            ))
+            .because(error)
         })
 }
