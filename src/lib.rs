@@ -11,6 +11,7 @@ pub mod net;
 pub mod observe;
 pub mod reactor;
 mod recorder;
+mod server;
 mod service;
 mod sys;
 mod trace;
@@ -23,9 +24,10 @@ pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
 pub use recorder::Recorder;
+pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
     Request, Responder, Sent, Service, Site, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Scoreboard, Slot, WorkerState};
-pub use worker::{Shutdown, Worker, WorkerContext};
+pub use worker::{Shutdown, SyncWorker, Worker, WorkerContext};

@@ -116,8 +116,6 @@ impl ErrorLog {
             .with_max_level(self.level)
             .with_writer(self.writer)
             .event_format(Line)
-            // A failing log must not write to a standard error that may be closed.
-            .log_internal_errors(false)
             .finish()
     }
 }

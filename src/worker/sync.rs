@@ -13,8 +13,9 @@ use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready};
-use crate::service::{Address, Forked, MakeService, Service, Site, Turn};
-use crate::sys::State;
+use crate::forked::Forked;
+use crate::service::{Address, MakeService, Service, Site, Turn};
+use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
@@ -56,7 +57,7 @@ impl<M: MakeService> SyncWorker<M> {
 
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        let listeners: Vec<Address> = context.listeners().iter().map(Address::from).collect();
+        let listeners: Vec<Address> = context.listeners().iter().map(|listener| Address::from(&**listener)).collect();
         let site = Site {
             worker: context.id(),
             workers: context.workers(),
@@ -91,9 +92,10 @@ fn serve<S: Service>(
     let host = SyncHost { context, turn: service.turn(), access_log, yielding: Cell::new(None) };
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
     reactor.watch(context.wake())?;
+    let nap = context.beat_every().map_or(NAP, |every| every.min(NAP));
     context.ready();
     loop {
-        let turned = reactor.turn(&host, Some(NAP))?;
+        let turned = reactor.turn(&host, Some(nap))?;
         context.beat(Tick::now());
         if turned.interrupted {
             if let Err(error) = service.turn().interrupted() {
@@ -104,7 +106,7 @@ fn serve<S: Service>(
             match context.shutdown() {
                 Shutdown::Running => {}
                 Shutdown::Graceful => {
-                    context.slot().set_state(State::Draining);
+                    context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
                     reactor.drain(Tick::now());
                 }
@@ -165,7 +167,7 @@ impl SyncHost<'_> {
 
 impl Host for SyncHost<'_> {
     fn admit(&self, now: Tick, open: usize) -> Admit {
-        let least = self.context.scoreboard().least_loaded_other(self.context.slot().index());
+        let least = self.context.least_loaded_other();
         if least.is_none_or(|least| open as u64 <= u64::from(least)) {
             self.yielding.set(None);
             return Admit::Accept;
