@@ -19,6 +19,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{STREAM, append};
@@ -112,11 +113,12 @@ impl ErrorLog {
     }
 
     fn into_subscriber(self) -> impl Subscriber + Send + Sync {
-        tracing_subscriber::fmt()
-            .with_max_level(self.level)
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(self.writer)
             .event_format(Line)
-            .finish()
+            // It would be said on a standard error that may be closed, by a macro that panics then.
+            .log_internal_errors(false);
+        tracing_subscriber::registry().with(self.level).with(lines)
     }
 }
 

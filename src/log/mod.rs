@@ -12,6 +12,7 @@ mod access;
 #[cfg(feature = "tracing")]
 mod error;
 mod escape;
+mod user;
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
