@@ -169,8 +169,13 @@ impl Server {
     ///
     /// Those of [`serve`](Self::serve).
     pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
-        let Self { listeners, mut plan } = self;
-        let worker = SyncWorker::new(make).reactor(plan.reactor.clone()).access_log(plan.access_log.take());
+        let Self {
+            listeners,
+            mut plan,
+        } = self;
+        let worker = SyncWorker::new(make)
+            .reactor(plan.reactor.clone())
+            .access_log(plan.access_log.take());
         arbitrate(worker, listeners, plan)
     }
 }
@@ -283,10 +288,16 @@ impl Builder {
     ///
     /// An address that cannot be had, or that none was given.
     pub fn build(self) -> Result<Server> {
-        let Self { addresses, listeners, plan } = self;
+        let Self {
+            addresses,
+            listeners,
+            plan,
+        } = self;
         let listeners = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
-                return Err(Error::config("a server takes either addresses or open listeners, not both"));
+                return Err(Error::config(
+                    "a server takes either addresses or open listeners, not both",
+                ));
             }
             (Some(listeners), true) => listeners,
             (None, _) => Listeners::bind(&addresses, plan.backlog)?,

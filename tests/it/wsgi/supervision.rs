@@ -250,3 +250,22 @@ fn worker_that_cannot_boot_again_neither_spins_nor_harms_the_others() {
     assert_eq!(server.workers(2)[0], before[1]);
     server.stop();
 }
+
+#[test]
+fn accept_errors_do_not_kill_the_worker() {
+    let server = Serve::app("few_files:app").start();
+    let worker = server.workers(1);
+    server.get("/pid").expect(200);
+    // More connections than the worker may have descriptors: accept(2) fails with EMFILE.
+    let mut silent: Vec<_> = (0..64).map(|_| server.client()).collect();
+    for client in &mut silent {
+        client.send("GET / HTTP/1.1\r\n");
+    }
+    // One that the worker has no descriptor for waits until there is one.
+    let mut last = server.client();
+    last.send("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(silent);
+    last.response().expect(200);
+    assert_eq!(server.workers(1), worker);
+    server.stop();
+}
