@@ -76,8 +76,8 @@ pub enum Phase {
 type Observer = Box<dyn FnMut(&Phase)>;
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
-pub struct Arbiter {
-    worker: Box<dyn Worker>,
+pub struct Arbiter<W> {
+    worker: W,
     listeners: Doors,
     limits: Limits,
     pidfile: Option<PathBuf>,
@@ -85,11 +85,11 @@ pub struct Arbiter {
     observer: Observer,
 }
 
-impl Arbiter {
+impl<W: Worker> Arbiter<W> {
     /// Starts to describe an arbiter for this kind of worker: one worker, no listeners.
-    pub fn builder(worker: impl Worker + 'static) -> Builder {
+    pub fn builder(worker: W) -> Builder<W> {
         Builder {
-            worker: Box::new(worker),
+            worker,
             listeners: Vec::new().into(),
             limits: Limits {
                 workers: 1,
@@ -155,7 +155,7 @@ impl Arbiter {
     }
 }
 
-impl fmt::Debug for Arbiter {
+impl<W> fmt::Debug for Arbiter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arbiter")
             .field("listeners", &self.listeners)
@@ -167,8 +167,8 @@ impl fmt::Debug for Arbiter {
 
 /// Describes an [`Arbiter`].
 #[must_use]
-pub struct Builder {
-    worker: Box<dyn Worker>,
+pub struct Builder<W> {
+    worker: W,
     listeners: Listeners,
     limits: Limits,
     pidfile: Option<PathBuf>,
@@ -176,7 +176,7 @@ pub struct Builder {
     observer: Observer,
 }
 
-impl Builder {
+impl<W: Worker> Builder<W> {
     /// How many workers there are to be: 1 if it is not said.
     pub fn workers(mut self, workers: usize) -> Self {
         self.limits.workers = workers;
@@ -246,7 +246,7 @@ impl Builder {
     /// # Errors
     ///
     /// No workers, or more than there are slots.
-    pub fn build(self) -> Result<Arbiter> {
+    pub fn build(self) -> Result<Arbiter<W>> {
         // Already here it is nobody else's to remove their socket files.
         let listeners = Doors(Some(self.listeners));
         let Limits { workers, slots, .. } = self.limits;
@@ -269,7 +269,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl<W> fmt::Debug for Builder<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("listeners", &self.listeners)

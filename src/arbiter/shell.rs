@@ -3,7 +3,7 @@
 //! It decides nothing. It waits for its own children only, each by its process id, and never blocks but in
 //! its poll.
 //!
-//! *Invariants*: in a child, everything of the arbiter's is closed before the worker's first line, and no
+//! *Invariants*: no signal is sent to a process that has been waited for; in a child, everything of the arbiter's is closed before the worker's first line, and no
 //! frame of the arbiter or its host is returned into.
 
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ struct Child {
     heard: Tick,
     ready: bool,
     words: Option<LastWords>,
+    /// It has been waited for: its process id may be another's by now.
+    reaped: bool,
 }
 
 /// What a child takes from the fork into its own life.
@@ -66,8 +68,8 @@ enum Turn {
 }
 
 /// One run of an arbiter.
-pub(super) struct Shell {
-    worker: Box<dyn Worker>,
+pub(super) struct Shell<W> {
+    worker: W,
     doors: Doors,
     limits: Limits,
     observer: Observer,
@@ -78,14 +80,9 @@ pub(super) struct Shell {
     signals: Signals,
 }
 
-impl Shell {
+impl<W: Worker> Shell<W> {
     /// Takes the process's signals.
-    pub(super) fn new(
-        worker: Box<dyn Worker>,
-        doors: Doors,
-        limits: Limits,
-        observer: Observer,
-    ) -> Result<Self> {
+    pub(super) fn new(worker: W, doors: Doors, limits: Limits, observer: Observer) -> Result<Self> {
         let scoreboard = Arc::new(Scoreboard::new(limits.slots)?);
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
         let table = SIGNALS.iter().map(|(signal, how, _)| (*signal, *how));
@@ -158,7 +155,8 @@ impl Shell {
         Turn::Next(next)
     }
 
-    /// What has happened since the last time. An exit hides a readiness that came with it.
+    /// What has happened since the last time. An exit hides a readiness that came with it, and comes after
+    /// that of others: where one worker can boot, the failure of another ends nothing.
     fn collect(&mut self) -> Vec<Input> {
         let mut inputs = Vec::new();
         for signal in self.signals.drain() {
@@ -169,6 +167,7 @@ impl Shell {
             info!("Handling signal: {}", command::name(signal));
             inputs.push(Input::Command(command));
         }
+        let mut exits = Vec::new();
         for (&pid, child) in &mut self.children {
             // Asked before its messages are read: then the last of them are there.
             let exit = fork::reap(pid);
@@ -180,7 +179,8 @@ impl Shell {
                 }
             }
             if let Some(exit) = exit {
-                inputs.push(Input::Exited {
+                child.reaped = true;
+                exits.push(Input::Exited {
                     pid,
                     exit,
                     ready: child.ready,
@@ -199,6 +199,7 @@ impl Shell {
                 inputs.push(Input::Beat { id, at: heard });
             }
         }
+        inputs.append(&mut exits);
         inputs
     }
 
@@ -210,6 +211,10 @@ impl Shell {
                 signal,
                 why,
             } => {
+                // A worker that has gone in this very turn is not told any more.
+                if !self.children.get(&pid).is_some_and(|child| !child.reaped) {
+                    return;
+                }
                 self.explain(pid, slot, why);
                 if let Err(error) = signal::send(pid, signal) {
                     error!("{error}");
@@ -305,6 +310,7 @@ impl Shell {
                 heard: now,
                 ready: false,
                 words: None,
+                reaped: false,
             },
         );
         (self.observer)(&Phase::WorkerSpawned { id, pid });
@@ -336,7 +342,7 @@ impl Shell {
                 WorkerContext::new(place, listeners, scoreboard, arbiter)
             });
             let status = match context {
-                Ok(context) => worker::live(worker.as_mut(), &context),
+                Ok(context) => worker::live(&mut worker, &context),
                 Err(error) => {
                     error!("{error}");
                     i32::from(Error::boot("").exit_code())

@@ -34,7 +34,6 @@ use jiff::tz::TimeZone;
 
 use super::{STREAM, append, escape, user};
 use crate::error::Result;
-use crate::h1::Head;
 use crate::observe::Access;
 use crate::service::Address;
 
@@ -252,7 +251,7 @@ impl Stamp {
 mod tests {
     use super::*;
     use crate::clock::Tick;
-    use crate::h1::Version;
+    use crate::h1::{Head, Version};
     use crate::service::Connection;
     use std::fs;
     use std::io::Read;

@@ -230,16 +230,16 @@ struct Kit {
 }
 
 thread_local! {
-    static KIT: Cell<Option<Box<Kit>>> = const { Cell::new(None) };
+    static KIT: Cell<Option<Kit>> = const { Cell::new(None) };
 }
 
 impl Kit {
     /// The thread's kit, or a new one where a call is inside another call, or the thread is at its end.
-    fn take() -> Box<Kit> {
+    fn take() -> Self {
         KIT.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
-    fn put_back(self: Box<Self>) {
+    fn put_back(self) {
         // Fails only at the thread's end.
         let _ = KIT.try_with(|kit| kit.set(Some(self)));
     }

@@ -41,13 +41,13 @@ pub(super) fn send(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sen
     if let Ok(list) = result.cast_exact::<PyList>() {
         return match list.len() {
             1 => one(&list.get_item(0)?, answer),
-            _ => all(list.iter().collect(), answer),
+            _ => all(&list.iter().collect::<Vec<_>>(), answer),
         };
     }
     if let Ok(tuple) = result.cast_exact::<PyTuple>() {
         return match tuple.len() {
             1 => one(&tuple.get_item(0)?, answer),
-            _ => all(tuple.iter().collect(), answer),
+            _ => all(&tuple.iter().collect::<Vec<_>>(), answer),
         };
     }
     let outcome = file(result, answer).unwrap_or_else(|| stream(result, answer));
@@ -62,9 +62,9 @@ fn one(item: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failure> {
 }
 
 /// A response that is there as a whole, so that its length is known.
-fn all(items: Vec<Bound<'_, PyAny>>, answer: &Answer<'_>) -> Result<Sent, Failure> {
+fn all(items: &[Bound<'_, PyAny>], answer: &Answer<'_>) -> Result<Sent, Failure> {
     let mut total = 0;
-    for item in &items {
+    for item in items {
         total += bytes(item)?.len() as u64;
     }
     let Some((last, others)) = items.split_last() else {

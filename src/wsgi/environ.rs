@@ -298,7 +298,244 @@ fn append<'py>(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
+    use super::super::testing::{connection, head, ip, site, with_python};
     use super::*;
+
+    /// What an expression over `e`, the environ of a request, is worth.
+    struct Asked<'a> {
+        listeners: &'a [Address],
+        script_name: &'a str,
+        connection: Connection,
+    }
+
+    impl Asked<'_> {
+        fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
+            with_python(|py| {
+                let templates =
+                    Templates::new(py, &site(self.listeners), self.script_name).unwrap();
+                let mut memory = Memory::default();
+                let mut environ =
+                    || templates.environ(py, &mut memory, head, &self.connection, None);
+                let first = environ().map_err(|failure| format!("{failure:?}"))?;
+                // What is remembered must not change the next environ.
+                let second = environ().map_err(|failure| format!("{failure:?}"))?;
+                assert!(first.eq(&second).unwrap());
+                let names = PyDict::new(py);
+                names.set_item("e", first).unwrap();
+                let expression = CString::new(expression).unwrap();
+                let value = py.eval(&expression, Some(&names), None).unwrap();
+                Ok(value.repr().unwrap().to_string())
+            })
+        }
+    }
+
+    fn asked(head: &Head, expression: &str) -> String {
+        let listeners = [ip("127.0.0.1:8000")];
+        let asked = Asked {
+            listeners: &listeners,
+            script_name: "",
+            connection: connection(),
+        };
+        asked.value(head, expression).unwrap()
+    }
+
+    fn get(target: &str) -> Head {
+        head("GET", target, &[])
+    }
+
+    #[test]
+    fn a_plain_request_has_the_keys_that_it_should() {
+        assert_eq!(
+            asked(&get("/"), "sorted(k for k in e if k.isupper())"),
+            "['HTTP_HOST', 'PATH_INFO', 'QUERY_STRING', 'RAW_URI', 'REMOTE_ADDR', 'REMOTE_PORT', \
+             'REQUEST_METHOD', 'SCRIPT_NAME', 'SERVER_NAME', 'SERVER_PORT', 'SERVER_PROTOCOL', \
+             'SERVER_SOFTWARE']"
+        );
+        for (expression, value) in [
+            ("type(e) is dict and all(type(k) is str for k in e)", "True"),
+            ("e['wsgi.version']", "(1, 0)"),
+            ("e['wsgi.url_scheme']", "'http'"),
+            (
+                "(e['wsgi.input_terminated'], e['wsgi.run_once'])",
+                "(True, False)",
+            ),
+            (
+                "(e['wsgi.multithread'], e['wsgi.multiprocess'])",
+                "(False, False)",
+            ),
+            ("e['SERVER_SOFTWARE'].partition('/')[0]", "'oxicorn'"),
+            (
+                "(e['REMOTE_ADDR'], e['REMOTE_PORT'])",
+                "('192.0.2.7', '4711')",
+            ),
+            (
+                "(e['SERVER_NAME'], e['SERVER_PORT'])",
+                "('127.0.0.1', '8000')",
+            ),
+            (
+                "(e['REQUEST_METHOD'], e['SERVER_PROTOCOL'])",
+                "('GET', 'HTTP/1.1')",
+            ),
+        ] {
+            assert_eq!(asked(&get("/"), expression), value, "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_shown_raw_and_decoded() {
+        let expression = "(e['RAW_URI'], e['PATH_INFO'], e['QUERY_STRING'])";
+        for (target, value) in [
+            ("/", "('/', '/', '')"),
+            ("/a", "('/a', '/a', '')"),
+            ("/?x=%20", "('/?x=%20', '/', 'x=%20')"),
+            ("//a/../b?c", "('//a/../b?c', '//a/../b', 'c')"),
+            ("/%C3%A9%2f%zz", "('/%C3%A9%2f%zz', '/Ã©/%zz', '')"),
+            ("http://h/p?q", "('http://h/p?q', '/p', 'q')"),
+            ("http://h", "('http://h', '', '')"),
+        ] {
+            assert_eq!(asked(&get(target), expression), value);
+        }
+        let options = head("OPTIONS", "*", &[]);
+        assert_eq!(
+            asked(&options, "(e['REQUEST_METHOD'], e['PATH_INFO'])"),
+            "('OPTIONS', '*')"
+        );
+    }
+
+    #[test]
+    fn an_old_version_is_shown() {
+        let old = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
+        assert_eq!(asked(&old, "e['SERVER_PROTOCOL']"), "'HTTP/1.0'");
+    }
+
+    #[test]
+    fn fields_are_joined_and_cookies_stay_cookies() {
+        let fields: [(&str, &[u8]); 9] = [
+            ("Accept", b"a"),
+            ("COOKIE", b"a=1"),
+            ("X-Some_Name", b"spoofed"),
+            ("X-Some-Name", b"caf\xe9"),
+            ("accept", b"b"),
+            ("cookie", b"b=2"),
+            ("Proxy", b"http://evil"),
+            ("Accept", b"c"),
+            ("Content-Type", b"text/plain"),
+        ];
+        let head = head("GET", "/", &fields);
+        for (expression, value) in [
+            ("e['HTTP_ACCEPT']", "'a,b,c'"),
+            ("e['HTTP_COOKIE']", "'a=1; b=2'"),
+            ("e['HTTP_X_SOME_NAME']", "'café'"),
+            ("e['CONTENT_TYPE']", "'text/plain'"),
+            ("'HTTP_PROXY' in e or 'HTTP_CONTENT_TYPE' in e", "False"),
+        ] {
+            assert_eq!(asked(&head, expression), value, "{expression}");
+        }
+    }
+
+    #[test]
+    fn many_names_and_long_ones_are_all_shown_and_joined() {
+        let long = "x".repeat(100);
+        let names: Vec<String> = (0..300).map(|n| format!("x-n{n}")).chain([long]).collect();
+        let mut fields: Vec<(&str, &[u8])> = Vec::new();
+        for value in [&b"1"[..], b"2"] {
+            fields.extend(names.iter().map(|name| (name.as_str(), value)));
+        }
+        let head = head("GET", "/", &fields);
+        assert_eq!(
+            asked(
+                &head,
+                "sum(v == '1,2' for k, v in e.items() if k.startswith('HTTP_X'))"
+            ),
+            "301"
+        );
+    }
+
+    #[test]
+    fn a_length_is_the_parsed_one_and_none_where_the_body_is_chunked() {
+        let known = head("POST", "/", &[("content-length", b"5")]);
+        assert_eq!(
+            asked(&known, "e['CONTENT_LENGTH'], 'HTTP_CONTENT_LENGTH' in e"),
+            "('5', False)"
+        );
+        let chunked = head("POST", "/", &[("transfer-encoding", b"chunked")]);
+        assert_eq!(asked(&chunked, "'CONTENT_LENGTH' in e"), "False");
+    }
+
+    #[test]
+    fn a_script_name_is_taken_off_at_a_boundary() {
+        let asked = Asked {
+            listeners: &[],
+            script_name: "/pre/",
+            connection: connection(),
+        };
+        let expression = "(e['SCRIPT_NAME'], e['PATH_INFO'], e['RAW_URI'])";
+        for (target, value) in [
+            ("/pre/x?y", "('/pre', '/x', '/pre/x?y')"),
+            ("/pre", "('/pre', '', '/pre')"),
+            ("/%70re/%78", "('/pre', '/x', '/%70re/%78')"),
+        ] {
+            assert_eq!(asked.value(&get(target), expression).unwrap(), value);
+        }
+        for target in ["/prefixed", "/", "/other"] {
+            let refused = asked.value(&get(target), expression).unwrap_err();
+            assert!(
+                refused.contains("not below SCRIPT_NAME, which is /pre"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
+        let unix = Address::Unix(Some("/run/x.sock".into()));
+        let asked = Asked {
+            listeners: std::slice::from_ref(&unix),
+            script_name: "",
+            connection: Connection {
+                peer: Address::Unix(None),
+                listener: 0,
+                local: unix.clone(),
+            },
+        };
+        let expression =
+            "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
+        for (host, value) in [
+            ("shop.example", "('shop.example', '80', '', False)"),
+            ("shop.example:81", "('shop.example', '81', '', False)"),
+            ("[::1]:82", "('[::1]', '82', '', False)"),
+        ] {
+            let head = head("GET", "/", &[("host", host.as_bytes())]);
+            assert_eq!(asked.value(&head, expression).unwrap(), value);
+        }
+        let bare = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
+        assert_eq!(
+            asked.value(&bare, expression).unwrap(),
+            "('/run/x.sock', '', '', False)"
+        );
+    }
+
+    #[test]
+    fn an_ipv6_listener_has_brackets_and_an_unknown_one_is_asked_of_the_connection() {
+        let listeners = [ip("[::1]:8000")];
+        let mut asked = Asked {
+            listeners: &listeners,
+            script_name: "",
+            connection: connection(),
+        };
+        let expression = "(e['SERVER_NAME'], e['SERVER_PORT'])";
+        assert_eq!(
+            asked.value(&get("/"), expression).unwrap(),
+            "('[::1]', '8000')"
+        );
+        asked.connection.listener = 7;
+        assert_eq!(
+            asked.value(&get("/"), expression).unwrap(),
+            "('127.0.0.1', '8000')"
+        );
+    }
 
     #[test]
     fn a_script_name_ends_at_a_boundary() {

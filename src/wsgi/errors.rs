@@ -114,3 +114,114 @@ pub(super) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
 pub(super) fn to_python(error: Error) -> PyErr {
     std::io::Error::from(error).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, with_python};
+    use super::*;
+
+    #[test]
+    fn tracebacks_have_causes_and_all_lines() {
+        with_python(|py| {
+            let code = c"
+try:
+    1 / 0
+except ZeroDivisionError as cause:
+    raise ValueError('two\\nlines') from cause
+";
+            let error = py.run(code, None, None).unwrap_err();
+            let text = traceback(py, &error);
+            assert!(
+                text.contains("ZeroDivisionError: division by zero"),
+                "{text}"
+            );
+            assert!(text.ends_with("ValueError: two\nlines"), "{text}");
+            assert_eq!(summary(py, &error), "ValueError: two");
+            assert_eq!(place(py, &error).unwrap(), "<string> line 5");
+        });
+    }
+
+    #[test]
+    fn an_exception_that_cannot_be_shown_is_still_named() {
+        let script = Script::new(
+            r"
+class Mute(Exception):
+    def __str__(self): raise ValueError
+def app(environ, start_response): raise Mute
+",
+        );
+        assert_eq!(script.fail().to_string(), "Mute");
+    }
+
+    /// Lines of the log that `work` makes.
+    #[cfg(feature = "tracing")]
+    fn logged(work: impl FnOnce()) -> String {
+        use std::io::Write;
+        use std::sync::Arc;
+
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn the_error_stream_logs_whole_lines() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    errors = environ["wsgi.errors"]
+    assert errors.write("be") == 2
+    errors.write("gun\nsecond\nthi")
+    errors.writelines(["rd", "\n", "rest"])
+    errors.flush()
+    errors.flush()
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let log = logged(|| drop(script.get()));
+        assert_eq!(log, "ERROR begun\nsecond\nERROR third\nERROR rest\n");
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn a_close_that_fails_is_logged() {
+        let script = Script::new(
+            r#"
+class Body(list):
+    def close(self): raise ValueError("too late")
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return Body()
+"#,
+        );
+        let log = logged(|| drop(script.get()));
+        assert!(
+            log.starts_with("ERROR Error in the close() of a response\nTraceback"),
+            "{log}"
+        );
+        assert!(log.ends_with("ValueError: too late\n"), "{log}");
+    }
+}

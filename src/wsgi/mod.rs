@@ -1,4 +1,4 @@
-//! WSGI applications (PEP 3333) as services, with CPython embedded in this process.
+//! WSGI applications (PEP 3333) as services, with `CPython` embedded in this process.
 //! The only module that names pyo3; it knows no socket, no worker and no process.
 //!
 //! ```text

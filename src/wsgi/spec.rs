@@ -47,8 +47,9 @@ impl<'s> Spec<'s> {
             Some((module, rest)) => (module, Some(rest)),
             None => (text, None),
         };
-        if module.ends_with(".py") && Path::new(module).exists() {
-            let path = Path::new(module).with_extension("");
+        let file = Path::new(module);
+        if file.extension().is_some_and(|kind| kind == "py") && file.exists() {
+            let path = file.with_extension("");
             let better = match path.file_name() {
                 Some(name) if path.is_absolute() => name.to_string_lossy(),
                 _ => path.to_string_lossy(),
