@@ -21,7 +21,7 @@ pub struct Config {
     pub send_timeout: Duration,
     /// How long a connection is kept for its client to close, after an answer that ends it.
     pub linger: Duration,
-    /// How long an idle connection is kept for a last request once the reactor drains.
+    /// Once the reactor drains: how long a client may take to begin a last request, or pause within one.
     pub drain_idle: Duration,
     /// How much of a request's body stays in memory; what exceeds it goes to a file.
     pub body_buffer: usize,

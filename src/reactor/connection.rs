@@ -139,6 +139,11 @@ impl Connection {
         self.phase == Phase::Head && self.link.borrow().http.is_idle()
     }
 
+    /// Whether it is the client's turn to send a request, or the rest of one.
+    pub(super) fn awaits_request(&self) -> bool {
+        matches!(self.phase, Phase::Head | Phase::Body)
+    }
+
     /// Does what can be done now.
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) -> Step {
         if self.is_idle() {
@@ -273,14 +278,10 @@ impl Connection {
     fn wait(&mut self, fresh: bool, turn: &Turn<'_>) -> Step {
         let (config, now) = (turn.config, turn.now);
         let until = match self.phase {
-            Phase::Body => now + config.body_timeout,
-            _ if !self.is_idle() => {
-                if !fresh {
-                    return Step::Same;
-                }
-                now + config.head_timeout
-            }
+            Phase::Head if !self.is_idle() && !fresh => return Step::Same,
             _ if turn.draining => now + config.drain_idle,
+            Phase::Body => now + config.body_timeout,
+            _ if !self.is_idle() => now + config.head_timeout,
             _ if self.served => now + config.keepalive,
             _ => now + config.head_timeout,
         };

@@ -175,7 +175,7 @@ impl Reactor {
     }
 
     /// Takes leave: what waits in the listeners' queues is still accepted, then they are closed; every
-    /// response closes its connection, and idle connections get [`Config::drain_idle`] for a last request.
+    /// response closes its connection, and clients get [`Config::drain_idle`] to go on with a last request.
     pub fn drain(&mut self, now: Tick) {
         if self.draining.is_some() {
             return;
@@ -187,7 +187,7 @@ impl Reactor {
         }
         for (key, slot) in &mut self.connections {
             if let Some(connection) = slot {
-                if connection.is_idle() {
+                if connection.awaits_request() {
                     self.deadlines.set(key, now + self.config.drain_idle);
                 }
             }
@@ -340,6 +340,10 @@ impl Reactor {
         }
         self.admit_at = None;
         for _ in 0..ACCEPTS_A_TURN {
+            // A complete request waits for this thread: what else is in the queue may find another one free.
+            if self.draining.is_none() && !self.ready.is_empty() {
+                break;
+            }
             let count = self.gates.len();
             let mut order = (0..count).map(|n| (self.next_gate + n) % count);
             let Some(position) = order.find(|&at| self.gates[at].maybe) else {

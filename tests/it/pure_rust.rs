@@ -22,7 +22,7 @@ fn server_without_python_serves_survives_a_kill_and_stops() {
     let mut client = connect();
     let page = client.get("/").expect(200);
     let worker = page.text().strip_prefix("worker ").expect("its process id");
-    let worker = worker.trim().parse::<i32>().expect("a process id");
+    let worker: i32 = worker.trim().parse().expect("a process id");
     let echoed = client.post("/echo", b"sent back in pieces").expect(200);
     assert_eq!(echoed.header("transfer-encoding"), Some("chunked"));
     assert_eq!(echoed.text(), "sent back in pieces");

@@ -26,8 +26,8 @@ fn application_that_cannot_be_loaded_halts_the_server_with_gunicorns_status() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (pid, socket) = (folder.path().join("pid"), folder.path().join("sock"));
     for (app, status, logged, words) in [
-        ("nosuch:app", 3, "", &["nosuch", "No module named"][..]),
-        ("nosuch.sub:app", 3, "", &["nosuch", "No module named"]),
+        ("nosuch:app", 3, "", &["nosuch", "no module named"][..]),
+        ("nosuch.sub:app", 3, "", &["nosuch", "no module named"]),
         ("names:nobody", 4, "", &["names", "nobody"]),
         ("names:site.nobody", 4, "", &["names", "nobody"]),
         ("names:number", 4, "", &["names:number", "callable"]),

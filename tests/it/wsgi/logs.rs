@@ -132,7 +132,7 @@ fn access_log_has_gunicorns_default_line() {
 }
 
 #[test]
-fn access_log_of_a_unix_socket_has_an_empty_host() {
+fn access_log_of_a_unix_client_has_a_dash_for_its_host() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Serve::app("probe:app")
         .bind([format!("unix:{}", folder.path().join("sock").display())])
@@ -140,7 +140,7 @@ fn access_log_of_a_unix_socket_has_an_empty_host() {
         .start();
     server.get("/pid").expect(200);
     let line = server.stdout().wait_for("/pid");
-    assert!(line.starts_with(" - - ["), "{line}");
+    assert!(line.starts_with("- - - ["), "{line}");
     server.stop();
 }
 
