@@ -59,7 +59,9 @@ fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
             assert!(served > 0 && lost <= 2, "served {served}, lost {lost}");
         }
     });
-    let line = server.stderr().wait_for(&format!("(pid: {}) was", before[0]));
+    let line = server
+        .stderr()
+        .wait_for(&format!("(pid: {}) was", before[0]));
     assert!(
         line.contains("[ERROR]") && line.contains("SIGKILL"),
         "{line}"
