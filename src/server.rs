@@ -158,7 +158,7 @@ impl Server {
     /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync> + 'static,
+        M: MakeService<Service: Sync>,
     {
         self.serve_local(make)
     }
@@ -168,7 +168,7 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`serve`](Self::serve).
-    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         let Self {
             listeners,
             mut plan,
@@ -180,7 +180,7 @@ impl Server {
     }
 }
 
-fn arbitrate(worker: impl Worker + 'static, listeners: Listeners, plan: Plan) -> Result<()> {
+fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
     let mut arbiter = Arbiter::builder(worker)
         .listeners(listeners)
         .workers(plan.workers)
@@ -315,7 +315,7 @@ impl Builder {
     /// Those of both.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync> + 'static,
+        M: MakeService<Service: Sync>,
     {
         self.build()?.serve(make)
     }
@@ -325,7 +325,7 @@ impl Builder {
     /// # Errors
     ///
     /// Those of both.
-    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
     }
 }
