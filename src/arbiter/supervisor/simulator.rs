@@ -51,6 +51,7 @@ struct Process {
     dies: Option<(Tick, Exit)>,
     /// It was sent a signal.
     doomed: bool,
+    killed: bool,
     unkillable: bool,
 }
 
@@ -217,6 +218,8 @@ impl World<'_> {
             }
             Action::Exit(end) => {
                 self.count(if end.is_ok() { "end" } else { "failure" });
+                let killed = self.processes.values().all(|process| process.killed);
+                assert!(killed, "a worker is left that was never killed");
                 self.end = Some(end);
             }
         }
@@ -245,6 +248,7 @@ impl World<'_> {
             hangs: None,
             dies: None,
             doomed: false,
+            killed: false,
             unkillable: false,
         };
         if !self.calm {
@@ -285,6 +289,7 @@ impl World<'_> {
         let (within, obeys) = match signal {
             Signal::SIGKILL => {
                 assert!(process.doomed, "killed without a warning");
+                process.killed = true;
                 (Duration::from_millis(50), !process.unkillable)
             }
             Signal::SIGABRT => {
