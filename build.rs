@@ -1,8 +1,24 @@
 //! Gives this package's own binaries (examples, tests, benches) a run path to the libpython that they
-//! were linked with. Without it the loader may silently take another one of the same minor version.
+//! were linked with, and the crate that Python's version. Without the first the loader may silently take
+//! another one of the same minor version; the second is how that is noticed.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "wsgi")]
+    python();
+}
+
+#[cfg(feature = "wsgi")]
+fn python() {
+    pyo3_build_config::use_pyo3_cfgs();
     pyo3_build_config::add_libpython_rpath_link_args();
+    // The configuration knows the version only as far as its minor part.
+    let config = pyo3_build_config::get();
+    let version = config
+        .run_python_script("import platform; print(platform.python_version())")
+        .map_or_else(
+            |_| config.version().to_string(),
+            |text| text.trim().to_owned(),
+        );
+    println!("cargo:rustc-env=OXICORN_PYTHON={version}");
 }

@@ -103,6 +103,23 @@ impl Error {
         Self::of(Kind::Io, format!("{what}: {error}")).because(error)
     }
 
+    /// For a log: the sentence and, on lines of their own, the causes that it does not quote itself, such
+    /// as the traceback of an application's exception.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let line = error.to_string();
+            if !text.contains(&line) {
+                text.push('\n');
+                text.push_str(&line);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     /// A setting cannot be used.
     #[must_use]
     pub fn is_config(&self) -> bool {
@@ -223,6 +240,14 @@ mod tests {
             format!("{:?}", Error::app("no module named 'shop'")),
             "no module named 'shop'"
         );
+    }
+
+    #[test]
+    fn a_report_names_each_cause_once() {
+        let quoted = Error::io("cannot read x", io::Error::other("no disk"));
+        assert_eq!(quoted.report(), "cannot read x: no disk");
+        let caused = Error::with_source("cannot start", quoted);
+        assert_eq!(caused.report(), "cannot start\ncannot read x: no disk");
     }
 
     #[test]

@@ -98,12 +98,15 @@ impl Server {
 
     /// A builder that follows `settings`, as a command line or a program gives them.
     ///
+    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
+    ///
     /// What concerns the process and not the server (`chdir`, the error log, the application) is left to
     /// the program.
     ///
     /// # Errors
     ///
-    /// An address that cannot be understood, or an access log that cannot be opened.
+    /// An address that cannot be understood, an inherited socket that cannot be used, or an access log that
+    /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Self::builder()
             .workers(settings.workers)
@@ -111,8 +114,13 @@ impl Server {
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
             .boot_timeout(settings.boot_timeout);
-        for address in &settings.bind {
-            builder = builder.bind(address)?;
+        let inherited = Listener::inherited()?;
+        if inherited.is_empty() {
+            for address in &settings.bind {
+                builder = builder.bind(address)?;
+            }
+        } else {
+            builder = builder.listeners(inherited);
         }
         if let Some(path) = &settings.pidfile {
             builder = builder.pidfile(path);
@@ -126,7 +134,7 @@ impl Server {
         config.body_timeout = settings.body_timeout;
         config.send_timeout = settings.send_timeout;
         config.body_buffer = settings.body_buffer;
-        config.limit_request_body = Some(settings.limit_request_body).filter(|limit| *limit > 0);
+        config.limit_request_body = settings.limit_request_body;
         config.response_buffer = settings.response_buffer;
         if let Some(dir) = &settings.tmp_upload_dir {
             config.tmp_upload_dir.clone_from(dir);
@@ -150,7 +158,7 @@ impl Server {
     /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
         self.serve_local(make)
     }
@@ -160,14 +168,19 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`serve`](Self::serve).
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
-        let Self { listeners, mut plan } = self;
-        let worker = SyncWorker::new(make).reactor(plan.reactor.clone()).access_log(plan.access_log.take());
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+        let Self {
+            listeners,
+            mut plan,
+        } = self;
+        let worker = SyncWorker::new(make)
+            .reactor(plan.reactor.clone())
+            .access_log(plan.access_log.take());
         arbitrate(worker, listeners, plan)
     }
 }
 
-fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
+fn arbitrate(worker: impl Worker + 'static, listeners: Listeners, plan: Plan) -> Result<()> {
     let mut arbiter = Arbiter::builder(worker)
         .listeners(listeners)
         .workers(plan.workers)
@@ -275,13 +288,19 @@ impl Builder {
     ///
     /// An address that cannot be had, or that none was given.
     pub fn build(self) -> Result<Server> {
-        let Self { addresses, listeners, plan } = self;
+        let Self {
+            addresses,
+            listeners,
+            plan,
+        } = self;
         let listeners = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
-                return Err(Error::config("a server takes either addresses or open listeners, not both"));
+                return Err(Error::config(
+                    "a server takes either addresses or open listeners, not both",
+                ));
             }
             (Some(listeners), true) => listeners,
-            (None, _) => Listener::inherited()?.or_bind_with(addresses, plan.backlog)?,
+            (None, _) => Listeners::bind(&addresses, plan.backlog)?,
         };
         if listeners.is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
@@ -296,7 +315,7 @@ impl Builder {
     /// Those of both.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
         self.build()?.serve(make)
     }
@@ -306,7 +325,7 @@ impl Builder {
     /// # Errors
     ///
     /// Those of both.
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
     }
 }

@@ -309,27 +309,43 @@ impl<'a> Request<'a> {
 pub struct Body<'a>(Source<'a>);
 
 enum Source<'a> {
+    Owned(OwnedBody),
+    Stream(&'a dyn Exchange),
+}
+
+/// A complete request body, which owns itself and may go to another thread: [`Read`] it.
+///
+/// [`Body::detach`] gives it.
+#[derive(Default)]
+pub struct OwnedBody(Owned);
+
+#[derive(Default)]
+enum Owned {
+    #[default]
     Empty,
     Memory(Bytes),
-    File { file: File, left: u64 },
-    Stream(&'a dyn Exchange),
+    File {
+        file: File,
+        left: u64,
+    },
 }
 
 impl<'a> Body<'a> {
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Source::Empty)
+        OwnedBody::default().into()
     }
 
     /// A complete body in memory.
     #[must_use]
     pub fn memory(bytes: Bytes) -> Self {
-        Self(if bytes.is_empty() {
-            Source::Empty
+        OwnedBody(if bytes.is_empty() {
+            Owned::Empty
         } else {
-            Source::Memory(bytes)
+            Owned::Memory(bytes)
         })
+        .into()
     }
 
     /// A complete body in a file: `len` bytes from its start.
@@ -340,7 +356,7 @@ impl<'a> Body<'a> {
     pub fn file(mut file: File, len: u64) -> Result<Self> {
         file.seek(SeekFrom::Start(0))
             .map_err(|e| Error::io("cannot rewind a spooled request body", e))?;
-        Ok(Self(Source::File { file, left: len }))
+        Ok(OwnedBody(Owned::File { file, left: len }).into())
     }
 
     /// A body that is still arriving, read through its exchange.
@@ -353,9 +369,7 @@ impl<'a> Body<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Source::Empty => true,
-            Source::Memory(bytes) => bytes.is_empty(),
-            Source::File { left, .. } => *left == 0,
+            Source::Owned(body) => body.is_empty(),
             Source::Stream(_) => false,
         }
     }
@@ -365,12 +379,28 @@ impl<'a> Body<'a> {
     /// # Errors
     ///
     /// Gives a body back that is still arriving.
-    pub fn detach(self) -> Result<Body<'static>, Self> {
+    pub fn detach(self) -> Result<OwnedBody, Self> {
         match self.0 {
-            Source::Empty => Ok(Body(Source::Empty)),
-            Source::Memory(bytes) => Ok(Body(Source::Memory(bytes))),
-            Source::File { file, left } => Ok(Body(Source::File { file, left })),
+            Source::Owned(body) => Ok(body),
             Source::Stream(_) => Err(self),
+        }
+    }
+}
+
+impl From<OwnedBody> for Body<'_> {
+    fn from(body: OwnedBody) -> Self {
+        Self(Source::Owned(body))
+    }
+}
+
+impl OwnedBody {
+    /// Whether there is nothing (more) to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Owned::Empty => true,
+            Owned::Memory(bytes) => bytes.is_empty(),
+            Owned::File { left, .. } => *left == 0,
         }
     }
 }
@@ -378,13 +408,22 @@ impl<'a> Body<'a> {
 impl Read for Body<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Source::Empty => Ok(0),
-            Source::Memory(bytes) => {
+            Source::Owned(body) => body.read(buffer),
+            Source::Stream(exchange) => Ok(exchange.read(buffer)?),
+        }
+    }
+}
+
+impl Read for OwnedBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Owned::Empty => Ok(0),
+            Owned::Memory(bytes) => {
                 let n = buffer.len().min(bytes.len());
                 buffer[..n].copy_from_slice(&bytes.split_to(n));
                 Ok(n)
             }
-            Source::File { file, left } => {
+            Owned::File { file, left } => {
                 let room = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len());
@@ -398,18 +437,25 @@ impl Read for Body<'_> {
                 *left -= n as u64;
                 Ok(n)
             }
-            Source::Stream(exchange) => Ok(exchange.read(buffer)?),
         }
     }
 }
 
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Owned(body) => body.fmt(f),
+            Source::Stream(_) => f.write_str("Body::stream"),
+        }
+    }
+}
+
+impl fmt::Debug for OwnedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::Empty => "Body::empty",
-            Source::Memory(_) => "Body::memory",
-            Source::File { .. } => "Body::file",
-            Source::Stream(_) => "Body::stream",
+            Owned::Empty => "Body::empty",
+            Owned::Memory(_) => "Body::memory",
+            Owned::File { .. } => "Body::file",
         })
     }
 }

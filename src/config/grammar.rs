@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LogFile;
-
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -22,7 +20,9 @@ pub(super) enum Problem {
 pub(super) struct Grammar<T> {
     /// What stands for a value in a usage line.
     pub(super) metavar: &'static str,
+    /// The value that a text gives.
     pub(super) parse: fn(&OsStr) -> Result<T, Problem>,
+    /// The text that gives the value; empty for none.
     pub(super) show: fn(&T) -> String,
 }
 
@@ -65,7 +65,7 @@ pub(super) const PATHS: Grammar<Vec<PathBuf>> = Grammar {
     },
     show: |paths| {
         let paths: Vec<_> = paths.iter().map(PATH.show).collect();
-        list(&paths)
+        paths.join(",")
     },
 };
 
@@ -88,20 +88,10 @@ pub(super) const PAIR: Grammar<(OsString, OsString)> = Grammar {
     show: |(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()),
 };
 
-/// A log's destination.
-pub(super) const LOG: Grammar<LogFile> = Grammar {
+/// A log's destination; `-` is a stream of the process.
+pub(super) const LOG: Grammar<PathBuf> = Grammar {
     metavar: "FILE",
-    parse: |value| {
-        if value == "-" {
-            Ok(LogFile::Standard)
-        } else {
-            (PATH.parse)(value).map(LogFile::File)
-        }
-    },
-    show: |log| match log {
-        LogFile::Standard => "-".to_owned(),
-        LogFile::File(path) => (PATH.show)(path),
-    },
+    ..PATH
 };
 
 /// How severe a message is, in any case.
@@ -152,13 +142,6 @@ pub(super) const SECONDS: Grammar<Duration> = Grammar {
     show: |time| time.as_secs_f64().to_string(),
 };
 
-/// A time in seconds; 0 is for ever.
-pub(super) const SECONDS_OR_EVER: Grammar<Option<Duration>> = Grammar {
-    metavar: "SECONDS",
-    parse: |value| Ok(Some(seconds(value)?).filter(|time| !time.is_zero())),
-    show: |time| (SECONDS.show)(&time.unwrap_or_default()),
-};
-
 /// A time in seconds, in which something must be possible.
 pub(super) const DEADLINE: Grammar<Duration> = Grammar {
     parse: |value| match seconds(value)? {
@@ -167,18 +150,6 @@ pub(super) const DEADLINE: Grammar<Duration> = Grammar {
     },
     ..SECONDS
 };
-
-/// Several values as one text.
-pub(super) fn list(values: &[String]) -> String {
-    if values.is_empty() {
-        NONE.to_owned()
-    } else {
-        values.join(",")
-    }
-}
-
-/// What stands for no value.
-pub(super) const NONE: &str = "none";
 
 fn text<'v>(value: &'v OsStr, expected: &'static str) -> Result<&'v str, Problem> {
     value.to_str().ok_or(Problem::Expected(expected))
@@ -307,9 +278,8 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_for_ever_or_no_limit_or_refused_as_the_setting_has_it() {
+    fn zero_is_a_value_or_no_limit_or_refused_as_the_setting_has_it() {
         let zero = OsStr::new("0");
-        assert_eq!((SECONDS_OR_EVER.parse)(zero), Ok(None));
         assert_eq!((LIMIT.parse)(zero), Ok(None));
         assert_eq!((SECONDS.parse)(zero), Ok(Duration::ZERO));
         assert!((DEADLINE.parse)(zero).is_err());

@@ -32,15 +32,6 @@ pub use error::SettingError;
 pub use load::Layer;
 pub use meta::{SETTINGS, Setting, Variable};
 
-/// Where a log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogFile {
-    /// The process's own stream: standard output for the access log, standard error for the error log.
-    Standard,
-    /// A file, to append to.
-    File(PathBuf),
-}
-
 /// All settings.
 ///
 /// `Default` gives the built-in defaults and reads no environment. [`SETTINGS`] describes each field: its
@@ -58,8 +49,8 @@ pub struct Settings {
 
     /// How many worker processes.
     pub workers: usize,
-    /// How long a worker may make no progress before it is replaced; `None` is for ever.
-    pub timeout: Option<Duration>,
+    /// How long a worker may make no progress before it is replaced; zero is for ever.
+    pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
     /// How long a connection may stay idle between two requests; zero ends it after the first.
@@ -93,10 +84,10 @@ pub struct Settings {
     /// The folder of the application's virtual environment.
     pub venv: Option<PathBuf>,
 
-    /// Where a line for each request goes; `None` is nowhere.
-    pub accesslog: Option<LogFile>,
-    /// Where messages go.
-    pub errorlog: LogFile,
+    /// The file for a line on each request; `-` is the standard output, `None` is nowhere.
+    pub accesslog: Option<PathBuf>,
+    /// The file for messages; `-` is the standard error.
+    pub errorlog: PathBuf,
     /// The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.
     pub loglevel: String,
 }
@@ -108,7 +99,7 @@ impl Default for Settings {
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
             workers: 1,
-            timeout: Some(Duration::from_secs(30)),
+            timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),
             boot_timeout: Duration::from_secs(120),
@@ -125,7 +116,7 @@ impl Default for Settings {
             pythonpath: Vec::new(),
             venv: None,
             accesslog: None,
-            errorlog: LogFile::Standard,
+            errorlog: PathBuf::from("-"),
             loglevel: "info".to_owned(),
         }
     }

@@ -3,7 +3,12 @@
 //! A head that [`Conn`](super::Conn) hands out was checked by it; one that was built by
 //! [`Head::new`] is checked there.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+
+use super::error::{ParseError, quote};
+use super::limits::Limits;
+use super::parse::Scan;
+use super::syntax::{is_text, is_token, is_visible};
 
 /// The HTTP version of a request: `HTTP/1.0` is `{ major: 1, minor: 0 }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +52,19 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub(super) fn of<'b>(self, block: &'b [u8]) -> &'b [u8] {
+    /// The range of `part`, which is a slice of `block`.
+    ///
+    /// Empty for a part that is not inside, or that lies past 4 GiB: no head is that long.
+    pub(super) fn new(block: &[u8], part: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).wrapping_sub(block.as_ptr() as usize);
+        let end = start.wrapping_add(part.len());
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) if end as usize <= block.len() => Self { start, end },
+            _ => Self::default(),
+        }
+    }
+
+    pub(super) fn of(self, block: &[u8]) -> &[u8] {
         &block[self.start as usize..self.end as usize]
     }
 }
@@ -68,6 +85,68 @@ pub struct Head {
 }
 
 impl Head {
+    /// A head that no connection received: for tests, and for servers of your own that call a service.
+    ///
+    /// ```
+    /// use oxicorn::h1::{Head, Version};
+    ///
+    /// let fields = [(&b"host"[..], &b"shop.example"[..])];
+    /// let head = Head::new("GET", "/cart?item=7", Version::HTTP_11, fields)?;
+    /// assert_eq!((head.path(), head.query()), ("/cart", "item=7"));
+    /// # Ok::<(), oxicorn::h1::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for a head from the network, except that it may have any size: so HTTP/1.1 needs a `Host`.
+    pub fn new<'f>(
+        method: &str,
+        target: &str,
+        version: Version,
+        fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<Self, ParseError> {
+        // A space, a colon in a name or a line's end anywhere would shift what follows.
+        if !is_visible(method.as_bytes()) {
+            return Err(ParseError::Method(quote(method.as_bytes())));
+        }
+        if !is_visible(target.as_bytes()) {
+            return Err(ParseError::Target(quote(target.as_bytes())));
+        }
+        let mut block = BytesMut::from(format!("{method} {target} {version}\r\n").as_bytes());
+        for (name, value) in fields {
+            if !is_token(name) {
+                return Err(ParseError::FieldName(quote(name)));
+            }
+            if !is_text(value) {
+                return Err(ParseError::FieldValue(quote(name)));
+            }
+            for part in [name, b": ", value, b"\r\n"] {
+                block.extend_from_slice(part);
+            }
+        }
+        block.extend_from_slice(b"\r\n");
+        match Scan::default().find(&block, &Limits::LOOSE)? {
+            Some(found) => found.read(&mut block, Vec::new()),
+            None => Err(ParseError::RequestLine(quote(&block))),
+        }
+    }
+
+    /// No head, but the memory of one: what connections pass on to each other.
+    pub(super) fn memory(block: Bytes, fields: Vec<(Span, Span)>) -> Self {
+        Self {
+            block,
+            method: Span::default(),
+            target: Span::default(),
+            path: Span::default(),
+            query: Span::default(),
+            version: Version::HTTP_11,
+            fields,
+            length: BodyLength::Empty,
+            keep_alive: false,
+            expects_continue: false,
+        }
+    }
+
     /// The method as it was sent (RFC 9110 §9.1): `GET`.
     #[must_use]
     pub fn method(&self) -> &str {
@@ -137,4 +216,44 @@ impl Head {
 /// Checked bytes as text: the request line holds visible ASCII only.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: (&[u8], &[u8]) = (b"Host", b"a");
+
+    #[test]
+    fn a_made_head_is_like_a_received_one() {
+        let fields = [HOST, (b"X-One", b" 1\t"), (b"x-one", b"2")];
+        let head = Head::new("GET", "/a?b=c#d", Version::HTTP_11, fields).unwrap();
+        assert_eq!((head.method(), head.target()), ("GET", "/a?b=c#d"));
+        assert_eq!((head.path(), head.query()), ("/a", "b=c"));
+        assert_eq!(head.get("X-ONE"), Some(&b"1"[..]));
+        assert_eq!(head.fields().len(), 3);
+        assert_eq!(head.length(), BodyLength::Empty);
+        assert!(head.keep_alive());
+    }
+
+    #[test]
+    fn a_made_head_cannot_smuggle_fields() {
+        let new = |method, target, name: &'static [u8], value: &'static [u8]| {
+            Head::new(method, target, Version::HTTP_11, [HOST, (name, value)])
+        };
+        assert!(new("GET", "/", b"a", b"b").is_ok());
+        for bad in [
+            new("GET", "/ HTTP/1.1\r\nx: y", b"a", b"b"),
+            new("GET /", "x", b"a", b"b"),
+            new("GET", "/", b"a:b", b"c"),
+            new("GET", "/", b"a", b"b\r\nc: d"),
+            new("GET", "/", b"", b"b"),
+        ] {
+            assert_eq!(bad.unwrap_err().status(), 400);
+        }
+        assert!(
+            Head::new("GET", "/", Version::HTTP_11, []).is_err(),
+            "no Host"
+        );
+    }
 }

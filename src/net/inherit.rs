@@ -92,7 +92,7 @@ impl Inherited {
         if self.0.is_empty() {
             Ok(Listeners::bind(&addresses, backlog)?)
         } else {
-            Ok(self.0.into())
+            Ok(self.into())
         }
     }
 
@@ -106,6 +106,12 @@ impl Inherited {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl From<Inherited> for Listeners {
+    fn from(inherited: Inherited) -> Self {
+        inherited.0.into()
     }
 }
 

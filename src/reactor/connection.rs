@@ -103,9 +103,14 @@ pub(super) struct Turn<'t> {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, facts: service::Connection, config: &Config, now: Tick) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        facts: service::Connection,
+        config: &Config,
+        now: Tick,
+    ) -> Self {
         Self {
-            link: RefCell::new(Link::new(stream, config.limits)),
+            link: RefCell::new(Link::new(stream, config.limits.clone())),
             facts: Arc::new(facts),
             phase: Phase::Head,
             head: None,
@@ -249,7 +254,9 @@ impl Connection {
             self.link.get_mut().http.close_after();
         }
         match (length, turn.config.limit_request_body) {
-            (BodyLength::Known(len), Some(limit)) if len > limit => return Some(self.refuse_large(turn)),
+            (BodyLength::Known(len), Some(limit)) if len > limit => {
+                return Some(self.refuse_large(turn));
+            }
             (BodyLength::Empty, _) => return Some(self.ready()),
             _ if turn.config.stream_request_body => return Some(self.ready()),
             _ => self.phase = Phase::Body,
@@ -277,7 +284,10 @@ impl Connection {
             _ if self.served => now + config.keepalive,
             _ => now + config.head_timeout,
         };
-        Step::Wait { until, write: false }
+        Step::Wait {
+            until,
+            write: false,
+        }
     }
 
     /// The client has gone, or as good as.
@@ -287,7 +297,11 @@ impl Connection {
     }
 
     fn refuse_large(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.refuse(413, "The request's body is larger than this server allows", turn)
+        self.refuse(
+            413,
+            "The request's body is larger than this server allows",
+            turn,
+        )
     }
 
     /// Answers with an error page of the server's own, and ends the connection.
@@ -322,7 +336,10 @@ impl Connection {
         self.phase = Phase::Flush;
         match self.link.get_mut().flush(turn.config) {
             Ok(Flushed::Empty) => self.after_response(turn),
-            Ok(Flushed::Blocked) => Step::Wait { until: turn.now + turn.config.send_timeout, write: true },
+            Ok(Flushed::Blocked) => Step::Wait {
+                until: turn.now + turn.config.send_timeout,
+                write: true,
+            },
             Ok(Flushed::Share) => Step::Again,
             Err(error) => self.lost(&error),
         }
@@ -349,7 +366,10 @@ impl Connection {
             return Step::Close;
         }
         match self.linger(turn) {
-            Step::Same => Step::Wait { until: turn.now + turn.config.linger, write: false },
+            Step::Same => Step::Wait {
+                until: turn.now + turn.config.linger,
+                write: false,
+            },
             step => step,
         }
     }
@@ -364,7 +384,11 @@ impl Connection {
                 Err(_) => return Step::Close,
             }
         }
-        if self.unwanted > UNWANTED { Step::Close } else { Step::Same }
+        if self.unwanted > UNWANTED {
+            Step::Close
+        } else {
+            Step::Same
+        }
     }
 
     /// Has `call` answer the request that is ready, and sees that exactly one answer comes of it.
@@ -381,16 +405,31 @@ impl Connection {
         let Some(head) = &self.head else {
             return Err(Error::of(Kind::Service, "there is no request to answer"));
         };
-        let lending = Lending { link: &self.link, config, host };
+        let lending = Lending {
+            link: &self.link,
+            config,
+            host,
+        };
         let streamed = config.stream_request_body && head.length() != BodyLength::Empty;
-        let body = if streamed { Ok(Body::stream(&lending)) } else { std::mem::take(&mut self.body).into_body() };
+        let body = if streamed {
+            Ok(Body::stream(&lending))
+        } else {
+            std::mem::take(&mut self.body).into_body()
+        };
         let outcome = body.and_then(|body| {
-            call(Request::new(head, &self.facts, body), Responder::new(&lending)).map(|_: Sent| ())
+            call(
+                Request::new(head, &self.facts, body),
+                Responder::new(&lending),
+            )
+            .map(|_: Sent| ())
         });
         let link = self.link.get_mut();
         let outcome = match link.response.stage {
             Stage::Complete => outcome,
-            _ => outcome.and(Err(Error::of(Kind::Response, "the service gave another exchange's receipt"))),
+            _ => outcome.and(Err(Error::of(
+                Kind::Response,
+                "the service gave another exchange's receipt",
+            ))),
         };
         match link.response.stage {
             Stage::Complete => {}

@@ -147,7 +147,13 @@ impl Link {
     }
 
     /// Puts what follows the first `sent` of `total` bytes into the outbox.
-    fn keep(&mut self, parts: &[&[u8]; 4], mut sent: usize, total: usize, config: &Config) -> io::Result<()> {
+    fn keep(
+        &mut self,
+        parts: &[&[u8]; 4],
+        mut sent: usize,
+        total: usize,
+        config: &Config,
+    ) -> io::Result<()> {
         let in_memory = self.outbox.in_memory() + (total - sent) <= config.response_buffer;
         for part in parts {
             let done = sent.min(part.len());
@@ -155,7 +161,8 @@ impl Link {
             if in_memory {
                 self.outbox.push(&part[done..]);
             } else if done < part.len() {
-                self.outbox.push_spooled(&part[done..], &config.tmp_upload_dir)?;
+                self.outbox
+                    .push_spooled(&part[done..], &config.tmp_upload_dir)?;
             }
         }
         Ok(())
@@ -169,8 +176,14 @@ impl Link {
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
     pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
-        stamp::with_lines(&config.server, |lines| h1::refuse(&mut self.encoded, status, lines, page));
-        self.response = Response { stage: Stage::Complete, status, sent: page.len() as u64 };
+        stamp::with_lines(&config.server, |lines| {
+            h1::refuse(&mut self.encoded, status, lines, page)
+        });
+        self.response = Response {
+            stage: Stage::Complete,
+            status,
+            sent: page.len() as u64,
+        };
     }
 
     /// Sends `100 Continue` if the client still waits for it.
@@ -210,7 +223,10 @@ impl Link {
         let mut outcome = Ok(0);
         host.wait(&mut || outcome = poll(&mut [PollFd::new(stream.as_fd(), flags)], timeout));
         match outcome {
-            Ok(0) => Err(Error::of(Kind::Timeout, "the client made no progress in time")),
+            Ok(0) => Err(Error::of(
+                Kind::Timeout,
+                "the client made no progress in time",
+            )),
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
         }
@@ -243,7 +259,10 @@ impl Link {
                 Ok(h1::Event::EndOfBody) => return Ok(Bytes::new()),
                 Ok(h1::Event::ExpectContinue) => self.send_continue(config)?,
                 Ok(h1::Event::Closed(_)) => {
-                    return Err(Error::of(Kind::Body, "the client left before the request's body was complete"));
+                    return Err(Error::of(
+                        Kind::Body,
+                        "the client left before the request's body was complete",
+                    ));
                 }
                 Ok(h1::Event::NeedMore | h1::Event::Request(_)) => match self.fill(&mut scratch)? {
                     Fill::Some | Fill::End => {}
@@ -266,7 +285,9 @@ impl Lending<'_> {
     /// The link, unless a call on it is under way already: an application's iterable may come back here
     /// from another thread while the interpreter was given up.
     fn link(&self) -> Result<RefMut<'_, Link>> {
-        self.link.try_borrow_mut().map_err(|_| Error::of(Kind::Response, "the response is being written already"))
+        self.link
+            .try_borrow_mut()
+            .map_err(|_| Error::of(Kind::Response, "the response is being written already"))
     }
 
     /// The link of a response whose body may be written.
@@ -274,8 +295,14 @@ impl Lending<'_> {
         let link = self.link()?;
         match link.response.stage {
             Stage::Started => Ok(link),
-            Stage::Waiting => Err(Error::of(Kind::Response, "the response has not been started")),
-            Stage::Complete => Err(Error::of(Kind::Response, "the response is complete already")),
+            Stage::Waiting => Err(Error::of(
+                Kind::Response,
+                "the response has not been started",
+            )),
+            Stage::Complete => Err(Error::of(
+                Kind::Response,
+                "the response is complete already",
+            )),
             Stage::Broken => Err(Error::disconnected()),
         }
     }
@@ -291,7 +318,10 @@ impl Exchange for Lending<'_> {
     ) -> Result<()> {
         let link = &mut *self.link()?;
         if link.response.stage != Stage::Waiting {
-            return Err(Error::of(Kind::Response, "the response was started already"));
+            return Err(Error::of(
+                Kind::Response,
+                "the response was started already",
+            ));
         }
         let mut head = link.http.begin(&mut link.encoded, status, reason)?;
         stamp::with_lines(&self.config.server, |lines| head.preamble(lines));
@@ -299,7 +329,11 @@ impl Exchange for Lending<'_> {
             head.field(name, value)?;
         }
         head.finish(len)?;
-        link.response = Response { stage: Stage::Started, status, sent: 0 };
+        link.response = Response {
+            stage: Stage::Started,
+            status,
+            sent: 0,
+        };
         Ok(())
     }
 
@@ -334,7 +368,11 @@ impl Exchange for Lending<'_> {
         suffix.copy_from_slice(frame.suffix);
         rest[..end.len()].copy_from_slice(end);
         let tail_len = frame.suffix.len() + end.len();
-        let block = [frame.prefix.as_ref(), &bytes[..frame.take], &tail[..tail_len]];
+        let block = [
+            frame.prefix.as_ref(),
+            &bytes[..frame.take],
+            &tail[..tail_len],
+        ];
         if let Err(error) = link.send(block, self.config) {
             return Err(link.broken(error));
         }
@@ -344,7 +382,9 @@ impl Exchange for Lending<'_> {
 
     fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
         let link = &mut *self.started()?;
-        let frame = link.http.frame(usize::try_from(len).unwrap_or(usize::MAX))?;
+        let frame = link
+            .http
+            .frame(usize::try_from(len).unwrap_or(usize::MAX))?;
         link.response.sent += frame.take as u64;
         if let Err(error) = link.send([frame.prefix.as_ref(), b"", b""], self.config) {
             return Err(link.broken(error));

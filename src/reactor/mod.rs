@@ -154,7 +154,11 @@ impl Reactor {
     pub fn watch(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         self.poll
             .registry()
-            .register(&mut SourceFd(&fd.as_raw_fd()), WAKE, mio::Interest::READABLE)
+            .register(
+                &mut SourceFd(&fd.as_raw_fd()),
+                WAKE,
+                mio::Interest::READABLE,
+            )
             .map_err(|e| Error::io("cannot poll the wake-up descriptor", e))
     }
 
@@ -242,7 +246,9 @@ impl Reactor {
         };
         let Some(next) = next else { return wait };
         // epoll_wait(2) counts milliseconds: half a one too early would be a turn for nothing.
-        let until = next.since(host.now()).saturating_add(Duration::from_micros(999));
+        let until = next
+            .since(host.now())
+            .saturating_add(Duration::from_micros(999));
         Some(wait.map_or(until, |wait| wait.min(until)))
     }
 
@@ -264,7 +270,9 @@ impl Reactor {
     }
 
     fn take_event(&mut self, key: usize, event: &Event, host: &dyn Host, now: Tick) {
-        let Some(Some(connection)) = self.connections.get_mut(key) else { return };
+        let Some(Some(connection)) = self.connections.get_mut(key) else {
+            return;
+        };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.readable(event.is_read_closed() || event.is_error());
         }
@@ -283,7 +291,9 @@ impl Reactor {
         now: Tick,
         step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
     ) {
-        let Some(Some(connection)) = self.connections.get_mut(key) else { return };
+        let Some(Some(connection)) = self.connections.get_mut(key) else {
+            return;
+        };
         let mut turn = Turn {
             now,
             config: &self.config,
@@ -332,7 +342,9 @@ impl Reactor {
         for _ in 0..ACCEPTS_A_TURN {
             let count = self.gates.len();
             let mut order = (0..count).map(|n| (self.next_gate + n) % count);
-            let Some(position) = order.find(|&at| self.gates[at].maybe) else { break };
+            let Some(position) = order.find(|&at| self.gates[at].maybe) else {
+                break;
+            };
             if self.draining.is_none() {
                 match host.admit(now, self.connections.len()) {
                     Admit::Accept => {}
@@ -392,7 +404,11 @@ impl Reactor {
                 if let Some(head) = connection.head() {
                     host.started(host.now(), head);
                 }
-                return Some(Ready { key, connection, config: Rc::clone(&self.config) });
+                return Some(Ready {
+                    key,
+                    connection,
+                    config: Rc::clone(&self.config),
+                });
             }
         }
         None
@@ -400,7 +416,9 @@ impl Reactor {
 
     /// Takes a connection back after its request was answered.
     pub fn give_back(&mut self, ready: Ready, host: &dyn Host) {
-        let Ready { key, connection, .. } = ready;
+        let Ready {
+            key, connection, ..
+        } = ready;
         if let Some(slot) = self.connections.get_mut(key) {
             *slot = Some(connection);
             self.run(key, host, host.now(), Connection::answered);
@@ -449,11 +467,19 @@ impl Ready {
 
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").field("key", &self.key).field("head", &self.head()).finish_non_exhaustive()
+        f.debug_struct("Ready")
+            .field("key", &self.key)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
     }
 }
 
-fn register(poll: &Poll, key: usize, connection: &mut Connection, wanted: Interest) -> io::Result<()> {
+fn register(
+    poll: &Poll,
+    key: usize,
+    connection: &mut Connection,
+    wanted: Interest,
+) -> io::Result<()> {
     let first = connection.interest == Interest::None;
     let flags = match wanted {
         Interest::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,

@@ -73,7 +73,8 @@ impl Outbox {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.memory += bytes.len();
-            self.queue.push_back(Piece::Memory(Bytes::copy_from_slice(bytes)));
+            self.queue
+                .push_back(Piece::Memory(Bytes::copy_from_slice(bytes)));
         }
     }
 
@@ -81,13 +82,19 @@ impl Outbox {
     pub(super) fn push_spooled(&mut self, bytes: &[u8], dir: &Path) -> io::Result<()> {
         let spool = match &mut self.spool {
             Some(spool) => spool,
-            none => none.insert(Spool { file: tempfile::tempfile_in(dir)?, end: 0 }),
+            none => none.insert(Spool {
+                file: tempfile::tempfile_in(dir)?,
+                end: 0,
+            }),
         };
         let (offset, len) = (spool.end, bytes.len() as u64);
         spool.file.write_all_at(bytes, offset)?;
         spool.end += len;
         match self.queue.back_mut() {
-            Some(Piece::Spooled { offset: start, len: queued }) if *start + *queued == offset => *queued += len,
+            Some(Piece::Spooled {
+                offset: start,
+                len: queued,
+            }) if *start + *queued == offset => *queued += len,
             _ => self.queue.push_back(Piece::Spooled { offset, len }),
         }
         Ok(())
@@ -125,7 +132,9 @@ impl Outbox {
             };
             match sent {
                 Ok(()) => self.pop_sent(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

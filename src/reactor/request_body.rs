@@ -62,7 +62,8 @@ impl RequestBody {
             Store::Empty => spool(room.dir, &[&bytes])?,
             Store::Block(first) if spill => spool(room.dir, &[&first, &bytes])?,
             Store::Block(first) => {
-                let mut memory = BytesMut::with_capacity((first.len() + bytes.len()).next_power_of_two());
+                let mut memory =
+                    BytesMut::with_capacity((first.len() + bytes.len()).next_power_of_two());
                 memory.extend_from_slice(&first);
                 memory.extend_from_slice(&bytes);
                 Store::Memory(memory)
@@ -105,11 +106,22 @@ mod tests {
 
     use super::*;
 
-    fn collect(pieces: &[&'static [u8]], memory: usize, limit: u64) -> Result<(RequestBody, Vec<u8>), Refusal> {
+    fn collect(
+        pieces: &[&'static [u8]],
+        memory: usize,
+        limit: u64,
+    ) -> Result<(RequestBody, Vec<u8>), Refusal> {
         let dir = std::env::temp_dir();
         let mut body = RequestBody::default();
         for piece in pieces {
-            body.push(Bytes::from_static(piece), Room { memory, limit, dir: &dir })?;
+            body.push(
+                Bytes::from_static(piece),
+                Room {
+                    memory,
+                    limit,
+                    dir: &dir,
+                },
+            )?;
         }
         let mut whole = Vec::new();
         let copy = std::mem::take(&mut body);
@@ -121,7 +133,11 @@ mod tests {
     fn a_body_is_the_same_in_memory_and_in_a_file() {
         let pieces: &[&[u8]] = &[b"one", b"two", b"three"];
         for memory in [0, 3, 5, 6, 100] {
-            assert_eq!(collect(pieces, memory, u64::MAX).unwrap().1, b"onetwothree", "memory {memory}");
+            assert_eq!(
+                collect(pieces, memory, u64::MAX).unwrap().1,
+                b"onetwothree",
+                "memory {memory}"
+            );
         }
     }
 
@@ -129,19 +145,37 @@ mod tests {
     fn one_block_is_kept_without_a_copy() {
         let bytes = Bytes::from_static(b"block");
         let mut body = RequestBody::default();
-        body.push(bytes, Room { memory: 64, limit: 64, dir: Path::new("/") }).unwrap();
+        body.push(
+            bytes,
+            Room {
+                memory: 64,
+                limit: 64,
+                dir: Path::new("/"),
+            },
+        )
+        .unwrap();
         assert!(matches!(body.store, Store::Block(_)));
     }
 
     #[test]
     fn a_body_past_the_limit_is_refused() {
-        assert!(matches!(collect(&[b"123", b"45"], 64, 4), Err(Refusal::TooLarge)));
+        assert!(matches!(
+            collect(&[b"123", b"45"], 64, 4),
+            Err(Refusal::TooLarge)
+        ));
     }
 
     #[test]
     fn a_missing_spool_folder_is_a_refusal() {
         let mut body = RequestBody::default();
-        let room = Room { memory: 0, limit: 10, dir: Path::new("/no/such/folder") };
-        assert!(matches!(body.push(Bytes::from_static(b"x"), room), Err(Refusal::Unwritable(_))));
+        let room = Room {
+            memory: 0,
+            limit: 10,
+            dir: Path::new("/no/such/folder"),
+        };
+        assert!(matches!(
+            body.push(Bytes::from_static(b"x"), room),
+            Err(Refusal::Unwritable(_))
+        ));
     }
 }

@@ -19,7 +19,9 @@ struct Stamp {
 ///
 /// The date is that of RFC 9110 §6.6.1.
 pub(super) fn with_lines<T>(server: &str, f: impl FnOnce(&[u8]) -> T) -> T {
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     STAMP.with_borrow_mut(|stamp| {
         if stamp.second != second || stamp.server != server {
             stamp.renew(second, server);
@@ -52,7 +54,9 @@ mod tests {
     #[test]
     fn the_server_line_can_be_left_out() {
         with_lines("oxicorn", |lines| {
-            assert!(lines.starts_with(b"Server: oxicorn\r\nDate: ") && lines.ends_with(b" GMT\r\n"));
+            assert!(
+                lines.starts_with(b"Server: oxicorn\r\nDate: ") && lines.ends_with(b" GMT\r\n")
+            );
         });
         with_lines("", |lines| assert!(lines.starts_with(b"Date: ")));
     }

@@ -16,6 +16,7 @@
 //! returns into the frames of the program that started the arbiter.
 
 mod life;
+mod sync;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -35,6 +36,7 @@ use crate::sys::signal::{Disposition, Signals};
 use crate::sys::wake::Wake;
 
 pub(crate) use life::live;
+pub use sync::SyncWorker;
 
 /// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
 pub trait Worker {

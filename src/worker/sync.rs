@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::error::{Error, Result};
+use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready};
-use crate::service::{Address, Forked, MakeService, Service, Site, Turn};
-use crate::sys::State;
+use crate::service::{Address, MakeService, Service, Site, Turn};
+use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
@@ -36,7 +37,11 @@ pub struct SyncWorker<M> {
 impl<M: MakeService> SyncWorker<M> {
     /// A worker that makes its service with `make`, in its own process.
     pub fn new(make: M) -> Self {
-        Self { make, config: Config::default(), access_log: None }
+        Self {
+            make,
+            config: Config::default(),
+            access_log: None,
+        }
     }
 
     /// The bounds of its reactor.
@@ -56,7 +61,11 @@ impl<M: MakeService> SyncWorker<M> {
 
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        let listeners: Vec<Address> = context.listeners().iter().map(Address::from).collect();
+        let listeners: Vec<Address> = context
+            .listeners()
+            .iter()
+            .map(|listener| Address::from(&**listener))
+            .collect();
         let site = Site {
             worker: context.id(),
             workers: context.workers(),
@@ -88,12 +97,18 @@ fn serve<S: Service>(
     access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
-    let host = SyncHost { context, turn: service.turn(), access_log, yielding: Cell::new(None) };
+    let host = SyncHost {
+        context,
+        turn: service.turn(),
+        access_log,
+        yielding: Cell::new(None),
+    };
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
     reactor.watch(context.wake())?;
+    let nap = context.beat_every().map_or(NAP, |every| every.min(NAP));
     context.ready();
     loop {
-        let turned = reactor.turn(&host, Some(NAP))?;
+        let turned = reactor.turn(&host, Some(nap))?;
         context.beat(Tick::now());
         if turned.interrupted {
             if let Err(error) = service.turn().interrupted() {
@@ -104,7 +119,7 @@ fn serve<S: Service>(
             match context.shutdown() {
                 Shutdown::Running => {}
                 Shutdown::Graceful => {
-                    context.slot().set_state(State::Draining);
+                    context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
                     reactor.drain(Tick::now());
                 }
@@ -125,15 +140,24 @@ fn serve<S: Service>(
 /// Calls the service; whatever becomes of the call, the worker lives.
 fn answer<S: Service>(service: &S, ready: &mut Ready, host: &SyncHost<'_>) {
     let outcome = ready.answer(host, |request, reply| {
-        catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
-            .unwrap_or_else(|panic| Err(Error::new(format!("the service panicked: {}", text_of(&*panic)))))
+        catch_unwind(AssertUnwindSafe(|| service.call(request, reply))).unwrap_or_else(|panic| {
+            Err(Error::new(format!(
+                "the service panicked: {}",
+                text_of(&*panic)
+            )))
+        })
     });
     let Err(error) = outcome else { return };
-    let (method, target) = ready.head().map_or(("?", "?"), |head| (head.method(), head.target()));
+    let (method, target) = ready
+        .head()
+        .map_or(("?", "?"), |head| (head.method(), head.target()));
     if error.is_disconnected() {
         trace::debug!("{method} {target}: {error}");
     } else {
-        trace::error!("Error handling request {method} {target}: {}", error.report());
+        trace::error!(
+            "Error handling request {method} {target}: {}",
+            error.report()
+        );
     }
 }
 
@@ -165,7 +189,7 @@ impl SyncHost<'_> {
 
 impl Host for SyncHost<'_> {
     fn admit(&self, now: Tick, open: usize) -> Admit {
-        let least = self.context.scoreboard().least_loaded_other(self.context.slot().index());
+        let least = self.context.least_loaded_other();
         if least.is_none_or(|least| open as u64 <= u64::from(least)) {
             self.yielding.set(None);
             return Admit::Accept;
@@ -180,15 +204,21 @@ impl Host for SyncHost<'_> {
     }
 
     fn connections(&self, open: usize) {
-        self.context.slot().set_connections(u32::try_from(open).unwrap_or(u32::MAX));
+        self.context
+            .slot()
+            .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
     }
 
     fn started(&self, now: Tick, head: &Head) {
-        self.context.slot().begin_request(now, head.method(), head.target());
+        self.context
+            .slot()
+            .begin_request(now, head.method(), head.target());
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.context.slot().end_request(access.finished, access.sent);
+        self.context
+            .slot()
+            .end_request(access.finished, access.sent);
         if let Some(log) = self.access_log {
             log.borrow_mut().record(access);
         }

@@ -1,0 +1,333 @@
+//! Responses as bytes: the head ([`HeadEncoder`]), the frames of the body ([`Frame`]), whole error answers.
+//!
+//! A body's bytes are never copied or seen here, and no field reaches the wire unchecked.
+//!
+//! *Invariants*: what framing says (`Connection`, `Transfer-Encoding`, one `Content-Length`) is written here
+//! alone; a head that was not finished leaves neither a byte nor a change of state behind.
+
+use std::fmt;
+
+use bytes::BytesMut;
+
+use super::error::{EncodeError, quote};
+use super::state::{Framing, State};
+use super::status::reason_phrase;
+use super::syntax::{decimal, is_text, is_token, members, trim};
+
+/// Ends a chunked body (RFC 9112 §7.1): the last chunk, and no trailers.
+pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What to send around some bytes of a response's body, and how many of them to send.
+///
+/// Send `prefix`, then the first `take` of the bytes, then `suffix`.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// What precedes the bytes.
+    pub prefix: Prefix,
+    /// What follows them.
+    pub suffix: &'static [u8],
+    /// How many of them belong to the response: fewer where they exceed its `Content-Length`, none where it
+    /// has no body (HEAD, 204, 304).
+    pub take: usize,
+}
+
+impl Frame {
+    pub(super) fn bare(take: usize) -> Self {
+        Self {
+            prefix: Prefix::EMPTY,
+            suffix: b"",
+            take,
+        }
+    }
+
+    /// `chunk-size CRLF`, data, CRLF (RFC 9112 §7.1); nothing for no data, since that would be the end.
+    pub(super) fn chunk(len: usize) -> Self {
+        if len == 0 {
+            return Self::bare(0);
+        }
+        Self {
+            prefix: Prefix::hexadecimal(len),
+            suffix: b"\r\n",
+            take: len,
+        }
+    }
+}
+
+/// The few bytes before a block of a response's body: a chunk's size and CRLF, or none.
+#[derive(Clone, Copy)]
+pub struct Prefix {
+    bytes: [u8; Self::SPACE],
+    start: u8,
+}
+
+impl Prefix {
+    /// 16 digits and CRLF.
+    const SPACE: usize = 18;
+    const EMPTY: Self = Self {
+        bytes: *b"0000000000000000\r\n",
+        start: Self::SPACE as u8,
+    };
+
+    fn hexadecimal(mut value: usize) -> Self {
+        let mut prefix = Self::EMPTY;
+        let mut start = Self::SPACE - 2;
+        while value > 0 {
+            start -= 1;
+            prefix.bytes[start] = b"0123456789ABCDEF"[value % 16];
+            value /= 16;
+        }
+        prefix.start = start as u8;
+        prefix
+    }
+}
+
+impl AsRef<[u8]> for Prefix {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..]
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_ref().escape_ascii())
+    }
+}
+
+/// Writes a response's head. Made by [`Conn::begin`](super::Conn::begin).
+///
+/// Dropped before [`finish`](Self::finish) has succeeded it takes back what it wrote, and the response is
+/// due as before: so another can be sent instead.
+#[must_use = "a head is complete only when it is finished"]
+pub struct HeadEncoder<'c> {
+    state: &'c mut State,
+    out: &'c mut BytesMut,
+    /// Where in `out` the head starts.
+    mark: usize,
+    status: u16,
+    /// The service's own `Content-Length`.
+    length: Option<u64>,
+    /// Whether the service asked to close the connection.
+    close: bool,
+    /// Why a field was refused.
+    failure: Option<EncodeError>,
+    finished: bool,
+}
+
+impl<'c> HeadEncoder<'c> {
+    /// Writes the status line (RFC 9112 §4): in HTTP/1.0 to those who asked in it, as Gunicorn does.
+    pub(super) fn begin(
+        state: &'c mut State,
+        out: &'c mut BytesMut,
+        status: u16,
+        reason: &[u8],
+    ) -> Result<Self, EncodeError> {
+        if !state.is_due() {
+            return Err(EncodeError::NotDue);
+        }
+        match status {
+            101 => return Err(EncodeError::Upgrade),
+            100..=999 => {}
+            _ => return Err(EncodeError::Status(status)),
+        }
+        if !is_text(reason) {
+            return Err(EncodeError::Reason(quote(reason)));
+        }
+        let mark = out.len();
+        put_status_line(out, state.is_http10(), status, reason);
+        Ok(Self {
+            state,
+            out,
+            mark,
+            status,
+            length: None,
+            close: false,
+            failure: None,
+            finished: false,
+        })
+    }
+
+    /// Puts in lines that are encoded already, each with its CRLF: the server's own `Server` and `Date`.
+    /// They are not looked at.
+    pub fn preamble(&mut self, encoded: &[u8]) {
+        self.out.extend_from_slice(encoded);
+    }
+
+    /// Puts in a field of the service's, without the blanks around its value.
+    ///
+    /// Left out are those of the server and of the connection: `Server`, `Date`, `Connection` (its option
+    /// `close` is honoured), `Keep-Alive`, `Proxy-Authenticate`, `Proxy-Authorization`, `TE`, `Trailers`,
+    /// `Transfer-Encoding`, `Upgrade` (PEP 3333, "Other HTTP Features"). `Content-Length` is written by
+    /// [`finish`](Self::finish), where the response may have one.
+    ///
+    /// # Errors
+    ///
+    /// Where the name is no token, the value holds a control character, or `Content-Length` is no number or
+    /// comes twice. The head cannot be finished any more then.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
+        let result = self.put(name, value);
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
+        if !is_token(name) {
+            return Err(EncodeError::FieldName(quote(name)));
+        }
+        let value = trim(value);
+        if !is_text(value) {
+            return Err(EncodeError::FieldValue(quote(name)));
+        }
+        match Meaning::of(name) {
+            Meaning::Plain => put_field(self.out, name, value),
+            Meaning::Dropped => {}
+            Meaning::Connection => {
+                self.close |= members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
+            }
+            Meaning::Length => {
+                let length =
+                    decimal(value).ok_or_else(|| EncodeError::ContentLength(quote(value)))?;
+                if self.length.replace(length).is_some() {
+                    return Err(EncodeError::RepeatedLength);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the lines that frame the response, and ends the head.
+    ///
+    /// `len` is the body's length where the caller knows it; a `Content-Length` among the fields has
+    /// precedence. Without either the body is chunked, or ends with the connection for HTTP/1.0.
+    ///
+    /// An interim response (1xx) has no body, and the response remains due; to HTTP/1.0 it is not sent
+    /// (RFC 9110 §15.2).
+    ///
+    /// # Errors
+    ///
+    /// That of the last field that was refused.
+    pub fn finish(mut self, len: Option<u64>) -> Result<(), EncodeError> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        if self.status < 200 {
+            self.finished = !self.state.is_http10();
+            self.out.extend_from_slice(b"\r\n");
+            return Ok(());
+        }
+        let plan = self.state.plan(self.status, self.length, len, self.close);
+        if let Some(length) = plan.length {
+            put_field(
+                self.out,
+                b"Content-Length",
+                itoa::Buffer::new().format(length).as_bytes(),
+            );
+        }
+        if plan.framing == Framing::Chunked {
+            self.out
+                .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        self.out.extend_from_slice(if plan.close {
+            b"Connection: close\r\n\r\n"
+        } else if self.state.is_http10() {
+            b"Connection: keep-alive\r\n\r\n"
+        } else {
+            b"\r\n"
+        });
+        self.state.responded(plan);
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for HeadEncoder<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.out.truncate(self.mark);
+        }
+    }
+}
+
+impl fmt::Debug for HeadEncoder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadEncoder")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a field of a service's means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Plain,
+    Dropped,
+    Connection,
+    Length,
+}
+
+impl Meaning {
+    fn of(name: &[u8]) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            10 if is("connection") => Self::Connection,
+            14 if is("content-length") => Self::Length,
+            2 if is("te") => Self::Dropped,
+            4 if is("date") => Self::Dropped,
+            6 if is("server") => Self::Dropped,
+            7 if is("upgrade") => Self::Dropped,
+            8 if is("trailers") => Self::Dropped,
+            10 if is("keep-alive") => Self::Dropped,
+            17 if is("transfer-encoding") => Self::Dropped,
+            18 if is("proxy-authenticate") => Self::Dropped,
+            19 if is("proxy-authorization") => Self::Dropped,
+            _ => Self::Plain,
+        }
+    }
+}
+
+fn put_status_line(out: &mut BytesMut, is_http10: bool, status: u16, reason: &[u8]) {
+    let mut start = *b"HTTP/1.1 200 ";
+    if is_http10 {
+        start[7] = b'0';
+    }
+    for (digit, power) in start[9..12].iter_mut().zip([100, 10, 1]) {
+        *digit = b'0' + (status / power % 10) as u8;
+    }
+    let reason = if reason.is_empty() {
+        reason_phrase(status).as_bytes()
+    } else {
+        reason
+    };
+    out.reserve(256);
+    out.extend_from_slice(&start);
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a whole answer that refuses a request, after which the connection must close: `preamble` holds
+/// encoded lines, as for [`HeadEncoder::preamble`]; `page` is HTML, as [`error_page`](super::error_page)
+/// makes it. The version is HTTP/1.1, since there may be no request to tell another.
+pub fn refuse(out: &mut BytesMut, status: u16, preamble: &[u8], page: &[u8]) {
+    put_status_line(out, false, status, b"");
+    out.extend_from_slice(preamble);
+    put_field(out, b"Content-Type", b"text/html; charset=utf-8");
+    put_field(
+        out,
+        b"Content-Length",
+        itoa::Buffer::new().format(page.len()).as_bytes(),
+    );
+    out.extend_from_slice(b"Connection: close\r\n\r\n");
+    out.extend_from_slice(page);
+}

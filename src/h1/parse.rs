@@ -1,0 +1,429 @@
+//! Request heads: the request line by hand, the fields with httparse and all that httparse lets through.
+//!
+//! Nothing here keeps a connection's state: what is found depends on the bytes alone, never on how they
+//! were cut. [`Scan`] looks at each byte once as it arrives; the fields are read when their end has come,
+//! since httparse does not resume.
+
+use bytes::BytesMut;
+use memchr::{memchr, memchr2, memmem};
+
+use super::error::{ParseError, quote};
+use super::framing::{Codings, body_length};
+use super::head::{BodyLength, Head, Span, Version};
+use super::limits::Limits;
+use super::syntax::{
+    BadLine, Lines, host_and_port, is_text, is_token, is_token_byte, is_visible, members,
+};
+
+/// Looks for the end of a field section: of a head, or of a trailer section.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Section {
+    lines: Lines,
+    fields: usize,
+}
+
+impl Section {
+    /// Just past the empty line that ends the section, if it has come.
+    pub(super) fn end(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, ParseError> {
+        loop {
+            let line = match self.lines.next(bytes, limits.field_text()) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(BadLine::BareLineFeed) => return Err(ParseError::BareLineFeed),
+                Err(BadLine::TooLong) => {
+                    return Err(ParseError::FieldTooLong {
+                        limit: limits.field_size,
+                    });
+                }
+            };
+            if line.is_empty() {
+                return Ok(Some(line.end + 2));
+            }
+            if self.fields == limits.fields {
+                return Err(ParseError::TooManyFields {
+                    limit: limits.fields,
+                });
+            }
+            self.fields += 1;
+        }
+    }
+
+    /// Gives each field of `bytes` to `each`: a complete section of which [`end`](Self::end) has told.
+    pub(super) fn read<'b>(
+        self,
+        bytes: &'b [u8],
+        each: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), ParseError>,
+    ) -> Result<(), ParseError> {
+        const USUAL: usize = 24;
+        if self.fields <= USUAL {
+            let mut memory = [httparse::EMPTY_HEADER; USUAL];
+            read_fields(bytes, &mut memory[..self.fields], each)
+        } else {
+            read_fields(bytes, &mut vec![httparse::EMPTY_HEADER; self.fields], each)
+        }
+    }
+}
+
+fn read_fields<'b>(
+    bytes: &'b [u8],
+    memory: &mut [httparse::Header<'b>],
+    mut each: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), ParseError>,
+) -> Result<(), ParseError> {
+    match httparse::parse_headers(bytes, memory) {
+        Ok(httparse::Status::Complete((_, fields))) => fields
+            .iter()
+            .try_for_each(|field| each(field.name.as_bytes(), field.value)),
+        Ok(httparse::Status::Partial) | Err(_) => Err(what_is_wrong(bytes)),
+    }
+}
+
+/// A second look at a section that httparse refused, which tells little of the reason.
+fn what_is_wrong(section: &[u8]) -> ParseError {
+    for line in lines_of(section) {
+        if let [b' ' | b'\t', ..] = line {
+            return ParseError::Folded;
+        }
+        let colon = memchr(b':', line).unwrap_or(line.len());
+        let (name, value) = line.split_at(colon);
+        if value.is_empty() || !is_token(name) {
+            return ParseError::FieldName(quote(name));
+        }
+        if !is_text(value) {
+            return ParseError::FieldValue(quote(name));
+        }
+    }
+    ParseError::FieldName(quote(b""))
+}
+
+fn lines_of(section: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = section;
+    std::iter::from_fn(move || {
+        let end = memmem::find(rest, b"\r\n")?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+/// Looks for the end of a head, and reads the request line as soon as that is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    request_line: Option<RequestLine>,
+    section: Section,
+}
+
+/// A head whose end has come, in the bytes in which it was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    request_line: RequestLine,
+    section: Section,
+    end: usize,
+}
+
+impl Scan {
+    /// The head at the start of `bytes`, if it is complete.
+    pub(super) fn find(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Found>, ParseError> {
+        let request_line = if let Some(line) = self.request_line {
+            line
+        } else {
+            let line = match self.section.lines.next(bytes, limits.request_line) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(BadLine::BareLineFeed) => return Err(ParseError::BareLineFeed),
+                Err(BadLine::TooLong) => {
+                    return Err(ParseError::RequestLineTooLong {
+                        limit: limits.request_line,
+                    });
+                }
+            };
+            *self.request_line.insert(RequestLine::read(&bytes[line])?)
+        };
+        Ok(self.section.end(bytes, limits)?.map(|end| Found {
+            request_line,
+            section: self.section,
+            end,
+        }))
+    }
+}
+
+/// A request line at the start of a block.
+#[derive(Clone, Copy, Debug)]
+struct RequestLine {
+    method: Span,
+    target: Span,
+    path: Span,
+    query: Span,
+    version: Version,
+    /// Where the field section starts.
+    end: u32,
+}
+
+impl RequestLine {
+    /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
+    fn read(line: &[u8]) -> Result<Self, ParseError> {
+        let bad = || ParseError::RequestLine(quote(line));
+        let first = memchr(b' ', line).ok_or_else(bad)?;
+        let (method, rest) = (&line[..first], &line[first + 1..]);
+        let second = memchr(b' ', rest).ok_or_else(bad)?;
+        let (target, version) = (&rest[..second], &rest[second + 1..]);
+        if !is_method(method) {
+            return Err(ParseError::Method(quote(method)));
+        }
+        let (path, query) =
+            split_target(method, target).ok_or_else(|| ParseError::Target(quote(target)))?;
+        let version = read_version(version).ok_or_else(|| ParseError::Version(quote(version)))?;
+        Ok(Self {
+            method: Span::new(line, method),
+            target: Span::new(line, target),
+            path: Span::new(line, path),
+            query: Span::new(line, query),
+            version,
+            end: u32::try_from(line.len() + 2).map_err(|_| bad())?,
+        })
+    }
+}
+
+/// Gunicorn's rule, a part of RFC 9110 §9.1: a token of 3 to 20 characters without lower case or `#`.
+fn is_method(method: &[u8]) -> bool {
+    (3..=20).contains(&method.len())
+        && method
+            .iter()
+            .all(|&b| is_token_byte(b) && !b.is_ascii_lowercase() && b != b'#')
+}
+
+/// `HTTP/1.` and a digit: of a later minor version only what 1.1 knows is used (RFC 9110 §2.5).
+fn read_version(version: &[u8]) -> Option<Version> {
+    match version {
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            minor @ b'0'..=b'9',
+        ] => Some(Version {
+            major: 1,
+            minor: minor - b'0',
+        }),
+        _ => None,
+    }
+}
+
+/// A target's path and query, if it has a form that RFC 9112 §3.2 gives to the method.
+///
+/// A fragment does not belong there (RFC 9110 §4.2.5); Gunicorn takes one, and so do we: it is cut off.
+fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Option<(&'t [u8], &'t [u8])> {
+    if !is_visible(target) {
+        return None;
+    }
+    if method == b"CONNECT" {
+        // An empty port must be refused (RFC 9110 §9.3.6).
+        return match host_and_port(target)? {
+            (_, Some([_, ..])) => Some((b"", b"")),
+            _ => None,
+        };
+    }
+    match target {
+        [b'/', ..] => Some(split_path(target)),
+        b"*" => (method == b"OPTIONS").then_some((target, b"")),
+        _ => {
+            let scheme = memmem::find(target, b"://")?;
+            if !is_scheme(&target[..scheme]) {
+                return None;
+            }
+            let rest = &target[scheme + 3..];
+            let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#');
+            let end = rest.iter().position(is_end).unwrap_or(rest.len());
+            let (authority, rest) = rest.split_at(end);
+            is_authority(authority).then(|| split_path(rest))
+        }
+    }
+}
+
+fn split_path(target: &[u8]) -> (&[u8], &[u8]) {
+    let Some(end) = memchr2(b'?', b'#', target) else {
+        return (target, b"");
+    };
+    let (path, rest) = target.split_at(end);
+    let Some(query) = rest.strip_prefix(b"?") else {
+        return (path, b"");
+    };
+    (path, &query[..memchr(b'#', query).unwrap_or(query.len())])
+}
+
+/// RFC 3986 §3.1.
+fn is_scheme(scheme: &[u8]) -> bool {
+    scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+}
+
+/// `[ userinfo "@" ] host [ ":" port ]` (RFC 3986 §3.2).
+fn is_authority(authority: &[u8]) -> bool {
+    let host = match memchr::memrchr(b'@', authority) {
+        Some(at) if memchr2(b'[', b']', &authority[..at]).is_none() => &authority[at + 1..],
+        Some(_) => return false,
+        None => authority,
+    };
+    host_and_port(host).is_some()
+}
+
+impl Found {
+    /// Takes the head off the front of the bytes in which it was found. `fields` is memory to use.
+    pub(super) fn read(
+        self,
+        bytes: &mut BytesMut,
+        mut fields: Vec<(Span, Span)>,
+    ) -> Result<Head, ParseError> {
+        let line = self.request_line;
+        let block = &bytes[..self.end];
+        let mut facts = Facts::default();
+        fields.clear();
+        fields.reserve(self.section.fields);
+        self.section
+            .read(&block[line.end as usize..], |name, value| {
+                // An underscore in a name is dropped: a gateway cannot tell it from a dash (RFC 3875 §4.1.18).
+                if memchr(b'_', name).is_none() {
+                    facts.add(name, value)?;
+                    fields.push((Span::new(block, name), Span::new(block, value)));
+                }
+                Ok(())
+            })?;
+        let length = facts.length(line.version)?;
+        let keep_alive = facts.keep_alive(line.version, line.method.of(block));
+        let expects_continue = facts.expects_continue
+            && line.version >= Version::HTTP_11
+            && length != BodyLength::Empty;
+        Ok(Head {
+            method: line.method,
+            target: line.target,
+            path: line.path,
+            query: line.query,
+            version: line.version,
+            fields,
+            length,
+            keep_alive,
+            expects_continue,
+            block: bytes.split_to(self.end).freeze(),
+        })
+    }
+}
+
+/// What a head's fields mean for the connection.
+#[derive(Debug, Default)]
+struct Facts<'b> {
+    host: Option<&'b [u8]>,
+    content_type: Option<&'b [u8]>,
+    length: Option<&'b [u8]>,
+    codings: Codings,
+    persistence: Persistence,
+    expects_continue: bool,
+}
+
+/// What the options of all `Connection` fields say together (RFC 9110 §7.6.1); the later are the stronger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Persistence {
+    #[default]
+    Unsaid,
+    KeepAlive,
+    Close,
+}
+
+impl<'b> Facts<'b> {
+    fn add(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), ParseError> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            4 if is("host") => once(self.host.replace(value).is_some(), "Host"),
+            6 if is("expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(ParseError::Expectation(quote(value)));
+                }
+                self.expects_continue = true;
+                Ok(())
+            }
+            10 if is("connection") => {
+                for option in members(value) {
+                    let said = if option.eq_ignore_ascii_case(b"close") {
+                        Persistence::Close
+                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                        Persistence::KeepAlive
+                    } else {
+                        Persistence::Unsaid
+                    };
+                    self.persistence = self.persistence.max(said);
+                }
+                Ok(())
+            }
+            12 if is("content-type") => {
+                once(self.content_type.replace(value).is_some(), "Content-Type")
+            }
+            14 if is("content-length") => {
+                once(self.length.replace(value).is_some(), "Content-Length")
+            }
+            17 if is("transfer-encoding") => {
+                self.codings = self.codings.add(value)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The body's length; refuses what RFC 9112 §3.2 and §6.3 tell a server to refuse.
+    fn length(&self, version: Version) -> Result<BodyLength, ParseError> {
+        match self.host {
+            None if version >= Version::HTTP_11 => return Err(ParseError::NoHost),
+            // Empty where the target has no authority (RFC 9110 §7.2).
+            Some(host) if !host.is_empty() && host_and_port(host).is_none() => {
+                return Err(ParseError::Host(quote(host)));
+            }
+            _ => {}
+        }
+        body_length(version, self.length, self.codings)
+    }
+
+    /// RFC 9112 §9.3; and no second request after CONNECT or a body in a coding that we do not undo.
+    fn keep_alive(&self, version: Version, method: &[u8]) -> bool {
+        let kept = match self.persistence {
+            Persistence::Close => false,
+            Persistence::KeepAlive => true,
+            Persistence::Unsaid => version >= Version::HTTP_11,
+        };
+        kept && method != b"CONNECT" && !self.codings.is_compressed()
+    }
+}
+
+fn once(repeated: bool, name: &'static str) -> Result<(), ParseError> {
+    if repeated {
+        Err(ParseError::Repeated(name))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a field that a trailer section must not hold: framing, routing and credentials (RFC 9110 §6.5.1).
+pub(super) fn check_trailer(name: &[u8]) -> Result<(), ParseError> {
+    const FORBIDDEN: [&str; 6] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "trailer",
+        "authorization",
+        "te",
+    ];
+    let is_forbidden = |f: &&str| name.eq_ignore_ascii_case(f.as_bytes());
+    if FORBIDDEN.iter().any(is_forbidden) {
+        return Err(ParseError::Trailer(quote(name)));
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! Everything that can change the protocol's state: the two sides of a connection, and when it may be used again.
+//!
+//! No byte is read or written here, and no other file sets a side's state.
+//!
+//! ```text
+//!   client   Head ──request──▶ Body ──its end──▶ Done ─┐
+//!             ▲ └──request without a body────────▶─────┤  both done: the next cycle,
+//!             └────────────────────────────────────────┤  or Closed(Requested)
+//!   server   Idle ──request──▶ Due ──head──▶ Body ──its end──▶ Done
+//!                               ▲ └─1xx─┐
+//!                               └───────┘
+//! ```
+//!
+//! | what happens | client | server |
+//! |---|---|---|
+//! | `request` | Head → Body, or Done without a body | Idle → Due |
+//! | `body_ended` | Body → Done | |
+//! | `responded` | | Due → Body |
+//! | `finished` | | Body → Done |
+//! | both Done, reusable | → Head | → Idle |
+//! | both Done otherwise | → Closed(Requested) | → Idle |
+//! | `close` (bad bytes, end of input, abort) | → Closed(reason) | stays: an answer may still be owed |
+//!
+//! *Invariants*: Closed is for ever; a request is announced only with the server Idle; `reusable` never
+//! becomes true again.
+
+use super::error::EncodeError;
+use super::head::{BodyLength, Head, Version};
+use super::{CloseReason, Frame};
+
+/// What has come of the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    Head,
+    Body,
+    Done,
+    Closed(CloseReason),
+}
+
+/// What has gone from the server's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Idle,
+    Due,
+    Body(Framing),
+    Done,
+}
+
+/// How the end of a response's body is shown (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is no body, whatever the service writes.
+    None,
+    /// So many bytes are missing.
+    Sized(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Continue {
+    /// It does not, or no more.
+    Unneeded,
+    Wanted,
+    /// It does, and the caller was told.
+    Announced,
+}
+
+/// What of a request shapes its response.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    is_head: bool,
+    is_connect: bool,
+    is_http10: bool,
+}
+
+/// A response's head as it must be framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) framing: Framing,
+    /// The value of the `Content-Length` line, if there is to be one.
+    pub(super) length: Option<u64>,
+    /// Whether the connection closes after it.
+    pub(super) close: bool,
+}
+
+/// Both sides of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    client: Client,
+    server: Server,
+    reusable: bool,
+    expect: Continue,
+    asked: Asked,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            client: Client::Head,
+            server: Server::Idle,
+            reusable: true,
+            expect: Continue::Unneeded,
+            asked: Asked {
+                is_head: false,
+                is_connect: false,
+                is_http10: false,
+            },
+        }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client
+    }
+
+    pub(super) fn will_close(&self) -> bool {
+        !self.reusable || matches!(self.client, Client::Closed(_))
+    }
+
+    pub(super) fn is_http10(&self) -> bool {
+        self.asked.is_http10
+    }
+
+    /// A request's head has come.
+    pub(super) fn request(&mut self, head: &Head) {
+        self.client = match head.length() {
+            BodyLength::Empty => Client::Done,
+            BodyLength::Known(_) | BodyLength::Chunked => Client::Body,
+        };
+        self.server = Server::Due;
+        self.reusable &= head.keep_alive();
+        self.expect = if head.expects_continue() {
+            Continue::Wanted
+        } else {
+            Continue::Unneeded
+        };
+        self.asked = Asked {
+            is_head: head.method() == "HEAD",
+            is_connect: head.method() == "CONNECT",
+            is_http10: head.version() < Version::HTTP_11,
+        };
+    }
+
+    /// Some of the body has come: the client does not wait.
+    pub(super) fn body_arrived(&mut self) {
+        self.expect = Continue::Unneeded;
+    }
+
+    /// Whether the caller is to be told, once, that the client waits.
+    pub(super) fn announce_continue(&mut self) -> bool {
+        let told = self.expect == Continue::Wanted;
+        if told {
+            self.expect = Continue::Announced;
+        }
+        told
+    }
+
+    /// Whether the client still waits for `100 Continue`; from now on it does not.
+    pub(super) fn continued(&mut self) -> bool {
+        std::mem::replace(&mut self.expect, Continue::Unneeded) != Continue::Unneeded
+    }
+
+    /// The request's body is complete.
+    pub(super) fn body_ended(&mut self) {
+        self.client = Client::Done;
+        self.settle();
+    }
+
+    /// No further request after the current one, or after the next if there is none.
+    pub(super) fn close_after(&mut self) {
+        self.reusable = false;
+    }
+
+    /// The client's side is over. Of several reasons the first stays.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if !matches!(self.client, Client::Closed(_)) {
+            self.client = Client::Closed(reason);
+        }
+        self.reusable = false;
+        self.expect = Continue::Unneeded;
+    }
+
+    /// The response cannot be completed.
+    pub(super) fn abort(&mut self) {
+        self.close(CloseReason::Aborted);
+        self.server = Server::Idle;
+    }
+
+    /// Whether a request waits for the head of its response.
+    pub(super) fn is_due(&self) -> bool {
+        self.server == Server::Due
+    }
+
+    /// How a response must be framed. `own` is the service's `Content-Length`, `known` the length that the
+    /// caller knows without the service having said so.
+    pub(super) fn plan(
+        &self,
+        status: u16,
+        own: Option<u64>,
+        known: Option<u64>,
+        close: bool,
+    ) -> Plan {
+        let Asked {
+            is_head,
+            is_connect,
+            is_http10,
+        } = self.asked;
+        let tunnel = is_connect && status / 100 == 2;
+        // RFC 9110 §8.6: none with 204, nor with success for CONNECT. With HEAD and 304 the length is what
+        // GET would have got: of those an empty body here says nothing, but the service's own word does.
+        let length = match status {
+            204 => None,
+            _ if tunnel => None,
+            304 => own,
+            _ if is_head => own.or(known.filter(|&length| length > 0)),
+            _ => own.or(known),
+        };
+        let framing = match length {
+            _ if is_head || matches!(status, 204 | 304) => Framing::None,
+            Some(length) => Framing::Sized(length),
+            None if tunnel || is_http10 => Framing::UntilClose,
+            None => Framing::Chunked,
+        };
+        // A client that waits for `100 Continue` in vain may send the body or not (RFC 9110 §10.1.1): what
+        // follows cannot be told from a request.
+        let close = close
+            || self.will_close()
+            || self.expect != Continue::Unneeded
+            || framing == Framing::UntilClose;
+        Plan {
+            framing,
+            length,
+            close,
+        }
+    }
+
+    /// The head of the response has gone.
+    pub(super) fn responded(&mut self, plan: Plan) {
+        self.server = Server::Body(plan.framing);
+        self.reusable &= !plan.close;
+        self.expect = Continue::Unneeded;
+    }
+
+    /// The frame for `len` bytes of the response's body.
+    pub(super) fn frame(&mut self, len: usize) -> Result<Frame, EncodeError> {
+        let Server::Body(framing) = &mut self.server else {
+            return Err(EncodeError::NotBegun);
+        };
+        Ok(match framing {
+            Framing::None => Frame::bare(0),
+            Framing::UntilClose => Frame::bare(len),
+            Framing::Chunked => Frame::chunk(len),
+            Framing::Sized(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(len);
+                *left -= take as u64;
+                // What the service meant to say is not what the client got: nothing should follow it.
+                self.reusable &= take == len;
+                Frame::bare(take)
+            }
+        })
+    }
+
+    /// The response's body has ended. Its framing tells what is missing for that.
+    pub(super) fn finished(&mut self) -> Result<Framing, EncodeError> {
+        let Server::Body(framing) = self.server else {
+            return Err(EncodeError::NotBegun);
+        };
+        if let Framing::Sized(missing @ 1..) = framing {
+            self.abort();
+            return Err(EncodeError::Incomplete { missing });
+        }
+        self.server = Server::Done;
+        self.settle();
+        Ok(framing)
+    }
+
+    /// The next cycle, where both sides are done with this one.
+    fn settle(&mut self) {
+        if self.client == Client::Done && self.server == Server::Done {
+            self.server = Server::Idle;
+            self.client = if self.reusable {
+                Client::Head
+            } else {
+                Client::Closed(CloseReason::Requested)
+            };
+        }
+    }
+}

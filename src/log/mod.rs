@@ -1,0 +1,42 @@
+//! What is written for the operator: [`AccessLog`], a line for each request, and [`ErrorLog`], messages.
+//!
+//! Nothing is logged by being linked: both are made, and the second installed, by the program itself.
+//!
+//! *Invariants*
+//!
+//! - A line is written whole, whichever process writes beside.
+//! - What a client sent cannot end a line or a quoted field of the access log.
+//! - A log that cannot be opened is an error when it is made; one that fails later stops no request.
+
+mod access;
+#[cfg(feature = "tracing")]
+mod error;
+mod escape;
+mod user;
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+pub use access::AccessLog;
+#[cfg(feature = "tracing")]
+pub use error::ErrorLog;
+
+use crate::error::{Error, Result};
+
+/// What stands for the process's own stream in place of a path.
+const STREAM: &str = "-";
+
+/// Opens a log file, to append to: each write goes to its end, whoever else has written (open(2)).
+fn append(path: &Path, which: &str) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| {
+            Error::config(format!(
+                "cannot open the {which} log {}: {error}",
+                path.display()
+            ))
+            .because(error)
+        })
+}

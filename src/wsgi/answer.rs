@@ -1,0 +1,146 @@
+//! One running call: its response from `start_response` to the last block, and a streamed request body.
+//! Knows no Python objects but the [`Write`] whose outline it sends, and never holds a borrow while the
+//! exchange works: what is in use is taken out of its cell, and a call from within finds it gone.
+//!
+//! ```text
+//!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Sent
+//!      └─────────── refused, or in use at this moment ─────▶ Gone
+//! ```
+
+use std::cell::Cell;
+use std::io::{Read, Write as _};
+
+use super::lend::Lent;
+use super::start_response::Write;
+use crate::error::{Error, Result};
+use crate::service::{Body, BodyWriter, Responder, Sent};
+
+/// What is known of a response's length before it starts.
+type Length = Option<u64>;
+
+/// A running call.
+pub(super) struct Answer<'a> {
+    write: &'a Write,
+    /// Whether the request was HEAD.
+    head_only: bool,
+    stage: Cell<Stage<'a>>,
+    input: Cell<Option<Body<'a>>>,
+    /// What the exchange failed with, told to Python as an exception.
+    failure: Cell<Option<Error>>,
+}
+
+#[derive(Default)]
+enum Stage<'a> {
+    Waiting(Responder<'a>),
+    Started(BodyWriter<'a>),
+    #[default]
+    Gone,
+}
+
+impl<'a> Answer<'a> {
+    /// A call whose response is to be given to `reply`. `input` is the request's body if it is still
+    /// arriving.
+    pub(super) fn new(
+        write: &'a Write,
+        reply: Responder<'a>,
+        input: Option<Body<'a>>,
+        head_only: bool,
+    ) -> Self {
+        Self {
+            write,
+            head_only,
+            stage: Cell::new(Stage::Waiting(reply)),
+            input: Cell::new(input),
+            failure: Cell::new(None),
+        }
+    }
+
+    /// What the exchange failed with, if it did.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.take()
+    }
+
+    /// The application's own Content-Length.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        let outline = self.write.take_outline();
+        let length = outline.content_length();
+        self.write.put_outline(outline);
+        length
+    }
+
+    /// Starts the response, where that was not done yet.
+    pub(super) fn start(&self, length: Length) -> Result<()> {
+        let writer = self.writer(length)?;
+        self.stage.set(Stage::Started(writer));
+        Ok(())
+    }
+
+    /// Sends a block of the body, which must not be delayed. An empty one does not start the response.
+    pub(super) fn block(&self, block: &[u8]) -> Result<()> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writer(None)?;
+        writer.write_all(block)?;
+        self.stage.set(Stage::Started(writer));
+        Ok(())
+    }
+
+    /// Sends the last block, which may be empty.
+    pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Sent> {
+        self.writer(length)?.finish_with(block)
+    }
+
+    /// Takes the writer out of its cell, for the last act or for the next.
+    pub(super) fn writer(&self, length: Length) -> Result<BodyWriter<'a>> {
+        match self.stage.take() {
+            Stage::Started(writer) => Ok(writer),
+            Stage::Waiting(reply) => {
+                let mut outline = self.write.take_outline();
+                if !outline.is_said() {
+                    self.write.put_outline(outline);
+                    self.stage.set(Stage::Waiting(reply));
+                    return Err(Error::new(
+                        "the application did not call start_response before its response's first block",
+                    ));
+                }
+                // The empty body of an answer to HEAD, or of a 304, says nothing of the length that GET
+                // would have met (RFC 9110 §8.6).
+                let left_out = self.head_only || outline.status() == 304;
+                let length = length.filter(|&length| !(left_out && length == 0));
+                let started =
+                    reply.start(outline.status(), outline.reason(), outline.fields(), length);
+                outline.mark_sent();
+                self.write.put_outline(outline);
+                started
+            }
+            Stage::Gone => Err(Error::new("the response is over, or is being written")),
+        }
+    }
+
+    /// Keeps a failure, and gives one to show to Python.
+    fn keep(&self, error: Error) -> Error {
+        let shown = if error.is_disconnected() {
+            Error::disconnected()
+        } else {
+            Error::new(error.to_string())
+        };
+        self.failure.set(Some(error));
+        shown
+    }
+}
+
+impl Lent for Answer<'_> {
+    fn write(&self, block: &[u8]) -> Result<()> {
+        self.block(block).map_err(|error| self.keep(error))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        let Some(mut body) = self.input.take() else {
+            return Err(Error::new("the request's body is being read"));
+        };
+        let outcome = body.read(buffer);
+        self.input.set(Some(body));
+        outcome.map_err(|error| self.keep(error.into()))
+    }
+}

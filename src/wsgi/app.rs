@@ -1,0 +1,651 @@
+//! [`App`], the recipe for a WSGI application, and [`Application`], the loaded one.
+//! Neither knows sockets, workers or signals: an application answers through its exchange.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use super::answer::Answer;
+use super::body::{self, Failure};
+use super::environ::{Memory, SOFTWARE, Templates};
+use super::errors;
+use super::gil::Gil;
+use super::input::Input;
+use super::interpreter;
+use super::spec::Spec;
+use super::start_response::StartResponse;
+use crate::error::{Error, Result};
+use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
+use crate::trace;
+
+/// A WSGI application by its specification: where it is, and the Python that it needs.
+///
+/// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself.
+///
+/// The specification is `module`, which stands for its `application` or else its `app`; `module:name`,
+/// also with dots; or `module:factory(1, key="two")`, with literals as arguments.
+///
+/// ```no_run
+/// use oxicorn::wsgi::App;
+///
+/// let app = App::new("shop.wsgi:application")
+///     .venv(".venv")
+///     .python_path(["src"])
+///     .env("DJANGO_SETTINGS_MODULE", "shop.settings");
+/// ```
+#[derive(Clone, Debug)]
+pub struct App {
+    spec: String,
+    venv: Option<PathBuf>,
+    paths: Vec<PathBuf>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl App {
+    /// An application by its specification, which is looked at when it is loaded.
+    pub fn new(spec: impl Into<String>) -> Self {
+        Self {
+            spec: spec.into(),
+            venv: None,
+            paths: Vec::new(),
+            env: vec![("SERVER_SOFTWARE".into(), SOFTWARE.into())],
+        }
+    }
+
+    /// Takes packages from the virtual environment in `folder`, instead of the activated one
+    /// (`$VIRTUAL_ENV`, or the `python3` that `PATH` finds).
+    ///
+    /// Only the first application of a process decides: it starts the interpreter.
+    #[must_use]
+    pub fn venv(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.venv = Some(folder.into());
+        self
+    }
+
+    /// Adds folders to `sys.path`, after the current folder, which is always first.
+    #[must_use]
+    pub fn python_path(mut self, folders: impl IntoIterator<Item: Into<PathBuf>>) -> Self {
+        self.paths.extend(folders.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable in `os.environ` before the application is imported.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Starts the interpreter, unless this process has one, and imports the application, which learns
+    /// from `site` whether other processes and threads call it too.
+    ///
+    /// The first call's thread becomes Python's main thread, on which alone `signal.signal` works.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence that names the module, its file and the cause; the traceback of what was raised is
+    /// logged. [`exit_code`](Error::exit_code) is 4 where the specification does not name an application,
+    /// and 3 where Python could not start or importing failed.
+    pub fn load(&self, site: &Site<'_>) -> Result<Application> {
+        let spec = Spec::parse(&self.spec)?;
+        interpreter::start(self.venv.as_deref())?;
+        Python::attach(|py| {
+            interpreter::furnish(py, &self.paths, &self.env)
+                .map_err(|error| python_failed(py, &error))?;
+            let application = spec.load(py)?;
+            Application::new(&application, site).map_err(|error| python_failed(py, &error))
+        })
+    }
+}
+
+impl MakeService for App {
+    type Service = Application;
+
+    fn make(&self, site: &Site<'_>) -> Result<Application> {
+        self.load(site)
+    }
+}
+
+/// Python failed in something that works in every sound installation.
+fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
+    trace::error!("{}", errors::traceback(py, error));
+    let summary = errors::summary(py, error);
+    Error::boot(format!("Python cannot be made ready: {summary}"))
+}
+
+/// A loaded WSGI application: a [`Service`].
+///
+/// A call whose application raises gives an error that says what, in one line, and has the traceback as its
+/// source: [`Error::report`] shows both. A client that has gone gives [`Error::disconnected`].
+pub struct Application {
+    callable: Py<PyAny>,
+    templates: Templates,
+}
+
+impl Application {
+    pub(super) fn new(callable: &Bound<'_, PyAny>, site: &Site<'_>) -> PyResult<Self> {
+        let py = callable.py();
+        let script_name = py
+            .import("os")?
+            .getattr("environ")?
+            .call_method1("get", ("SCRIPT_NAME", ""))?
+            .extract::<String>()?;
+        Ok(Self {
+            templates: Templates::new(py, site, &script_name)?,
+            callable: callable.clone().unbind(),
+        })
+    }
+
+    fn answer(
+        &self,
+        py: Python<'_>,
+        kit: &mut Kit,
+        request: Request<'_>,
+        reply: Responder<'_>,
+    ) -> Result<Sent> {
+        let (head, connection, body) = request.into_parts();
+        let failed = |failure| explain(py, None, failure);
+        let start = match kit.start_response.take() {
+            Some(start) => start,
+            None => StartResponse::new(py).map_err(|error| failed(error.into()))?,
+        };
+        let (input, streamed) = if body.is_empty() {
+            (None, None)
+        } else {
+            let (input, streamed) = match body.detach() {
+                Ok(body) => (Input::owned(body), None),
+                Err(body) => (Input::lent(start.clone_ref(py)), Some(body)),
+            };
+            let input = Py::new(py, input).map_err(|error| failed(error.into()))?;
+            (Some(input), streamed)
+        };
+        let environ = self
+            .templates
+            .environ(py, &mut kit.memory, head, connection, input.as_ref())
+            .map_err(failed)?;
+
+        let write = start.get().write();
+        let answer = Answer::new(write, reply, streamed, head.method() == "HEAD");
+        let outcome = write.slot().lend(&answer, || {
+            let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
+            body::send(&result, &answer)
+        });
+        if let Some(input) = input {
+            input.get().close();
+        }
+        let outcome = outcome
+            .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
+            .map_err(|failure| explain(py, answer.take_failure(), failure));
+        kit.start_response = StartResponse::recycle(py, start);
+        outcome
+    }
+}
+
+impl Service for Application {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+        Python::attach(|py| {
+            let mut kit = Kit::take();
+            let outcome = self.answer(py, &mut kit, request, reply);
+            kit.put_back();
+            outcome
+        })
+    }
+
+    fn turn(&self) -> &dyn Turn {
+        &Gil
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application").finish_non_exhaustive()
+    }
+}
+
+/// The error that the server gets for a failed call, with the traceback of what was raised as its cause.
+///
+/// `exchange` is what the exchange failed with, which may have surfaced in the application as an `OSError`:
+/// then that is the failure. A client that has gone is nobody's fault.
+fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
+    let raised = match failure {
+        Failure::Refused(error) => return error,
+        Failure::Raised(raised) => raised,
+    };
+    match exchange.filter(|_| raised.is_instance_of::<PyOSError>(py)) {
+        Some(error) if error.is_disconnected() => error,
+        Some(error) => error.because(errors::traceback(py, &raised)),
+        None => Error::new(errors::summary(py, &raised)).because(errors::traceback(py, &raised)),
+    }
+}
+
+/// What a thread keeps from one request to the next.
+#[derive(Debug, Default)]
+struct Kit {
+    memory: Memory,
+    start_response: Option<Py<StartResponse>>,
+}
+
+thread_local! {
+    static KIT: Cell<Option<Kit>> = const { Cell::new(None) };
+}
+
+impl Kit {
+    /// The thread's kit, or a new one where a call is inside another call, or the thread is at its end.
+    fn take() -> Self {
+        KIT.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    fn put_back(self) {
+        // Fails only at the thread's end.
+        let _ = KIT.try_with(|kit| kit.set(Some(self)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, connection, head, site, text, with_python};
+    use super::*;
+    use crate::recorder::Recorder;
+    use crate::service::{Body, Exchange};
+
+    const HELLO: &str = r#"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Id", "7")])
+    return [b"hello\n"]
+"#;
+
+    #[test]
+    fn hello_leaves_in_one_block_with_its_length() {
+        let recorder = Script::new(HELLO).get();
+        assert_eq!(recorder.status(), Some(200));
+        assert_eq!(recorder.reason(), b"OK");
+        assert_eq!(recorder.headers().len(), 2);
+        assert_eq!(recorder.header("x-id").unwrap(), b"7");
+        assert_eq!(recorder.length(), Some(6));
+        assert_eq!(recorder.blocks(), [b"hello\n"]);
+        assert!(recorder.is_complete());
+    }
+
+    #[test]
+    fn an_exception_is_an_error_with_its_traceback_and_the_next_request_is_served() {
+        let script = Script::new(
+            r#"
+calls = []
+def app(environ, start_response):
+    calls.append(1)
+    if len(calls) == 1:
+        raise ValueError("too\nlarge")
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let error = script.fail();
+        assert_eq!(error.to_string(), "ValueError: too");
+        let report = error.report();
+        assert!(report.contains("Traceback"), "{report}");
+        assert!(report.contains("in app"), "{report}");
+        assert!(script.get().is_complete());
+    }
+
+    #[test]
+    fn leaving_python_in_a_request_is_an_error_like_any_other() {
+        let script = Script::new("def app(environ, start_response): raise SystemExit(3)");
+        let error = script.fail();
+        assert_eq!(error.to_string(), "SystemExit: 3");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_an_application_keeps_does_not_reach_another_request() {
+        let script = Script::new(
+            r#"
+kept = []
+def app(environ, start_response):
+    write = start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+    kept.append((environ, start_response, write, environ["wsgi.input"]))
+    return [b"x"]
+
+def late(call, *arguments):
+    try:
+        return call(*arguments)
+    except Exception as error:
+        return type(error).__name__
+"#,
+        );
+        let (first, second) = (Recorder::new(), Recorder::new());
+        let _ = script
+            .call(&head("POST", "/1", &[]), Body::memory("one".into()), &first)
+            .unwrap();
+        let _ = script
+            .call(
+                &head("POST", "/2", &[]),
+                Body::memory("two".into()),
+                &second,
+            )
+            .unwrap();
+        assert_eq!(second.header("x-path").unwrap(), b"/2");
+        assert_eq!(
+            script.value(
+                "len({id(kept[0][i]) for i in range(4)} & {id(kept[1][i]) for i in range(4)})"
+            ),
+            "0"
+        );
+        assert_eq!(script.value("kept[0][0]['PATH_INFO']"), "'/1'");
+        assert_eq!(script.value("late(kept[0][2], b'x')"), "'ValueError'");
+        assert_eq!(script.value("late(kept[0][3].read)"), "'ValueError'");
+        assert_eq!(
+            script.value("late(kept[0][1], '200 OK', [])"),
+            "'AssertionError'"
+        );
+        assert_eq!(first.body(), b"x");
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    #[test]
+    fn start_response_is_used_again_when_nobody_keeps_it() {
+        let script = Script::new(
+            r#"
+seen = set()
+def app(environ, start_response):
+    seen.add(id(start_response))
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        for _ in 0..5 {
+            script.get();
+        }
+        assert_eq!(script.value("len(seen)"), "1");
+    }
+
+    /// Calls the application again from within a write, as a handler of a signal might.
+    struct Inside<'s>(&'s Script, Recorder, Recorder);
+
+    impl Exchange for Inside<'_> {
+        fn begin<'h>(
+            &self,
+            status: u16,
+            reason: &[u8],
+            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+            len: Option<u64>,
+        ) -> Result<()> {
+            self.1.begin(status, reason, headers, len)
+        }
+
+        fn write(&self, bytes: &[u8]) -> Result<()> {
+            let _ = self.0.get_into(&self.2)?;
+            self.1.write(bytes)
+        }
+
+        fn write_last(&self, bytes: &[u8]) -> Result<()> {
+            self.1.write_last(bytes)
+        }
+
+        fn send_file(&self, _: std::fs::File, _: u64, _: u64) -> Result<()> {
+            unreachable!("no file is sent")
+        }
+
+        fn read(&self, _: &mut [u8]) -> Result<usize> {
+            unreachable!("nothing is read")
+        }
+    }
+
+    #[test]
+    fn a_call_inside_a_call_is_a_call_of_its_own() {
+        let script = Script::new(
+            r#"
+calls = 0
+def app(environ, start_response):
+    global calls
+    calls += 1
+    mine = calls
+    start_response("200 OK", [("X-Call", str(mine))])
+    if mine == 1:
+        return (b"outer" for _ in range(1))
+    return [b"inner"]
+"#,
+        );
+        let exchange = Inside(&script, Recorder::new(), Recorder::new());
+        let _ = script
+            .call(&head("GET", "/", &[]), Body::empty(), &exchange)
+            .unwrap();
+        let Inside(_, outer, inner) = exchange;
+        assert_eq!(
+            (text(&outer), text(&inner)),
+            ("outer".into(), "inner".into())
+        );
+        assert_eq!(outer.header("x-call").unwrap(), b"1");
+        assert_eq!(inner.header("x-call").unwrap(), b"2");
+    }
+
+    #[test]
+    fn an_application_passes_the_standard_librarys_validator() {
+        let script = Script::new(
+            r#"
+from wsgiref.validate import validator
+
+@validator
+def app(environ, start_response):
+    body = environ["wsgi.input"].read(3) + environ["wsgi.input"].readline(100)
+    for line in environ["wsgi.input"]:
+        body += line
+    environ["wsgi.errors"].flush()
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"got ")
+    return iter([body])
+"#,
+        );
+        assert_eq!(text(&script.post("hello\nworld\n")), "got hello\nworld\n");
+        let recorder = Recorder::new();
+        let query = head(
+            "GET",
+            "/a%20b?c=d",
+            &[("cookie", b"a=1"), ("cookie", b"b=2")],
+        );
+        let _ = script.call(&query, Body::empty(), &recorder).unwrap();
+        assert_eq!(text(&recorder), "got ");
+    }
+
+    #[test]
+    fn threads_call_one_application_at_once() {
+        let script = Script::new(
+            r#"
+import time
+def app(environ, start_response):
+    start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+    time.sleep(0.001)
+    return [environ["PATH_INFO"].encode()]
+"#,
+        );
+        let application = &script.application;
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                threads.spawn(move || {
+                    application.turn().enter(&mut || {
+                        for request in 0..20 {
+                            let path = format!("/{thread}/{request}");
+                            let (recorder, connection) = (Recorder::new(), connection());
+                            let head = head("GET", &path, &[]);
+                            let request = Request::new(&head, &connection, Body::empty());
+                            let _ = application
+                                .call(request, Responder::new(&recorder))
+                                .unwrap();
+                            assert_eq!(recorder.header("x-path").unwrap(), path.as_bytes());
+                            assert_eq!(text(&recorder), path);
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    /// A folder of modules and the error of loading `spec` from it.
+    fn refuse(name: &str, source: &str, spec: &str) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
+        App::new(spec)
+            .python_path([folder.path()])
+            .load(&site(&[]))
+            .unwrap_err()
+    }
+
+    #[test]
+    fn a_module_that_does_not_exist_is_named_with_the_folder() {
+        let error = App::new("no_such_shop.wsgi").load(&site(&[])).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "cannot import the application 'no_such_shop.wsgi': no module named 'no_such_shop' \
+                 (searched from /"
+            ),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_missing_attribute_is_named_with_the_nearest_one() {
+        let error = refuse(
+            "t_attribute",
+            "application = print",
+            "t_attribute:aplication",
+        );
+        let text = error.to_string();
+        assert!(text.starts_with("module 't_attribute' (/"), "{text}");
+        assert!(
+            text.ends_with("has no attribute 'aplication'; did you mean 'application'?"),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_not_an_application() {
+        let error = refuse("t_str", "app = 'x'", "t_str");
+        assert!(
+            error.to_string().contains("type str cannot be called"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 4);
+        assert_eq!(refuse("t_none", "app = None", "t_none:app").exit_code(), 4);
+        assert_eq!(refuse("t_empty", "", "t_empty").exit_code(), 4);
+    }
+
+    #[test]
+    fn a_failing_import_names_the_line_and_the_cause() {
+        let error = refuse(
+            "t_raise",
+            "x = 1\nraise ValueError('bad day')\n",
+            "t_raise:app",
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("'t_raise:app': ValueError: bad day (/"),
+            "{text}"
+        );
+        assert!(text.ends_with("t_raise.py line 2)"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+
+        let error = refuse("t_nested", "import no_such_module_here\n", "t_nested");
+        let text = error.to_string();
+        assert!(
+            text.contains("No module named 'no_such_module_here' (/"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_file_and_line() {
+        let error = refuse("t_syntax", "x = 1\ndef app(:\n", "t_syntax:app");
+        let text = error.to_string();
+        assert!(text.contains("syntax error in /"), "{text}");
+        assert!(text.contains("t_syntax.py line 2: "), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn leaving_python_while_importing_is_a_boot_failure_that_says_so() {
+        let error = refuse("t_exit", "import sys\nsys.exit(7)\n", "t_exit");
+        let text = error.to_string();
+        assert!(text.contains("it called sys.exit(7) (/"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn factories_get_literals_and_their_mistakes_are_explained() {
+        let source = "
+def make(code, *, text='x'):
+    if code == 0: raise RuntimeError('zero')
+    def app(environ, start_response): pass
+    return app if code > 0 else None
+class Site:
+    @staticmethod
+    def make(): return print
+";
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t_make.py"), source).unwrap();
+        let load = |spec: &str| App::new(spec).python_path([folder.path()]).load(&site(&[]));
+        assert!(load("t_make:make(1, text='a:b')").is_ok());
+        assert!(load("t_make:Site.make()").is_ok());
+        for (spec, code, words) in [
+            ("t_make:make()", 4, "missing 1 required positional argument"),
+            ("t_make:make(nope)", 4, "must be literals"),
+            ("t_make:make(1)(2)", 4, "must be literals"),
+            ("t_make:make(-1)", 4, "cannot be called"),
+            ("t_make:make(0)", 3, "RuntimeError: zero"),
+        ] {
+            let error = load(spec).unwrap_err();
+            assert!(error.to_string().contains(words), "{spec}: {error}");
+            assert_eq!(error.exit_code(), code, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_is_refused_with_the_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hello.py");
+        std::fs::write(&file, "").unwrap();
+        let error = App::new(file.to_str().unwrap())
+            .load(&site(&[]))
+            .unwrap_err();
+        assert!(
+            error.to_string().ends_with("did you mean 'hello:app'?"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn variables_and_folders_are_there_when_the_application_is_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "
+import os, sys
+found = (os.environ['T_ENV'], os.environ['SERVER_SOFTWARE'][:8], sys.path[0] == os.getcwd())
+assert found == ('a b', 'oxicorn/', True), found
+app = print
+";
+        std::fs::write(folder.path().join("t_env.py"), source).unwrap();
+        App::new("t_env")
+            .python_path([folder.path()])
+            .env("T_ENV", "a b")
+            .load(&site(&[]))
+            .unwrap();
+    }
+
+    #[test]
+    fn waiting_lets_other_threads_into_python() {
+        with_python(|_| {
+            let mut there = false;
+            Gil.wait(&mut || {
+                let other = std::thread::spawn(|| Python::attach(|py| py.version_info().major));
+                there = other.join().unwrap() == 3;
+            });
+            assert!(there);
+            assert!(Gil.interrupted().is_ok());
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! What Python has to say about failures: `wsgi.errors`, and exceptions as text.
+//! Nothing here decides what a failure means, and no text of a request goes unmarked into the log.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::error::Error;
+use crate::trace;
+
+/// Python's `wsgi.errors`: text that is written to it goes to the error log, whole lines at a time.
+///
+/// One object serves all requests of a worker.
+#[pyclass(frozen, module = "oxicorn", name = "ErrorStream")]
+#[derive(Debug, Default)]
+pub(super) struct ErrorStream {
+    /// The beginning of a line whose end has not come yet.
+    begun: Mutex<String>,
+}
+
+#[pymethods]
+impl ErrorStream {
+    fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        let length = text.code_point_len()?;
+        let text = text.to_string_lossy();
+        let Some(end) = text.rfind('\n') else {
+            self.begun().push_str(&text);
+            return Ok(length);
+        };
+        let mut lines = std::mem::take(&mut *self.begun());
+        lines.push_str(&text[..end]);
+        self.begun().push_str(&text[end + 1..]);
+        log(&lines);
+        Ok(length)
+    }
+
+    fn writelines(&self, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+        for line in lines.try_iter()? {
+            self.write(line?.cast::<PyString>()?)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) {
+        let begun = std::mem::take(&mut *self.begun());
+        if !begun.is_empty() {
+            log(&begun);
+        }
+    }
+}
+
+impl ErrorStream {
+    /// No Python runs, and nothing waits, while this is held.
+    fn begun(&self) -> MutexGuard<'_, String> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(text: &str) {
+    trace::error!("{text}");
+}
+
+/// An exception as Python prints it, with its traceback and its causes.
+pub(super) fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let format = || -> PyResult<String> {
+        let lines = py.import("traceback")?.call_method1(
+            "format_exception",
+            (error.get_type(py), error.value(py), error.traceback(py)),
+        )?;
+        let text = PyString::new(py, "").call_method1("join", (lines,))?;
+        Ok(text
+            .cast::<PyString>()?
+            .to_string_lossy()
+            .trim_end()
+            .to_owned())
+    };
+    format().unwrap_or_else(|_| error.to_string())
+}
+
+/// An exception in one line: `ValueError: too large`.
+pub(super) fn summary(py: Python<'_>, error: &PyErr) -> String {
+    let kind = error.get_type(py).name();
+    let kind = kind
+        .as_ref()
+        .map_or("exception".into(), |name| name.to_string_lossy());
+    let text = message(py, error);
+    match text.lines().next() {
+        Some(line) => format!("{kind}: {line}"),
+        None => kind.into_owned(),
+    }
+}
+
+/// What `str()` makes of an exception, as far as it can.
+pub(super) fn message(py: Python<'_>, error: &PyErr) -> String {
+    error.value(py).str().map_or_else(
+        |_| String::new(),
+        |text| text.to_string_lossy().into_owned(),
+    )
+}
+
+/// The innermost place of an exception's traceback: `/srv/shop/wsgi.py line 12`.
+pub(super) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
+    let mut frame = error.traceback(py)?.into_any();
+    while let Some(next) = frame.getattr("tb_next").ok().filter(|next| !next.is_none()) {
+        frame = next;
+    }
+    let code = frame.getattr("tb_frame").ok()?.getattr("f_code").ok()?;
+    let file = code.getattr("co_filename").ok()?;
+    Some(format!("{file} line {}", frame.getattr("tb_lineno").ok()?))
+}
+
+/// A failure of this crate's own as Python sees it: a lost client is a `BrokenPipeError`.
+pub(super) fn to_python(error: Error) -> PyErr {
+    std::io::Error::from(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, with_python};
+    use super::*;
+
+    #[test]
+    fn tracebacks_have_causes_and_all_lines() {
+        with_python(|py| {
+            let code = c"
+try:
+    1 / 0
+except ZeroDivisionError as cause:
+    raise ValueError('two\\nlines') from cause
+";
+            let error = py.run(code, None, None).unwrap_err();
+            let text = traceback(py, &error);
+            assert!(
+                text.contains("ZeroDivisionError: division by zero"),
+                "{text}"
+            );
+            assert!(text.ends_with("ValueError: two\nlines"), "{text}");
+            assert_eq!(summary(py, &error), "ValueError: two");
+            assert_eq!(place(py, &error).unwrap(), "<string> line 5");
+        });
+    }
+
+    #[test]
+    fn an_exception_that_cannot_be_shown_is_still_named() {
+        let script = Script::new(
+            r"
+class Mute(Exception):
+    def __str__(self): raise ValueError
+def app(environ, start_response): raise Mute
+",
+        );
+        assert_eq!(script.fail().to_string(), "Mute");
+    }
+
+    /// Lines of the log that `work` makes.
+    #[cfg(feature = "tracing")]
+    fn logged(work: impl FnOnce()) -> String {
+        use std::io::Write;
+        use std::sync::Arc;
+
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn the_error_stream_logs_whole_lines() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    errors = environ["wsgi.errors"]
+    assert errors.write("be") == 2
+    errors.write("gun\nsecond\nthi")
+    errors.writelines(["rd", "\n", "rest"])
+    errors.flush()
+    errors.flush()
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let log = logged(|| drop(script.get()));
+        assert_eq!(log, "ERROR begun\nsecond\nERROR third\nERROR rest\n");
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn a_close_that_fails_is_logged() {
+        let script = Script::new(
+            r#"
+class Body(list):
+    def close(self): raise ValueError("too late")
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return Body()
+"#,
+        );
+        let log = logged(|| drop(script.get()));
+        assert!(
+            log.starts_with("ERROR Error in the close() of a response\nTraceback"),
+            "{log}"
+        );
+        assert!(log.ends_with("ValueError: too late\n"), "{log}");
+    }
+}

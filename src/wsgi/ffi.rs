@@ -1,0 +1,139 @@
+//! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
+//! count and the duplicate of a descriptor.
+//! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use pyo3::{Py, ffi};
+
+/// Whether this process has an interpreter.
+pub(super) fn is_running() -> bool {
+    // SAFETY: may be called at any time, without the interpreter's lock.
+    unsafe { ffi::Py_IsInitialized() != 0 }
+}
+
+/// A `PyConfig` (PEP 587) with Python's own defaults, `PYTHON*` variables included, except that it
+/// parses no arguments, installs no signal handlers and buffers no output.
+pub(super) struct Config(Box<ffi::PyConfig>);
+
+impl Config {
+    pub(super) fn new() -> Self {
+        let mut config = Box::new(MaybeUninit::<ffi::PyConfig>::uninit());
+        // SAFETY: the call initialises all of the structure that it is given.
+        let mut config = unsafe {
+            ffi::PyConfig_InitPythonConfig(config.as_mut_ptr());
+            config.assume_init()
+        };
+        config.parse_argv = 0;
+        config.install_signal_handlers = 0;
+        config.buffered_stdio = 0;
+        Self(config)
+    }
+
+    /// Sets `sys.argv` and `sys.orig_argv`.
+    pub(super) fn argv(&mut self, argv: impl Iterator<Item = OsString>) -> Result<(), String> {
+        let argv = argv
+            .map(|argument| c_string(&argument))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut pointers: Vec<*const c_char> = argv.iter().map(|text| text.as_ptr()).collect();
+        let count = isize::try_from(pointers.len()).map_err(|e| e.to_string())?;
+        // SAFETY: `pointers` holds `count` C strings that outlive the call, which copies them.
+        check(unsafe { ffi::PyConfig_SetBytesArgv(&raw mut *self.0, count, pointers.as_mut_ptr()) })
+    }
+
+    /// Sets the path of the interpreter's executable, by whose place `site` finds a `pyvenv.cfg`.
+    pub(super) fn executable(&mut self, path: &OsStr) -> Result<(), String> {
+        let field = &raw mut self.0.executable;
+        self.text(field, path)
+    }
+
+    /// Sets the name under which the executable is looked for on `PATH`.
+    pub(super) fn program_name(&mut self, name: &OsStr) -> Result<(), String> {
+        let field = &raw mut self.0.program_name;
+        self.text(field, name)
+    }
+
+    fn text(&mut self, field: *mut *mut libc::wchar_t, text: &OsStr) -> Result<(), String> {
+        let text = c_string(text)?;
+        // SAFETY: `field` is a text field of this very configuration; the call copies the C string.
+        check(unsafe { ffi::PyConfig_SetBytesString(&raw mut *self.0, field, text.as_ptr()) })
+    }
+
+    /// Starts the interpreter with the calling thread as its main one, and lets go of its lock.
+    ///
+    /// # Errors
+    ///
+    /// With the interpreter's own words; it must not be used then.
+    pub(super) fn start(self) -> Result<(), String> {
+        // SAFETY: the caller has made sure that there is no interpreter yet (`is_running`); the
+        // configuration is initialised. On success this thread holds the interpreter's lock, which
+        // `PyEval_SaveThread` asks for.
+        unsafe {
+            check(ffi::Py_InitializeFromConfig(&raw const *self.0))?;
+            ffi::PyEval_SaveThread();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        // SAFETY: the structure is initialised and is not used again.
+        unsafe { ffi::PyConfig_Clear(&raw mut *self.0) }
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, String> {
+    CString::new(text.as_bytes()).map_err(|e| e.to_string())
+}
+
+fn check(status: ffi::PyStatus) -> Result<(), String> {
+    // SAFETY: looks at its argument only.
+    if unsafe { ffi::PyStatus_Exception(status) } == 0 {
+        return Ok(());
+    }
+    if status.err_msg.is_null() {
+        return Err(format!("it asked to exit with status {}", status.exitcode));
+    }
+    // SAFETY: a message is a C string of static life (PEP 587).
+    let message = unsafe { CStr::from_ptr(status.err_msg) };
+    Err(message.to_string_lossy().into_owned())
+}
+
+/// Bytes as PEP 3333 shows them to an application: a `str` of one character a byte.
+#[inline]
+pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let len = isize::try_from(bytes.len())?;
+    // SAFETY: `bytes` are `len` readable bytes; the result is a new `str`, or null with an exception set.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len, ptr::null());
+        Ok(Bound::from_owned_ptr_or_err(py, text)?.cast_into_unchecked())
+    }
+}
+
+/// Whether `object` is the only reference to it. Never, on an interpreter without a lock, where the
+/// count is spread over threads.
+#[inline]
+pub(super) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
+    // SAFETY: the object lives, and the `Python` token stands for the interpreter's lock.
+    cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
+}
+
+/// Another descriptor for the open file that Python knows as `fd`.
+pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
+    if fd < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: it is not -1, and borrowed for `fcntl(2)` alone, which answers EBADF if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    Ok(borrowed.try_clone_to_owned()?.into())
+}

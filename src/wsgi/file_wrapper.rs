@@ -1,0 +1,242 @@
+//! `wsgi.file_wrapper`: a file as a response, sent by the system where it is a real one (PEP 3333,
+//! "Optional Platform-Specific File Handling").
+//! Whatever could read otherwise than the file's descriptor does (text, decompression, a subclass) is
+//! read through Python instead.
+
+use std::fs::File;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyAttributeError, PyIndexError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::ffi;
+
+/// Gunicorn's block size, and PEP 3333's own example.
+const BLOCK: isize = 8192;
+
+/// Reads a file-like object block by block.
+#[pyclass(frozen, module = "oxicorn")]
+#[derive(Debug)]
+pub(super) struct FileWrapper {
+    file: Py<PyAny>,
+    block_size: isize,
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (filelike, blksize=BLOCK))]
+    fn new(filelike: Py<PyAny>, blksize: isize) -> Self {
+        Self {
+            file: filelike,
+            block_size: blksize,
+        }
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let read = intern!(py, "read");
+        let block = self.file.bind(py).call_method1(read, (self.block_size,))?;
+        Ok(if block.is_truthy()? {
+            Some(block)
+        } else {
+            None
+        })
+    }
+
+    /// The protocol of iteration that Python had before `__iter__`, as in `wsgiref`.
+    fn __getitem__<'py>(&self, py: Python<'py>, _index: isize) -> PyResult<Bound<'py, PyAny>> {
+        self.__next__(py)?
+            .ok_or_else(|| PyIndexError::new_err("end of file"))
+    }
+
+    /// `close`, but only if the file has one.
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        if name == "close" {
+            return self.file.bind(py).getattr(intern!(py, "close"));
+        }
+        Err(PyAttributeError::new_err(format!(
+            "'FileWrapper' object has no attribute '{name}'"
+        )))
+    }
+}
+
+/// A file that the system can send by itself.
+pub(super) struct RealFile {
+    pub(super) file: File,
+    /// Where the Python file stands.
+    pub(super) offset: u64,
+    /// How much there is from there on.
+    pub(super) len: u64,
+}
+
+impl FileWrapper {
+    /// The wrapped file, if it is a regular one that Python reads as it is. Its own position stays
+    /// untouched.
+    pub(super) fn real_file(&self, py: Python<'_>) -> Option<RealFile> {
+        let file = self.file.bind(py);
+        if !reads_its_descriptor(file).unwrap_or(false) {
+            return None;
+        }
+        let position = || -> PyResult<(RawFd, u64)> {
+            // What was written through a buffer must be in the file first.
+            file.call_method0(intern!(py, "flush"))?;
+            let descriptor = file.call_method0(intern!(py, "fileno"))?.extract()?;
+            let offset = file.call_method0(intern!(py, "tell"))?.extract()?;
+            Ok((descriptor, offset))
+        };
+        let (descriptor, offset) = position().ok()?;
+        let file = ffi::duplicate(descriptor).ok()?;
+        let facts = file.metadata().ok()?;
+        facts.is_file().then(|| RealFile {
+            len: facts.len().saturating_sub(offset),
+            file,
+            offset,
+        })
+    }
+}
+
+/// Whether it is exactly an `io.FileIO`, or a buffer of `io` around one: anything else may give other
+/// bytes than the descriptor.
+fn reads_its_descriptor(file: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = file.py();
+    let is = |object: &Bound<'_, PyAny>, name: &str| -> PyResult<bool> {
+        Ok(object.get_type().is(&py.import("io")?.getattr(name)?))
+    };
+    if is(file, "FileIO")? {
+        return Ok(true);
+    }
+    Ok((is(file, "BufferedReader")? || is(file, "BufferedRandom")?)
+        && is(&file.getattr(intern!(py, "raw"))?, "FileIO")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, text};
+
+    const FILES: &str = r#"
+import gzip, io, tempfile
+kept = []
+
+def real(mode="w+b", position=4, **options):
+    file = tempfile.TemporaryFile(mode, **options)
+    file.write(b"0123456789" if "b" in mode else "0123456789")
+    file.seek(position)
+    return file
+
+def unseekable():
+    import os
+    ends = os.pipe()
+    os.write(ends[1], b"piped")
+    os.close(ends[1])
+    return os.fdopen(ends[0], "rb")
+
+def packed():
+    file = real(position=0)
+    file.truncate()
+    with gzip.GzipFile(fileobj=file, mode="wb") as pack: pack.write(b"unpacked")
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file, mode="rb")
+
+class Loud(io.BytesIO):
+    closed_times = 0
+    def close(self):
+        self.closed_times += 1
+        super().close()
+"#;
+
+    fn sending(file: &str, headers: &str) -> Script {
+        Script::new(&format!(
+            "{FILES}
+def app(environ, start_response):
+    start_response('200 OK', {headers})
+    file = {file}
+    kept.append(file)
+    return environ['wsgi.file_wrapper'](file, 3)
+"
+        ))
+    }
+
+    #[test]
+    fn a_real_file_is_sent_in_one_piece_from_where_it_stands() {
+        for file in ["real()", "real(buffering=0)"] {
+            let recorder = sending(file, "[]").get();
+            assert_eq!(recorder.blocks(), [b"456789"], "{file}");
+            assert_eq!(recorder.length(), Some(6));
+        }
+    }
+
+    #[test]
+    fn a_content_length_bounds_what_is_sent() {
+        let recorder = sending("real()", "[('Content-Length', '2')]").get();
+        assert_eq!(recorder.blocks(), [b"45"]);
+        let recorder = sending("real()", "[('Content-Length', '99')]").get();
+        assert_eq!(recorder.blocks(), [b"456789"]);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_complete_response() {
+        let recorder = sending("real(position=10)", "[]").get();
+        assert!(recorder.is_complete());
+        assert_eq!(recorder.length(), Some(0));
+    }
+
+    #[test]
+    fn what_was_read_and_written_through_a_buffer_counts() {
+        let script = Script::new(&format!(
+            "{FILES}
+def app(environ, start_response):
+    start_response('200 OK', [])
+    file = real(position=0)
+    file.read(1)
+    file.seek(0, 2)
+    file.write(b'more')
+    file.seek(2)
+    return environ['wsgi.file_wrapper'](file)
+"
+        ));
+        assert_eq!(text(&script.get()), "23456789more");
+    }
+
+    #[test]
+    fn the_file_is_closed_afterwards_and_its_descriptor_was_another() {
+        let script = sending("real()", "[]");
+        script.get();
+        assert_eq!(script.value("kept[0].closed"), "True");
+    }
+
+    #[test]
+    fn what_is_no_real_file_is_read_block_by_block() {
+        let recorder = sending("io.BytesIO(b'12345678')", "[]").get();
+        assert_eq!(recorder.blocks(), [&b"123"[..], b"456", b"78"]);
+        assert_eq!(text(&sending("unseekable()", "[]").get()), "piped");
+        assert_eq!(text(&sending("packed()", "[]").get()), "unpacked");
+        let error = sending("real('w+')", "[]").fail().to_string();
+        assert!(error.contains("must be made of bytes"), "{error}");
+    }
+
+    #[test]
+    fn close_is_there_only_if_the_file_has_one() {
+        let script = sending("Loud(b'x')", "[]");
+        script.get();
+        assert_eq!(script.value("kept[0].closed_times"), "1");
+        let script = Script::new(
+            r#"
+class Bare:
+    def __init__(self): self.blocks = [b"bare"]
+    def read(self, size): return self.blocks.pop() if self.blocks else b""
+def app(environ, start_response):
+    wrapper = environ["wsgi.file_wrapper"](Bare())
+    start_response("200 OK", [("X-Close", str(hasattr(wrapper, "close")))])
+    return wrapper
+"#,
+        );
+        let recorder = script.get();
+        assert_eq!(recorder.header("x-close").unwrap(), b"False");
+        assert_eq!(text(&recorder), "bare");
+    }
+}

@@ -1,0 +1,356 @@
+//! `wsgi.input`: a request's body as a file that Python reads (PEP 3333, "Input and Error Streams").
+//! It never reads beyond the body, and refuses to be read when the request is over.
+//!
+//! A complete body belongs to the object and may be read in any thread. One that is still arriving is
+//! borrowed from the running call (`lend`), in its own thread only.
+//!
+//! *Invariants*: no lock is held while bytes are read or Python runs: the source is taken out meanwhile.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyList};
+
+use super::start_response::{StartResponse, not_lent};
+use crate::service::OwnedBody;
+
+/// The object that an environ holds as `wsgi.input`.
+#[pyclass(frozen, module = "oxicorn")]
+#[derive(Debug)]
+pub(super) struct Input(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    /// There is no body, and one object may serve any number of requests.
+    Empty,
+    Ready(BufReader<Source>),
+    /// It is being read in this moment.
+    Busy,
+    /// The request is over.
+    Over,
+}
+
+#[derive(Debug)]
+enum Source {
+    Owned(OwnedBody),
+    /// The object through whose slot the running call is lent.
+    Lent(Py<StartResponse>),
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Owned(body) => body.read(buffer),
+            Self::Lent(start) => start
+                .get()
+                .write()
+                .slot()
+                .borrow(|call| call.read(buffer))
+                .map_err(|reason| io::Error::other(not_lent(reason)))?
+                .map_err(Into::into),
+        }
+    }
+}
+
+impl Input {
+    pub(super) fn empty() -> Self {
+        Self(Mutex::new(State::Empty))
+    }
+
+    pub(super) fn owned(body: OwnedBody) -> Self {
+        Self(Mutex::new(State::Ready(BufReader::new(Source::Owned(
+            body,
+        )))))
+    }
+
+    pub(super) fn lent(start: Py<StartResponse>) -> Self {
+        Self(Mutex::new(State::Ready(BufReader::new(Source::Lent(
+            start,
+        )))))
+    }
+
+    /// Ends it with its request.
+    pub(super) fn close(&self) {
+        let state = mem::replace(&mut *self.state(), State::Over);
+        drop(state);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `read` with the source, or answers with an empty buffer where there is none.
+    fn with_source(
+        &self,
+        read: impl FnOnce(&mut BufReader<Source>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> PyResult<Vec<u8>> {
+        let taken = {
+            let mut state = self.state();
+            match &*state {
+                State::Ready(_) => mem::replace(&mut *state, State::Busy),
+                State::Empty => return Ok(Vec::new()),
+                State::Busy => {
+                    return Err(PyRuntimeError::new_err("wsgi.input is being read already"));
+                }
+                State::Over => {
+                    return Err(PyValueError::new_err(
+                        "wsgi.input cannot be read when the request is over",
+                    ));
+                }
+            }
+        };
+        let State::Ready(mut source) = taken else {
+            return Ok(Vec::new());
+        };
+        let mut bytes = Vec::new();
+        let outcome = read(&mut source, &mut bytes);
+        {
+            let mut state = self.state();
+            // Unless the request ended meanwhile, in another thread.
+            if matches!(*state, State::Busy) {
+                *state = State::Ready(source);
+            }
+        }
+        outcome?;
+        Ok(bytes)
+    }
+
+    fn line(&self, limit: Option<u64>) -> PyResult<Vec<u8>> {
+        self.with_source(|source, bytes| {
+            match limit {
+                Some(limit) => source.take(limit).read_until(b'\n', bytes),
+                None => source.read_until(b'\n', bytes),
+            }
+            .map(drop)
+        })
+    }
+}
+
+#[pymethods]
+impl Input {
+    #[pyo3(signature = (size=None, /))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        size: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = limit(size)?;
+        let bytes = self.with_source(|source, bytes| {
+            match limit {
+                Some(limit) => source.take(limit).read_to_end(bytes),
+                None => source.read_to_end(bytes),
+            }
+            .map(drop)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[pyo3(signature = (size=None, /))]
+    fn readline<'py>(
+        &self,
+        py: Python<'py>,
+        size: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.line(limit(size)?)?))
+    }
+
+    #[pyo3(signature = (hint=None, /))]
+    fn readlines<'py>(
+        &self,
+        py: Python<'py>,
+        hint: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        // As of `io.IOBase.readlines`: no hint, and a hint of 0, is all.
+        let enough = limit(hint)?.filter(|&hint| hint > 0).unwrap_or(u64::MAX);
+        let (lines, mut total) = (PyList::empty(py), 0);
+        while total < enough {
+            let line = self.line(None)?;
+            if line.is_empty() {
+                break;
+            }
+            total += line.len() as u64;
+            lines.append(PyBytes::new(py, &line))?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let line = self.line(None)?;
+        Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
+    }
+}
+
+/// A size argument: `None` and negative numbers are no limit; what is no number is refused.
+fn limit(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
+    let Some(size) = size else { return Ok(None) };
+    let number = size.cast::<PyInt>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "a size must be an int or None, not {}",
+            size.get_type()
+        ))
+    })?;
+    if number.lt(0)? {
+        return Ok(None);
+    }
+    // A size beyond all memory is no limit either.
+    Ok(number.extract::<u64>().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::super::testing::{Script, head, text};
+    use crate::recorder::Recorder;
+    use crate::service::Body;
+
+    /// Sends back the `repr` of an expression over `read` and so on.
+    fn asking(expression: &str) -> Script {
+        Script::new(&format!(
+            r#"
+def app(environ, start_response):
+    input = environ["wsgi.input"]
+    start_response("200 OK", [])
+    return [repr({expression}).encode()]
+"#
+        ))
+    }
+
+    #[test]
+    fn sizes_are_as_of_any_python_file() {
+        for (expression, expected) in [
+            ("input.read()", "b'one\\ntwo\\nend'"),
+            ("input.read(None)", "b'one\\ntwo\\nend'"),
+            ("input.read(-5)", "b'one\\ntwo\\nend'"),
+            ("input.read(10**30)", "b'one\\ntwo\\nend'"),
+            (
+                "(input.read(0), input.read(5), input.read(99), input.read(1))",
+                "(b'', b'one\\nt', b'wo\\nend', b'')",
+            ),
+            ("input.readline()", "b'one\\n'"),
+            (
+                "(input.readline(2), input.readline(99), input.readline(-1))",
+                "(b'on', b'e\\n', b'two\\n')",
+            ),
+            ("input.readlines()", "[b'one\\n', b'two\\n', b'end']"),
+            ("input.readlines(5)", "[b'one\\n', b'two\\n']"),
+            ("list(input)", "[b'one\\n', b'two\\n', b'end']"),
+            (
+                "(next(input), input.read(1), input.readlines(0))",
+                "(b'one\\n', b't', [b'wo\\n', b'end'])",
+            ),
+        ] {
+            assert_eq!(
+                text(&asking(expression).post("one\ntwo\nend")),
+                expected,
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_no_number_is_a_type_error() {
+        for call in ["read('1')", "readline(1.5)", "readlines(b'')"] {
+            let script = asking(&format!("input.{call}"));
+            assert!(
+                script.fail().to_string().starts_with("TypeError: a size"),
+                "{call}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_body_reads_empty() {
+        let script = asking(
+            "(input.read(), input.read(5), input.readline(), input.readlines(), list(input))",
+        );
+        assert_eq!(text(&script.get()), "(b'', b'', b'', [], [])");
+    }
+
+    #[test]
+    fn a_spooled_body_is_read_whole_and_in_lines() {
+        let body: Vec<u8> = (0..300_000_u32)
+            .flat_map(|n| format!("{n}\n").into_bytes())
+            .collect();
+        let script = Script::new(
+            r#"
+import hashlib
+def app(environ, start_response):
+    input, hash, n = environ["wsgi.input"], hashlib.sha256(), 0
+    hash.update(input.read(65_537))
+    for line in input:
+        n += 1
+        hash.update(line)
+    start_response("200 OK", [])
+    return [f"{n > 200_000} {hash.hexdigest()}".encode()]
+
+def app_of(body):
+    return hashlib.sha256(body).hexdigest()
+"#,
+        );
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&body).unwrap();
+        file.rewind().unwrap();
+        let recorder = Recorder::new();
+        let length = body.len().to_string();
+        let head = head("POST", "/", &[("content-length", length.as_bytes())]);
+        let spooled = Body::file(file, body.len() as u64).unwrap();
+        let _ = script.call(&head, spooled, &recorder).unwrap();
+        let whole = script.value("app_of(b''.join(b'%d\\n' % n for n in range(300_000)))");
+        assert_eq!(
+            format!("'{}'", text(&recorder)),
+            format!("'True {}", &whole[1..])
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_still_arriving_is_read_through_the_exchange() {
+        let script = asking("(input.readline(), input.read(2), input.read())");
+        let recorder = Recorder::with_input("one\ntwo\nend");
+        let _ = script
+            .call(
+                &head("POST", "/", &[("transfer-encoding", b"chunked")]),
+                Body::stream(&recorder),
+                &recorder,
+            )
+            .unwrap();
+        assert_eq!(text(&recorder), "(b'one\\n', b'tw', b'o\\nend')");
+    }
+
+    const THREADED: &str = r#"
+from concurrent.futures import ThreadPoolExecutor
+def there(call):
+    try:
+        with ThreadPoolExecutor(1) as pool: return pool.submit(call).result()
+    except Exception as error:
+        return type(error).__name__
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(there(environ["wsgi.input"].read)).encode()]
+"#;
+
+    #[test]
+    fn a_complete_body_may_be_read_in_another_thread() {
+        assert_eq!(text(&Script::new(THREADED).post("body")), "b'body'");
+    }
+
+    #[test]
+    fn an_arriving_body_may_not_be_read_in_another_thread() {
+        let recorder = Recorder::with_input("body");
+        let _ = Script::new(THREADED)
+            .call(
+                &head("POST", "/", &[("transfer-encoding", b"chunked")]),
+                Body::stream(&recorder),
+                &recorder,
+            )
+            .unwrap();
+        assert_eq!(text(&recorder), "'RuntimeError'");
+    }
+}

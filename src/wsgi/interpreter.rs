@@ -1,0 +1,234 @@
+//! Starts the process's one Python interpreter: the environment of packages that the operator means, or
+//! one sentence that says why not.
+//! It takes no signal, changes nothing of the process but what Python itself does, and is never stopped.
+//!
+//! The executable, by whose place Python finds its packages: the `venv` setting, `$VIRTUAL_ENV`, then
+//! `python3` or `python` on `PATH` if its folder belongs to a virtual environment; else Python looks for
+//! `python3` by itself.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::Python;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::ffi::{self, Config};
+use crate::error::{Error, Result};
+use crate::trace;
+
+/// The version of Python that this crate was built with: `3.11.7`.
+const BUILT_WITH: &str = env!("OXICORN_PYTHON");
+
+/// Makes sure that there is an interpreter. The first call's thread becomes Python's main thread.
+pub(super) fn start(venv: Option<&Path>) -> Result<()> {
+    static STARTING: Mutex<()> = Mutex::new(());
+
+    // Nobody can hold Python's lock and wait for this one: who holds Python's lock finds it running.
+    let _guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if ffi::is_running() {
+        return Ok(());
+    }
+    compare_versions(Python::version_str())?;
+    let executable = find_executable(venv)?;
+    let configured = || -> Result<(), String> {
+        let mut config = Config::new();
+        config.argv(env::args_os())?;
+        match &executable {
+            Some(path) => config.executable(path.as_os_str())?,
+            None => config.program_name(OsStr::new("python3"))?,
+        }
+        config.start()
+    };
+    configured().map_err(|cause| {
+        let home = env::var_os("PYTHONHOME")
+            .map(|home| format!(" (PYTHONHOME is {})", Path::new(&home).display()))
+            .unwrap_or_default();
+        Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{home}"))
+    })
+}
+
+/// Puts the current folder and `paths` in front of `sys.path`, and `variables` into `os.environ`.
+pub(super) fn furnish(
+    py: Python<'_>,
+    paths: &[PathBuf],
+    variables: &[(OsString, OsString)],
+) -> PyResult<()> {
+    let list = py.import("sys")?.getattr(intern!(py, "path"))?;
+    let list = list.cast::<PyList>()?;
+    let cwd = env::current_dir().ok();
+    let entries = cwd.iter().map(|cwd| Ok(cwd.clone()));
+    let entries = entries
+        .chain(paths.iter().map(std::path::absolute))
+        .collect::<Result<Vec<_>, _>>()?;
+    for entry in entries.iter().rev() {
+        let entry = entry.as_os_str();
+        while list.contains(entry)? {
+            list.call_method1("remove", (entry,))?;
+        }
+        list.insert(0, entry)?;
+    }
+    let environ = py.import("os")?.getattr("environ")?;
+    for (key, value) in variables {
+        environ.set_item(key, value)?;
+    }
+    Ok(())
+}
+
+/// The interpreter that runs must be of the minor version that this crate was built with (its structures
+/// differ), and had better be the very same.
+fn compare_versions(running: &str) -> Result<()> {
+    let running = running.split(' ').next().unwrap_or(running);
+    if minor(running) != minor(BUILT_WITH) {
+        return Err(Error::boot(format!(
+            "the loader found the library of Python {running}, but this program was built with Python \
+             {BUILT_WITH}: see LD_LIBRARY_PATH"
+        )));
+    }
+    if running != BUILT_WITH {
+        trace::warning!(
+            "The loader found the library of Python {running}, but this program was built with Python \
+             {BUILT_WITH}"
+        );
+    }
+    Ok(())
+}
+
+/// `(3, 11)` of `3.11.7` or `3.11.7.final.0`.
+fn minor(version: &str) -> Option<(u16, u16)> {
+    let mut parts = version.trim().split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn find_executable(venv: Option<&Path>) -> Result<Option<PathBuf>> {
+    if let Some(folder) = venv {
+        if !folder.is_dir() {
+            return Err(Error::boot(format!(
+                "there is no virtual environment {}: no such folder",
+                folder.display()
+            )));
+        }
+        return match read_venv(folder)? {
+            Some(executable) => Ok(Some(executable)),
+            None => Err(Error::boot(format!(
+                "{} is not a virtual environment: it has no pyvenv.cfg",
+                folder.display()
+            ))),
+        };
+    }
+    if let Some(folder) = env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty()) {
+        let folder = Path::new(&folder);
+        if let Some(executable) = read_venv(folder)? {
+            return Ok(Some(executable));
+        }
+        trace::warning!(
+            "VIRTUAL_ENV is {}, which is not a virtual environment",
+            folder.display()
+        );
+    }
+    let folders: Vec<PathBuf> = env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect())
+        .unwrap_or_default();
+    for name in ["python3", "python"] {
+        let found = folders.iter().find(|folder| folder.join(name).is_file());
+        let Some(folder) = found.and_then(|bin| bin.parent()) else {
+            continue;
+        };
+        if let Some(executable) = read_venv(folder)? {
+            return Ok(Some(executable));
+        }
+    }
+    Ok(None)
+}
+
+/// The executable of the virtual environment in `folder`; `None` if that is none (PEP 405).
+///
+/// # Errors
+///
+/// Where it belongs to another version of Python: that would start without its packages, and not say so.
+fn read_venv(folder: &Path) -> Result<Option<PathBuf>> {
+    let Ok(facts) = fs::read_to_string(folder.join("pyvenv.cfg")) else {
+        return Ok(None);
+    };
+    if let Some(version) = version_of_venv(&facts) {
+        if minor(version).is_some_and(|found| Some(found) != minor(BUILT_WITH)) {
+            return Err(Error::boot(format!(
+                "the virtual environment {} is of Python {version}, but this program was built with \
+                 Python {BUILT_WITH}: make one with that version, or build with PYO3_PYTHON={}",
+                folder.display(),
+                folder.join("bin/python").display(),
+            )));
+        }
+    }
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    Ok(Some(absolute.join("bin/python")))
+}
+
+/// The version in a `pyvenv.cfg`: `version` of `venv`, `version_info` of `virtualenv` and `uv`.
+fn version_of_venv(facts: &str) -> Option<&str> {
+    facts
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| {
+            let key = key.trim();
+            key.eq_ignore_ascii_case("version") || key.eq_ignore_ascii_case("version_info")
+        })
+        .map(|(_, version)| version.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn venv(facts: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pyvenv.cfg"), facts).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_venv_of_another_version_is_refused_with_both_versions() {
+        for facts in [
+            "home = /usr/bin\nversion = 3.2.1\n",
+            "home = /usr\nversion_info = 3.2.1.final.0\n",
+        ] {
+            let folder = venv(facts);
+            let error = find_executable(Some(folder.path())).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("3.2.1") && text.contains(BUILT_WITH),
+                "{text}"
+            );
+            assert_eq!(error.exit_code(), 3);
+        }
+    }
+
+    #[test]
+    fn a_venv_of_this_version_gives_its_executable() {
+        let folder = venv(&format!("home = /usr/bin\nversion = {BUILT_WITH}\n"));
+        assert_eq!(
+            find_executable(Some(folder.path())).unwrap(),
+            Some(folder.path().join("bin/python"))
+        );
+    }
+
+    #[test]
+    fn a_missing_venv_is_named() {
+        let error = find_executable(Some(Path::new("/no/such/venv"))).unwrap_err();
+        assert!(error.to_string().contains("/no/such/venv"));
+        let folder = tempfile::tempdir().unwrap();
+        let error = find_executable(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("pyvenv.cfg"));
+    }
+
+    #[test]
+    fn a_library_of_another_minor_version_is_refused() {
+        let error = compare_versions("3.2.1 (main, 2011) [GCC]").unwrap_err();
+        assert!(error.to_string().contains("3.2.1"), "{error}");
+        assert!(compare_versions(BUILT_WITH).is_ok());
+    }
+}

@@ -1,0 +1,39 @@
+//! WSGI applications (PEP 3333) as services, with `CPython` embedded in this process.
+//! The only module that names pyo3; it knows no socket, no worker and no process.
+//!
+//! ```text
+//!   App ── load: spec, interpreter ──▶ Application
+//!                                          │ call
+//!      environ (template, names, input) ───┤
+//!      start_response ── outline ──┐       ▼
+//!      write ── lend ──▶ answer ◀──┴── callable(environ, start_response)
+//!                           ▲              │
+//!                           └── body ◀─────┘ blocks, then close()
+//! ```
+//!
+//! *Invariants*
+//!
+//! - A Python object reaches a running call only through [`lend`], and only until the call is over.
+//! - No lock of ours is held while Python runs or an exchange works, and nothing takes the interpreter's
+//!   lock for one of ours: builds without it are right too.
+//! - What a client sends is never interned, and no memory of it grows without bound.
+//! - `close()` of a response is called exactly once, whatever happened.
+
+mod answer;
+mod app;
+mod body;
+mod environ;
+mod errors;
+mod ffi;
+mod file_wrapper;
+mod gil;
+mod input;
+mod interpreter;
+mod lend;
+mod names;
+mod spec;
+mod start_response;
+#[cfg(test)]
+mod testing;
+
+pub use app::{App, Application};

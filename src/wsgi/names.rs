@@ -1,0 +1,238 @@
+//! Header names and values as Python strings, remembered from one request to the next.
+//! Bounded in size whatever clients send, and nothing that a client sends is ever interned (some
+//! versions of Python never free what is).
+//!
+//! A direct-mapped table: a name's slot holds its key (`HTTP_USER_AGENT`) and the last value that it
+//! had, since the headers of one client repeat. A name that finds its slot taken takes it over.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::ffi;
+
+/// Slots of the table: a power of two, for the mask.
+const SLOTS: usize = 128;
+/// Longer names are not remembered.
+const LONGEST_NAME: usize = 64;
+/// Longer values are not remembered.
+const LONGEST_VALUE: usize = 256;
+
+/// What becomes of a header in an environ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `HTTP_NAME`; repeated values are joined with a comma (RFC 9110 §5.3).
+    Field,
+    /// The same, but pairs of a cookie are joined with a semicolon (RFC 9113 §8.2.3).
+    Cookie,
+    /// `CONTENT_TYPE`, without a prefix.
+    ContentType,
+    /// `CONTENT_LENGTH`, made from the parsed head.
+    ContentLength,
+    /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385),
+    /// and names with an underscore, which would pass for those with a hyphen.
+    Hidden,
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Self {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match name.len() {
+            5 if is("proxy") => Self::Hidden,
+            6 if is("cookie") => Self::Cookie,
+            12 if is("content-type") => Self::ContentType,
+            14 if is("content-length") => Self::ContentLength,
+            _ if name.contains(&b'_') => Self::Hidden,
+            _ => Self::Field,
+        }
+    }
+}
+
+/// A header as it goes into an environ.
+#[derive(Debug)]
+pub(super) struct Shown<'py> {
+    pub(super) kind: Kind,
+    pub(super) key: Bound<'py, PyString>,
+    pub(super) value: Bound<'py, PyString>,
+    /// Whether the name was there before in this request; `None` where it has to be looked up.
+    pub(super) repeated: Option<bool>,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Names {
+    slots: Box<[Option<Slot>]>,
+    /// The number of the present request.
+    request: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: Box<[u8]>,
+    kind: Kind,
+    key: Py<PyString>,
+    bytes: Vec<u8>,
+    value: Option<Py<PyString>>,
+    /// The last request that had the name.
+    seen: u64,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+            request: 0,
+        }
+    }
+}
+
+impl Names {
+    /// Begins a request.
+    pub(super) fn begin(&mut self) {
+        self.request += 1;
+    }
+
+    /// The strings for a header; `None` where it is not to be shown as one.
+    pub(super) fn show<'py>(
+        &mut self,
+        py: Python<'py>,
+        name: &[u8],
+        value: &[u8],
+    ) -> PyResult<Option<Shown<'py>>> {
+        if name.is_empty() || name.len() > LONGEST_NAME {
+            let kind = Kind::of(name);
+            if kind == Kind::Hidden {
+                return Ok(None);
+            }
+            let shown = Shown {
+                kind,
+                key: key(py, name, kind)?,
+                value: ffi::latin1(py, value)?,
+                repeated: None,
+            };
+            return Ok(Some(shown));
+        }
+        let place = &mut self.slots[place(name)];
+        let known = place.as_ref().is_some_and(|slot| slot.is(name));
+        let slot = match place {
+            Some(slot) if known => slot,
+            _ => place.insert(Slot::new(py, name)?),
+        };
+        if matches!(slot.kind, Kind::Hidden | Kind::ContentLength) {
+            return Ok(None);
+        }
+        let repeated = known.then_some(slot.seen == self.request);
+        slot.seen = self.request;
+        Ok(Some(Shown {
+            kind: slot.kind,
+            key: slot.key.bind(py).clone(),
+            value: slot.value(py, value)?,
+            repeated,
+        }))
+    }
+}
+
+impl Slot {
+    fn new(py: Python<'_>, name: &[u8]) -> PyResult<Self> {
+        let kind = Kind::of(name);
+        Ok(Self {
+            name: name.into(),
+            kind,
+            key: key(py, name, kind)?.unbind(),
+            bytes: Vec::new(),
+            value: None,
+            seen: 0,
+        })
+    }
+
+    fn is(&self, name: &[u8]) -> bool {
+        *self.name == *name || self.name.eq_ignore_ascii_case(name)
+    }
+
+    fn value<'py>(&mut self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        if let Some(value) = &self.value {
+            if self.bytes == bytes {
+                return Ok(value.bind(py).clone());
+            }
+        }
+        let value = ffi::latin1(py, bytes)?;
+        if bytes.len() <= LONGEST_VALUE {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(bytes);
+            self.value = Some(value.clone().unbind());
+        }
+        Ok(value)
+    }
+}
+
+/// A name's slot: by its length and four of its characters, in any case.
+fn place(name: &[u8]) -> usize {
+    let n = name.len();
+    let at = |index: usize| usize::from(name[index] | 0x20);
+    (n * 29 + at(0) * 3 + at(n / 2) * 7 + at(n - 1) * 13 + at(n.saturating_sub(2)) * 17) % SLOTS
+}
+
+/// The environ's key for a header: `HTTP_` and the name in capitals, with `_` for `-` (RFC 3875 §4.1.18).
+fn key<'py>(py: Python<'py>, name: &[u8], kind: Kind) -> PyResult<Bound<'py, PyString>> {
+    let mut key = Vec::with_capacity(name.len() + 5);
+    if kind != Kind::ContentType {
+        key.extend_from_slice(b"HTTP_");
+    }
+    key.extend(name.iter().map(|byte| match byte {
+        b'-' => b'_',
+        other => other.to_ascii_uppercase(),
+    }));
+    ffi::latin1(py, &key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_headers_do_not_share_slots() {
+        let usual = [
+            "Host",
+            "User-Agent",
+            "Accept",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Connection",
+            "Cookie",
+            "Referer",
+            "Origin",
+            "Content-Type",
+            "Content-Length",
+            "Cache-Control",
+            "Sec-Fetch-Site",
+            "Sec-Fetch-Mode",
+            "Sec-Fetch-Dest",
+            "Sec-Fetch-User",
+            "Upgrade-Insecure-Requests",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Host",
+            "X-Real-IP",
+            "Authorization",
+            "X-Requested-With",
+            "If-None-Match",
+            "If-Modified-Since",
+            "Sec-CH-UA",
+            "Sec-CH-UA-Mobile",
+            "Sec-CH-UA-Platform",
+            "DNT",
+            "Priority",
+        ];
+        let mut taken: Vec<usize> = usual.iter().map(|name| place(name.as_bytes())).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        assert!(usual.len() - taken.len() <= 3, "{} slots", taken.len());
+    }
+
+    #[test]
+    fn a_place_is_the_same_in_any_case_and_within_the_table() {
+        assert_eq!(place(b"Host"), place(b"hOST"));
+        for name in [&b"a"[..], b"ab", b"abc", &[0xff; 64]] {
+            assert!(place(name) < SLOTS);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Finds the application that a specification names, or says in one sentence why it cannot be had.
+//!
+//! Knows nothing of requests. A failure ends in the status that Gunicorn gives it: 3 where importing
+//! failed, 4 where what was imported is not the application that was asked for.
+//!
+//! ```text
+//!   MODULE                       its `application`, else its `app`
+//!   MODULE:NAME.NAME             an attribute
+//!   MODULE:NAME(1, key="two")    what a factory returns; arguments are literals
+//! ```
+
+use std::env;
+use std::path::Path;
+
+use pyo3::exceptions::{
+    PyAttributeError, PyModuleNotFoundError, PySyntaxError, PySystemExit, PyTypeError,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use super::errors;
+use crate::error::{Error, Result};
+use crate::trace;
+
+/// A parsed specification.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Spec<'s> {
+    text: &'s str,
+    module: &'s str,
+    /// `None` for the usual names.
+    attribute: Option<&'s str>,
+    /// The text of a factory's arguments, with their brackets.
+    arguments: Option<&'s str>,
+}
+
+/// The names of an application whose name is not given.
+const USUAL: [&str; 2] = ["application", "app"];
+
+impl<'s> Spec<'s> {
+    /// Splits a specification.
+    ///
+    /// # Errors
+    ///
+    /// Where it is none, with a hint where it is a file's name.
+    pub(super) fn parse(text: &'s str) -> Result<Self> {
+        let (module, rest) = match text.split_once(':') {
+            Some((module, rest)) => (module, Some(rest)),
+            None => (text, None),
+        };
+        let file = Path::new(module);
+        if file.extension().is_some_and(|kind| kind == "py") && file.exists() {
+            let path = file.with_extension("");
+            let better = match path.file_name() {
+                Some(name) if path.is_absolute() => name.to_string_lossy(),
+                _ => path.to_string_lossy(),
+            };
+            return Err(Error::boot(format!(
+                "'{module}' is a file, and an application is named by its module: did you mean '{}:{}'?",
+                better.trim_start_matches("./").replace('/', "."),
+                rest.unwrap_or(USUAL[1]),
+            )));
+        }
+        let (attribute, arguments) = match rest {
+            Some(rest) => match rest.find('(') {
+                Some(at) => (Some(&rest[..at]), Some(&rest[at..])),
+                None => (Some(rest), None),
+            },
+            None => (None, None),
+        };
+        let closed = arguments.is_none_or(|arguments| arguments.ends_with(')'));
+        if is_dotted_name(module) && attribute.is_none_or(is_dotted_name) && closed {
+            return Ok(Self {
+                text,
+                module,
+                attribute,
+                arguments,
+            });
+        }
+        Err(Error::app(format!(
+            "'{text}' does not name an application: write MODULE, MODULE:NAME or MODULE:FACTORY()"
+        )))
+    }
+
+    /// Imports the module and gives the application.
+    pub(super) fn load<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+        let module = py
+            .import(self.module)
+            .map_err(|error| self.import_failed(py, &error))?
+            .into_any();
+        let found = match self.attribute {
+            Some(path) => self.attribute(&module, path)?,
+            None => self.usual(&module)?,
+        };
+        let application = match self.arguments {
+            Some(arguments) => self.call(&found, arguments)?,
+            None => found,
+        };
+        if application.is_callable() {
+            return Ok(application);
+        }
+        let kind = application.get_type();
+        let kind = kind
+            .name()
+            .map_or_else(|_| String::new(), |name| name.to_string());
+        Err(Error::app(format!(
+            "'{}'{} is not an application: an object of type {kind} cannot be called",
+            self.text,
+            file_of(&module),
+        )))
+    }
+
+    fn usual<'py>(&self, module: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>> {
+        for name in USUAL {
+            if module.hasattr(name).unwrap_or(false) {
+                return self.attribute(module, name);
+            }
+        }
+        Err(Error::app(format!(
+            "module '{}'{} has neither '{}' nor '{}': name the application, as in '{0}:NAME'",
+            self.module,
+            file_of(module),
+            USUAL[0],
+            USUAL[1],
+        )))
+    }
+
+    fn attribute<'py>(&self, module: &Bound<'py, PyAny>, path: &str) -> Result<Bound<'py, PyAny>> {
+        let py = module.py();
+        let mut found = module.clone();
+        let mut owner = format!("module '{}'{}", self.module, file_of(module));
+        for name in path.split('.') {
+            found = match found.getattr(name) {
+                Ok(next) => next,
+                Err(error) if error.is_instance_of::<PyAttributeError>(py) => {
+                    let hint = nearest(&found, name)
+                        .map(|name| format!("; did you mean '{name}'?"))
+                        .unwrap_or_default();
+                    return Err(Error::app(format!(
+                        "{owner} has no attribute '{name}'{hint}"
+                    )));
+                }
+                Err(error) => return Err(self.failed(py, &error, "load")),
+            };
+            owner = format!("'{}:{name}'", self.module);
+        }
+        Ok(found)
+    }
+
+    fn call<'py>(&self, factory: &Bound<'py, PyAny>, arguments: &str) -> Result<Bound<'py, PyAny>> {
+        let py = factory.py();
+        let (positional, named) = literals(py, arguments).map_err(|error| {
+            Error::app(format!(
+                "the arguments in '{}' must be literals: {}",
+                self.text,
+                errors::message(py, &error)
+            ))
+        })?;
+        factory.call(positional, Some(&named)).map_err(|error| {
+            // A call that did not get as far as the factory's first line has no traceback.
+            if error.is_instance_of::<PyTypeError>(py) && error.traceback(py).is_none() {
+                return Error::app(format!(
+                    "'{}' cannot be called so: {}",
+                    self.text,
+                    errors::message(py, &error)
+                ));
+            }
+            self.failed(py, &error, "make")
+        })
+    }
+
+    fn import_failed(&self, py: Python<'_>, error: &PyErr) -> Error {
+        // The traceback of a module that was not found at all is empty: importlib leaves itself out.
+        if error.is_instance_of::<PyModuleNotFoundError>(py) && error.traceback(py).is_none() {
+            let cause = errors::message(py, error).replacen("No module", "no module", 1);
+            let cwd = env::current_dir().map_or_else(
+                |_| String::new(),
+                |cwd| format!(" (searched from {})", cwd.display()),
+            );
+            return Error::boot(format!(
+                "cannot import the application '{}': {cause}{cwd}",
+                self.module
+            ));
+        }
+        self.failed(py, error, "import")
+    }
+
+    /// Logs what the application raised, and says it in one sentence.
+    fn failed(&self, py: Python<'_>, error: &PyErr, what: &str) -> Error {
+        trace::error!("{}", errors::traceback(py, error));
+        let at = errors::place(py, error)
+            .map(|place| format!(" ({place})"))
+            .unwrap_or_default();
+        let text = self.text;
+        if error.is_instance_of::<PySyntaxError>(py) {
+            let value = error.value(py);
+            let part = |name: &str| {
+                value
+                    .getattr(name)
+                    .map_or_else(|_| String::new(), |part| part.to_string())
+            };
+            return Error::boot(format!(
+                "cannot {what} the application '{text}': syntax error in {} line {}: {}",
+                part("filename"),
+                part("lineno"),
+                part("msg"),
+            ));
+        }
+        if error.is_instance_of::<PySystemExit>(py) {
+            let code = errors::message(py, error);
+            return Error::boot(format!(
+                "cannot {what} the application '{text}': it called sys.exit({code}){at}"
+            ));
+        }
+        Error::boot(format!(
+            "cannot {what} the application '{text}': {}{at}",
+            errors::summary(py, error)
+        ))
+    }
+}
+
+fn is_dotted_name(text: &str) -> bool {
+    text.split('.').all(|part| {
+        let mut characters = part.chars();
+        characters
+            .next()
+            .is_some_and(|first| first == '_' || first.is_alphabetic())
+            && characters.all(|other| other == '_' || other.is_alphanumeric())
+    })
+}
+
+/// ` (/srv/hello.py)`, or nothing for a module without a file.
+fn file_of(module: &Bound<'_, PyAny>) -> String {
+    module
+        .getattr("__file__")
+        .ok()
+        .filter(|file| !file.is_none())
+        .map(|file| format!(" ({file})"))
+        .unwrap_or_default()
+}
+
+/// The attribute whose name is nearest to `name`.
+fn nearest(object: &Bound<'_, PyAny>, name: &str) -> Option<String> {
+    let names = object.dir().ok()?;
+    object
+        .py()
+        .import("difflib")
+        .and_then(|difflib| difflib.call_method1("get_close_matches", (name, names, 1)))
+        .and_then(|found| found.get_item(0)?.extract())
+        .ok()
+}
+
+/// The values of `(1, key="two")`: positional and named.
+fn literals<'py>(
+    py: Python<'py>,
+    arguments: &str,
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+    let ast = py.import("ast")?;
+    let value = |node: Bound<'py, PyAny>| ast.call_method1("literal_eval", (node,));
+    let call = ast
+        .call_method1("parse", (format!("f{arguments}"), "<arguments>", "eval"))?
+        .getattr("body")?;
+    // Fails for what is more than one call, such as `f(1)(2)`.
+    call.getattr("func")?.getattr("id")?;
+    let mut positional = Vec::new();
+    for node in call.getattr("args")?.try_iter()? {
+        positional.push(value(node?)?);
+    }
+    let named = PyDict::new(py);
+    for keyword in call.getattr("keywords")?.try_iter()? {
+        let keyword = keyword?;
+        let name = keyword.getattr("arg")?;
+        named.set_item(name.cast::<PyString>()?, value(keyword.getattr("value")?)?)?;
+    }
+    Ok((PyTuple::new(py, positional)?, named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_specification_splits_into_module_name_and_arguments() {
+        let spec = Spec::parse("a.b:c.d(1, x=':(')").unwrap();
+        assert_eq!(spec.module, "a.b");
+        assert_eq!(spec.attribute, Some("c.d"));
+        assert_eq!(spec.arguments, Some("(1, x=':(')"));
+        assert_eq!(Spec::parse("a").unwrap().attribute, None);
+    }
+
+    #[test]
+    fn what_is_no_specification_is_refused_with_status_4() {
+        for text in [
+            "", ":", "a:", ":app", "a b:c", "a:b(", "a:(1)", "1a:b", "a:b.c()x", "a..b",
+        ] {
+            let error = Spec::parse(text).unwrap_err();
+            assert_eq!(error.exit_code(), 4, "{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+"""A module that Python cannot parse."""
+
+
+def app(environ, start_response:
+    pass

@@ -1,0 +1,5 @@
+"""A module without `application`: its `app` is meant."""
+
+from names import saying
+
+app = saying("app")

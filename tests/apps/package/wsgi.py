@@ -1,0 +1,5 @@
+"""`package.wsgi:application`."""
+
+from names import saying
+
+application = saying("package")

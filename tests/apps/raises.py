@@ -1,0 +1,3 @@
+"""A module that fails while it is imported."""
+
+raise ValueError("the module's own words")

@@ -1,0 +1,52 @@
+//! Connections that serve more than one request, and when they end.
+
+use std::time::Duration;
+
+use oxicorn::Tick;
+
+use crate::support::Serve;
+
+#[test]
+fn connection_serves_several_requests() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    let worker = client.get("/pid").expect(200).body;
+    for _ in 0..5 {
+        assert_eq!(client.get("/pid").expect(200).body, worker);
+    }
+    server.stop();
+}
+
+#[test]
+fn idle_connection_is_closed_after_two_seconds() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    client.get("/pid").expect(200);
+    let start = Tick::now();
+    client.expect_end();
+    let idle = Tick::now().since(start);
+    assert!(idle > Duration::from_millis(1800), "closed after {idle:?}");
+    assert!(idle < Duration::from_secs(6), "closed after {idle:?}");
+    server.stop();
+}
+
+#[test]
+fn keep_alive_of_zero_closes_after_each_response() {
+    let server = Serve::app("probe:app").args(["--keep-alive", "0"]).start();
+    let mut client = server.client();
+    let response = client.get("/pid").expect(200);
+    assert_eq!(response.header("connection"), Some("close"));
+    client.expect_end();
+    server.stop();
+}
+
+#[test]
+fn client_that_asks_for_close_gets_it() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    client.send("GET /pid HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let response = client.response().expect(200);
+    assert_eq!(response.header("connection"), Some("close"));
+    client.expect_end();
+    server.stop();
+}

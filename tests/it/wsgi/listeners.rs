@@ -1,0 +1,246 @@
+//! Where a server listens, and what it does with the files that belong to that.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Address, Exited, Serve, Server};
+
+fn at(path: &Path) -> Serve {
+    Serve::app("probe:app").bind([format!("unix:{}", path.display())])
+}
+
+#[track_caller]
+fn assert_refused(exited: &Exited, words: &[&str]) {
+    assert_eq!(exited.status, 1, "{exited:#?}");
+    let last = exited.last();
+    assert!(last.starts_with("Error: "), "{exited:#?}");
+    for word in words {
+        assert!(last.contains(word), "no {word:?} in {last:?}");
+    }
+}
+
+#[test]
+fn every_form_of_address_is_bound() {
+    for (bind, shown) in [
+        ("127.0.0.1:0", "http://127.0.0.1:"),
+        ("LocalHost:0", "http://127.0.0.1:"),
+        (":0", "http://0.0.0.0:"),
+        ("[::1]:0", "http://[::1]:"),
+        ("tcp://127.0.0.1:0", "http://127.0.0.1:"),
+    ] {
+        if bind == "[::1]:0" && TcpListener::bind(bind).is_err() {
+            continue; // a machine without IPv6
+        }
+        let server = Serve::app("probe:app").bind([bind]).start();
+        let line = server.stderr().wait_for("Listening at: ");
+        let pid = server.pid();
+        assert!(
+            line.contains(&format!("Listening at: {shown}")),
+            "{bind}: {line}"
+        );
+        assert!(line.ends_with(&format!(" ({pid})")), "{bind}: {line}");
+        server.get("/pid").expect(200);
+        server.stop();
+    }
+}
+
+#[test]
+fn several_addresses_are_served_side_by_side() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let server = Serve::app("probe:app")
+        .bind([
+            "127.0.0.1:0",
+            "127.0.0.1:0",
+            &format!("unix:{}", path.display()),
+        ])
+        .start();
+    assert_eq!(server.addresses.len(), 3);
+    for address in &server.addresses {
+        address.client().get("/pid").expect(200);
+    }
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn unix_socket_has_gunicorns_mode_and_goes_with_the_server() {
+    for prefix in ["unix:", "unix://"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("sock");
+        let bind = format!("{prefix}{}", path.display());
+        let server = Serve::app("probe:app").bind([&bind]).start();
+        let mode = fs::metadata(&path)
+            .expect("it is bound")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o777);
+        let line = server.stderr().wait_for("Listening at: ");
+        assert!(
+            line.contains(&format!("unix:{} (", path.display())),
+            "{line}"
+        );
+        server.get("/pid").expect(200);
+        server.stop();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn dead_unix_socket_is_replaced() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    // Closing a listener leaves its file.
+    drop(UnixListener::bind(&path).expect("a socket"));
+    assert!(path.exists());
+    let server = at(&path).start();
+    server.get("/pid").expect(200);
+    server.stop();
+}
+
+#[test]
+fn live_unix_socket_and_ordinary_file_are_refused_untouched() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let first = at(&path).start();
+    let words = [path.to_str().expect("UTF-8"), "in use"];
+    assert_refused(&at(&path).run(), &words);
+    first.get("/pid").expect(200);
+    first.stop();
+
+    fs::write(&path, "precious").expect("the folder is writable");
+    assert_refused(&at(&path).run(), &words[..1]);
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
+}
+
+#[test]
+fn stopping_leaves_a_socket_that_another_server_has_put_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let first = at(&path).start();
+    fs::remove_file(&path).expect("it is there");
+    let second = at(&path).start();
+    first.stop();
+    second.get("/pid").expect(200);
+    second.stop();
+}
+
+#[test]
+fn inherited_descriptor_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = Serve::app("probe:app")
+        .bind(["fd://0"])
+        .stdin(OwnedFd::from(listener))
+        .start();
+    assert!(matches!(server.address(), Address::Tcp(a) if *a == address));
+    server.get("/pid").expect(200);
+    server.stop();
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let server = Serve::app("probe:app")
+        .bind(["fd://0", "127.0.0.1:0"])
+        .stdin(OwnedFd::from(listener))
+        .start();
+    // Both: an inherited one does not displace the others.
+    assert_eq!(server.addresses.len(), 2);
+    for address in &server.addresses {
+        address.client().get("/pid").expect(200);
+    }
+    server.stop();
+    let kind = fs::metadata(&path)
+        .expect("it belongs to somebody else")
+        .file_type();
+    assert!(kind.is_socket());
+}
+
+#[test]
+fn descriptor_that_is_not_a_listening_socket_is_refused() {
+    let exited = Serve::app("probe:app").bind(["fd://0"]).run();
+    assert_refused(&exited, &["fd://0"]);
+}
+
+#[test]
+fn pid_file_holds_the_arbiters_pid_while_it_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("pid");
+    let serve = || Serve::app("probe:app").args(["--pid".as_ref(), path.as_os_str()]);
+    let server = serve().start();
+    server.get("/pid").expect(200);
+    let content = fs::read_to_string(&path).expect("it is written");
+    assert_eq!(content, format!("{}\n", server.pid()));
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+
+    // A second server is refused, and takes nothing away.
+    let exited = serve().run();
+    assert_refused(
+        &exited,
+        &[path.to_str().expect("UTF-8"), &server.pid().to_string()],
+    );
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), content);
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn stale_or_senseless_pid_file_is_replaced() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("pid");
+    // Above the largest process id that Linux gives: proc_sys_kernel(5), pid_max.
+    for content in ["99999999\n", "no number\n", ""] {
+        fs::write(&path, content).expect("the folder is writable");
+        let server = Serve::app("probe:app")
+            .args(["--pid".as_ref(), path.as_os_str()])
+            .start();
+        server.get("/pid").expect(200);
+        let now = fs::read_to_string(&path).expect("it is written");
+        assert_eq!(now, format!("{}\n", server.pid()));
+        server.stop();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn pid_file_of_another_process_is_left_alone_on_stop() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("pid");
+    let server = Serve::app("probe:app")
+        .args(["--pid".as_ref(), path.as_os_str()])
+        .start();
+    server.get("/pid").expect(200);
+    fs::write(&path, "1\n").expect("the folder is writable");
+    server.stop();
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "1\n");
+}
+
+#[test]
+fn port_is_free_again_at_once() {
+    let server = Serve::app("probe:app").start();
+    // The server's side closes first, so that its port goes through TIME_WAIT.
+    let mut client = server.client();
+    client.send("GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client.response().expect(200);
+    client.expect_end();
+    let Address::Tcp(address) = server.address().clone() else {
+        unreachable!("it listens on a port");
+    };
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().status, 0);
+    let again: Server = Serve::app("probe:app").bind([address.to_string()]).start();
+    assert!(!again.stderr().contain("in use"));
+    again.get("/pid").expect(200);
+    again.stop();
+}

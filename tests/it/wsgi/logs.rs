@@ -1,0 +1,189 @@
+//! What is logged, in which form, and where to.
+
+use std::fs;
+
+use crate::support::{Serve, eventually};
+
+/// Whether a text has a shape: `0` stands for a digit, `+` for a sign, everything else for itself.
+fn has_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.chars().zip(shape.chars()).all(|(c, s)| match s {
+            '0' => c.is_ascii_digit(),
+            '+' => matches!(c, '+' | '-'),
+            _ => c == s,
+        })
+}
+
+#[test]
+fn error_log_has_gunicorns_lines() {
+    let server = Serve::app("probe:app").start();
+    let worker = server.workers(1)[0];
+    server.get("/pid").expect(200);
+    let arbiter = server.pid();
+    let exited = server.stop();
+    for line in &exited.stderr {
+        let stamp = line.get(..27).unwrap_or_default();
+        assert!(has_shape(stamp, "[0000-00-00 00:00:00 +0000]"), "{line}");
+    }
+    for (pid, level, text) in [
+        (arbiter, "INFO", "Starting oxicorn"),
+        (arbiter, "INFO", "Listening at: http://127.0.0.1:"),
+        (arbiter, "INFO", "Using worker: sync"),
+        (worker, "INFO", "Booting worker with pid: "),
+        (arbiter, "INFO", "Handling signal: term"),
+        (worker, "INFO", "Worker exiting (pid: "),
+        (arbiter, "INFO", "Shutting down: Master"),
+    ] {
+        let expected = format!("[{pid}] [{level}] {text}");
+        assert!(
+            exited.stderr.iter().any(|l| l.contains(&expected)),
+            "{expected}: {exited:#?}"
+        );
+    }
+}
+
+#[test]
+fn log_level_silences_what_is_below_it() {
+    let server = Serve::app("probe:app").start();
+    server.stop();
+    for (level, shown) in [
+        ("error", false),
+        ("warning", false),
+        ("INFO", true),
+        ("debug", true),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("sock");
+        let process = Serve::app("probe:app")
+            .bind([format!("unix:{}", socket.display())])
+            .args(["--log-level", level])
+            .spawn();
+        // The log may say nothing, so the socket tells.
+        let mut client = eventually("it listens", || {
+            let stream = std::os::unix::net::UnixStream::connect(&socket).ok();
+            stream.map(crate::support::Client::unix)
+        });
+        client.get("/boom").expect(500);
+        process.stderr.wait_for("RuntimeError");
+        process.signal(nix::sys::signal::Signal::SIGTERM);
+        let exited = process.wait();
+        let info = exited.stderr.iter().any(|l| l.contains("[INFO]"));
+        assert_eq!(info, shown, "{level}: {exited:#?}");
+    }
+}
+
+#[test]
+fn access_log_is_off_by_default() {
+    let server = Serve::app("probe:app").start();
+    server.get("/pid").expect(200);
+    let exited = server.stop();
+    assert!(exited.stdout.is_empty(), "{exited:#?}");
+    assert!(
+        !exited.stderr.iter().any(|l| l.contains("/pid")),
+        "{exited:#?}"
+    );
+}
+
+#[test]
+fn access_log_has_gunicorns_default_line() {
+    let server = Serve::app("probe:app")
+        .args(["--access-logfile", "-"])
+        .start();
+    let mut client = server.client();
+    client.send(
+        "GET /unread?a=%0a HTTP/1.1\r\nHost: a\r\nReferer: http://here/\r\n\
+         User-Agent: a \"quoted\" one\r\nAuthorization: Basic QWRhOnNlY3JldA==\r\n\r\n",
+    );
+    client.response().expect(200);
+    let line = server.stdout().wait_for("/unread");
+    let (before, rest) = line.split_once('[').expect("the time is in brackets");
+    let (time, after) = rest.split_once(']').expect("the time is in brackets");
+    assert_eq!(before, "127.0.0.1 - Ada ");
+    let month = time.get(3..6).unwrap_or_default();
+    assert!(
+        "JanFebMarAprMayJunJulAugSepOctNovDec".contains(month),
+        "{line}"
+    );
+    assert!(
+        has_shape(
+            &time.replacen(month, "Mon", 1),
+            "00/Mon/0000:00:00:00 +0000"
+        ),
+        "{line}"
+    );
+    assert_eq!(
+        after,
+        r#" "GET /unread?a=%0a HTTP/1.1" 200 8 "http://here/" "a \"quoted\" one""#
+    );
+    server.get("/nope").expect(404);
+    let line = server.stdout().wait_for("/nope");
+    assert!(
+        line.ends_with(r#""GET /nope HTTP/1.1" 404 12 "-" "-""#),
+        "{line}"
+    );
+    // Refused requests are logged too.
+    server
+        .client()
+        .send("nonsense\r\n\r\n")
+        .response()
+        .expect(400);
+    server.stdout().wait_for(" 400 ");
+    server.stop();
+}
+
+#[test]
+fn access_log_of_a_unix_socket_has_an_empty_host() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Serve::app("probe:app")
+        .bind([format!("unix:{}", folder.path().join("sock").display())])
+        .args(["--access-logfile", "-"])
+        .start();
+    server.get("/pid").expect(200);
+    let line = server.stdout().wait_for("/pid");
+    assert!(line.starts_with(" - - ["), "{line}");
+    server.stop();
+}
+
+#[test]
+fn logs_go_to_files_where_files_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (access, error) = (folder.path().join("access"), folder.path().join("error"));
+    let socket = folder.path().join("sock");
+    fs::write(&access, "earlier\n").expect("the folder is writable");
+    let process = Serve::app("probe:app")
+        .bind([format!("unix:{}", socket.display())])
+        .workers(2)
+        .args(["--access-logfile".as_ref(), access.as_os_str()])
+        .args(["--error-logfile".as_ref(), error.as_os_str()])
+        .spawn();
+    let connect = || {
+        eventually("it listens", || {
+            let stream = std::os::unix::net::UnixStream::connect(&socket).ok();
+            stream.map(crate::support::Client::unix)
+        })
+    };
+    connect().get("/pid").expect(200);
+    connect().get("/boom").expect(500);
+    connect().get("/complain").expect(200);
+    process.signal(nix::sys::signal::Signal::SIGTERM);
+    let exited = process.wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    let access = fs::read_to_string(&access).expect("it is there");
+    assert!(access.starts_with("earlier\n"), "it is appended to");
+    assert_eq!(access.lines().count(), 4, "{access}");
+    let error = fs::read_to_string(&error).expect("it is there");
+    for text in ["Booting worker", "RuntimeError", "a line for the error log"] {
+        assert!(error.contains(text), "no {text} in {error}");
+    }
+    assert!(exited.stderr.is_empty(), "{exited:#?}");
+}
+
+#[test]
+fn errors_stream_goes_to_the_error_log_and_print_to_standard_output() {
+    let server = Serve::app("probe:app").start();
+    server.get("/complain").expect(200);
+    server.stderr().wait_for("a line for the error log");
+    server.get("/speak").expect(200);
+    let exited = server.stop();
+    assert_eq!(exited.stdout, ["a line for standard output"]);
+}

@@ -1,0 +1,18 @@
+//! `examples/serve.rs` with Python applications, a module a topic.
+
+mod cli;
+mod disconnects;
+mod django;
+mod environ;
+mod failures;
+mod flask;
+mod hello;
+mod keepalive;
+mod lifecycle;
+mod listeners;
+mod logs;
+mod protocol;
+mod responses;
+mod slow_clients;
+mod supervision;
+mod venv;

@@ -1,0 +1,218 @@
+//! What an application may answer, what it may not, and what becomes of it: PEP 3333.
+
+use crate::support::{Response, Serve, Server};
+
+fn serve() -> Server {
+    Serve::app("responses:app").start()
+}
+
+#[track_caller]
+fn get(server: &Server, page: &str) -> Response {
+    server.get(&format!("/{page}"))
+}
+
+#[test]
+fn exception_is_a_500_with_the_traceback_in_the_error_log() {
+    let server = Serve::app("probe:app").start();
+    let worker = server.workers(1);
+    let response = server.get("/boom?secret=1").expect(500);
+    assert!(
+        !response.text().contains("own words"),
+        "the client is told too much"
+    );
+    let lines = server.stderr();
+    lines.wait_for("RuntimeError: the application's own words");
+    assert!(lines.contain("/boom"), "{:#?}", lines.all());
+    assert!(
+        lines.contain("Traceback (most recent call last)"),
+        "{:#?}",
+        lines.all()
+    );
+    assert!(lines.contain("probe.py"), "{:#?}", lines.all());
+    assert_eq!(server.workers(1), worker);
+    server.get("/pid").expect(200);
+    server.stop();
+}
+
+#[test]
+fn exception_after_the_head_cuts_the_connection() {
+    let server = Serve::app("probe:app").start();
+    let worker = server.workers(1);
+    let mut client = server.client();
+    client.send("GET /late HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.head().expect(200);
+    assert_eq!(client.chunk().as_deref(), Some(&b"begun"[..]));
+    // No last chunk: what came must not be taken for the whole.
+    client.expect_end();
+    server.stderr().wait_for("RuntimeError: too late for a 500");
+    assert_eq!(server.workers(1), worker);
+    server.stop();
+}
+
+#[test]
+fn system_exit_in_a_request_is_a_500_and_the_worker_lives() {
+    let server = Serve::app("probe:app").start();
+    let worker = server.workers(1);
+    for code in [0, 3, 4] {
+        server.get(&format!("/leave?{code}")).expect(500);
+    }
+    assert_eq!(server.workers(1), worker);
+    server.stderr().wait_for("SystemExit: 4");
+    server.stop();
+}
+
+#[test]
+fn application_that_breaks_the_protocol_gets_a_500() {
+    let server = serve();
+    for (page, logged) in [
+        ("never_started", "start_response"),
+        ("started_twice", "start_response"),
+        ("bad_status", "status"),
+        ("status_of_bytes", "status"),
+        ("bad_header_name", "header"),
+        ("header_with_newline", "header"),
+        ("header_of_bytes", "header"),
+        ("bad_length", "Content-Length"),
+        ("returns_none", "None"),
+    ] {
+        get(&server, page).expect(500);
+        server.stderr().wait_for(logged);
+    }
+    get(&server, "plain").expect(200);
+    server.stop();
+}
+
+#[test]
+fn exc_info_replaces_the_answer_before_the_head_and_raises_after_it() {
+    let server = serve();
+    let response = get(&server, "replaced").expect(503);
+    assert_eq!(
+        (&*response.version, &*response.reason),
+        ("HTTP/1.1", "Sorry")
+    );
+    assert_eq!(response.header("x-old"), None);
+    assert_eq!(response.header("x-new"), Some("1"));
+    assert_eq!(response.text(), "sorry");
+    let mut client = server.client();
+    client.send("GET /replaced_late HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().expect(200);
+    assert_eq!(client.chunk().as_deref(), Some(&b"begun"[..]));
+    client.expect_end();
+    server.stderr().wait_for("ZeroDivisionError");
+    server.stop();
+}
+
+#[test]
+fn body_comes_from_lists_tuples_generators_and_write() {
+    let server = serve();
+    for (page, body) in [
+        ("plain", "plain"),
+        ("tuple", "onetwo"),
+        ("generator", "onetwo"),
+        ("iterator", "onetwo"),
+        ("written", "onetwothree"),
+        ("empty", ""),
+        ("empty_items", "onetwo"),
+        ("started_late", "late"),
+        ("buffers", "bytes"),
+    ] {
+        assert_eq!(get(&server, page).expect(200).text(), body, "{page}");
+    }
+    // One block whose end is known needs no chunks.
+    assert_eq!(get(&server, "plain").header("content-length"), Some("5"));
+    assert_eq!(
+        get(&server, "generator").header("transfer-encoding"),
+        Some("chunked")
+    );
+    server.stop();
+}
+
+#[test]
+fn item_that_is_not_bytes_is_never_sent() {
+    let server = serve();
+    get(&server, "text_item").expect(500);
+    let mut client = server.client();
+    client.send("GET /text_item_late HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().expect(200);
+    assert_eq!(client.chunk().as_deref(), Some(&b"begun"[..]));
+    client.expect_end();
+    server.stderr().wait_for("TypeError");
+    server.stop();
+}
+
+#[test]
+fn close_is_called_once_whatever_happens() {
+    let server = serve();
+    for (page, closed) in [
+        ("closes", "1"),
+        ("closes_after_error", "2"),
+        ("closes", "3"),
+    ] {
+        let mut client = server.client();
+        client.send(format!(
+            "GET /{page} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ));
+        client.rest();
+        assert_eq!(
+            get(&server, "closed_count").expect(200).text(),
+            closed,
+            "{page}"
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn statuses_without_a_body_have_none() {
+    let server = serve();
+    let mut client = server.client();
+    for status in [204, 304] {
+        client.send(format!("GET /status_{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let head = client.head().expect(status);
+        assert_eq!(head.header("transfer-encoding"), None);
+        // Had a body come, it would be taken for the next response.
+        assert_eq!(client.get("/plain").expect(200).text(), "plain");
+    }
+    server.stop();
+}
+
+#[test]
+fn body_and_its_announced_length_must_agree() {
+    let server = serve();
+    // More: cut at the length (as Gunicorn does), and the connection is good for more or closed.
+    assert_eq!(get(&server, "too_long").expect(200).text(), "12345");
+    // Less: the client must see that something is missing, and not wait for it for ever.
+    let mut client = server.client();
+    client.send("GET /too_short HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = client.head().expect(200);
+    assert_eq!(head.header("content-length"), Some("5"));
+    assert_eq!(client.rest(), b"123");
+    server.stop();
+}
+
+#[test]
+fn headers_of_the_connection_are_the_servers_own() {
+    let server = serve();
+    let response = get(&server, "hop_by_hop").expect(200);
+    assert_eq!(response.header("server"), Some("oxicorn"));
+    assert!(
+        response
+            .header("date")
+            .is_some_and(|date| date.ends_with(" GMT"))
+    );
+    for absent in [
+        "keep-alive",
+        "proxy-authenticate",
+        "te",
+        "trailers",
+        "upgrade",
+    ] {
+        assert_eq!(response.header(absent), None, "{absent}");
+    }
+    assert_eq!(response.header("x-mine"), Some("caf\u{e9}"));
+    assert_eq!(
+        response.all("set-cookie").collect::<Vec<_>>(),
+        ["a=1", "b=2"]
+    );
+    server.stop();
+}

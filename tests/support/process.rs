@@ -1,0 +1,233 @@
+//! [`Process`]: a child in a process group of its own, with its output line by line.
+//!
+//! Whatever a test does, nothing of the group outlives it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use oxicorn::Tick;
+
+use super::{PATIENCE, eventually};
+
+/// The lines of one stream, as they come.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<(Mutex<Collected>, Condvar)>);
+
+#[derive(Default)]
+struct Collected {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn read(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let sink = lines.clone();
+        std::thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let text = String::from_utf8_lossy(&line);
+                sink.lock()
+                    .lines
+                    .push(text.trim_end_matches('\n').to_owned());
+                sink.0.1.notify_all();
+                line.clear();
+            }
+            sink.lock().ended = true;
+            sink.0.1.notify_all();
+        });
+        lines
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.0.0.lock().expect("no reader panics")
+    }
+
+    /// What has come so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.lock().lines.clone()
+    }
+
+    /// Whether a line that contains `text` has come.
+    pub(crate) fn contain(&self, text: &str) -> bool {
+        self.lock().lines.iter().any(|line| line.contains(text))
+    }
+
+    /// Waits for a line that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        self.wait_until(text, |lines| {
+            lines.iter().find(|line| line.contains(text)).cloned()
+        })
+    }
+
+    /// Waits until the lines have an answer.
+    #[track_caller]
+    pub(crate) fn wait_until<T>(
+        &self,
+        what: &str,
+        mut answer: impl FnMut(&[String]) -> Option<T>,
+    ) -> T {
+        let start = Tick::now();
+        let mut collected = self.lock();
+        loop {
+            if let Some(answer) = answer(&collected.lines) {
+                return answer;
+            }
+            let waited = Tick::now().since(start);
+            if waited >= PATIENCE || collected.ended {
+                let lines = collected.lines.join("\n");
+                drop(collected);
+                panic!("no line with {what:?} came:\n{lines}");
+            }
+            let (next, _) = self
+                .0
+                .1
+                .wait_timeout(collected, PATIENCE - waited)
+                .expect("no reader panics");
+            collected = next;
+        }
+    }
+
+    fn wait_for_end(&self) {
+        let collected = self.lock();
+        let wait = self
+            .0
+            .1
+            .wait_timeout_while(collected, PATIENCE, |c| !c.ended);
+        let ended = wait.expect("no reader panics").0.ended;
+        assert!(ended, "somebody still holds the stream");
+    }
+}
+
+/// A process that has come to its end.
+#[derive(Debug)]
+pub(crate) struct Exited {
+    /// The status, or 128 and the signal's number, as a shell shows it.
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Exited {
+    /// The last line of the error stream.
+    pub(crate) fn last(&self) -> &str {
+        self.stderr.last().map_or("", String::as_str)
+    }
+}
+
+/// A running process.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+}
+
+impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let spawned = command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = spawned.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let stdout = Lines::read(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::read(child.stderr.take().expect("it is piped"));
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
+    }
+
+    /// Sends a signal to the process alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    /// The group's other living members, the server's workers for one.
+    pub(crate) fn others(&self) -> Vec<Pid> {
+        let mut pids = members(self.pid());
+        pids.retain(|pid| *pid != self.pid());
+        pids
+    }
+
+    /// Waits for the process to end by itself, with nothing of its group left.
+    #[track_caller]
+    pub(crate) fn wait(self) -> Exited {
+        // A killed worker may take a moment to go.
+        self.wait_for_group(Duration::from_millis(500))
+    }
+
+    /// The same, where its group may outlive the process for a while.
+    #[track_caller]
+    pub(crate) fn wait_for_group(mut self, patience: Duration) -> Exited {
+        let status = eventually("the process has not ended", || {
+            self.child.try_wait().expect("it is our child")
+        });
+        let (start, mut left) = (Tick::now(), members(self.pid()));
+        while !left.is_empty() && Tick::now().since(start) < patience {
+            std::thread::sleep(Duration::from_millis(5));
+            left = members(self.pid());
+        }
+        let stderr = self.stderr.all().join("\n");
+        assert!(left.is_empty(), "{left:?} are left behind:\n{stderr}");
+        self.stdout.wait_for_end();
+        self.stderr.wait_for_end();
+        Exited {
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: self.stdout.all(),
+            stderr: self.stderr.all(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // ESRCH: all of them have ended already.
+        let killed = killpg(self.pid(), Signal::SIGKILL);
+        debug_assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{killed:?}");
+        if self.child.wait().is_ok() && std::thread::panicking() {
+            eprintln!("--- its stderr:\n{}", self.stderr.all().join("\n"));
+        }
+    }
+}
+
+/// Sends a signal to a process that is there.
+#[expect(clippy::disallowed_methods, reason = "that is what the test is about")]
+pub(crate) fn send(pid: Pid, signal: Signal) {
+    kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {pid}: {e}"));
+}
+
+/// The processes of a group that are not zombies (proc_pid_stat(5)).
+fn members(group: Pid) -> Vec<Pid> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The command's name is in parentheses and may hold anything; state, parent and group follow it.
+        let mut fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+        let (state, group_id) = (fields.next(), fields.nth(1));
+        if !matches!(state, None | Some("Z" | "X"))
+            && group_id.and_then(|g| g.parse().ok()) == Some(group.as_raw())
+        {
+            pids.push(Pid::from_raw(pid));
+        }
+    }
+    pids
+}
