@@ -196,7 +196,7 @@ pub(crate) fn send(pid: i32, signal: Signal) {
 }
 
 /// Whether there is such a process. One that is dead does not count: whoever inherits an orphan may not
-/// wait for it (proc_pid_stat(5)).
+/// wait for it (`proc_pid_stat(5)`).
 pub(crate) fn exists(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map(|(_, state)| state);

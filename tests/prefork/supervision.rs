@@ -285,7 +285,9 @@ fn other_signals_kill_nobody() {
     ];
     for signal in others {
         server.signal(signal);
-        before.iter().for_each(|worker| send(*worker, signal));
+        for worker in &before {
+            send(*worker, signal);
+        }
     }
     // It is handled after them, so they were survived.
     server.signal(Signal::SIGTTIN);
