@@ -208,11 +208,11 @@ impl fmt::Debug for Application {
 
 /// The error that the server gets for a failed call, with the traceback of what was raised as its cause.
 ///
-/// `exchange` is what the exchange failed with, which may have surfaced in the application as an `OSError`:
-/// then that is the failure. A client that has gone is nobody's fault.
+/// `exchange` is what the exchange failed with inside the application, as an `OSError` there: that is the
+/// failure, whether it came back out or was swallowed. A client that has gone is nobody's fault.
 fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
     let raised = match failure {
-        Failure::Refused(error) => return error,
+        Failure::Refused(error) => return exchange.unwrap_or(error),
         Failure::Raised(raised) => raised,
     };
     match exchange.filter(|_| raised.is_instance_of::<PyOSError>(py)) {
