@@ -41,9 +41,10 @@ fn serve(settings: &Settings) -> Result<()> {
             "no application was named: serve [OPTIONS] MODULE:APP",
         ));
     };
-    let mut app = App::new(spec)
-        .python_path(&settings.pythonpath)
-        .envs(settings.raw_env.iter().cloned());
+    let mut app = App::new(spec).python_path(&settings.pythonpath);
+    for (key, value) in &settings.raw_env {
+        app = app.env(key, value);
+    }
     if let Some(venv) = &settings.venv {
         app = app.venv(venv);
     }

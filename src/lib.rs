@@ -1,6 +1,8 @@
 //! Gunicorn's pre-fork system as layers that compose.
 
 pub mod arbiter;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 pub mod config;
 mod error;

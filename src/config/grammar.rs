@@ -20,7 +20,9 @@ pub(super) enum Problem {
 pub(super) struct Grammar<T> {
     /// What stands for a value in a usage line.
     pub(super) metavar: &'static str,
+    /// The value that a text gives.
     pub(super) parse: fn(&OsStr) -> Result<T, Problem>,
+    /// The text that gives the value; empty for none.
     pub(super) show: fn(&T) -> String,
 }
 
@@ -63,7 +65,7 @@ pub(super) const PATHS: Grammar<Vec<PathBuf>> = Grammar {
     },
     show: |paths| {
         let paths: Vec<_> = paths.iter().map(PATH.show).collect();
-        list(&paths)
+        paths.join(",")
     },
 };
 
@@ -148,18 +150,6 @@ pub(super) const DEADLINE: Grammar<Duration> = Grammar {
     },
     ..SECONDS
 };
-
-/// Several values as one text.
-pub(super) fn list(values: &[String]) -> String {
-    if values.is_empty() {
-        NONE.to_owned()
-    } else {
-        values.join(",")
-    }
-}
-
-/// What stands for no value.
-pub(super) const NONE: &str = "none";
 
 fn text<'v>(value: &'v OsStr, expected: &'static str) -> Result<&'v str, Problem> {
     value.to_str().ok_or(Problem::Expected(expected))

@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, NONE, PAIR, PATH, PATHS, Problem,
-    SECONDS, TEXT, list,
+    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, PAIR, PATH, PATHS, Problem,
+    SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -46,17 +46,16 @@ pub struct Variable {
 }
 
 impl Setting {
-    /// The built-in default, as it would be written.
+    /// The built-in default, as it would be written, if there is one.
     #[must_use]
-    pub fn default(&self) -> String {
+    pub fn default(&self) -> Option<String> {
         self.show(&Settings::default())
     }
 
-    /// The value in `settings`, as it would be written; `none` if there is none, and commas between the
-    /// values of a list.
+    /// The value in `settings`, as it would be written, if there is one; commas between those of a list.
     #[must_use]
-    pub fn show(&self, settings: &Settings) -> String {
-        (self.show)(settings)
+    pub fn show(&self, settings: &Settings) -> Option<String> {
+        Some((self.show)(settings)).filter(|text| !text.is_empty())
     }
 
     /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
@@ -91,7 +90,7 @@ macro_rules! field {
             },
             show: |settings| {
                 let shown: Vec<_> = settings.$name.iter().map($grammar.show).collect();
-                list(&shown)
+                shown.join(",")
             },
             ..row(stringify!($name), $grammar.metavar)
         }
@@ -104,12 +103,7 @@ macro_rules! field {
                 }
                 Ok(())
             },
-            show: |settings| {
-                settings
-                    .$name
-                    .as_ref()
-                    .map_or(NONE.to_owned(), $grammar.show)
-            },
+            show: |settings| settings.$name.as_ref().map_or(String::new(), $grammar.show),
             ..row(stringify!($name), $grammar.metavar)
         }
     };
@@ -341,6 +335,7 @@ mod tests {
             } else {
                 second.to_owned()
             };
+            let wanted = Some(wanted);
             for row in SETTINGS {
                 let expected = if row.name == setting.name {
                     wanted.clone()
@@ -361,10 +356,9 @@ mod tests {
     #[test]
     fn a_default_that_is_written_out_is_the_default() {
         for setting in SETTINGS {
-            let text = setting.default();
-            if text == NONE {
+            let Some(text) = setting.default() else {
                 continue;
-            }
+            };
             let mut settings = Settings::default();
             setting.set(&mut settings, &[text.into()]).unwrap();
             assert_eq!(settings, Settings::default(), "{}", setting.name);

@@ -44,12 +44,14 @@ fn reference() -> String {
             .variable
             .map(|variable| format!("`{}${}`", variable.prefix, variable.name))
             .unwrap_or_default();
+        let default = setting
+            .default()
+            .map(|text| format!("`{text}`"))
+            .unwrap_or_default();
         let _ = writeln!(
             page,
-            "| `{}` | {flags} | {variable} | `{}` | {} |",
-            setting.name,
-            setting.default(),
-            setting.help
+            "| `{}` | {flags} | {variable} | {default} | {} |",
+            setting.name, setting.help
         );
     }
     page

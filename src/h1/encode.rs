@@ -111,6 +111,8 @@ pub struct HeadEncoder<'c> {
     length: Option<u64>,
     /// Whether the service asked to close the connection.
     close: bool,
+    /// Why a field was refused.
+    failure: Option<EncodeError>,
     finished: bool,
 }
 
@@ -142,6 +144,7 @@ impl<'c> HeadEncoder<'c> {
             status,
             length: None,
             close: false,
+            failure: None,
             finished: false,
         })
     }
@@ -162,8 +165,16 @@ impl<'c> HeadEncoder<'c> {
     /// # Errors
     ///
     /// Where the name is no token, the value holds a control character, or `Content-Length` is no number or
-    /// comes twice. Nothing is written of such a field.
+    /// comes twice. The head cannot be finished any more then.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
+        let result = self.put(name, value);
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
         if !is_token(name) {
             return Err(EncodeError::FieldName(quote(name)));
         }
@@ -198,8 +209,11 @@ impl<'c> HeadEncoder<'c> {
     ///
     /// # Errors
     ///
-    /// None for now; a head that cannot be sent must not be.
+    /// That of the last field that was refused.
     pub fn finish(mut self, len: Option<u64>) -> Result<(), EncodeError> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         if self.status < 200 {
             self.finished = !self.state.is_http10();
             self.out.extend_from_slice(b"\r\n");

@@ -324,12 +324,20 @@ impl Found {
 #[derive(Debug, Default)]
 struct Facts<'b> {
     host: Option<&'b [u8]>,
-    has_type: bool,
+    content_type: Option<&'b [u8]>,
     length: Option<&'b [u8]>,
     codings: Codings,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
     expects_continue: bool,
+}
+
+/// What the options of all `Connection` fields say together (RFC 9110 §7.6.1); the later are the stronger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Persistence {
+    #[default]
+    Unsaid,
+    KeepAlive,
+    Close,
 }
 
 impl<'b> Facts<'b> {
@@ -346,13 +354,19 @@ impl<'b> Facts<'b> {
             }
             10 if is("connection") => {
                 for option in members(value) {
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    let said = if option.eq_ignore_ascii_case(b"close") {
+                        Persistence::Close
+                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                        Persistence::KeepAlive
+                    } else {
+                        Persistence::Unsaid
+                    };
+                    self.persistence = self.persistence.max(said);
                 }
                 Ok(())
             }
             12 if is("content-type") => {
-                once(std::mem::replace(&mut self.has_type, true), "Content-Type")
+                once(self.content_type.replace(value).is_some(), "Content-Type")
             }
             14 if is("content-length") => {
                 once(self.length.replace(value).is_some(), "Content-Length")
@@ -380,10 +394,12 @@ impl<'b> Facts<'b> {
 
     /// RFC 9112 §9.3; and no second request after CONNECT or a body in a coding that we do not undo.
     fn keep_alive(&self, version: Version, method: &[u8]) -> bool {
-        !self.close
-            && (version >= Version::HTTP_11 || self.keep_alive)
-            && method != b"CONNECT"
-            && !self.codings.is_compressed()
+        let kept = match self.persistence {
+            Persistence::Close => false,
+            Persistence::KeepAlive => true,
+            Persistence::Unsaid => version >= Version::HTTP_11,
+        };
+        kept && method != b"CONNECT" && !self.codings.is_compressed()
     }
 }
 
@@ -406,7 +422,7 @@ pub(super) fn check_trailer(name: &[u8]) -> Result<(), ParseError> {
         "te",
     ];
     let is_forbidden = |f: &&str| name.eq_ignore_ascii_case(f.as_bytes());
-    if FORBIDDEN.iter().any(|f| is_forbidden(&f)) {
+    if FORBIDDEN.iter().any(is_forbidden) {
         return Err(ParseError::Trailer(quote(name)));
     }
     Ok(())

@@ -37,18 +37,16 @@ pub(super) fn is_token(word: &[u8]) -> bool {
 }
 
 /// What a field's value or a reason phrase may hold: HTAB, SP, visible ASCII and octets above it
-/// (RFC 9110 §5.5, RFC 9112 §4). Written without an early exit, so that the compiler makes vectors of it.
+/// (RFC 9110 §5.5, RFC 9112 §4). Without an early exit, so that the compiler makes vectors of it.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |ok, &b| {
-        ok & ((b >= 0x20) & (b != 0x7f) | (b == b'\t'))
-    })
+    let is_bad = |b: u8| matches!(b, 0..=8 | 10..=31 | 127);
+    !bytes.iter().fold(false, |bad, &b| bad | is_bad(b))
 }
 
 /// Visible ASCII and nothing else, in the same way.
 pub(super) fn is_visible(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(true, |ok, &b| ok & (b > 0x20) & (b < 0x7f))
+    let is_bad = |b: u8| !b.is_ascii_graphic();
+    !bytes.iter().fold(false, |bad, &b| bad | is_bad(b))
 }
 
 /// Without the SP and HTAB around it (RFC 9110 §5.6.3).

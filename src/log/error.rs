@@ -19,6 +19,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{STREAM, append};
@@ -112,11 +113,12 @@ impl ErrorLog {
     }
 
     fn into_subscriber(self) -> impl Subscriber + Send + Sync {
-        tracing_subscriber::fmt()
-            .with_max_level(self.level)
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(self.writer)
             .event_format(Line)
-            .finish()
+            // It would be said on a standard error that may be closed, by a macro that panics then.
+            .log_internal_errors(false);
+        tracing_subscriber::registry().with(self.level).with(lines)
     }
 }
 
@@ -211,13 +213,19 @@ mod tests {
     #[test]
     fn a_message_may_have_several_lines() {
         let text = written("info", || tracing::error!("Traceback:\n  here\nValueError"));
-        assert!(text.ends_with("[ERROR] Traceback:\n  here\nValueError\n"), "{text}");
+        assert!(
+            text.ends_with("[ERROR] Traceback:\n  here\nValueError\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn other_fields_follow_the_message() {
         let text = written("info", || tracing::info!(worker = 3, name = "a", "booted"));
-        assert!(text.ends_with("[INFO] booted worker=3 name=\"a\"\n"), "{text}");
+        assert!(
+            text.ends_with("[INFO] booted worker=3 name=\"a\"\n"),
+            "{text}"
+        );
     }
 
     #[test]

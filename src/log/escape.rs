@@ -15,9 +15,8 @@ pub(super) fn word(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn escape(out: &mut Vec<u8>, mut bytes: &[u8], also_plain: impl Fn(u8) -> bool) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let plain = |byte: u8| {
-        (byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') || also_plain(byte)
-    };
+    let plain =
+        |byte: u8| (byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') || also_plain(byte);
     while let Some(at) = bytes.iter().position(|byte| !plain(*byte)) {
         out.extend_from_slice(&bytes[..at]);
         match bytes[at] {

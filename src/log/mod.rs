@@ -12,6 +12,7 @@ mod access;
 #[cfg(feature = "tracing")]
 mod error;
 mod escape;
+mod user;
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -32,7 +33,10 @@ fn append(path: &Path, which: &str) -> Result<File> {
         .create(true)
         .open(path)
         .map_err(|error| {
-            Error::config(format!("cannot open the {which} log {}: {error}", path.display()))
-                .because(error)
+            Error::config(format!(
+                "cannot open the {which} log {}: {error}",
+                path.display()
+            ))
+            .because(error)
         })
 }

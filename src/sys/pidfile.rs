@@ -94,7 +94,7 @@ mod tests {
         let file = PidFile::claim(&path).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
-            format!("{}\n", process::id())
+            format!("{}\n", std::process::id())
         );
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
