@@ -111,10 +111,10 @@ impl Conn {
         if self.bytes.is_empty() {
             return Ok(self.need_more(CloseReason::EndOfInput));
         }
-        let Some(found) = self.scan.find(&self.bytes, &self.limits)? else {
+        let memory = &mut self.spare.fields;
+        let Some(head) = self.scan.head(&mut self.bytes, memory, &self.limits)? else {
             return Ok(self.need_more(CloseReason::Incomplete));
         };
-        let head = found.read(&mut self.bytes, std::mem::take(&mut self.spare.fields))?;
         self.scan = Scan::default();
         self.skipped = false;
         self.body = Reader::new(head.length());

@@ -1,10 +1,12 @@
 //! Request heads: the request line by hand, the fields with httparse and all that httparse lets through.
 //!
 //! Nothing here keeps a connection's state: what is found depends on the bytes alone, never on how they
-//! were cut. [`Scan`] looks at each byte once as it arrives; the fields are read when their end has come,
-//! since httparse does not resume.
+//! were cut. Since httparse does not resume, it sees a head at most twice: when the request line is
+//! complete, for then nearly always all is there; and when the end has come that [`Lines`] have awaited,
+//! looking at each byte once.
 
 use bytes::BytesMut;
+use httparse::Status;
 use memchr::{memchr, memchr2, memmem};
 
 use super::error::{ParseError, quote};
@@ -13,7 +15,11 @@ use super::head::{BodyLength, Head, Span, Version};
 use super::limits::Limits;
 use super::syntax::{
     BadLine, Lines, host_and_port, is_text, is_token, is_token_byte, is_visible, members,
+    trim_start,
 };
+
+/// A field, as httparse tells it.
+type Field<'b> = httparse::Header<'b>;
 
 /// Looks for the end of a field section: of a head, or of a trailer section.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,29 +62,48 @@ impl Section {
     pub(super) fn read<'b>(
         self,
         bytes: &'b [u8],
-        each: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), ParseError>,
+        each: impl FnMut(&Field<'b>) -> Result<(), ParseError>,
     ) -> Result<(), ParseError> {
-        const USUAL: usize = 24;
-        if self.fields <= USUAL {
-            let mut memory = [httparse::EMPTY_HEADER; USUAL];
-            read_fields(bytes, &mut memory[..self.fields], each)
-        } else {
-            read_fields(bytes, &mut vec![httparse::EMPTY_HEADER; self.fields], each)
-        }
+        with_memory(self.fields, |memory| {
+            match httparse::parse_headers(bytes, memory) {
+                Ok(Status::Complete((_, fields))) => fields.iter().try_for_each(each),
+                Ok(Status::Partial) | Err(_) => Err(what_is_wrong(bytes)),
+            }
+        })
     }
 }
 
-fn read_fields<'b>(
-    bytes: &'b [u8],
-    memory: &mut [httparse::Header<'b>],
-    mut each: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), ParseError>,
-) -> Result<(), ParseError> {
-    match httparse::parse_headers(bytes, memory) {
-        Ok(httparse::Status::Complete((_, fields))) => fields
-            .iter()
-            .try_for_each(|field| each(field.name.as_bytes(), field.value)),
-        Ok(httparse::Status::Partial) | Err(_) => Err(what_is_wrong(bytes)),
+/// Runs `run` with memory for so many fields at least; on the stack where they are not very many.
+fn with_memory<'b, R>(fields: usize, run: impl FnOnce(&mut [Field<'b>]) -> R) -> R {
+    match fields {
+        0..=8 => run(&mut [httparse::EMPTY_HEADER; 8]),
+        9..=32 => run(&mut [httparse::EMPTY_HEADER; 32]),
+        _ => run(&mut vec![httparse::EMPTY_HEADER; fields]),
     }
+}
+
+/// The section at the start of `bytes` and its end, if it is complete and there is nothing to be said
+/// against its lines.
+fn whole_section<'b, 'm>(
+    bytes: &'b [u8],
+    memory: &'m mut [Field<'b>],
+    limits: &Limits,
+) -> Option<(&'m [Field<'b>], usize)> {
+    let Ok(Status::Complete((end, fields))) = httparse::parse_headers(bytes, memory) else {
+        return None;
+    };
+    let offset = |part: &[u8]| part.as_ptr() as usize - bytes.as_ptr() as usize;
+    // To httparse LF alone is a line's end; it has taken the blanks before that off the value.
+    let is_fit = |field: &Field<'_>| {
+        let after = offset(field.value) + field.value.len();
+        let text = trim_start(&bytes[after..end]);
+        let length = end - text.len() - offset(field.name.as_bytes());
+        text.starts_with(b"\r\n") && length <= limits.field_text()
+    };
+    let is_fit = fields.len() <= limits.fields
+        && bytes[..end].ends_with(b"\r\n")
+        && fields.iter().all(is_fit);
+    is_fit.then_some((fields, end))
 }
 
 /// A second look at a section that httparse refused, which tells little of the reason.
@@ -109,34 +134,90 @@ fn lines_of(section: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Looks for the end of a head, and reads the request line as soon as that is there.
+/// Looks for a head, and reads its request line as soon as that is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
     request_line: Option<RequestLine>,
     section: Section,
 }
 
-/// A head whose end has come, in the bytes in which it was found.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    request_line: RequestLine,
-    section: Section,
-    end: usize,
-}
-
 impl Scan {
-    /// The head at the start of `bytes`, if it is complete.
-    pub(super) fn find(
+    /// Takes the head off the front of `bytes` if it is complete. `memory` is used for its fields.
+    pub(super) fn head(
+        &mut self,
+        bytes: &mut BytesMut,
+        memory: &mut Vec<(Span, Span)>,
+        limits: &Limits,
+    ) -> Result<Option<Head>, ParseError> {
+        let fresh = self.request_line.is_none();
+        let Some(line) = self.request_line(bytes, limits)? else {
+            return Ok(None);
+        };
+        memory.clear();
+        let mut reading = Reading {
+            bytes,
+            fields: memory,
+            facts: Facts::default(),
+        };
+        let (start, mut end) = (line.fields, None);
+        if fresh {
+            let section = &bytes[start..];
+            // A short section has few fields; if not, the second attempt knows.
+            let fields = if section.len() < 256 { 8 } else { 32 };
+            with_memory(fields, |memory| {
+                let Some((fields, length)) = whole_section(section, memory, limits) else {
+                    return Ok(());
+                };
+                end = Some(start + length);
+                fields.iter().try_for_each(|field| reading.field(field))
+            })?;
+        }
+        if end.is_none() {
+            end = self.section.end(bytes, limits)?;
+            if let Some(end) = end {
+                self.section
+                    .read(&bytes[start..end], |field| reading.field(field))?;
+            }
+        }
+        let Some(end) = end else {
+            return Ok(None);
+        };
+        if end > Span::LIMIT {
+            return Err(ParseError::FieldTooLong {
+                limit: limits.field_size,
+            });
+        }
+        let facts = reading.facts;
+        let length = facts.length(line.version)?;
+        let keep_alive = facts.keep_alive(line.version, line.method.of(bytes));
+        let expects_continue = facts.expects_continue
+            && line.version >= Version::HTTP_11
+            && length != BodyLength::Empty;
+        Ok(Some(Head {
+            method: line.method,
+            target: line.target,
+            path: line.path,
+            query: line.query,
+            version: line.version,
+            fields: std::mem::take(memory),
+            length,
+            keep_alive,
+            expects_continue,
+            block: bytes.split_to(end).freeze(),
+        }))
+    }
+
+    /// The request line at the start of `bytes`, if it is complete.
+    fn request_line(
         &mut self,
         bytes: &[u8],
         limits: &Limits,
-    ) -> Result<Option<Found>, ParseError> {
-        let request_line = if let Some(line) = self.request_line {
-            line
-        } else {
-            let line = match self.section.lines.next(bytes, limits.request_line) {
-                Ok(Some(line)) => line,
-                Ok(None) => return Ok(None),
+    ) -> Result<Option<RequestLine>, ParseError> {
+        if self.request_line.is_none() {
+            let limit = limits.request_line.min(Span::LIMIT - 2);
+            self.request_line = match self.section.lines.next(bytes, limit) {
+                Ok(Some(line)) => Some(RequestLine::read(&bytes[line])?),
+                Ok(None) => None,
                 Err(BadLine::BareLineFeed) => return Err(ParseError::BareLineFeed),
                 Err(BadLine::TooLong) => {
                     return Err(ParseError::RequestLineTooLong {
@@ -144,13 +225,29 @@ impl Scan {
                     });
                 }
             };
-            *self.request_line.insert(RequestLine::read(&bytes[line])?)
-        };
-        Ok(self.section.end(bytes, limits)?.map(|end| Found {
-            request_line,
-            section: self.section,
-            end,
-        }))
+        }
+        Ok(self.request_line)
+    }
+}
+
+/// The fields of a head that is being read.
+#[derive(Debug)]
+struct Reading<'b, 'm> {
+    bytes: &'b [u8],
+    fields: &'m mut Vec<(Span, Span)>,
+    facts: Facts<'b>,
+}
+
+impl<'b> Reading<'b, '_> {
+    fn field(&mut self, field: &Field<'b>) -> Result<(), ParseError> {
+        let name = field.name.as_bytes();
+        // An underscore in a name is dropped: a gateway cannot tell it from a dash (RFC 3875 §4.1.18).
+        if !name.contains(&b'_') {
+            self.facts.add(name, field.value)?;
+            let span = |part| Span::new(self.bytes, part);
+            self.fields.push((span(name), span(field.value)));
+        }
+        Ok(())
     }
 }
 
@@ -163,7 +260,7 @@ struct RequestLine {
     query: Span,
     version: Version,
     /// Where the field section starts.
-    end: u32,
+    fields: usize,
 }
 
 impl RequestLine {
@@ -186,7 +283,7 @@ impl RequestLine {
             path: Span::new(line, path),
             query: Span::new(line, query),
             version,
-            end: u32::try_from(line.len() + 2).map_err(|_| bad())?,
+            fields: line.len() + 2,
         })
     }
 }
@@ -277,47 +374,6 @@ fn is_authority(authority: &[u8]) -> bool {
         None => authority,
     };
     host_and_port(host).is_some()
-}
-
-impl Found {
-    /// Takes the head off the front of the bytes in which it was found. `fields` is memory to use.
-    pub(super) fn read(
-        self,
-        bytes: &mut BytesMut,
-        mut fields: Vec<(Span, Span)>,
-    ) -> Result<Head, ParseError> {
-        let line = self.request_line;
-        let block = &bytes[..self.end];
-        let mut facts = Facts::default();
-        fields.clear();
-        fields.reserve(self.section.fields);
-        self.section
-            .read(&block[line.end as usize..], |name, value| {
-                // An underscore in a name is dropped: a gateway cannot tell it from a dash (RFC 3875 §4.1.18).
-                if memchr(b'_', name).is_none() {
-                    facts.add(name, value)?;
-                    fields.push((Span::new(block, name), Span::new(block, value)));
-                }
-                Ok(())
-            })?;
-        let length = facts.length(line.version)?;
-        let keep_alive = facts.keep_alive(line.version, line.method.of(block));
-        let expects_continue = facts.expects_continue
-            && line.version >= Version::HTTP_11
-            && length != BodyLength::Empty;
-        Ok(Head {
-            method: line.method,
-            target: line.target,
-            path: line.path,
-            query: line.query,
-            version: line.version,
-            fields,
-            length,
-            keep_alive,
-            expects_continue,
-            block: bytes.split_to(self.end).freeze(),
-        })
-    }
 }
 
 /// What a head's fields mean for the connection.

@@ -136,8 +136,8 @@ impl State {
             Continue::Unneeded
         };
         self.asked = Asked {
-            is_head: head.method() == "HEAD",
-            is_connect: head.method() == "CONNECT",
+            is_head: head.method_bytes() == b"HEAD",
+            is_connect: head.method_bytes() == b"CONNECT",
             is_http10: head.version() < Version::HTTP_11,
         };
     }
