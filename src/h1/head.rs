@@ -55,8 +55,12 @@ impl Span {
     /// Where the last range may end.
     pub(super) const LIMIT: usize = u32::MAX as usize;
 
-    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT).
+    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). Of an
+    /// empty one nobody asks where it is.
     pub(super) fn new(block: &[u8], part: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self::default();
+        }
         let start = part.as_ptr() as usize - block.as_ptr() as usize;
         Self {
             start: start as u32,

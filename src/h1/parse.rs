@@ -143,15 +143,19 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Takes the head off the front of `bytes` if it is complete. `memory` is used for its fields.
+    #[inline]
     pub(super) fn head(
         &mut self,
         bytes: &mut BytesMut,
         memory: &mut Vec<(Span, Span)>,
         limits: &Limits,
     ) -> Result<Option<Head>, ParseError> {
-        let fresh = self.request_line.is_none();
-        let Some(line) = self.request_line(bytes, limits)? else {
-            return Ok(None);
+        let (line, fresh) = match self.request_line {
+            Some(line) => (line, false),
+            None => match self.request_line(bytes, limits)? {
+                Some(line) => (line, true),
+                None => return Ok(None),
+            },
         };
         memory.clear();
         let mut reading = Reading {
@@ -180,6 +184,7 @@ impl Scan {
             }
         }
         let Some(end) = end else {
+            self.request_line = Some(line);
             return Ok(None);
         };
         if end > Span::LIMIT {
@@ -213,20 +218,15 @@ impl Scan {
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<Option<RequestLine>, ParseError> {
-        if self.request_line.is_none() {
-            let limit = limits.request_line.min(Span::LIMIT - 2);
-            self.request_line = match self.section.lines.next(bytes, limit) {
-                Ok(Some(line)) => Some(RequestLine::read(&bytes[line])?),
-                Ok(None) => None,
-                Err(BadLine::BareLineFeed) => return Err(ParseError::BareLineFeed),
-                Err(BadLine::TooLong) => {
-                    return Err(ParseError::RequestLineTooLong {
-                        limit: limits.request_line,
-                    });
-                }
-            };
+        let limit = limits.request_line.min(Span::LIMIT - 2);
+        match self.section.lines.next(bytes, limit) {
+            Ok(Some(line)) => RequestLine::read(&bytes[line]).map(Some),
+            Ok(None) => Ok(None),
+            Err(BadLine::BareLineFeed) => Err(ParseError::BareLineFeed),
+            Err(BadLine::TooLong) => Err(ParseError::RequestLineTooLong {
+                limit: limits.request_line,
+            }),
         }
-        Ok(self.request_line)
     }
 }
 
@@ -482,4 +482,267 @@ pub(super) fn check_trailer(name: &[u8]) -> Result<(), ParseError> {
         return Err(ParseError::Trailer(quote(name)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head at the start of `bytes`, which must come out alike byte by byte.
+    fn parse_within(limits: &Limits, bytes: &[u8]) -> Result<Option<Head>, ParseError> {
+        let whole = Scan::default().head(&mut bytes.into(), &mut Vec::new(), limits);
+        let (mut scan, mut some) = (Scan::default(), BytesMut::new());
+        let mut cut = Ok(None);
+        for &byte in bytes {
+            some.extend_from_slice(&[byte]);
+            cut = scan.head(&mut some, &mut Vec::new(), limits);
+            if !matches!(cut, Ok(None)) {
+                break;
+            }
+        }
+        assert_eq!(format!("{whole:?}"), format!("{cut:?}"));
+        whole
+    }
+
+    fn parse(text: &str) -> Result<Head, ParseError> {
+        parse_within(&Limits::default(), text.as_bytes()).map(|head| head.expect("complete"))
+    }
+
+    fn target(method: &str, target: &str) -> Result<Head, ParseError> {
+        parse(&format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    }
+
+    fn fields(lines: &str) -> Result<Head, ParseError> {
+        parse(&format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n"))
+    }
+
+    #[test]
+    fn a_target_is_split_into_path_and_query() {
+        for (method, text, path, query) in [
+            ("GET", "/", "/", ""),
+            ("GET", "///a//?b?c#d?e", "///a//", "b?c"),
+            ("GET", "/a#b?c", "/a", ""),
+            ("GET", "http://u:p@[::1]:80/a?b", "/a", "b"),
+            ("GET", "https://a", "", ""),
+            ("GET", "http://a?b", "", "b"),
+            ("OPTIONS", "*", "*", ""),
+            ("CONNECT", "a:443", "", ""),
+        ] {
+            let head = target(method, text).unwrap();
+            assert_eq!(
+                (head.target(), head.path(), head.query()),
+                (text, path, query)
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_that_does_not_fit_its_method_is_400() {
+        for (method, text) in [
+            ("GET", "*"),
+            ("GET", "a"),
+            ("GET", "a:443"),
+            ("GET", "://a/"),
+            ("GET", "1s://a/"),
+            ("GET", "http:///"),
+            ("GET", "s://]ufd/:"),
+            ("GET", "s://[a]b@c/"),
+            ("GET", "/\u{7f}"),
+            ("GET", "/\u{e9}"),
+            ("CONNECT", "/"),
+            ("CONNECT", "a"),
+            ("CONNECT", "a:"),
+            ("CONNECT", "http://a/"),
+        ] {
+            let error = target(method, text).unwrap_err();
+            assert!(
+                matches!(error, ParseError::Target(_)),
+                "{method} {text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn methods_are_tokens_of_3_to_20_without_lower_case() {
+        for good in ["GET", "M-SEARCH", "ABCDEFGHIJKLMNOPQRST"] {
+            assert!(target(good, "/").is_ok(), "{good}");
+        }
+        for bad in [
+            "GE",
+            "get",
+            "GE#T",
+            "GET:",
+            "GET\0",
+            "ABCDEFGHIJKLMNOPQRSTU",
+            "",
+        ] {
+            let error = target(bad, "/").unwrap_err();
+            assert!(matches!(error, ParseError::Method(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_has_three_parts_and_a_version_1() {
+        for bad in ["GET /\r\n\r\n", "GET\t/\tHTTP/1.1\r\n\r\n", "\r\n\r\n"] {
+            assert!(
+                matches!(parse(bad), Err(ParseError::RequestLine(_))),
+                "{bad:?}"
+            );
+        }
+        for bad in [
+            "HTTP/2.0",
+            "HTTP/0.9",
+            "HTTP/1.10",
+            "http/1.1",
+            "HTTP/1.1 ",
+            " HTTP/1.1",
+            "FTP/1.1",
+            "",
+        ] {
+            let error = parse(&format!("GET / {bad}\r\nHost: a\r\n\r\n")).unwrap_err();
+            assert!(matches!(error, ParseError::Version(_)), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_in_lf_alone_is_400() {
+        for bad in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a \t\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\n\n",
+        ] {
+            assert_eq!(parse(bad).unwrap_err(), ParseError::BareLineFeed, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_fields_are_told_apart() {
+        let name = |lines| matches!(fields(lines), Err(ParseError::FieldName(_)));
+        assert!(name("a b: c") && name("a : b") && name(": b") && name("ab") && name("\u{e9}: a"));
+        let value = |lines| matches!(fields(lines), Err(ParseError::FieldValue(_)));
+        assert!(value("a: \0") && value("a: b\rc") && value("a: \u{7}") && value("a: \u{7f}"));
+        assert_eq!(fields("a: b\r\n c").unwrap_err(), ParseError::Folded);
+        assert_eq!(fields("a: b\r\n\tc: d").unwrap_err(), ParseError::Folded);
+    }
+
+    #[test]
+    fn values_are_trimmed_and_may_be_empty_or_beyond_ascii() {
+        let head = fields("a:\t b c \t\r\nd:\r\ne: \t\r\nf: \u{e9}").unwrap();
+        let values: Vec<_> = head.fields().skip(1).map(|(_, value)| value).collect();
+        assert_eq!(values, [&b"b c"[..], b"", b"", "\u{e9}".as_bytes()]);
+    }
+
+    #[test]
+    fn names_with_an_underscore_are_dropped_and_counted() {
+        let head = fields("X_A: b\r\nContent_Length: 5\r\nX-B: c").unwrap();
+        assert_eq!(head.fields().len(), 2);
+        assert_eq!(head.length(), BodyLength::Empty);
+        let limits = Limits {
+            fields: 3,
+            ..Limits::default()
+        };
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\na_b: c\r\na_b: c\r\na_b: c\r\n\r\n";
+        let error = parse_within(&limits, bytes).unwrap_err();
+        assert_eq!(
+            (error.status(), error),
+            (431, ParseError::TooManyFields { limit: 3 })
+        );
+    }
+
+    #[test]
+    fn host_is_there_once_and_well_formed() {
+        assert_eq!(
+            parse("GET / HTTP/1.1\r\n\r\n").unwrap_err(),
+            ParseError::NoHost
+        );
+        assert!(parse("GET / HTTP/1.0\r\n\r\n").is_ok());
+        assert!(parse("GET / HTTP/1.1\r\nHost:\r\n\r\n").is_ok());
+        assert_eq!(fields("host: a").unwrap_err(), ParseError::Repeated("Host"));
+        for bad in ["a b", "a/b", "a@b", "a, b", "[::1"] {
+            let error = parse(&format!("GET / HTTP/1.0\r\nHost: {bad}\r\n\r\n")).unwrap_err();
+            assert!(matches!(error, ParseError::Host(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn fields_that_may_come_once_are_refused_twice() {
+        for name in ["Content-Type", "Content-Length"] {
+            let error = fields(&format!("{name}: 1\r\n{name}: 1")).unwrap_err();
+            assert_eq!(error, ParseError::Repeated(name));
+        }
+    }
+
+    #[test]
+    fn connection_is_a_list_over_several_fields() {
+        for (version, lines, kept) in [
+            ("1.1", "", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.1", "Connection: keep-alive, CLOSE\r\n", false),
+            ("1.1", "Connection: x\r\nConnection: y ,\tclose\r\n", false),
+            (
+                "1.0",
+                "Connection: close\r\nConnection: keep-alive\r\n",
+                false,
+            ),
+            ("1.1", "Connection: closed\r\n", true),
+        ] {
+            let head = parse(&format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n")).unwrap();
+            assert_eq!(head.keep_alive(), kept, "{version} {lines:?}");
+        }
+        assert!(!target("CONNECT", "a:1").unwrap().keep_alive());
+        assert!(
+            !fields("Transfer-Encoding: gzip, chunked")
+                .unwrap()
+                .keep_alive()
+        );
+    }
+
+    #[test]
+    fn expectations_other_than_100_continue_are_417() {
+        let head = fields("Expect: 100-Continue\r\nContent-Length: 1").unwrap();
+        assert!(head.expects_continue());
+        assert!(
+            !fields("Expect: 100-continue").unwrap().expects_continue(),
+            "no body"
+        );
+        let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+        assert!(!parse(old).unwrap().expects_continue());
+        for bad in ["Expect: 200-ok", "Expect: 100-continue, x", "Expect:"] {
+            assert_eq!(fields(bad).unwrap_err().status(), 417, "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let line = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(n - 14));
+        assert!(parse(&line(4094)).is_ok());
+        assert_eq!(parse(&line(4095)).unwrap_err().status(), 414);
+        let field = |n: usize| fields(&format!("a: {}", "b".repeat(n - 5)));
+        assert!(field(8190).is_ok());
+        assert_eq!(
+            field(8191).unwrap_err(),
+            ParseError::FieldTooLong { limit: 8190 }
+        );
+        let blanks = fields(&format!("a: b{}", " ".repeat(8190)));
+        assert_eq!(blanks.unwrap_err().status(), 431);
+        let many = |n: usize| fields(&vec!["a: b"; n - 1].join("\r\n"));
+        assert_eq!(many(100).unwrap().fields().len(), 100);
+        assert_eq!(
+            many(101).unwrap_err(),
+            ParseError::TooManyFields { limit: 100 }
+        );
+    }
+
+    #[test]
+    fn what_has_no_end_is_refused_when_it_is_too_long() {
+        let limits = Limits::default();
+        let endless = vec![b'a'; 4095];
+        assert_eq!(parse_within(&limits, &endless).unwrap_err().status(), 414);
+        let endless = [&b"GET / HTTP/1.1\r\n"[..], &vec![b'a'; 8189]].concat();
+        assert_eq!(parse_within(&limits, &endless).unwrap_err().status(), 431);
+    }
 }
