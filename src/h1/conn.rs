@@ -9,13 +9,14 @@
 use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
-use super::encode::{CONTINUE, HeadEncoder, LAST_CHUNK};
+use super::encode::{CONTINUE, HeadEncoder};
 use super::error::{EncodeError, ParseError};
+use super::frame::{Frame, LAST_CHUNK};
 use super::head::{BodyLength, Head, Span};
 use super::limits::Limits;
 use super::parse::Scan;
 use super::state::{Client, Framing, State};
-use super::{CloseReason, Event, Frame};
+use super::{CloseReason, Event};
 
 /// The first memory for what a client sends, in bytes: most heads fit.
 const FIRST: usize = 1024;

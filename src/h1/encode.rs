@@ -1,6 +1,6 @@
-//! Responses as bytes: the head ([`HeadEncoder`]), the frames of the body ([`Frame`]), whole error answers.
+//! Responses as bytes: the head ([`HeadEncoder`]) and whole error answers.
 //!
-//! A body's bytes are never copied or seen here, and no field reaches the wire unchecked.
+//! No field reaches the wire unchecked, and no byte of a body passes through here (`frame`).
 //!
 //! *Invariants*: what framing says (`Connection`, `Transfer-Encoding`, one `Content-Length`) is written here
 //! alone; a head that was not finished leaves neither a byte nor a change of state behind.
@@ -14,87 +14,8 @@ use super::state::{Framing, State};
 use super::status::reason_phrase;
 use super::syntax::{decimal, is_text, is_token, members, trim};
 
-/// Ends a chunked body (RFC 9112 §7.1): the last chunk, and no trailers.
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// What to send around some bytes of a response's body, and how many of them to send.
-///
-/// Send `prefix`, then the first `take` of the bytes, then `suffix`.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// What precedes the bytes.
-    pub prefix: Prefix,
-    /// What follows them.
-    pub suffix: &'static [u8],
-    /// How many of them belong to the response: fewer where they exceed its `Content-Length`, none where it
-    /// has no body (HEAD, 204, 304).
-    pub take: usize,
-}
-
-impl Frame {
-    pub(super) fn bare(take: usize) -> Self {
-        Self {
-            prefix: Prefix::EMPTY,
-            suffix: b"",
-            take,
-        }
-    }
-
-    /// `chunk-size CRLF`, data, CRLF (RFC 9112 §7.1); nothing for no data, since that would be the end.
-    pub(super) fn chunk(len: usize) -> Self {
-        if len == 0 {
-            return Self::bare(0);
-        }
-        Self {
-            prefix: Prefix::hexadecimal(len),
-            suffix: b"\r\n",
-            take: len,
-        }
-    }
-}
-
-/// The few bytes before a block of a response's body: a chunk's size and CRLF, or none.
-#[derive(Clone, Copy)]
-pub struct Prefix {
-    bytes: [u8; Self::SPACE],
-    start: u8,
-}
-
-impl Prefix {
-    /// 16 digits and CRLF.
-    const SPACE: usize = 18;
-    const EMPTY: Self = Self {
-        bytes: *b"0000000000000000\r\n",
-        start: Self::SPACE as u8,
-    };
-
-    fn hexadecimal(mut value: usize) -> Self {
-        let mut prefix = Self::EMPTY;
-        let mut start = Self::SPACE - 2;
-        while value > 0 {
-            start -= 1;
-            prefix.bytes[start] = b"0123456789ABCDEF"[value % 16];
-            value /= 16;
-        }
-        prefix.start = start as u8;
-        prefix
-    }
-}
-
-impl AsRef<[u8]> for Prefix {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[usize::from(self.start)..]
-    }
-}
-
-impl fmt::Debug for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_ref().escape_ascii())
-    }
-}
 
 /// Writes a response's head. Made by [`Conn::begin`](super::Conn::begin).
 ///

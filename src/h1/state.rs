@@ -24,9 +24,10 @@
 //! *Invariants*: Closed is for ever; a request is announced only with the server Idle; `reusable` never
 //! becomes true again.
 
+use super::CloseReason;
 use super::error::EncodeError;
+use super::frame::Frame;
 use super::head::{BodyLength, Head, Version};
-use super::{CloseReason, Frame};
 
 /// What has come of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
