@@ -385,8 +385,11 @@ fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
         if request.path() == "/early" {
             return Err(oxicorn::Error::new("nothing to say"));
         }
+        let unsent = request.path() == "/unsent";
         let mut body = reply.stream(200, &[])?;
-        body.write_all(b"some")?;
+        if !unsent {
+            body.write_all(b"some")?;
+        }
         Err(oxicorn::Error::new("nothing more to say"))
     });
     let early = serving.ask("GET /early HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -394,10 +397,27 @@ fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
         early.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
         "{early}"
     );
+    let unsent = serving.ask("GET /unsent HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        unsent.starts_with("HTTP/1.1 500") && !unsent.contains("200 OK"),
+        "{unsent}"
+    );
     let late = serving.ask("GET /late HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(
         late.starts_with("HTTP/1.1 200") && late.ends_with("4\r\nsome\r\n"),
         "{late}"
+    );
+}
+
+#[test]
+fn a_body_shorter_than_promised_is_sent_and_cut() {
+    let serving = serve(Config::default(), |_: Request<'_>, reply: Responder<'_>| {
+        reply.start(200, b"", [], Some(5))?.finish_with(b"123")
+    });
+    let answer = serving.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        answer.contains("Content-Length: 5\r\n") && answer.ends_with("\r\n\r\n123"),
+        "{answer}"
     );
 }
 

@@ -432,14 +432,11 @@ impl Connection {
                 "the service gave another exchange's receipt",
             ))),
         };
-        match link.response.stage {
-            Stage::Complete => {}
-            Stage::Waiting => {
-                link.http.abort();
+        if link.response.stage != Stage::Complete {
+            link.http.abort();
+            if link.response.stage == Stage::Waiting || link.retract() {
                 link.refuse(500, &h1::error_page(500, ""), config);
-            }
-            Stage::Started | Stage::Broken => {
-                link.http.abort();
+            } else {
                 link.response.stage = Stage::Broken;
             }
         }

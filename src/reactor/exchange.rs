@@ -186,6 +186,15 @@ impl Link {
         };
     }
 
+    /// Takes a response's head back that has not left yet; tells whether it could.
+    pub(super) fn retract(&mut self) -> bool {
+        let unsent = self.response.stage == Stage::Started && !self.encoded.is_empty();
+        if unsent {
+            self.encoded.clear();
+        }
+        unsent
+    }
+
     /// Sends `100 Continue` if the client still waits for it.
     pub(super) fn send_continue(&mut self, config: &Config) -> io::Result<()> {
         if self.http.send_continue(&mut self.encoded) {
@@ -355,26 +364,22 @@ impl Exchange for Lending<'_> {
         let link = &mut *self.started()?;
         let frame = link.http.frame(bytes.len())?;
         link.response.sent += frame.take as u64;
-        let end = match link.http.finish() {
-            Ok(end) => end,
-            Err(error) => {
-                link.response.stage = Stage::Broken;
-                return Err(error.into());
-            }
-        };
+        // Where the body is shorter than was promised, what there is of it leaves all the same.
+        let end = link.http.finish();
+        let last = end.as_ref().map_or(b"" as &[u8], |last| last);
         // A block's own suffix and the last chunk are 7 octets together.
         let mut tail = [0; 8];
         let (suffix, rest) = tail.split_at_mut(frame.suffix.len());
         suffix.copy_from_slice(frame.suffix);
-        rest[..end.len()].copy_from_slice(end);
-        let tail_len = frame.suffix.len() + end.len();
-        let block = [
-            frame.prefix.as_ref(),
-            &bytes[..frame.take],
-            &tail[..tail_len],
-        ];
+        rest[..last.len()].copy_from_slice(last);
+        let tail = &tail[..frame.suffix.len() + last.len()];
+        let block = [frame.prefix.as_ref(), &bytes[..frame.take], tail];
         if let Err(error) = link.send(block, self.config) {
             return Err(link.broken(error));
+        }
+        if let Err(error) = end {
+            link.response.stage = Stage::Broken;
+            return Err(error.into());
         }
         link.response.stage = Stage::Complete;
         Ok(())
