@@ -33,7 +33,7 @@ fn turn_around(socket: &UdpSocket, context: &WorkerContext) -> Result<()> {
             .register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
     }
     let mut events = Events::with_capacity(8);
-    let mut datagram = [0; 65_536];
+    let mut datagram = vec![0; 65_536];
     context.ready();
     while context.shutdown() == Shutdown::Running {
         context.beat(Tick::now());

@@ -76,6 +76,27 @@ pub enum Phase {
 type Observer = Box<dyn FnMut(&Phase)>;
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use oxicorn::{Arbiter, Result, Shutdown, WorkerContext};
+///
+/// fn count(context: &WorkerContext) -> Result<()> {
+///     context.ready();
+///     for turn in 0.. {
+///         println!("worker {} of {}: {turn}", context.id(), context.workers());
+///         if context.pause(Duration::from_secs(1)) != Shutdown::Running {
+///             break;
+///         }
+///     }
+///     Ok(())
+/// }
+///
+/// fn main() -> Result<()> {
+///     Arbiter::builder(count).workers(2).build()?.run()
+/// }
+/// ```
 pub struct Arbiter<W> {
     worker: W,
     listeners: Doors,

@@ -212,7 +212,7 @@ impl<W: Worker> Shell<W> {
                 why,
             } => {
                 // A worker that has gone in this very turn is not told any more.
-                if !self.children.get(&pid).is_some_and(|child| !child.reaped) {
+                if self.children.get(&pid).is_none_or(|child| child.reaped) {
                     return;
                 }
                 self.explain(pid, slot, why);

@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn threads_are_counted() {
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || held.recv());
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || receiver.recv());
         assert!(threads() >= 2);
-        drop(hold);
+        drop(sender);
         assert!(thread.join().is_ok());
     }
 

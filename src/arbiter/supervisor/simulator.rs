@@ -49,8 +49,8 @@ struct Process {
     /// From when on it makes no progress.
     hangs: Option<Tick>,
     dies: Option<(Tick, Exit)>,
-    /// It was sent a signal.
-    doomed: bool,
+    /// The last signal that it was sent.
+    told: Option<Signal>,
     unkillable: bool,
 }
 
@@ -217,6 +217,11 @@ impl World<'_> {
             }
             Action::Exit(end) => {
                 self.count(if end.is_ok() { "end" } else { "failure" });
+                let killed = self
+                    .processes
+                    .values()
+                    .all(|process| process.told == Some(Signal::SIGKILL));
+                assert!(killed, "a worker is left that was never killed");
                 self.end = Some(end);
             }
         }
@@ -244,7 +249,7 @@ impl World<'_> {
             ready: false,
             hangs: None,
             dies: None,
-            doomed: false,
+            told: None,
             unkillable: false,
         };
         if !self.calm {
@@ -284,7 +289,7 @@ impl World<'_> {
         };
         let (within, obeys) = match signal {
             Signal::SIGKILL => {
-                assert!(process.doomed, "killed without a warning");
+                assert!(process.told.is_some(), "killed without a warning");
                 (Duration::from_millis(50), !process.unkillable)
             }
             Signal::SIGABRT => {
@@ -298,7 +303,7 @@ impl World<'_> {
                 (within, self.calm || self.dice.percent(80))
             }
         };
-        process.doomed = true;
+        process.told = Some(signal);
         if obeys && process.dies.is_none_or(|(dies, _)| dies > now) {
             let exit = match signal {
                 Signal::SIGABRT | Signal::SIGKILL => Exit::Signal(signal),
@@ -322,7 +327,10 @@ impl World<'_> {
     fn assert_invariants(&self) {
         let target = self.supervisor.target();
         assert!((1..=self.limits.slots).contains(&target));
-        let staying = self.processes.values().filter(|process| !process.doomed);
+        let staying = self
+            .processes
+            .values()
+            .filter(|process| process.told.is_none());
         assert!(staying.count() <= target);
         if self.end.is_none() && self.stops.is_none() {
             assert!(self.supervisor.table.staying() <= target);
