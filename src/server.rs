@@ -12,6 +12,7 @@ use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor;
 use crate::service::MakeService;
+use crate::trace;
 use crate::worker::{SyncWorker, Worker};
 
 /// A pre-fork server whose listeners are open.
@@ -191,9 +192,15 @@ fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()
     if let Some(path) = plan.pidfile {
         arbiter = arbiter.pidfile(path);
     }
-    if let Some(Observer(observe)) = plan.observe {
-        arbiter = arbiter.observe(observe);
-    }
+    let mut observer = plan.observe;
+    arbiter = arbiter.observe(move |phase: &Phase| {
+        if matches!(phase, Phase::Started { .. }) {
+            trace::info!("Using worker: sync");
+        }
+        if let Some(Observer(observe)) = &mut observer {
+            observe(phase);
+        }
+    });
     arbiter.build()?.run()
 }
 

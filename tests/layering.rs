@@ -104,7 +104,7 @@ const LAYERS: &[Layer] = &[
 
 /// What unit tests may name wherever they are, besides `[dev-dependencies]`.
 const TESTS_OURS: &[&str] = &["recorder"];
-const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile"];
+const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile", "tracing", "tracing_subscriber"];
 
 /// The only places that may hold `unsafe` code.
 const UNSAFE: &[&str] = &["sys", "wsgi::ffi", "wsgi::lend", "net::inherit"];

@@ -95,7 +95,9 @@ impl Server {
         wait_until("the signal's delivery", || {
             let status = std::fs::read_to_string(&status).unwrap_or_default();
             let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-            pending.is_none_or(|set| set.trim().bytes().all(|digit| digit == b'0'))
+            // KILL stays pending in a process that has ended by it.
+            let ended = status.contains("State:\tZ");
+            ended || pending.is_none_or(|set| set.trim().bytes().all(|digit| digit == b'0'))
         });
     }
 
