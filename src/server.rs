@@ -129,17 +129,21 @@ impl Server {
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
-        let mut config = reactor::Config::default();
-        config.keepalive = settings.keepalive;
-        config.head_timeout = settings.head_timeout;
-        config.body_timeout = settings.body_timeout;
-        config.send_timeout = settings.send_timeout;
-        config.body_buffer = settings.body_buffer;
-        config.limit_request_body = settings.limit_request_body;
-        config.response_buffer = settings.response_buffer;
-        if let Some(dir) = &settings.tmp_upload_dir {
-            config.tmp_upload_dir.clone_from(dir);
-        }
+        let usual = reactor::Config::default();
+        let config = reactor::Config {
+            keepalive: settings.keepalive,
+            head_timeout: settings.head_timeout,
+            body_timeout: settings.body_timeout,
+            send_timeout: settings.send_timeout,
+            body_buffer: settings.body_buffer,
+            limit_request_body: settings.limit_request_body,
+            response_buffer: settings.response_buffer,
+            tmp_upload_dir: settings
+                .tmp_upload_dir
+                .clone()
+                .unwrap_or_else(std::env::temp_dir),
+            ..usual
+        };
         Ok(builder.reactor(config))
     }
 
