@@ -1,4 +1,66 @@
-//! Gunicorn's pre-fork system as layers that compose.
+//! Gunicorn's pre-fork system as layers that compose: an arbiter that supervises worker processes, workers
+//! that no slow client can hold, HTTP/1.1 over mio, and a WSGI adapter with embedded CPython.
+//!
+//! ```text
+//!    Server, cli                                       composition
+//!       │
+//!   ┌───┴───────┬───────────────┬────────────────┐
+//!   Arbiter     SyncWorker      wsgi::App         log, config
+//!   │           │               │
+//!   │           reactor         │                  one mio Poll: connections, deadlines
+//!   ▼           │    │          │
+//!   (processes) ▼    ▼          │
+//!              net  Service ◀───┘                  what a server calls
+//!                    │
+//!                    h1                            bytes in, events out
+//! ```
+//!
+//! Each layer can be used without those above it.
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! use oxicorn::{Request, Responder, Result, Sent, Server};
+//!
+//! fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+//!     reply.text(200, format!("{} from {}\n", request.path(), std::process::id()))
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     Server::bind("127.0.0.1:8000")?.workers(4).serve(hello)
+//! }
+//! ```
+//!
+//! With Python in it, `hello` is `oxicorn::wsgi::App::new("shop.wsgi:application")`.
+//!
+//! # What it does to your process
+//!
+//! Nothing before [`Server::serve`] or [`Arbiter::run`] is called. Those fork, so they refuse a process that
+//! has threads already; they install signal handlers and restore the former ones; they return, with `Ok`
+//! when the server was told to stop. A forked worker never returns into your frames. No logger, panic hook
+//! or allocator is installed, and nothing calls `exit` in your process.
+//!
+//! # Features
+//!
+//! ## `wsgi` (default)
+//!
+//! [`wsgi`](crate::wsgi): serves WSGI applications with embedded CPython. Without it nothing of Python is
+//! linked. A program that uses it needs two lines in its `build.rs`: see `docs/PYTHON.md`.
+//!
+//! ## `tracing` (default)
+//!
+//! Events go out through `tracing` under the target `oxicorn`; `log::ErrorLog` is a subscriber in Gunicorn's
+//! error log format, for a `main` that wants it.
+//!
+//! ## `cli` (default)
+//!
+//! [`cli`](crate::cli): Gunicorn's command line, made from the table in [`config`].
+//!
+//! # Stability
+//!
+//! Before 1.0 a minor version may break what it must; the changelog says what. Enums and structures that are
+//! expected to grow are `#[non_exhaustive]`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod arbiter;
 #[cfg(feature = "cli")]
@@ -33,3 +95,8 @@ pub use service::{
 };
 pub use sys::scoreboard::{Scoreboard, Slot, WorkerState};
 pub use worker::{Shutdown, SyncWorker, Worker, WorkerContext};
+
+/// The README's examples, as tests.
+#[cfg(all(doctest, feature = "wsgi"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
