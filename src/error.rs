@@ -199,15 +199,10 @@ impl From<io::Error> for Error {
     /// An `io::Error` that carries an [`Error`] (as those of [`BodyWriter`](crate::BodyWriter) do) gives
     /// it back; a lost peer becomes [`Error::disconnected`].
     fn from(error: io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
-            if let Some(Ok(inner)) = error
-                .into_inner()
-                .map(<dyn std::error::Error + Send + Sync>::downcast::<Self>)
-            {
-                return *inner;
-            }
-            return Self::of(Kind::Io, "input or output failed");
-        }
+        let error = match error.downcast::<Self>() {
+            Ok(inner) => return inner,
+            Err(error) => error,
+        };
         match error.kind() {
             io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionReset

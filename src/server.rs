@@ -129,17 +129,21 @@ impl Server {
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
-        let mut config = reactor::Config::default();
-        config.keepalive = settings.keepalive;
-        config.head_timeout = settings.head_timeout;
-        config.body_timeout = settings.body_timeout;
-        config.send_timeout = settings.send_timeout;
-        config.body_buffer = settings.body_buffer;
-        config.limit_request_body = settings.limit_request_body;
-        config.response_buffer = settings.response_buffer;
-        if let Some(dir) = &settings.tmp_upload_dir {
-            config.tmp_upload_dir.clone_from(dir);
-        }
+        let usual = reactor::Config::default();
+        let config = reactor::Config {
+            keepalive: settings.keepalive,
+            head_timeout: settings.head_timeout,
+            body_timeout: settings.body_timeout,
+            send_timeout: settings.send_timeout,
+            body_buffer: settings.body_buffer,
+            limit_request_body: settings.limit_request_body,
+            response_buffer: settings.response_buffer,
+            tmp_upload_dir: settings
+                .tmp_upload_dir
+                .clone()
+                .unwrap_or_else(std::env::temp_dir),
+            ..usual
+        };
         Ok(builder.reactor(config))
     }
 
@@ -159,7 +163,7 @@ impl Server {
     /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync> + 'static,
+        M: MakeService<Service: Sync>,
     {
         self.serve_local(make)
     }
@@ -169,7 +173,7 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`serve`](Self::serve).
-    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         let Self {
             listeners,
             mut plan,
@@ -181,7 +185,7 @@ impl Server {
     }
 }
 
-fn arbitrate(worker: impl Worker + 'static, listeners: Listeners, plan: Plan) -> Result<()> {
+fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
     let mut arbiter = Arbiter::builder(worker)
         .listeners(listeners)
         .workers(plan.workers)
@@ -322,7 +326,7 @@ impl Builder {
     /// Those of both.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync> + 'static,
+        M: MakeService<Service: Sync>,
     {
         self.build()?.serve(make)
     }
@@ -332,7 +336,7 @@ impl Builder {
     /// # Errors
     ///
     /// Those of both.
-    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
     }
 }

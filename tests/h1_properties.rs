@@ -109,7 +109,9 @@ proptest! {
         cuts in vec(any::<Index>(), 0..12),
     ) {
         let mut bytes = Vec::new();
-        sent.iter().for_each(|request| request.encode(&mut bytes));
+        for request in &sent {
+            request.encode(&mut bytes);
+        }
         let mut pieces = pieces(&bytes, &cuts).into_iter();
         let mut conn = Conn::server(Limits::default());
         let mut out = BytesMut::new();

@@ -156,16 +156,18 @@ fn a_request_is_answered_and_recorded() {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let serving = serve(Config::default(), mirror);
+    let numbers: Vec<String> = (0..50).map(|n| format!("{n:02}")).collect();
     let mut requests = String::new();
-    for n in 0..50 {
-        requests += &format!("POST /{n} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{n:02}");
+    for n in &numbers {
+        requests.push_str("POST /in-order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n");
+        requests.push_str(n);
     }
     let answer = serving.ask(requests);
-    let bodies: Vec<String> = (0..50).map(|n| format!("POST /{n} {n:02}")).collect();
     let mut rest = &answer[..];
-    for body in &bodies {
+    for n in &numbers {
+        let body = format!("POST /in-order {n}");
         let at = rest
-            .find(body.as_str())
+            .find(&body)
             .unwrap_or_else(|| panic!("{body} is missing"));
         rest = &rest[at + body.len()..];
     }
@@ -430,8 +432,9 @@ fn a_slow_reader_holds_nobody() {
             return reply.text(200, "small");
         }
         let mut body = reply.stream(200, &[])?;
-        for _ in 0..SIZE / 65536 {
-            body.write_all(&[b'x'; 65536])?;
+        let block = vec![b'x'; 65536];
+        for _ in 0..SIZE / block.len() {
+            body.write_all(&block)?;
         }
         body.finish()
     });

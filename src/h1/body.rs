@@ -133,7 +133,7 @@ impl Chunked {
                     let Some(end) = section.end(bytes, limits)? else {
                         return Ok(Part::NeedMore);
                     };
-                    section.read(&bytes[..end], |name, _| check_trailer(name))?;
+                    section.read(&bytes[..end], |field| check_trailer(field.name.as_bytes()))?;
                     bytes.advance(end);
                     return Ok(Part::End);
                 }

@@ -9,13 +9,14 @@
 use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
-use super::encode::{CONTINUE, HeadEncoder, LAST_CHUNK};
+use super::encode::{CONTINUE, HeadEncoder};
 use super::error::{EncodeError, ParseError};
+use super::frame::{Frame, LAST_CHUNK};
 use super::head::{BodyLength, Head, Span};
 use super::limits::Limits;
 use super::parse::Scan;
 use super::state::{Client, Framing, State};
-use super::{CloseReason, Event, Frame};
+use super::{CloseReason, Event};
 
 /// The first memory for what a client sends, in bytes: most heads fit.
 const FIRST: usize = 1024;
@@ -101,6 +102,7 @@ impl Conn {
         event
     }
 
+    #[inline]
     fn next_head(&mut self) -> Result<Event, ParseError> {
         // One empty line before a request is forgiven (RFC 9112 §2.2).
         if !self.skipped && self.bytes.starts_with(b"\r\n") {
@@ -111,10 +113,10 @@ impl Conn {
         if self.bytes.is_empty() {
             return Ok(self.need_more(CloseReason::EndOfInput));
         }
-        let Some(found) = self.scan.find(&self.bytes, &self.limits)? else {
+        let memory = &mut self.spare.fields;
+        let Some(head) = self.scan.head(&mut self.bytes, memory, &self.limits)? else {
             return Ok(self.need_more(CloseReason::Incomplete));
         };
-        let head = found.read(&mut self.bytes, std::mem::take(&mut self.spare.fields))?;
         self.scan = Scan::default();
         self.skipped = false;
         self.body = Reader::new(head.length());
@@ -255,5 +257,243 @@ impl Conn {
     #[must_use]
     pub fn will_close(&self) -> bool {
         self.state.will_close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    const EXPECT: &[u8] =
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+
+    fn received(bytes: &[u8]) -> Conn {
+        let mut conn = Conn::server(Limits::default());
+        conn.receive(bytes);
+        conn
+    }
+
+    /// The next event, without what it carries.
+    fn event(conn: &mut Conn) -> String {
+        match conn.next_event() {
+            Ok(Event::Request(head)) => format!("{} {}", head.method(), head.target()),
+            Ok(Event::Data(data)) => format!("{data:?}"),
+            Ok(event) => format!("{event:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Answers with an empty 200, and gives back the head as it was sent.
+    fn answer(conn: &mut Conn) -> BytesMut {
+        let mut out = BytesMut::new();
+        conn.begin(&mut out, 200, b"")
+            .unwrap()
+            .finish(Some(0))
+            .unwrap();
+        assert_eq!(conn.finish(), Ok(&b""[..]));
+        out
+    }
+
+    #[test]
+    fn a_pipelined_request_waits_for_the_response_before_it() {
+        let mut conn = received(&[GET, POST, b"abc", GET].concat());
+        assert_eq!(event(&mut conn), "GET /");
+        assert_eq!(event(&mut conn), "NeedMore");
+        assert_eq!(conn.buffered(), POST.len() + 3 + GET.len());
+        answer(&mut conn);
+        assert_eq!(event(&mut conn), "POST /");
+        assert_eq!(event(&mut conn), "b\"abc\"");
+        assert_eq!(event(&mut conn), "EndOfBody");
+        assert_eq!(event(&mut conn), "NeedMore");
+        answer(&mut conn);
+        assert!(!conn.is_idle());
+        assert_eq!(event(&mut conn), "GET /");
+        answer(&mut conn);
+        assert!(conn.is_idle());
+        conn.end_of_input();
+        assert_eq!(event(&mut conn), "Closed(EndOfInput)");
+    }
+
+    #[test]
+    fn a_response_may_end_before_the_body_that_is_then_drained() {
+        let mut conn = received(&[POST, b"a"].concat());
+        assert_eq!(event(&mut conn), "POST /");
+        answer(&mut conn);
+        assert_eq!(event(&mut conn), "b\"a\"");
+        assert_eq!(event(&mut conn), "NeedMore");
+        conn.receive(&[b"bc", GET].concat());
+        assert_eq!(event(&mut conn), "b\"bc\"");
+        assert_eq!(event(&mut conn), "EndOfBody");
+        assert_eq!(event(&mut conn), "GET /");
+    }
+
+    #[test]
+    fn continue_is_asked_for_once_and_sent_once() {
+        let mut conn = received(EXPECT);
+        let mut out = BytesMut::new();
+        assert_eq!(event(&mut conn), "POST /");
+        assert_eq!(event(&mut conn), "ExpectContinue");
+        assert_eq!(event(&mut conn), "NeedMore");
+        assert!(conn.send_continue(&mut out));
+        assert!(!conn.send_continue(&mut out));
+        assert_eq!(out, "HTTP/1.1 100 Continue\r\n\r\n");
+        conn.receive(b"abc");
+        assert_eq!(event(&mut conn), "b\"abc\"");
+        assert_eq!(
+            answer(&mut conn),
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn continue_is_not_sent_to_those_who_have_begun() {
+        let mut conn = received(&[EXPECT, b"a"].concat());
+        assert_eq!(event(&mut conn), "POST /");
+        assert_eq!(event(&mut conn), "b\"a\"");
+        assert_eq!(event(&mut conn), "NeedMore");
+        assert!(!conn.send_continue(&mut BytesMut::new()));
+    }
+
+    #[test]
+    fn a_response_instead_of_continue_closes() {
+        let mut conn = received(EXPECT);
+        assert_eq!(event(&mut conn), "POST /");
+        let head = answer(&mut conn);
+        assert!(head.ends_with(b"Connection: close\r\n\r\n"));
+        assert!(conn.will_close() && !conn.send_continue(&mut BytesMut::new()));
+    }
+
+    #[test]
+    fn close_is_honoured_from_either_side() {
+        let mut conn = received(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET");
+        assert_eq!(event(&mut conn), "GET /");
+        answer(&mut conn);
+        assert_eq!(event(&mut conn), "Closed(Requested)");
+        let mut conn = received(&[GET, GET].concat());
+        assert_eq!(event(&mut conn), "GET /");
+        conn.close_after();
+        assert!(answer(&mut conn).ends_with(b"Connection: close\r\n\r\n"));
+        assert_eq!(event(&mut conn), "Closed(Requested)");
+    }
+
+    #[test]
+    fn one_empty_line_before_a_request_is_forgiven() {
+        let mut conn = received(b"\r");
+        assert_eq!(event(&mut conn), "NeedMore");
+        assert!(!conn.is_idle());
+        conn.receive(b"\n");
+        assert_eq!(event(&mut conn), "NeedMore");
+        assert!(conn.is_idle());
+        conn.receive(GET);
+        assert_eq!(event(&mut conn), "GET /");
+        answer(&mut conn);
+        conn.receive(b"\r\n\r\n");
+        assert_eq!(event(&mut conn), "invalid request line \"\"");
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_told_from_one_that_is_cut() {
+        for (bytes, events) in [
+            (&b""[..], &["Closed(EndOfInput)"][..]),
+            (b"\r\n", &["Closed(EndOfInput)"]),
+            (b"GET", &["Closed(Incomplete)"]),
+            (POST, &["POST /", "Closed(Incomplete)"]),
+            (
+                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+                &["POST /", "Closed(Incomplete)"],
+            ),
+        ] {
+            let mut conn = received(bytes);
+            conn.end_of_input();
+            for expected in events {
+                assert_eq!(event(&mut conn), *expected);
+            }
+            assert_eq!(event(&mut conn), *events.last().unwrap(), "for ever");
+        }
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_taken_in() {
+        let mut conn = received(b"get / HTTP/1.1\r\n");
+        assert_eq!(event(&mut conn), "invalid method \"get\"");
+        conn.receive(GET);
+        assert_eq!((conn.buffered(), conn.will_close()), (0, true));
+        assert_eq!(event(&mut conn), "Closed(Refused)");
+        assert!(conn.begin(&mut BytesMut::new(), 400, b"").is_err());
+    }
+
+    #[test]
+    fn a_bad_body_can_be_answered_but_not_survived() {
+        let mut conn =
+            received(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
+        assert_eq!(event(&mut conn), "POST /");
+        assert_eq!(event(&mut conn), "invalid chunk size \"x\"");
+        assert!(answer(&mut conn).ends_with(b"Connection: close\r\n\r\n"));
+        assert_eq!(event(&mut conn), "Closed(Refused)");
+    }
+
+    #[test]
+    fn a_short_body_pretends_nothing() {
+        let mut conn = received(GET);
+        assert_eq!(event(&mut conn), "GET /");
+        let mut out = BytesMut::new();
+        conn.begin(&mut out, 200, b"")
+            .unwrap()
+            .finish(Some(5))
+            .unwrap();
+        assert_eq!(conn.frame(3).unwrap().take, 3);
+        assert_eq!(conn.finish(), Err(EncodeError::Incomplete { missing: 2 }));
+        assert!(conn.will_close());
+        assert_eq!(event(&mut conn), "Closed(Aborted)");
+    }
+
+    #[test]
+    fn a_long_body_is_cut_and_closes() {
+        let mut conn = received(GET);
+        assert_eq!(event(&mut conn), "GET /");
+        let mut out = BytesMut::new();
+        conn.begin(&mut out, 200, b"")
+            .unwrap()
+            .finish(Some(5))
+            .unwrap();
+        assert_eq!(
+            (conn.frame(4).unwrap().take, conn.frame(4).unwrap().take),
+            (4, 1)
+        );
+        assert_eq!(conn.finish(), Ok(&b""[..]));
+        assert_eq!(event(&mut conn), "Closed(Requested)");
+    }
+
+    #[test]
+    fn an_aborted_response_ends_the_connection() {
+        let mut conn = received(&[GET, GET].concat());
+        assert_eq!(event(&mut conn), "GET /");
+        conn.abort();
+        assert!(conn.will_close() && conn.frame(1).is_err());
+        assert_eq!(event(&mut conn), "Closed(Aborted)");
+    }
+
+    #[test]
+    fn large_memory_is_not_kept() {
+        let fields = "a: b\r\n".repeat(90);
+        let body = "x".repeat(64 * 1024);
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n{fields}\r\n{body}");
+        let mut conn = received(request.as_bytes());
+        let Ok(Event::Request(head)) = conn.next_event() else {
+            panic!("no request")
+        };
+        while !matches!(conn.next_event(), Ok(Event::EndOfBody)) {}
+        answer(&mut conn);
+        conn.recycle(head);
+        let spare = conn.release().expect("the memory of the fields");
+        let kept = spare
+            .block
+            .try_into_mut()
+            .map_or(0, |block| block.capacity());
+        assert!(kept <= LARGE);
+        assert!(conn.release().is_none());
     }
 }

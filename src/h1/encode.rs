@@ -1,6 +1,6 @@
-//! Responses as bytes: the head ([`HeadEncoder`]), the frames of the body ([`Frame`]), whole error answers.
+//! Responses as bytes: the head ([`HeadEncoder`]) and whole error answers.
 //!
-//! A body's bytes are never copied or seen here, and no field reaches the wire unchecked.
+//! No field reaches the wire unchecked, and no byte of a body passes through here (`frame`).
 //!
 //! *Invariants*: what framing says (`Connection`, `Transfer-Encoding`, one `Content-Length`) is written here
 //! alone; a head that was not finished leaves neither a byte nor a change of state behind.
@@ -14,87 +14,8 @@ use super::state::{Framing, State};
 use super::status::reason_phrase;
 use super::syntax::{decimal, is_text, is_token, members, trim};
 
-/// Ends a chunked body (RFC 9112 §7.1): the last chunk, and no trailers.
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// What to send around some bytes of a response's body, and how many of them to send.
-///
-/// Send `prefix`, then the first `take` of the bytes, then `suffix`.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// What precedes the bytes.
-    pub prefix: Prefix,
-    /// What follows them.
-    pub suffix: &'static [u8],
-    /// How many of them belong to the response: fewer where they exceed its `Content-Length`, none where it
-    /// has no body (HEAD, 204, 304).
-    pub take: usize,
-}
-
-impl Frame {
-    pub(super) fn bare(take: usize) -> Self {
-        Self {
-            prefix: Prefix::EMPTY,
-            suffix: b"",
-            take,
-        }
-    }
-
-    /// `chunk-size CRLF`, data, CRLF (RFC 9112 §7.1); nothing for no data, since that would be the end.
-    pub(super) fn chunk(len: usize) -> Self {
-        if len == 0 {
-            return Self::bare(0);
-        }
-        Self {
-            prefix: Prefix::hexadecimal(len),
-            suffix: b"\r\n",
-            take: len,
-        }
-    }
-}
-
-/// The few bytes before a block of a response's body: a chunk's size and CRLF, or none.
-#[derive(Clone, Copy)]
-pub struct Prefix {
-    bytes: [u8; Self::SPACE],
-    start: u8,
-}
-
-impl Prefix {
-    /// 16 digits and CRLF.
-    const SPACE: usize = 18;
-    const EMPTY: Self = Self {
-        bytes: *b"0000000000000000\r\n",
-        start: Self::SPACE as u8,
-    };
-
-    fn hexadecimal(mut value: usize) -> Self {
-        let mut prefix = Self::EMPTY;
-        let mut start = Self::SPACE - 2;
-        while value > 0 {
-            start -= 1;
-            prefix.bytes[start] = b"0123456789ABCDEF"[value % 16];
-            value /= 16;
-        }
-        prefix.start = start as u8;
-        prefix
-    }
-}
-
-impl AsRef<[u8]> for Prefix {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[usize::from(self.start)..]
-    }
-}
-
-impl fmt::Debug for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_ref().escape_ascii())
-    }
-}
 
 /// Writes a response's head. Made by [`Conn::begin`](super::Conn::begin).
 ///
@@ -330,4 +251,278 @@ pub fn refuse(out: &mut BytesMut, status: u16, preamble: &[u8], page: &[u8]) {
     );
     out.extend_from_slice(b"Connection: close\r\n\r\n");
     out.extend_from_slice(page);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Conn, Event, Limits};
+    use super::*;
+
+    /// A connection whose request is to be answered.
+    fn asked(request: &str) -> Conn {
+        let mut conn = Conn::server(Limits::default());
+        conn.receive(request.as_bytes());
+        let event = conn.next_event();
+        assert!(matches!(event, Ok(Event::Request(_))), "{event:?}");
+        conn
+    }
+
+    fn get() -> Conn {
+        asked("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    }
+
+    /// The whole response of `conn` with these fields, this length and this body, or why there is none.
+    fn respond(
+        conn: &mut Conn,
+        status: u16,
+        fields: &[(&str, &str)],
+        len: Option<u64>,
+        body: &[&str],
+    ) -> Result<String, EncodeError> {
+        let mut out = BytesMut::new();
+        let mut head = conn.begin(&mut out, status, b"")?;
+        for (name, value) in fields {
+            head.field(name.as_bytes(), value.as_bytes())?;
+        }
+        head.finish(len)?;
+        for block in body {
+            let frame = conn.frame(block.len())?;
+            out.extend_from_slice(frame.prefix.as_ref());
+            out.extend_from_slice(&block.as_bytes()[..frame.take]);
+            out.extend_from_slice(frame.suffix);
+        }
+        out.extend_from_slice(conn.finish()?);
+        Ok(String::from_utf8(out.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_chunked() {
+        let mut conn = get();
+        let body = "x".repeat(26);
+        assert_eq!(
+            respond(&mut conn, 200, &[("A", "b")], None, &["hello", "", &body]).unwrap(),
+            format!(
+                "HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1A\r\n{body}\r\n0\r\n\r\n"
+            )
+        );
+        assert!(conn.is_idle() && !conn.will_close());
+    }
+
+    #[test]
+    fn http_10_gets_its_version_and_the_end_of_the_connection() {
+        let mut conn = asked("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(
+            respond(&mut conn, 200, &[], None, &["a"]).unwrap(),
+            "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\na"
+        );
+        assert!(conn.will_close());
+    }
+
+    #[test]
+    fn http_10_is_kept_where_it_asked_and_the_length_is_known() {
+        let mut conn = asked("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(
+            respond(&mut conn, 200, &[], Some(1), &["a"]).unwrap(),
+            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\na"
+        );
+        assert!(conn.is_idle());
+    }
+
+    #[test]
+    fn responses_without_a_body_have_none_whatever_is_written() {
+        let no_content = respond(&mut get(), 204, &[("Content-Length", "3")], None, &["abc"]);
+        assert_eq!(no_content.unwrap(), "HTTP/1.1 204 No Content\r\n\r\n");
+        let not_modified = respond(
+            &mut get(),
+            304,
+            &[("Content-Length", "3")],
+            Some(0),
+            &["abc"],
+        );
+        assert_eq!(
+            not_modified.unwrap(),
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n"
+        );
+        assert_eq!(
+            respond(&mut get(), 304, &[], Some(3), &[]).unwrap(),
+            "HTTP/1.1 304 Not Modified\r\n\r\n"
+        );
+        for (own, known, line) in [
+            (Some("3"), Some(0), "Content-Length: 3\r\n"),
+            (None, Some(3), "Content-Length: 3\r\n"),
+            (None, Some(0), ""),
+            (None, None, ""),
+        ] {
+            let mut conn = asked("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let own: Vec<_> = own.map(|n| ("content-length", n)).into_iter().collect();
+            let response = respond(&mut conn, 200, &own, known, &["abc"]);
+            assert_eq!(response.unwrap(), format!("HTTP/1.1 200 OK\r\n{line}\r\n"));
+            assert!(conn.is_idle());
+        }
+    }
+
+    #[test]
+    fn connect_opens_a_tunnel_only_with_success() {
+        let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        let fields = [("Content-Length", "1")];
+        assert_eq!(
+            respond(&mut asked(connect), 200, &fields, None, &["ab"]).unwrap(),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nab"
+        );
+        assert_eq!(
+            respond(&mut asked(connect), 403, &fields, None, &["a"]).unwrap(),
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 1\r\nConnection: close\r\n\r\na"
+        );
+    }
+
+    #[test]
+    fn fields_of_the_connection_and_of_the_server_are_left_out() {
+        let fields = [
+            ("Connection", "x"),
+            ("Keep-Alive", "x"),
+            ("proxy-authenticate", "x"),
+            ("Proxy-Authorization", "x"),
+            ("TE", "x"),
+            ("Trailers", "x"),
+            ("Transfer-Encoding", "x"),
+            ("Upgrade", "x"),
+            ("SERVER", "x"),
+            ("Date", "x"),
+            ("X-Date", "\t x "),
+        ];
+        assert_eq!(
+            respond(&mut get(), 200, &fields, Some(0), &[]).unwrap(),
+            "HTTP/1.1 200 OK\r\nX-Date: x\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_service_can_close_the_connection() {
+        let mut conn = get();
+        let fields = [("connection", "x, Close")];
+        let response = respond(&mut conn, 200, &fields, Some(0), &[]).unwrap();
+        assert!(response.ends_with("Connection: close\r\n\r\n") && conn.will_close());
+    }
+
+    #[test]
+    fn a_response_cannot_be_split() {
+        for (name, value) in [
+            ("a", "b\r\nc: d"),
+            ("a", "b\nc"),
+            ("a", "\0"),
+            ("a", "\u{7f}"),
+            ("a\r\nb", "c"),
+            ("a:", "b"),
+            ("a b", "c"),
+            ("", "b"),
+        ] {
+            let error = respond(&mut get(), 200, &[(name, value)], None, &[]).unwrap_err();
+            assert!(matches!(
+                error,
+                EncodeError::FieldName(_) | EncodeError::FieldValue(_)
+            ));
+        }
+        let mut out = BytesMut::new();
+        let error = get().begin(&mut out, 200, b"OK\r\na: b").unwrap_err();
+        assert!(matches!(error, EncodeError::Reason(_)));
+    }
+
+    #[test]
+    fn a_content_length_is_one_number() {
+        for bad in ["", "-1", "1, 1", "1.0", "18446744073709551616"] {
+            let error =
+                respond(&mut get(), 200, &[("Content-Length", bad)], None, &[]).unwrap_err();
+            assert!(matches!(error, EncodeError::ContentLength(_)), "{bad}");
+        }
+        let twice = [("Content-Length", "1"), ("content-length", "1")];
+        assert_eq!(
+            respond(&mut get(), 200, &twice, None, &[]),
+            Err(EncodeError::RepeatedLength)
+        );
+    }
+
+    #[test]
+    fn a_head_that_failed_leaves_nothing_and_another_can_follow() {
+        let mut conn = get();
+        let mut out = BytesMut::from("before");
+        let mut head = conn.begin(&mut out, 200, b"").unwrap();
+        head.field(b"a", b"b").unwrap();
+        head.field(b"c", b"\n").unwrap_err();
+        assert!(matches!(head.finish(None), Err(EncodeError::FieldValue(_))));
+        drop(conn.begin(&mut out, 200, b""));
+        assert_eq!(out, "before");
+        assert!(respond(&mut conn, 500, &[], Some(0), &[]).is_ok());
+    }
+
+    #[test]
+    fn status_and_reason_are_checked() {
+        let mut out = BytesMut::new();
+        for bad in [0, 99, 1000, 65535] {
+            assert_eq!(
+                get().begin(&mut out, bad, b"").unwrap_err(),
+                EncodeError::Status(bad)
+            );
+        }
+        assert_eq!(
+            get().begin(&mut out, 101, b"").unwrap_err(),
+            EncodeError::Upgrade
+        );
+        let (mut first, mut second) = (get(), get());
+        first
+            .begin(&mut out, 299, "Caf\u{e9}".as_bytes())
+            .unwrap()
+            .finish(Some(0))
+            .unwrap();
+        second
+            .begin(&mut out, 999, b"")
+            .unwrap()
+            .finish(Some(0))
+            .unwrap();
+        let expected = "HTTP/1.1 299 Caf\u{e9}\r\nContent-Length: 0\r\n\r\nHTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn interim_responses_leave_the_response_due() {
+        let mut conn = get();
+        let mut out = BytesMut::new();
+        for _ in 0..2 {
+            let mut hints = conn.begin(&mut out, 103, b"").unwrap();
+            hints.field(b"Link", b"</a>").unwrap();
+            hints.finish(None).unwrap();
+        }
+        assert_eq!(
+            out,
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(2)
+        );
+        assert!(conn.frame(1).is_err());
+        assert!(respond(&mut conn, 200, &[], Some(0), &[]).is_ok());
+        let mut old = asked("GET / HTTP/1.0\r\n\r\n");
+        out.clear();
+        old.begin(&mut out, 103, b"").unwrap().finish(None).unwrap();
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_response_can_be_neither_repeated_nor_ended_early() {
+        let mut conn = get();
+        assert_eq!(conn.finish(), Err(EncodeError::NotBegun));
+        respond(&mut conn, 200, &[], Some(0), &[]).unwrap();
+        assert_eq!(
+            respond(&mut conn, 200, &[], None, &[]),
+            Err(EncodeError::NotDue)
+        );
+        assert_eq!(conn.finish(), Err(EncodeError::NotBegun));
+    }
+
+    #[test]
+    fn a_refusal_is_whole() {
+        let mut out = BytesMut::new();
+        refuse(&mut out, 414, b"Server: oxicorn\r\n", b"<p>");
+        assert_eq!(
+            out,
+            "HTTP/1.1 414 URI Too Long\r\nServer: oxicorn\r\nContent-Type: text/html; charset=utf-8\r\n\
+             Content-Length: 3\r\nConnection: close\r\n\r\n<p>"
+        );
+    }
 }

@@ -52,15 +52,19 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The range of `part`, which is a slice of `block`.
-    ///
-    /// Empty for a part that is not inside, or that lies past 4 GiB: no head is that long.
+    /// Where the last range may end.
+    pub(super) const LIMIT: usize = u32::MAX as usize;
+
+    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). Of an
+    /// empty one nobody asks where it is.
     pub(super) fn new(block: &[u8], part: &[u8]) -> Self {
-        let start = (part.as_ptr() as usize).wrapping_sub(block.as_ptr() as usize);
-        let end = start.wrapping_add(part.len());
-        match (u32::try_from(start), u32::try_from(end)) {
-            (Ok(start), Ok(end)) if end as usize <= block.len() => Self { start, end },
-            _ => Self::default(),
+        if part.is_empty() {
+            return Self::default();
+        }
+        let start = part.as_ptr() as usize - block.as_ptr() as usize;
+        Self {
+            start: start as u32,
+            end: (start + part.len()) as u32,
         }
     }
 
@@ -125,8 +129,9 @@ impl Head {
             }
         }
         block.extend_from_slice(b"\r\n");
-        match Scan::default().find(&block, &Limits::LOOSE)? {
-            Some(found) => found.read(&mut block, Vec::new()),
+        let mut fields = Vec::new();
+        match Scan::default().head(&mut block, &mut fields, &Limits::LOOSE)? {
+            Some(head) => Ok(head),
             None => Err(ParseError::RequestLine(quote(&block))),
         }
     }
@@ -150,7 +155,11 @@ impl Head {
     /// The method as it was sent (RFC 9110 §9.1): `GET`.
     #[must_use]
     pub fn method(&self) -> &str {
-        text(self.method.of(&self.block))
+        text(self.method_bytes())
+    }
+
+    pub(super) fn method_bytes(&self) -> &[u8] {
+        self.method.of(&self.block)
     }
 
     /// The target exactly as it was sent (RFC 9112 §3.2).

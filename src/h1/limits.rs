@@ -19,11 +19,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What fits the ranges of a [`Head`](super::Head) and no less.
+    /// No limits but those of a [`Head`](super::Head)'s ranges.
     pub(super) const LOOSE: Self = Self {
-        request_line: u32::MAX as usize,
+        request_line: usize::MAX,
         fields: usize::MAX,
-        field_size: u32::MAX as usize,
+        field_size: usize::MAX,
     };
 
     /// Bytes of one field's line, without its CRLF.

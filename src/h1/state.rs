@@ -24,9 +24,10 @@
 //! *Invariants*: Closed is for ever; a request is announced only with the server Idle; `reusable` never
 //! becomes true again.
 
+use super::CloseReason;
 use super::error::EncodeError;
+use super::frame::Frame;
 use super::head::{BodyLength, Head, Version};
-use super::{CloseReason, Frame};
 
 /// What has come of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +137,8 @@ impl State {
             Continue::Unneeded
         };
         self.asked = Asked {
-            is_head: head.method() == "HEAD",
-            is_connect: head.method() == "CONNECT",
+            is_head: head.method_bytes() == b"HEAD",
+            is_connect: head.method_bytes() == b"CONNECT",
             is_http10: head.version() < Version::HTTP_11,
         };
     }

@@ -106,13 +106,11 @@ pub(super) fn host_and_port(authority: &[u8]) -> Option<(&[u8], Option<&[u8]>)> 
         }
         authority.split_at(close + 1)
     } else {
-        let end = memchr(b':', authority).unwrap_or(authority.len());
-        let (host, rest) = authority.split_at(end);
-        if !is_registered_name(host) {
-            return None;
-        }
-        (host, rest)
+        authority.split_at(registered_name(authority))
     };
+    if host.is_empty() {
+        return None;
+    }
     match rest {
         [] => Some((host, None)),
         [b':', port @ ..] if port.iter().all(u8::is_ascii_digit) => Some((host, Some(port))),
@@ -120,16 +118,14 @@ pub(super) fn host_and_port(authority: &[u8]) -> Option<(&[u8], Option<&[u8]>)> 
     }
 }
 
-fn is_registered_name(mut name: &[u8]) -> bool {
-    if name.is_empty() {
-        return false;
-    }
+/// The length of the registered name at the start (RFC 3986 §3.2.2).
+fn registered_name(bytes: &[u8]) -> usize {
+    let mut end = 0;
     loop {
-        name = match name {
-            [] => return true,
-            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..] if HOST[usize::from(*byte)] => rest,
-            _ => return false,
+        end += match &bytes[end..] {
+            [byte, ..] if HOST[usize::from(*byte)] => 1,
+            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
+            _ => return end,
         };
     }
 }

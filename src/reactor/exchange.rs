@@ -177,7 +177,7 @@ impl Link {
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
     pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
         stamp::with_lines(&config.server, |lines| {
-            h1::refuse(&mut self.encoded, status, lines, page)
+            h1::refuse(&mut self.encoded, status, lines, page);
         });
         self.response = Response {
             stage: Stage::Complete,

@@ -62,10 +62,7 @@ impl<'a> Answer<'a> {
 
     /// The application's own Content-Length.
     pub(super) fn content_length(&self) -> Option<u64> {
-        let outline = self.write.take_outline();
-        let length = outline.content_length();
-        self.write.put_outline(outline);
-        length
+        self.write.with_outline(|outline| outline.content_length())
     }
 
     /// Starts the response, where that was not done yet.
@@ -95,10 +92,8 @@ impl<'a> Answer<'a> {
     pub(super) fn writer(&self, length: Length) -> Result<BodyWriter<'a>> {
         match self.stage.take() {
             Stage::Started(writer) => Ok(writer),
-            Stage::Waiting(reply) => {
-                let mut outline = self.write.take_outline();
+            Stage::Waiting(reply) => self.write.with_outline(|outline| {
                 if !outline.is_said() {
-                    self.write.put_outline(outline);
                     self.stage.set(Stage::Waiting(reply));
                     return Err(Error::new(
                         "the application did not call start_response before its response's first block",
@@ -108,12 +103,9 @@ impl<'a> Answer<'a> {
                 // would have met (RFC 9110 §8.6).
                 let left_out = self.head_only || outline.status() == 304;
                 let length = length.filter(|&length| !(left_out && length == 0));
-                let started =
-                    reply.start(outline.status(), outline.reason(), outline.fields(), length);
                 outline.mark_sent();
-                self.write.put_outline(outline);
-                started
-            }
+                reply.start(outline.status(), outline.reason(), outline.fields(), length)
+            }),
             Stage::Gone => Err(Error::new("the response is over, or is being written")),
         }
     }

@@ -120,12 +120,13 @@ impl Templates {
 
     fn set_target(&self, environ: &Bound<'_, PyDict>, head: &Head) -> Result<(), Failure> {
         let py = environ.py();
-        let (target, path, query) = (head.target(), head.path(), head.query());
-        if !query.is_empty() {
-            environ.set_item(intern!(py, "QUERY_STRING"), query)?;
-        }
+        let target = head.target();
         if target == "/" && self.script_name.is_empty() {
             return Ok(());
+        }
+        let (path, query) = (head.path(), head.query());
+        if !query.is_empty() {
+            environ.set_item(intern!(py, "QUERY_STRING"), query)?;
         }
         let uri = PyString::new(py, target);
         environ.set_item(intern!(py, "RAW_URI"), &uri)?;

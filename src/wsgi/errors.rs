@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyBrokenPipeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -112,6 +113,10 @@ pub(super) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
 
 /// A failure of this crate's own as Python sees it: a lost client is a `BrokenPipeError`.
 pub(super) fn to_python(error: Error) -> PyErr {
+    if error.is_disconnected() {
+        // With the number that applications compare.
+        return PyBrokenPipeError::new_err((libc::EPIPE, error.to_string()));
+    }
     std::io::Error::from(error).into()
 }
 

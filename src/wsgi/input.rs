@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 
+use super::errors::to_python;
 use super::start_response::{StartResponse, not_lent};
 use crate::service::OwnedBody;
 
@@ -49,8 +50,9 @@ impl Read for Source {
                 .write()
                 .slot()
                 .borrow(|call| call.read(buffer))
-                .map_err(|reason| io::Error::other(not_lent(reason)))?
-                .map_err(Into::into),
+                .map_err(not_lent)
+                .and_then(|read| read.map_err(to_python))
+                .map_err(io::Error::other),
         }
     }
 }

@@ -276,6 +276,8 @@ fn literals<'py>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::app::App;
+    use super::super::testing::site;
     use super::*;
 
     #[test]
@@ -295,5 +297,141 @@ mod tests {
             let error = Spec::parse(text).unwrap_err();
             assert_eq!(error.exit_code(), 4, "{text}");
         }
+    }
+
+    /// A folder of modules and the error of loading `spec` from it.
+    fn refuse(name: &str, source: &str, spec: &str) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
+        App::new(spec)
+            .python_path([folder.path()])
+            .load(&site(&[]))
+            .unwrap_err()
+    }
+
+    #[test]
+    fn a_module_that_does_not_exist_is_named_with_the_folder() {
+        let error = App::new("no_such_shop.wsgi").load(&site(&[])).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "cannot import the application 'no_such_shop.wsgi': no module named 'no_such_shop' \
+                 (searched from /"
+            ),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_missing_attribute_is_named_with_the_nearest_one() {
+        let error = refuse(
+            "t_attribute",
+            "application = print",
+            "t_attribute:aplication",
+        );
+        let text = error.to_string();
+        assert!(text.starts_with("module 't_attribute' (/"), "{text}");
+        assert!(
+            text.ends_with("has no attribute 'aplication'; did you mean 'application'?"),
+            "{text}"
+        );
+        assert_eq!(error.exit_code(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_not_an_application() {
+        let error = refuse("t_str", "app = 'x'", "t_str");
+        assert!(
+            error.to_string().contains("type str cannot be called"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 4);
+        assert_eq!(refuse("t_none", "app = None", "t_none:app").exit_code(), 4);
+        assert_eq!(refuse("t_empty", "", "t_empty").exit_code(), 4);
+    }
+
+    #[test]
+    fn a_failing_import_names_the_line_and_the_cause() {
+        let error = refuse(
+            "t_raise",
+            "x = 1\nraise ValueError('bad day')\n",
+            "t_raise:app",
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("'t_raise:app': ValueError: bad day (/"),
+            "{text}"
+        );
+        assert!(text.ends_with("t_raise.py line 2)"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+
+        let error = refuse("t_nested", "import no_such_module_here\n", "t_nested");
+        let text = error.to_string();
+        assert!(
+            text.contains("No module named 'no_such_module_here' (/"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_file_and_line() {
+        let error = refuse("t_syntax", "x = 1\ndef app(:\n", "t_syntax:app");
+        let text = error.to_string();
+        assert!(text.contains("syntax error in /"), "{text}");
+        assert!(text.contains("t_syntax.py line 2: "), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn leaving_python_while_importing_is_a_boot_failure_that_says_so() {
+        let error = refuse("t_exit", "import sys\nsys.exit(7)\n", "t_exit");
+        let text = error.to_string();
+        assert!(text.contains("it called sys.exit(7) (/"), "{text}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn factories_get_literals_and_their_mistakes_are_explained() {
+        let source = "
+def make(code, *, text='x'):
+    if code == 0: raise RuntimeError('zero')
+    def app(environ, start_response): pass
+    return app if code > 0 else None
+class Site:
+    @staticmethod
+    def make(): return print
+";
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t_make.py"), source).unwrap();
+        let load = |spec: &str| App::new(spec).python_path([folder.path()]).load(&site(&[]));
+        assert!(load("t_make:make(1, text='a:b')").is_ok());
+        assert!(load("t_make:Site.make()").is_ok());
+        for (spec, code, words) in [
+            ("t_make:make()", 4, "missing 1 required positional argument"),
+            ("t_make:make(nope)", 4, "must be literals"),
+            ("t_make:make(1)(2)", 4, "must be literals"),
+            ("t_make:make(-1)", 4, "cannot be called"),
+            ("t_make:make(0)", 3, "RuntimeError: zero"),
+        ] {
+            let error = load(spec).unwrap_err();
+            assert!(error.to_string().contains(words), "{spec}: {error}");
+            assert_eq!(error.exit_code(), code, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_is_refused_with_the_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hello.py");
+        std::fs::write(&file, "").unwrap();
+        let error = App::new(file.to_str().unwrap())
+            .load(&site(&[]))
+            .unwrap_err();
+        assert!(
+            error.to_string().ends_with("did you mean 'hello:app'?"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 3);
     }
 }

@@ -204,16 +204,14 @@ impl StartResponse {
             Some(info) if info.is_truthy()? => Some(info),
             _ => None,
         };
-        let mut outline = write.take_outline();
-        let outcome = match (outline.stage, exc_info) {
+        write.with_outline(|outline| match (outline.stage, exc_info) {
             (Stage::Said | Stage::Sent, None) => Err(PyAssertionError::new_err(
                 "start_response was called a second time without exc_info",
             )),
             (Stage::Sent, Some(info)) => Err(raised(info)),
             (Stage::Blank, _) | (Stage::Said, Some(_)) => outline.say(status, headers),
-        };
-        write.put_outline(outline);
-        outcome.map(|()| self.write.clone_ref(py))
+        })?;
+        Ok(self.write.clone_ref(py))
     }
 }
 
@@ -244,9 +242,7 @@ impl StartResponse {
         if !(ffi::is_only_reference(py, &this) && ffi::is_only_reference(py, write)) {
             return None;
         }
-        let mut outline = write.get().take_outline();
-        outline.clear();
-        write.get().put_outline(outline);
+        write.get().with_outline(Outline::clear);
         Some(this)
     }
 }
@@ -255,7 +251,7 @@ impl StartResponse {
 #[pyclass(frozen, module = "oxicorn", name = "write")]
 #[derive(Debug, Default)]
 pub(super) struct Write {
-    outline: Mutex<Outline>,
+    outline: Mutex<Option<Box<Outline>>>,
     slot: Slot,
 }
 
@@ -282,13 +278,14 @@ impl Write {
         &self.slot
     }
 
-    /// Takes the outline out, so that no lock is held while it is worked on.
-    pub(super) fn take_outline(&self) -> Outline {
-        mem::take(&mut *self.outline.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn put_outline(&self, outline: Outline) {
-        *self.outline.lock().unwrap_or_else(PoisonError::into_inner) = outline;
+    /// Runs `f` with the outline, which is taken out meanwhile, so that no lock is held: who asks for it
+    /// from within finds a blank one.
+    pub(super) fn with_outline<R>(&self, f: impl FnOnce(&mut Outline) -> R) -> R {
+        let place = || self.outline.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outline = place().take().unwrap_or_default();
+        let result = f(&mut outline);
+        *place() = Some(outline);
+        result
     }
 }
 
@@ -501,7 +498,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn a_lost_client_is_a_broken_pipe_in_write_and_no_failure_when_it_comes_back_out() {
+    fn a_lost_client_is_a_broken_pipe_in_write_and_no_failure_of_the_application() {
         let script = Script::new(
             r#"
 seen = []
@@ -510,16 +507,21 @@ def app(environ, start_response):
     try:
         write(b"too long")
     except OSError as error:
-        seen.append(type(error).__name__)
-        raise
+        seen.append((type(error).__name__, error.errno))
+        if len(seen) == 1: raise
     return []
 "#,
         );
-        let recorder = Recorder::new();
-        recorder.disconnect_after(3);
-        let error = script.get_into(&recorder).unwrap_err();
-        assert!(error.is_disconnected());
-        assert_eq!(script.value("seen"), "['BrokenPipeError']");
+        // It comes back out the first time, and is swallowed the second.
+        for _ in 0..2 {
+            let recorder = Recorder::new();
+            recorder.disconnect_after(3);
+            assert!(script.get_into(&recorder).unwrap_err().is_disconnected());
+        }
+        assert_eq!(
+            script.value("seen"),
+            "[('BrokenPipeError', 32), ('BrokenPipeError', 32)]"
+        );
     }
 
     #[test]
