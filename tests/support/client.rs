@@ -217,7 +217,7 @@ impl Client {
 
     #[track_caller]
     fn fill(&mut self) -> usize {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 16 * 1024];
         let got = match self.stream.read(&mut buffer) {
             Ok(got) => got,
             Err(e) if e.kind() == ErrorKind::ConnectionReset => 0,
@@ -311,10 +311,15 @@ impl Browser {
                 .iter()
                 .map(|(n, v)| format!("{n}={v}"))
                 .collect();
-            head += &format!("Cookie: {}\r\n", cookies.join("; "));
+            head += "Cookie: ";
+            head += &cookies.join("; ");
+            head += "\r\n";
         }
         if method == "POST" {
-            head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+            let length = body.len().to_string();
+            for (name, value) in [("Content-Type", kind), ("Content-Length", &length)] {
+                head.extend([name, ": ", value, "\r\n"]);
+            }
         }
         let mut client = self.address.client();
         let response = client.send(head + "\r\n").send(body).response();

@@ -5,7 +5,7 @@
 mod client;
 mod gate;
 mod process;
-#[cfg(all(feature = "wsgi", feature = "cli"))]
+#[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 mod python;
 mod server;
 
@@ -17,7 +17,7 @@ use oxicorn::Tick;
 pub(crate) use client::{Browser, Client, Response};
 pub(crate) use gate::Gate;
 pub(crate) use process::{Exited, Lines, Process, send};
-#[cfg(all(feature = "wsgi", feature = "cli"))]
+#[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 pub(crate) use python::python_env;
 pub(crate) use server::{Address, Serve, Server};
 

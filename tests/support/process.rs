@@ -90,7 +90,7 @@ impl Lines {
             let (next, _) = self
                 .0
                 .1
-                .wait_timeout(collected, PATIENCE - waited)
+                .wait_timeout(collected, PATIENCE.saturating_sub(waited))
                 .expect("no reader panics");
             collected = next;
         }
@@ -212,7 +212,7 @@ pub(crate) fn send(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {pid}: {e}"));
 }
 
-/// The processes of a group that are not zombies (proc_pid_stat(5)).
+/// The processes of a group that are not zombies (`proc_pid_stat(5)`).
 fn members(group: Pid) -> Vec<Pid> {
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {

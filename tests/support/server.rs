@@ -134,7 +134,7 @@ impl Serve {
     }
 
     /// The folder in which the process starts, where it is not the package's.
-    pub(crate) fn from_folder(mut self, folder: impl AsRef<Path>) -> Self {
+    pub(crate) fn started_in(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(folder);
         self
     }

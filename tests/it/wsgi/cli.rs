@@ -148,7 +148,7 @@ fn working_folder_comes_first_on_the_module_path() {
         (there.parent().expect("/tmp"), here),
     ] {
         let server = Serve::command_line(["--chdir", chdir, "-b", "127.0.0.1:0", "mine:app"])
-            .from_folder(from)
+            .started_in(from)
             .env("PYTHONPATH", "/from/environment")
             .args(["--pythonpath", "/from/flag,/and/another"])
             .start();
@@ -165,7 +165,7 @@ fn working_folder_comes_first_on_the_module_path() {
         server.stop();
     }
     let server = Serve::command_line(["-b", "127.0.0.1:0", "mine:app"])
-        .from_folder(&there)
+        .started_in(&there)
         .start();
     assert_eq!(facts(&server).path[0], here);
     server.stop();

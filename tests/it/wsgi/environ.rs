@@ -238,6 +238,9 @@ fn script_name_of_the_process_is_taken_off_the_path() {
             ("RAW_URI", "'/pre/environ'"),
         ],
     );
+    // A boundary of segments: "/prefixed" is not below "/pre".
+    client.get("/prefixed").expect(500);
+    server.stderr().wait_for("SCRIPT_NAME");
     server.stop();
 }
 

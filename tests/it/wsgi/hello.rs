@@ -4,7 +4,7 @@ use crate::support::{Serve, root};
 
 fn demo(app: &str) -> Serve {
     Serve::command_line(["--bind", "127.0.0.1:0", "--chdir", "examples/apps", app])
-        .from_folder(root())
+        .started_in(root())
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn server_under_load_stops_without_cutting_a_response() {
         .map(|_| {
             let address = address.clone();
             thread::spawn(move || {
-                let mut served = 0;
+                let mut answers = 0;
                 // Until the port is closed; a connection that was made is answered.
                 while let Some(mut client) = address.try_client() {
                     if client
@@ -182,9 +182,9 @@ fn server_under_load_stops_without_cutting_a_response() {
                         break;
                     }
                     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
-                    served += 1;
+                    answers += 1;
                 }
-                served
+                answers
             })
         })
         .collect();

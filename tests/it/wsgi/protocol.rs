@@ -45,15 +45,12 @@ fn http_1_0_connection_is_closed_after_the_response_unless_it_asks() {
 fn pipelined_requests_are_answered_in_order() {
     let server = Serve::app("probe:app").start();
     let mut client = server.client();
-    let mut requests = String::new();
-    for number in 0..20 {
+    let request = |number| {
         let body = format!("number {number}");
-        requests += &format!(
-            "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-    }
-    client.send(requests);
+        let length = body.len();
+        format!("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    client.send((0..20).map(request).collect::<String>());
     for number in 0..20 {
         assert_eq!(
             client.response().expect(200).text(),

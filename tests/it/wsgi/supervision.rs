@@ -27,18 +27,18 @@ fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
     std::thread::scope(|scope| {
         let load = || {
             // What the killed worker had in hand is lost; nothing else may fail.
-            let (mut served, mut lost) = (0, 0);
+            let (mut answers, mut lost) = (0, 0);
             while !stop.load(Ordering::Relaxed) {
                 let mut client = server.client();
                 let sent =
                     client.try_send("GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
                 if sent.is_ok() && client.rest().starts_with(b"HTTP/1.1 200") {
-                    served += 1;
+                    answers += 1;
                 } else {
                     lost += 1;
                 }
             }
-            (served, lost)
+            (answers, lost)
         };
         let clients = [scope.spawn(load), scope.spawn(load)];
         let start = Tick::now();
@@ -55,8 +55,8 @@ fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
         });
         stop.store(true, Ordering::Relaxed);
         for client in clients {
-            let (served, lost) = client.join().expect("the client does not panic");
-            assert!(served > 0 && lost <= 2, "served {served}, lost {lost}");
+            let (answers, lost) = client.join().expect("the client does not panic");
+            assert!(answers > 0 && lost <= 2, "{answers} answers, {lost} lost");
         }
     });
     let line = server
