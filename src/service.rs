@@ -31,6 +31,10 @@ pub trait Service {
     /// cut, so that the client cannot take what it got for the whole.
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent>;
 
+    /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
+    /// thread, with the [turn](Self::turn) held; not where the worker is killed.
+    fn retire(&self) {}
+
     /// What a thread must hold while it calls this service; nothing by default.
     fn turn(&self) -> &dyn Turn {
         &Free

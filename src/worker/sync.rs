@@ -77,6 +77,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let mut outcome = Ok(());
         service.turn().enter(&mut || {
             outcome = serve(&service, &self.config, access_log.as_ref(), context);
+            service.retire();
         });
         outcome
     }

@@ -195,6 +195,12 @@ impl Service for Application {
         })
     }
 
+    /// What Python does when a program ends: waits for the threads that are not daemons, then calls the
+    /// functions registered with `atexit`.
+    fn retire(&self) {
+        Python::attach(interpreter::leave);
+    }
+
     fn turn(&self) -> &dyn Turn {
         &Gil
     }

@@ -17,6 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::errors;
 use super::ffi::{self, Config};
 use crate::error::{Error, Result};
 use crate::trace;
@@ -178,6 +179,31 @@ fn version_of_venv(facts: &str) -> Option<&str> {
             key.eq_ignore_ascii_case("version") || key.eq_ignore_ascii_case("version_info")
         })
         .map(|(_, version)| version.trim())
+}
+
+/// The steps of `Py_FinalizeEx` that programs rely on, in its order. The interpreter itself is left to the
+/// process's end: C extensions have been seen to hang while it is taken apart.
+pub(super) fn leave(py: Python<'_>) {
+    let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
+    for (module, step) in steps {
+        let done = loaded(py, module).and_then(|module| match module {
+            Some(module) => module.call_method0(step).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = done {
+            trace::error!(
+                "Error at the end of Python ({module}.{step})\n{}",
+                errors::traceback(py, &error)
+            );
+        }
+    }
+}
+
+/// A module that was imported already; nothing is imported for the end.
+fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let modules = py.import("sys")?.getattr("modules")?;
+    let module = modules.call_method1("get", (name,))?;
+    Ok((!module.is_none()).then_some(module))
 }
 
 #[cfg(test)]

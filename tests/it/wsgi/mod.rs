@@ -8,6 +8,7 @@ mod failures;
 mod flask;
 mod hello;
 mod keepalive;
+mod leaving;
 mod lifecycle;
 mod listeners;
 mod logs;
