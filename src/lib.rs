@@ -44,7 +44,7 @@
 //!
 //! ## `wsgi` (default)
 //!
-//! [`wsgi`](crate::wsgi): serves WSGI applications with embedded CPython. Without it nothing of Python is
+//! [`wsgi`]: serves WSGI applications with embedded CPython. Without it nothing of Python is
 //! linked. A program that uses it needs two lines in its `build.rs`: see `docs/PYTHON.md`.
 //!
 //! ## `tracing` (default)
@@ -54,7 +54,7 @@
 //!
 //! ## `cli` (default)
 //!
-//! [`cli`](crate::cli): Gunicorn's command line, made from the table in [`config`].
+//! [`cli`]: Gunicorn's command line, made from the table in [`config`].
 //!
 //! # Stability
 //!
