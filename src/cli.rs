@@ -209,6 +209,7 @@ mod tests {
             let value = match setting.metavar {
                 "NAME=VALUE" => "A=1",
                 "LEVEL" => "debug",
+                "CLASS" => "gthread",
                 _ => "17",
             };
             for flag in setting.flags {

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::WorkerClass;
+
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -106,6 +108,23 @@ pub(super) const LEVEL: Grammar<String> = Grammar {
         }
     },
     show: Clone::clone,
+};
+
+/// A kind of worker.
+pub(super) const CLASS: Grammar<WorkerClass> = Grammar {
+    metavar: "CLASS",
+    parse: |value| match value.to_str() {
+        Some("sync") => Ok(WorkerClass::Sync),
+        Some("gthread") => Ok(WorkerClass::Gthread),
+        _ => Err(Problem::Expected("one of sync, gthread")),
+    },
+    show: |class| {
+        let name = match class {
+            WorkerClass::Sync => "sync",
+            WorkerClass::Gthread => "gthread",
+        };
+        name.to_owned()
+    },
 };
 
 /// A number of things.

@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, PAIR, PATH, PATHS, Problem,
-    SECONDS, TEXT,
+    ADDRESS, BYTES, CLASS, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, PAIR, PATH, PATHS,
+    Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -203,6 +203,19 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["-k", "--worker-class"],
+        help: "`sync` answers one request at a time, on the worker's main thread; `gthread` answers several \
+               at once, on threads. More than one thread turns `sync` into `gthread`.",
+        ..field!(worker_class = CLASS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--threads"],
+        help: "How many requests a worker answers at once, each on a thread of its own.",
+        ..field!(threads = COUNT)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["-t", "--timeout"],
         help: "Replace a worker that makes no progress for this long; 0 is never.",
         ..field!(timeout = SECONDS)
@@ -303,6 +316,7 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
+            "CLASS" => ["gthread", "gthread"],
             _ => ["17", "18"],
         }
     }

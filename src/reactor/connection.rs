@@ -150,7 +150,8 @@ impl Connection {
             turn.spares.lend(self.link.get_mut());
         }
         let step = match self.phase {
-            Phase::Ready => Step::Ready,
+            // It waits to be taken out already.
+            Phase::Ready => Step::Same,
             Phase::Head | Phase::Body => {
                 let fresh = self.is_idle();
                 self.receive(fresh, turn)
@@ -170,7 +171,7 @@ impl Connection {
             Phase::Head if self.is_idle() => Step::Close,
             Phase::Head => self.refuse(408, "The request's head did not arrive in time", turn),
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
-            Phase::Ready => Step::Ready,
+            Phase::Ready => Step::Same,
             Phase::Flush => {
                 trace::debug!("{} takes no more of its response: closing", self.facts.peer);
                 Step::Close
@@ -314,21 +315,21 @@ impl Connection {
         link.refuse(status, &page, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
-        self.record(turn);
+        self.record(turn.now, turn.host);
         self.head = None;
         self.flush(turn)
     }
 
     /// Tells the host of a complete answer.
-    fn record(&mut self, turn: &Turn<'_>) {
+    fn record(&mut self, now: Tick, host: &dyn Host) {
         let response = self.link.get_mut().response;
-        turn.host.finished(&Access {
+        host.finished(&Access {
             connection: &self.facts,
             head: self.head.as_ref(),
             status: response.status,
             sent: response.sent,
             started: self.started,
-            finished: turn.now,
+            finished: now,
         });
     }
 
@@ -440,12 +441,12 @@ impl Connection {
                 link.response.stage = Stage::Broken;
             }
         }
+        self.record(host.now(), host);
         outcome
     }
 
     /// Goes on after the answer.
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.record(turn);
         self.served = true;
         let link = self.link.get_mut();
         if let Some(head) = self.head.take() {
