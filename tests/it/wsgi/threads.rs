@@ -75,6 +75,31 @@ fn no_more_calls_run_than_there_are_threads() {
 }
 
 #[test]
+fn connection_is_left_to_a_worker_that_has_a_free_thread() {
+    let server = Serve::app("probe:app")
+        .args(["-k", "gthread"])
+        .workers(2)
+        .start();
+    server.workers(2);
+    for _ in 0..8 {
+        let gates = [Gate::new(), Gate::new()];
+        let mut clients: Vec<_> = gates
+            .iter()
+            .map(|gate| ask(&server, &gate.at("/hold")))
+            .collect();
+        // Both are in their calls at the same time.
+        let arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
+        drop(arrived);
+        let workers: Vec<_> = clients
+            .iter_mut()
+            .map(|client| client.response().expect(200).body)
+            .collect();
+        assert_ne!(workers[0], workers[1]);
+    }
+    server.stop();
+}
+
+#[test]
 fn sleeping_requests_of_eight_clients_run_side_by_side() {
     let server = serve("threads:app", 8);
     let (clients, requests) = (8, 25);
@@ -103,11 +128,11 @@ fn pipelined_requests_are_answered_in_order_while_others_are_served() {
                 let mut client = server.client();
                 for round in 0..10 {
                     let target = |n| format!("/{number}/{round}/{n}");
-                    let mut bytes = "GET /sleep?2 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
-                    for n in 0..5 {
-                        bytes += &format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target(n));
-                    }
-                    client.send(bytes);
+                    let request =
+                        |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                    let mut pipeline = vec![request("/sleep?2")];
+                    pipeline.extend((0..5).map(|n| request(&target(n))));
+                    client.send(pipeline.concat());
                     assert_eq!(client.response().expect(200).text(), "/sleep");
                     for n in 0..5 {
                         assert_eq!(client.response().expect(200).text(), target(n));
@@ -257,6 +282,7 @@ fn idle_worker_uses_no_processor_time() {
             .sum::<u64>()
     };
     let before = spent();
+    // Not for something to happen: for nothing to.
     thread::sleep(Duration::from_millis(1500));
     let after = spent();
     assert!(after - before <= 2, "{} ticks", after - before);
