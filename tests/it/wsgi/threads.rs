@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use oxicorn::Tick;
 
 use crate::support::{Client, Gate, Serve, Server};
@@ -262,6 +263,27 @@ fn interpreter_that_cannot_be_had_ends_the_worker_and_its_request_is_named() {
     server.stop();
 }
 
+/// What a process has used of the processors, in hundredths of a second: `utime` and `stime` of
+/// `proc_pid_stat(5)`.
+fn spent(pid: Pid) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let fields = stat.rsplit(") ").next().expect("the name is in brackets");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    [fields[11], fields[12]]
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .iter()
+        .sum()
+}
+
+#[track_caller]
+fn assert_sleeps(pid: Pid) {
+    let before = spent(pid);
+    // Not for something to happen: for nothing to.
+    thread::sleep(Duration::from_millis(1500));
+    let used = spent(pid) - before;
+    assert!(used <= 4, "{used} hundredths of a second");
+}
+
 #[test]
 fn idle_worker_uses_no_processor_time() {
     let server = serve("threads:app", 4);
@@ -270,21 +292,28 @@ fn idle_worker_uses_no_processor_time() {
             scope.spawn(|| server.get("/sleep?20").expect(200));
         }
     });
-    let worker = server.workers(1)[0];
-    let spent = || {
-        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it lives");
-        let fields = stat.rsplit(") ").next().expect("the name is in brackets");
-        let fields: Vec<&str> = fields.split(' ').collect();
-        // utime and stime of proc_pid_stat(5), in hundredths of a second.
-        [fields[11], fields[12]]
-            .map(|ticks| ticks.parse::<u64>().expect("a number"))
-            .iter()
-            .sum::<u64>()
-    };
-    let before = spent();
-    // Not for something to happen: for nothing to.
-    thread::sleep(Duration::from_millis(1500));
-    let after = spent();
-    assert!(after - before <= 2, "{} ticks", after - before);
+    assert_sleeps(server.workers(1)[0]);
+    server.stop();
+}
+
+#[test]
+fn worker_whose_calls_all_wait_uses_no_processor_time() {
+    let server = serve("probe:app", 2);
+    let gates = [Gate::new(), Gate::new()];
+    let mut kept = server.client();
+    kept.get("/pid").expect(200);
+    let mut clients: Vec<_> = gates
+        .iter()
+        .map(|gate| ask(&server, &gate.at("/hold")))
+        .collect();
+    let arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
+    // One that is ready and one that is not accepted yet.
+    kept.send("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+    clients.push(ask(&server, "/pid"));
+    assert_sleeps(server.workers(1)[0]);
+    drop(arrived);
+    for client in &mut clients {
+        client.response().expect(200);
+    }
     server.stop();
 }
