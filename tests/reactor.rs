@@ -241,7 +241,7 @@ fn without_keepalive_every_response_closes() {
 #[test]
 fn a_silent_connection_is_closed_without_an_answer_and_half_a_head_gets_408() {
     let serving = serve(
-        config(|config| config.head_timeout = Duration::from_millis(50)),
+        config(|config| config.head_timeout = Duration::from_secs(1)),
         mirror,
     );
     assert_eq!(read_all(&mut serving.connect()), "");
