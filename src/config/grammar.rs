@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::HeaderMap;
+
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -106,6 +108,32 @@ pub(super) const LEVEL: Grammar<String> = Grammar {
         }
     },
     show: Clone::clone,
+};
+
+/// A switch.
+pub(super) const FLAG: Grammar<bool> = Grammar {
+    metavar: "BOOL",
+    parse: |value| {
+        let expected = "true or false";
+        let text = text(value, expected)?.to_ascii_lowercase();
+        text.parse().map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
+/// What becomes of header names with an underscore, in any case.
+pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
+    metavar: "POLICY",
+    parse: |value| {
+        let expected = "one of drop, refuse, dangerous";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "drop" => Ok(HeaderMap::Drop),
+            "refuse" => Ok(HeaderMap::Refuse),
+            "dangerous" => Ok(HeaderMap::Dangerous),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |policy| format!("{policy:?}").to_ascii_lowercase(),
 };
 
 /// A number of things.

@@ -110,7 +110,7 @@ impl Connection {
         now: Tick,
     ) -> Self {
         Self {
-            link: RefCell::new(Link::new(stream, config.limits.clone())),
+            link: RefCell::new(Link::new(stream, config.http.clone())),
             facts: Arc::new(facts),
             phase: Phase::Head,
             head: None,

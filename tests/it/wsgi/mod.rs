@@ -16,4 +16,5 @@ mod protocol;
 mod responses;
 mod slow_clients;
 mod supervision;
+mod tolerance;
 mod venv;
