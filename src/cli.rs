@@ -169,6 +169,9 @@ fn argument(setting: &'static Setting) -> Arg {
             ArgAction::Set
         })
         .help(help);
+    if let Some(bare) = setting.bare {
+        argument = argument.num_args(0..=1).default_missing_value(bare);
+    }
     for flag in setting.flags {
         argument = match flag.strip_prefix("--") {
             Some(long) if argument.get_long().is_none() => argument.long(long),
@@ -209,6 +212,8 @@ mod tests {
             let value = match setting.metavar {
                 "NAME=VALUE" => "A=1",
                 "LEVEL" => "debug",
+                "MODE" => "v1",
+                "IP[,NETWORK]" => "10.0.0.0/8",
                 _ => "17",
             };
             for flag in setting.flags {
@@ -228,6 +233,14 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_stand() {
         assert_eq!(parse(&[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_may_stand_bare_where_it_has_a_value_for_that() {
+        let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
+        assert_eq!(settings.workers, 2);
+        assert_eq!(stop(&["--workers"]).exit_code(), 2);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, PAIR, PATH, PATHS, Problem,
-    SECONDS, TEXT,
+    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, NETWORKS, PAIR, PATH, PATHS,
+    PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -28,6 +28,8 @@ pub struct Setting {
     pub variable: Option<Variable>,
     /// What stands for a value in a usage line.
     pub metavar: &'static str,
+    /// The value that its flag gives where none follows.
+    pub bare: Option<&'static str>,
     /// Whether it is a list: its flag may be repeated, and each adds a value.
     pub repeats: bool,
     /// What it means, in a sentence or two.
@@ -128,6 +130,7 @@ const fn row(name: &'static str, metavar: &'static str) -> Setting {
         flags: &[],
         variable: None,
         metavar,
+        bare: None,
         repeats: false,
         help: "",
         set: |_, _| Ok(()),
@@ -139,6 +142,7 @@ const APPLICATION: &str = "Application";
 const SOCKET: &str = "Socket";
 const WORKERS: &str = "Workers";
 const CLIENTS: &str = "Clients";
+const PROXIES: &str = "Proxies";
 const LOGGING: &str = "Logging";
 const MECHANICS: &str = "Process";
 
@@ -269,6 +273,19 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(tmp_upload_dir = Option<PATH>)
     },
     Setting {
+        section: PROXIES,
+        flags: &["--proxy-protocol"],
+        bare: Some("auto"),
+        help: "Which PROXY headers of a balancer a connection may begin with: off, v1, v2 or auto.",
+        ..field!(proxy_protocol = PROXY)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--proxy-allow-from"],
+        help: "The peers that may send PROXY headers: addresses, networks, or * for all.",
+        ..field!(proxy_allow_ips = NETWORKS)
+    },
+    Setting {
         section: LOGGING,
         flags: &["--access-logfile"],
         help: "Where to write a line for each request; - is the standard output.",
@@ -303,6 +320,8 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
+            "MODE" => ["v1", "v2"],
+            "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             _ => ["17", "18"],
         }
     }

@@ -38,7 +38,11 @@ fn reference() -> String {
                 .iter()
                 .map(|flag| format!("`{flag}`"))
                 .collect();
-            format!("{} `{}`", flags.join(" "), setting.metavar)
+            let value = match setting.bare {
+                Some(_) => format!("[{}]", setting.metavar),
+                None => setting.metavar.to_owned(),
+            };
+            format!("{} `{value}`", flags.join(" "))
         };
         let variable = setting
             .variable
