@@ -224,10 +224,11 @@ mod tests {
             };
             for flag in setting.flags {
                 let joined = format!("{flag}={value}");
-                // A flag that needs no value takes none from the next argument.
-                let apart = match setting.bare {
-                    Some(_) => &[*flag][..],
-                    None => &[*flag, value],
+                // A switch takes no value from the next argument.
+                let apart = if setting.is_switch() {
+                    &[*flag][..]
+                } else {
+                    &[*flag, value]
                 };
                 for args in [apart, &[&joined]] {
                     let settings = parse(args).unwrap();
@@ -251,6 +252,8 @@ mod tests {
         let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
         assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
         assert_eq!(settings.workers, 2);
+        let settings = parse(&["--proxy-protocol", "v1", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::V1);
         assert_eq!(stop(&["--workers"]).exit_code(), 2);
     }
 
