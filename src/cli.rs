@@ -170,7 +170,11 @@ fn argument(setting: &'static Setting) -> Arg {
         })
         .help(help);
     if let Some(bare) = setting.bare {
-        argument = argument.num_args(0..=1).default_missing_value(bare);
+        argument = argument
+            .num_args(0..=1)
+            // Or else the application's name would be taken for the value.
+            .require_equals(setting.is_switch())
+            .default_missing_value(bare);
     }
     for flag in setting.flags {
         argument = match flag.strip_prefix("--") {
@@ -212,13 +216,20 @@ mod tests {
             let value = match setting.metavar {
                 "NAME=VALUE" => "A=1",
                 "LEVEL" => "debug",
-                "MODE" => "v1",
+                "BOOL" => "true",
                 "IP[,NETWORK]" => "10.0.0.0/8",
+                "MODE" => "auto",
+                "POLICY" => "refuse",
                 _ => "17",
             };
             for flag in setting.flags {
                 let joined = format!("{flag}={value}");
-                for args in [&[*flag, value][..], &[&joined]] {
+                // A flag that needs no value takes none from the next argument.
+                let apart = match setting.bare {
+                    Some(_) => &[*flag][..],
+                    None => &[*flag, value],
+                };
+                for args in [apart, &[&joined]] {
                     let settings = parse(args).unwrap();
                     assert_eq!(setting.show(&settings).as_deref(), Some(value), "{args:?}");
                 }
@@ -310,6 +321,24 @@ mod tests {
             stop.to_string(),
             "error: invalid value 'many' for workers (-w/--workers): expected a whole number\n"
         );
+    }
+
+    #[test]
+    fn a_switch_needs_no_value_and_takes_none_without_an_equals_sign() {
+        let settings = parse(&["--strip-header-spaces", "shop:app"]).unwrap();
+        assert!(settings.strip_header_spaces && !settings.permit_obsolete_folding);
+        assert_eq!(settings.wsgi_app.as_deref(), Some("shop:app"));
+        let both = ["--casefold-http-method", "--casefold-http-method=false"];
+        assert!(!parse(&both).unwrap().casefold_http_method);
+        assert_eq!(stop(&["--casefold-http-method=maybe"]).exit_code(), 2);
+    }
+
+    #[test]
+    fn the_size_of_a_field_has_gunicorns_spelling_and_the_usual_one() {
+        for flag in ["--limit-request-field_size", "--limit-request-field-size"] {
+            let settings = parse(&[flag, "100"]).unwrap();
+            assert_eq!(settings.limit_request_field_size, 100);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::HeaderMap;
 use crate::net::{Networks, ProxyProtocol};
 
 /// Why a text is not a value.
@@ -143,6 +144,32 @@ pub(super) const NETWORKS: Grammar<Networks> = Grammar {
         parsed.map_err(|_| Problem::Expected(expected))
     },
     show: ToString::to_string,
+};
+
+/// A switch.
+pub(super) const FLAG: Grammar<bool> = Grammar {
+    metavar: "BOOL",
+    parse: |value| {
+        let expected = "true or false";
+        let text = text(value, expected)?.to_ascii_lowercase();
+        text.parse().map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
+/// What becomes of header names with an underscore, in any case.
+pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
+    metavar: "POLICY",
+    parse: |value| {
+        let expected = "one of drop, refuse, dangerous";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "drop" => Ok(HeaderMap::Drop),
+            "refuse" => Ok(HeaderMap::Refuse),
+            "dangerous" => Ok(HeaderMap::Dangerous),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |policy| format!("{policy:?}").to_ascii_lowercase(),
 };
 
 /// A number of things.

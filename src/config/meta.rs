@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, NETWORKS, PAIR, PATH, PATHS,
-    PROXY, Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NETWORKS, PAIR,
+    PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -28,7 +28,7 @@ pub struct Setting {
     pub variable: Option<Variable>,
     /// What stands for a value in a usage line.
     pub metavar: &'static str,
-    /// The value that its flag gives where none follows.
+    /// The value that its flag stands for without one.
     pub bare: Option<&'static str>,
     /// Whether it is a list: its flag may be repeated, and each adds a value.
     pub repeats: bool,
@@ -58,6 +58,12 @@ impl Setting {
     #[must_use]
     pub fn show(&self, settings: &Settings) -> Option<String> {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
+    }
+
+    /// Whether its flag is on without a value, and takes one only behind an equals sign.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.bare == Some("true")
     }
 
     /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
@@ -249,6 +255,66 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--limit-request-line"],
+        help: "How long a request line may be, up to 8190; 0 is any length.",
+        ..field!(limit_request_line = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--limit-request-fields"],
+        help: "How many header fields a request may have, up to 32768; 0 is 32768.",
+        ..field!(limit_request_fields = COUNT)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--limit-request-field_size", "--limit-request-field-size"],
+        help: "How long a header field may be, its folds included; 0 is 8190.",
+        ..field!(limit_request_field_size = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--header-map"],
+        help: "What becomes of header fields with an underscore in their names, which an application cannot \
+               tell from a hyphen: drop, refuse or dangerous (take).",
+        ..field!(header_map = HEADER_MAP)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-obsolete-folding"],
+        bare: Some("true"),
+        help: "Take header fields that go on in the next line.",
+        ..field!(permit_obsolete_folding = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--strip-header-spaces"],
+        bare: Some("true"),
+        help: "Take blanks before a header field's colon, and drop them.",
+        ..field!(strip_header_spaces = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-unconventional-http-method"],
+        bare: Some("true"),
+        help: "Take methods of any length, with lower case or with #.",
+        ..field!(permit_unconventional_http_method = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-unconventional-http-version"],
+        bare: Some("true"),
+        help: "Take versions other than HTTP/1.x.",
+        ..field!(permit_unconventional_http_version = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--casefold-http-method"],
+        bare: Some("true"),
+        help: "Make methods upper case before they are looked at.",
+        ..field!(casefold_http_method = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--limit-request-body"],
         help: "How long a request's body may be (1 GiB); 0 is any length.",
         ..field!(limit_request_body = LIMIT)
@@ -322,6 +388,8 @@ mod tests {
             "LEVEL" => ["debug", "error"],
             "MODE" => ["v1", "v2"],
             "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
+            "BOOL" => ["false", "true"],
+            "POLICY" => ["refuse", "dangerous"],
             _ => ["17", "18"],
         }
     }

@@ -40,6 +40,10 @@ pub use meta::{SETTINGS, Setting, Variable};
 /// flags, its environment variable, its meaning.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and is written as one"
+)]
 pub struct Settings {
     /// The application as `module:callable`, for a server that runs one by name.
     pub wsgi_app: Option<String>,
@@ -66,6 +70,24 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
+    /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
+    pub limit_request_line: usize,
+    /// Header fields of a request; 0, like more than 32768, is 32768.
+    pub limit_request_fields: usize,
+    /// Bytes of a header field, with its folds and its CRLF; 0 is 8190.
+    pub limit_request_field_size: usize,
+    /// What becomes of header fields whose names have an underscore.
+    pub header_map: HeaderMap,
+    /// Whether a header field may go on in the next line.
+    pub permit_obsolete_folding: bool,
+    /// Whether blanks before a header field's colon are dropped.
+    pub strip_header_spaces: bool,
+    /// Whether every token is a method.
+    pub permit_unconventional_http_method: bool,
+    /// Whether versions other than 1.x are served.
+    pub permit_unconventional_http_version: bool,
+    /// Whether methods are made upper case.
+    pub casefold_http_method: bool,
     /// Bytes of a request's body that are kept in memory; a longer one goes to a temporary file.
     pub body_buffer: usize,
     /// Bytes that a request's body may have; `None` is any number.
@@ -99,6 +121,17 @@ pub struct Settings {
     pub loglevel: String,
 }
 
+/// What becomes of a header field whose name has an underscore: WSGI cannot tell it from one with a hyphen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderMap {
+    /// It is dropped.
+    Drop,
+    /// Its request is refused.
+    Refuse,
+    /// It is taken, and joined with its twin.
+    Dangerous,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -113,6 +146,15 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
+            limit_request_line: 4094,
+            limit_request_fields: 100,
+            limit_request_field_size: 8190,
+            header_map: HeaderMap::Drop,
+            permit_obsolete_folding: false,
+            strip_header_spaces: false,
+            permit_unconventional_http_method: false,
+            permit_unconventional_http_version: false,
+            casefold_http_method: false,
             body_buffer: 64 << 10,
             limit_request_body: Some(1 << 30),
             response_buffer: 1 << 20,

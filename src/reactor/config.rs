@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::h1::Limits;
+use crate::h1;
 use crate::net::{Networks, ProxyProtocol};
 
 /// The bounds of a [`Reactor`](super::Reactor). Sizes are bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The bounds of a request's head.
-    pub limits: Limits,
+    /// The bounds of a request's head, and what of it is taken beyond the RFC.
+    pub http: h1::Config,
     /// How long a connection may stay idle between requests; zero closes it after each response.
     pub keepalive: Duration,
     /// How long a head may take to arrive, from the connection's start or from the head's first byte.
@@ -47,7 +47,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            http: h1::Config::default(),
             keepalive: Duration::from_secs(2),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

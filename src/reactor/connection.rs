@@ -122,7 +122,7 @@ impl Connection {
             Box::new(Preface::new(config.proxy_protocol, trusted))
         });
         Self {
-            link: RefCell::new(Link::new(stream, config.limits.clone())),
+            link: RefCell::new(Link::new(stream, config.http.clone())),
             facts: Arc::new(facts),
             phase: if preface.is_some() {
                 Phase::Preface

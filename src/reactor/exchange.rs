@@ -70,10 +70,10 @@ pub(super) enum Fill {
 }
 
 impl Link {
-    pub(super) fn new(stream: Stream, limits: h1::Limits) -> Self {
+    pub(super) fn new(stream: Stream, config: h1::Config) -> Self {
         Self {
             stream,
-            http: h1::Conn::server(limits),
+            http: h1::Conn::server(config),
             outbox: Outbox::default(),
             encoded: BytesMut::new(),
             arrived: Bytes::new(),

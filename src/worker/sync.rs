@@ -103,6 +103,7 @@ fn serve<S: Service>(
         turn: service.turn(),
         access_log,
         yielding: Cell::new(None),
+        told_of_drops: Cell::new(false),
     };
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
     reactor.watch(context.wake())?;
@@ -177,6 +178,8 @@ struct SyncHost<'a> {
     access_log: Option<&'a RefCell<AccessLog>>,
     /// Since when new connections are left to other workers.
     yielding: Cell<Option<Tick>>,
+    /// Whether a dropped header field was logged.
+    told_of_drops: Cell<bool>,
 }
 
 impl SyncHost<'_> {
@@ -214,6 +217,12 @@ impl Host for SyncHost<'_> {
         self.context
             .slot()
             .begin_request(now, head.method(), head.target());
+        if head.dropped() > 0 && !self.told_of_drops.replace(true) {
+            trace::warning!(
+                "a header field was dropped for the underscore in its name, since header_map is drop; \
+                 later ones are not logged"
+            );
+        }
     }
 
     fn finished(&self, access: &Access<'_>) {

@@ -17,4 +17,5 @@ mod proxies;
 mod responses;
 mod slow_clients;
 mod supervision;
+mod tolerance;
 mod venv;
