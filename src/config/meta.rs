@@ -67,6 +67,12 @@ impl Setting {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
     }
 
+    /// Whether its flag is on without a value, and takes one only behind an equals sign.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.bare == Some("true")
+    }
+
     /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
     /// which and why.
     pub(super) fn set(&self, settings: &mut Settings, values: &[OsString]) -> Result<(), Wrong> {
