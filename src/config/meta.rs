@@ -49,12 +49,6 @@ pub struct Variable {
 }
 
 impl Setting {
-    /// Whether it is on or off, and its flag alone turns it on.
-    #[must_use]
-    pub fn is_switch(&self) -> bool {
-        self.metavar == FLAG.metavar
-    }
-
     /// The built-in default, as it would be written, if there is one.
     #[must_use]
     pub fn default(&self) -> Option<String> {
