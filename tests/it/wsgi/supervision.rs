@@ -118,7 +118,9 @@ fn application_that_ends_the_process_costs_one_worker() {
         let mut client = server.client();
         client.send(format!("GET /die?{code} HTTP/1.1\r\nHost: a\r\n\r\n"));
         client.expect_end();
-        server.stderr().wait_for(&format!("exited with code {code}"));
+        server
+            .stderr()
+            .wait_for(&format!("exited with code {code}"));
         server.get("/pid").expect(200);
     }
     // Statuses 3 and 4 mean a failed boot only before a worker is ready.
