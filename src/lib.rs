@@ -87,7 +87,7 @@ pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
-pub use recorder::Recorder;
+pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,

@@ -273,6 +273,21 @@ pub trait Exchange {
         len: Option<u64>,
     ) -> Result<()>;
 
+    /// Sends an interim response (RFC 9110 §15.2) at once, where the client understands it and the response
+    /// has not begun; otherwise, and by default, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A status not within 102 to 199, or a header that cannot be sent.
+    fn inform<'h>(
+        &self,
+        status: u16,
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        let _ = (status, headers);
+        Ok(())
+    }
+
     /// Sends a block of the body, or has it on its way when it returns.
     fn write(&self, bytes: &[u8]) -> Result<()>;
 
@@ -546,6 +561,20 @@ impl<'a> Responder<'a> {
     /// Starts an answer whose body is written piece by piece.
     pub fn stream(self, status: u16, headers: &[(&str, &str)]) -> Result<BodyWriter<'a>> {
         self.begin(status, headers, None)
+    }
+
+    /// Sends an interim response before the answer: `103` with `Link` headers lets a browser fetch while the
+    /// answer is made (RFC 8297). Clients of HTTP/1.0 get none.
+    ///
+    /// # Errors
+    ///
+    /// A status not within 102 to 199, a header that cannot be sent, or a client that has gone.
+    pub fn inform<'h>(
+        &self,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        self.exchange.inform(status, &mut headers.into_iter())
     }
 
     /// Starts an answer from bytes: with a reason phrase of its own (empty for the standard one), and the

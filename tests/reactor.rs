@@ -704,3 +704,73 @@ fn header_is_no_request_where_none_is_looked_for() {
     let answer = serve(Config::default(), ends).ask("PROXY UNKNOWN\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
+
+#[test]
+fn interim_responses_precede_the_answer_and_skip_old_clients() {
+    let hinting = |_: Request<'_>, reply: Responder<'_>| {
+        let link = [(&b"Link"[..], &b"</a.css>; rel=preload"[..])];
+        reply.inform(103, link)?;
+        reply.inform(103, link)?;
+        for status in [99, 100, 101, 200] {
+            assert!(reply.inform(status, link).unwrap_err().is_response());
+        }
+        let split = [(&b"Link"[..], &b"a\r\nb"[..])];
+        assert!(reply.inform(103, split).unwrap_err().is_response());
+        reply.text(200, "done")
+    };
+    let serving = serve(Config::default(), hinting);
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let new = serving.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        new.starts_with(&format!("{hint}{hint}HTTP/1.1 200 OK\r\n")),
+        "{new}"
+    );
+    assert!(new.ends_with("done"));
+    let old = serving.ask("GET / HTTP/1.0\r\n\r\n");
+    assert!(
+        old.starts_with("HTTP/1.0 200 OK\r\n") && !old.contains("103"),
+        "{old}"
+    );
+    assert_eq!(serving.finish().len(), 2, "one record for each answer");
+}
+
+#[test]
+fn a_malformed_body_is_400_and_reaches_no_service() {
+    let called = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&called);
+    let serving = serve(Config::default(), move |request, reply| {
+        *count.lock().unwrap() += 1;
+        mirror(request, reply)
+    });
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    for body in [
+        "5\r\nhello",
+        "x\r\n",
+        "1\r\nab\r\n0\r\n\r\n",
+        "0\r\nHost: b\r\n\r\n",
+        "1\n",
+    ] {
+        let answer = serving.ask(format!("{head}{body}{next}"));
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{body:?}: {answer}"
+        );
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{body:?}: {answer}");
+    }
+    assert_eq!(serving.ask(format!("{head}5\r\nhel")), "", "it has left");
+    assert_eq!(*called.lock().unwrap(), 0);
+}
+
+#[test]
+fn connect_and_the_asterisk_reach_the_service_and_connect_is_the_last() {
+    let serving = serve(Config::default(), mirror);
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    let options = serving.ask(format!("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n{next}"));
+    assert!(
+        options.contains("OPTIONS * ") && options.contains("GET /next "),
+        "{options}"
+    );
+    let connect = serving.ask(format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n{next}"));
+    assert!(connect.ends_with("CONNECT  "), "{connect}");
+}

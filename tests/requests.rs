@@ -39,6 +39,7 @@ struct Case {
 /// The settings that the protocol knows; for the others see `UNMET`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "as the manifest has them")]
 struct Settings {
     limit_request_line: Option<usize>,
     limit_request_fields: Option<usize>,

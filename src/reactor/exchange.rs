@@ -346,6 +346,32 @@ impl Exchange for Lending<'_> {
         Ok(())
     }
 
+    fn inform<'h>(
+        &self,
+        status: u16,
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        let link = &mut *self.link()?;
+        if !(102..200).contains(&status) {
+            return Err(Error::of(
+                Kind::Response,
+                format!("status {status} is not that of an interim response"),
+            ));
+        }
+        if link.response.stage != Stage::Waiting {
+            return Ok(());
+        }
+        let mut head = link.http.begin(&mut link.encoded, status, b"")?;
+        for (name, value) in headers {
+            head.field(name, value)?;
+        }
+        head.finish(None)?;
+        if let Err(error) = link.send([b"", b"", b""], self.config) {
+            return Err(link.broken(error));
+        }
+        link.hold(self.config, self.host)
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
         let frame = link.http.frame(bytes.len())?;
