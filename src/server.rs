@@ -146,6 +146,9 @@ impl Server {
                 .unwrap_or_else(std::env::temp_dir),
             proxy_protocol: settings.proxy_protocol,
             proxy_allow_ips: settings.proxy_allow_ips.clone(),
+            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+            secure_scheme_headers: settings.secure_scheme_headers.clone(),
+            client_address: settings.client_address,
             ..usual
         };
         Ok(builder.reactor(config))
@@ -214,7 +217,7 @@ fn http(settings: &Settings) -> h1::Config {
                 HeaderMap::Refuse => h1::Underscores::Refuse,
                 HeaderMap::Dangerous => h1::Underscores::Dangerous,
             },
-            forwarder_headers: h1::Names::default(),
+            forwarder_headers: h1::Names::new(settings.forwarder_headers.clone()),
         },
     }
 }
@@ -380,8 +383,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_of_the_settings_are_those_of_the_protocol() {
-        assert_eq!(http(&Settings::default()), h1::Config::default());
+    fn the_defaults_of_the_settings_are_those_of_the_reactor() {
+        let (settings, config) = (Settings::default(), reactor::Config::default());
+        assert_eq!(http(&settings), config.http);
+        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
+        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
     }
 
     #[test]

@@ -64,6 +64,7 @@ const LAYERS: &[Layer] = &[
             "error",
             "h1",
             "net",
+            "net::forwarded",
             "net::networks",
             "net::proxy",
             "observe",
@@ -118,9 +119,10 @@ const LAYERS: &[Layer] = &[
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
     layer("net::proxy", &[], &["thiserror"]),
+    layer("net::forwarded", &["net::networks"], &[]),
     layer(
         "config",
-        &["error", "net::networks", "net::proxy"],
+        &["error", "net::forwarded", "net::networks", "net::proxy"],
         &["thiserror"],
     ),
     layer("server", &["*"], &[]),

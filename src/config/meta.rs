@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NETWORKS, PAIR,
-    PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP, LEVEL,
+    LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -353,6 +353,36 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(proxy_allow_ips = NETWORKS)
     },
     Setting {
+        section: PROXIES,
+        flags: &["--forwarded-allow-ips"],
+        variable: Some(Variable {
+            name: "FORWARDED_ALLOW_IPS",
+            prefix: "",
+        }),
+        help: "The forwarders whose word on their clients counts: addresses, networks, or * for all; those on \
+               a Unix socket always.",
+        ..field!(forwarded_allow_ips = NETWORKS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--secure-scheme-headers"],
+        help: "The header fields by which forwarders tell the scheme, with the value that means https.",
+        ..field!(secure_scheme_headers = FIELDS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--forwarder-headers"],
+        help: "The header fields that forwarders may send despite the underscore in their names; * for all.",
+        ..field!(forwarder_headers = NAMES)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--client-address"],
+        help: "The header field by which forwarders tell the client's address: off, x-forwarded-for or \
+               forwarded.",
+        ..field!(client_address = CLIENT_ADDRESS)
+    },
+    Setting {
         section: LOGGING,
         flags: &["--access-logfile"],
         help: "Where to write a line for each request; - is the standard output.",
@@ -387,6 +417,8 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
+            "FIELD" => ["forwarded", "x-forwarded-for"],
+            "NAME=VALUE[,NAME=VALUE]" => ["A=1", "B=2,C=3"],
             "BOOL" => ["false", "true"],
             "POLICY" => ["refuse", "dangerous"],
             "MODE" => ["v1", "v2"],

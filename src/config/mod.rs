@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::net::{Networks, ProxyProtocol};
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 pub use error::SettingError;
 pub use load::Layer;
@@ -101,6 +101,14 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
     /// The peers that may send PROXY headers.
     pub proxy_allow_ips: Networks,
+    /// The peers whose word on their clients counts.
+    pub forwarded_allow_ips: Networks,
+    /// The header fields by which they tell the scheme, with the value that means `https`.
+    pub secure_scheme_headers: Vec<(String, String)>,
+    /// The header fields with an underscore in their names that they may send, with commas between them.
+    pub forwarder_headers: String,
+    /// The header field by which they tell the client's address.
+    pub client_address: ClientAddress,
 
     /// The folder to change to before the application is loaded.
     pub chdir: Option<PathBuf>,
@@ -161,6 +169,16 @@ impl Default for Settings {
             tmp_upload_dir: None,
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
+            forwarded_allow_ips: Networks::loopback(),
+            secure_scheme_headers: [
+                ("X-FORWARDED-PROTOCOL", "ssl"),
+                ("X-FORWARDED-PROTO", "https"),
+                ("X-FORWARDED-SSL", "on"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+            forwarder_headers: "SCRIPT_NAME,PATH_INFO".to_owned(),
+            client_address: ClientAddress::Off,
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,

@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod deadlines;
 mod exchange;
+mod forwarded;
 mod outbox;
 mod preface;
 mod request_body;
