@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HeaderMap;
+use super::{HeaderMap, WorkerClass};
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// Why a text is not a value.
@@ -211,6 +211,23 @@ pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
         }
     },
     show: |policy| format!("{policy:?}").to_ascii_lowercase(),
+};
+
+/// A kind of worker.
+pub(super) const CLASS: Grammar<WorkerClass> = Grammar {
+    metavar: "CLASS",
+    parse: |value| match value.to_str() {
+        Some("sync") => Ok(WorkerClass::Sync),
+        Some("gthread") => Ok(WorkerClass::Gthread),
+        _ => Err(Problem::Expected("one of sync, gthread")),
+    },
+    show: |class| {
+        let name = match class {
+            WorkerClass::Sync => "sync",
+            WorkerClass::Gthread => "gthread",
+        };
+        name.to_owned()
+    },
 };
 
 /// A number of things.

@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP, LEVEL,
-    LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -211,6 +211,19 @@ pub static SETTINGS: &[Setting] = &[
         }),
         help: "How many worker processes.",
         ..field!(workers = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["-k", "--worker-class"],
+        help: "`sync` answers one request at a time, on the worker's main thread; `gthread` answers several \
+               at once, on threads. More than one thread turns `sync` into `gthread`.",
+        ..field!(worker_class = CLASS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--threads"],
+        help: "How many requests a worker answers at once, each on a thread of its own.",
+        ..field!(threads = COUNT)
     },
     Setting {
         section: WORKERS,
@@ -423,6 +436,7 @@ mod tests {
             "POLICY" => ["refuse", "dangerous"],
             "MODE" => ["v1", "v2"],
             "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
+            "CLASS" => ["gthread", "gthread"],
             _ => ["17", "18"],
         }
     }

@@ -55,6 +55,10 @@ pub struct Settings {
 
     /// How many worker processes.
     pub workers: usize,
+    /// What a worker does with its requests.
+    pub worker_class: WorkerClass,
+    /// How many requests a worker answers at once, each on a thread of its own.
+    pub threads: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
@@ -140,6 +144,17 @@ pub enum HeaderMap {
     Dangerous,
 }
 
+/// The kinds of workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerClass {
+    /// One request at a time, on the worker's main thread.
+    #[default]
+    Sync,
+    /// Several at once, on threads.
+    Gthread,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -147,6 +162,8 @@ impl Default for Settings {
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
             workers: 1,
+            worker_class: WorkerClass::Sync,
+            threads: 1,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),
