@@ -169,6 +169,13 @@ fn argument(setting: &'static Setting) -> Arg {
             ArgAction::Set
         })
         .help(help);
+    if let Some(bare) = setting.bare {
+        // Or else the application's name would be taken for a switch's value.
+        argument = argument
+            .num_args(0..=1)
+            .require_equals(setting.is_switch())
+            .default_missing_value(bare);
+    }
     for flag in setting.flags {
         argument = match flag.strip_prefix("--") {
             Some(long) if argument.get_long().is_none() => argument.long(long),
@@ -209,12 +216,24 @@ mod tests {
             let value = match setting.metavar {
                 "NAME=VALUE" => "A=1",
                 "LEVEL" => "debug",
+                "BOOL" => "true",
+                "FIELD" => "forwarded",
+                "NAME=VALUE[,NAME=VALUE]" => "A=1,B=2",
+                "POLICY" => "refuse",
+                "MODE" => "v1",
+                "IP[,NETWORK]" => "10.0.0.0/8",
                 "CLASS" => "gthread",
                 _ => "17",
             };
             for flag in setting.flags {
                 let joined = format!("{flag}={value}");
-                for args in [&[*flag, value][..], &[&joined]] {
+                // A switch takes no value from the next argument.
+                let apart = if setting.is_switch() {
+                    &[*flag][..]
+                } else {
+                    &[*flag, value]
+                };
+                for args in [apart, &[&joined]] {
                     let settings = parse(args).unwrap();
                     assert_eq!(setting.show(&settings).as_deref(), Some(value), "{args:?}");
                 }
@@ -229,6 +248,16 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_stand() {
         assert_eq!(parse(&[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_may_stand_bare_where_it_has_a_value_for_that() {
+        let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
+        assert_eq!(settings.workers, 2);
+        let settings = parse(&["--proxy-protocol", "v1", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::V1);
+        assert_eq!(stop(&["--workers"]).exit_code(), 2);
     }
 
     #[test]
@@ -298,6 +327,24 @@ mod tests {
             stop.to_string(),
             "error: invalid value 'many' for workers (-w/--workers): expected a whole number\n"
         );
+    }
+
+    #[test]
+    fn a_switch_needs_no_value_and_takes_none_without_an_equals_sign() {
+        let settings = parse(&["--strip-header-spaces", "shop:app"]).unwrap();
+        assert!(settings.strip_header_spaces && !settings.permit_obsolete_folding);
+        assert_eq!(settings.wsgi_app.as_deref(), Some("shop:app"));
+        let both = ["--casefold-http-method", "--casefold-http-method=false"];
+        assert!(!parse(&both).unwrap().casefold_http_method);
+        assert_eq!(stop(&["--casefold-http-method=maybe"]).exit_code(), 2);
+    }
+
+    #[test]
+    fn the_size_of_a_field_has_gunicorns_spelling_and_the_usual_one() {
+        for flag in ["--limit-request-field_size", "--limit-request-field-size"] {
+            let settings = parse(&[flag, "100"]).unwrap();
+            assert_eq!(settings.limit_request_field_size, 100);
+        }
     }
 
     #[test]

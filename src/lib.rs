@@ -87,11 +87,11 @@ pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
-pub use recorder::Recorder;
+pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
-    Request, Responder, Sent, Service, Site, Turn, per_worker, service_fn,
+    Proxied, Request, Responder, Scheme, Sent, Service, Site, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
 pub use worker::{Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};

@@ -30,6 +30,15 @@ pub struct Recorder {
     record: RefCell<Record>,
 }
 
+/// An interim response that a [`Recorder`] kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interim {
+    /// Its status, 103 for early hints.
+    pub status: u16,
+    /// Its fields, names and values.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 #[derive(Debug, Default)]
 struct Record {
     status: Option<u16>,
@@ -44,6 +53,7 @@ struct Record {
     complete: bool,
     input: Vec<u8>,
     read: usize,
+    interim: Vec<Interim>,
     /// How many bytes of a body the client takes before it goes.
     patience: Option<usize>,
 }
@@ -81,6 +91,7 @@ impl Recorder {
         record.body.clear();
         record.blocks.clear();
         record.complete = false;
+        record.interim.clear();
     }
 
     /// The status, once the response was started.
@@ -118,6 +129,12 @@ impl Recorder {
             .into_iter()
             .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
+    }
+
+    /// The interim responses before the response.
+    #[must_use]
+    pub fn interim(&self) -> Vec<Interim> {
+        self.record.borrow().interim.clone()
     }
 
     /// The body's length as the service announced it beside its fields.
@@ -197,6 +214,22 @@ impl Exchange for Recorder {
             let end = record.fields.len();
             record.fields.extend_from_slice(value);
             record.ends.push((end, record.fields.len()));
+        }
+        Ok(())
+    }
+
+    fn inform<'h>(
+        &self,
+        status: u16,
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        let record = &mut *self.record.borrow_mut();
+        if record.status.is_none() {
+            let headers = headers.map(|(name, value)| (name.to_vec(), value.to_vec()));
+            record.interim.push(Interim {
+                status,
+                headers: headers.collect(),
+            });
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arbiter::{Arbiter, Phase};
-use crate::config::{Settings, WorkerClass};
+use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
+use crate::h1;
 use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor;
@@ -137,6 +138,7 @@ impl Server {
         }
         let usual = reactor::Config::default();
         let config = reactor::Config {
+            http: http(settings),
             keepalive: settings.keepalive,
             head_timeout: settings.head_timeout,
             body_timeout: settings.body_timeout,
@@ -148,6 +150,11 @@ impl Server {
                 .tmp_upload_dir
                 .clone()
                 .unwrap_or_else(std::env::temp_dir),
+            proxy_protocol: settings.proxy_protocol,
+            proxy_allow_ips: settings.proxy_allow_ips.clone(),
+            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+            secure_scheme_headers: settings.secure_scheme_headers.clone(),
+            client_address: settings.client_address,
             ..usual
         };
         Ok(builder.reactor(config))
@@ -203,6 +210,36 @@ impl Server {
             .reactor(plan.reactor.clone())
             .access_log(plan.access_log.take());
         arbitrate("sync", worker, listeners, plan)
+    }
+}
+
+/// The protocol's part of the settings, with Gunicorn's bounds of the bounds.
+fn http(settings: &Settings) -> h1::Config {
+    /// The longest request line that a setting allows, and the size of a field where it is 0.
+    const LONGEST: usize = 8190;
+    /// The most fields that a setting allows.
+    const MOST: usize = 32768;
+    let nonzero = |n: usize| Some(n).filter(|&n| n > 0);
+    h1::Config {
+        limits: h1::Limits {
+            request_line: nonzero(settings.limit_request_line)
+                .map_or(usize::MAX, |n| n.min(LONGEST)),
+            fields: nonzero(settings.limit_request_fields).map_or(MOST, |n| n.min(MOST)),
+            field_size: nonzero(settings.limit_request_field_size).unwrap_or(LONGEST),
+        },
+        tolerance: h1::Tolerance {
+            obsolete_folding: settings.permit_obsolete_folding,
+            header_spaces: settings.strip_header_spaces,
+            unconventional_method: settings.permit_unconventional_http_method,
+            unconventional_version: settings.permit_unconventional_http_version,
+            casefold_method: settings.casefold_http_method,
+            underscores: match settings.header_map {
+                HeaderMap::Drop => h1::Underscores::Drop,
+                HeaderMap::Refuse => h1::Underscores::Refuse,
+                HeaderMap::Dangerous => h1::Underscores::Dangerous,
+            },
+            forwarder_headers: h1::Names::new(settings.forwarder_headers.clone()),
+        },
     }
 }
 
@@ -377,5 +414,37 @@ impl Builder {
     /// Those of both.
     pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_settings_are_those_of_the_reactor() {
+        let (settings, config) = (Settings::default(), reactor::Config::default());
+        assert_eq!(http(&settings), config.http);
+        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
+        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
+    }
+
+    #[test]
+    fn limits_of_a_head_are_clipped_as_gunicorn_does() {
+        for (set, clipped) in [
+            ([0, 0, 0], [usize::MAX, 32768, 8190]),
+            ([1, 1, 1], [1, 1, 1]),
+            ([8191, 32769, 8210], [8190, 32768, 8210]),
+        ] {
+            let settings = Settings {
+                limit_request_line: set[0],
+                limit_request_fields: set[1],
+                limit_request_field_size: set[2],
+                ..Settings::default()
+            };
+            let limits = http(&settings).limits;
+            let found = [limits.request_line, limits.fields, limits.field_size];
+            assert_eq!(found, clipped, "{set:?}");
+        }
     }
 }

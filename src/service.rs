@@ -199,15 +199,62 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is known of a connection, whatever is requested on it.
+/// What is known of a connection: from its sockets, and from what peers say whose word counts.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Connection {
-    /// Who speaks.
+    /// Who speaks: the client that a trusted forwarder tells, else the one that a PROXY header announced,
+    /// else who connected. Port 0 is one that nobody told.
     pub peer: Address,
+    /// Who connected: the nearest balancer, or the client itself.
+    pub direct: Address,
+    /// Whether [`direct`](Self::direct) may speak for its clients in header fields.
+    pub trusted: bool,
+    /// What the client speaks, as far as TLS and trusted forwarders tell.
+    pub scheme: Scheme,
+    /// What a PROXY header said, where one came.
+    pub proxied: Option<Proxied>,
     /// Which of the server's listeners accepted it: an index into [`Site::listeners`].
     pub listener: usize,
     /// The listener's address.
     pub local: Address,
+}
+
+impl Connection {
+    /// A connection from `peer` to the listener of that index and address, with nobody between.
+    #[must_use]
+    pub fn new(peer: Address, listener: usize, local: Address) -> Self {
+        Self {
+            direct: peer.clone(),
+            peer,
+            trusted: false,
+            scheme: Scheme::default(),
+            proxied: None,
+            listener,
+            local,
+        }
+    }
+}
+
+/// A scheme of HTTP's (RFC 9110 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    #[default]
+    Http,
+    /// `https`
+    Https,
+}
+
+/// What a PROXY header said of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// `TCP4` or `TCP6`, or where no client was announced `LOCAL` or `UNSPEC`.
+    pub protocol: &'static str,
+    /// The client.
+    pub source: Option<SocketAddr>,
+    /// What the client connected to.
+    pub destination: Option<SocketAddr>,
 }
 
 /// One connection's current request and response, as a server offers it to a service.
@@ -225,6 +272,21 @@ pub trait Exchange {
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
         len: Option<u64>,
     ) -> Result<()>;
+
+    /// Sends an interim response (RFC 9110 §15.2) at once, where the client understands it and the response
+    /// has not begun; otherwise, and by default, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A status not within 102 to 199, or a header that cannot be sent.
+    fn inform<'h>(
+        &self,
+        status: u16,
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        let _ = (status, headers);
+        Ok(())
+    }
 
     /// Sends a block of the body, or has it on its way when it returns.
     fn write(&self, bytes: &[u8]) -> Result<()>;
@@ -499,6 +561,20 @@ impl<'a> Responder<'a> {
     /// Starts an answer whose body is written piece by piece.
     pub fn stream(self, status: u16, headers: &[(&str, &str)]) -> Result<BodyWriter<'a>> {
         self.begin(status, headers, None)
+    }
+
+    /// Sends an interim response before the answer: `103` with `Link` headers lets a browser fetch while the
+    /// answer is made (RFC 8297). Clients of HTTP/1.0 get none.
+    ///
+    /// # Errors
+    ///
+    /// A status not within 102 to 199, a header that cannot be sent, or a client that has gone.
+    pub fn inform<'h>(
+        &self,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        self.exchange.inform(status, &mut headers.into_iter())
     }
 
     /// Starts an answer from bytes: with a reason phrase of its own (empty for the standard one), and the

@@ -44,6 +44,16 @@ PAGE = Template("""\
 """)
 
 
+def _remember_pid():
+    """Asks for the process once, and not with each request."""
+    global _pid
+    _pid = os.getpid()
+
+
+_remember_pid()
+os.register_at_fork(after_in_child=_remember_pid)
+
+
 def app(environ, start_response):
     """Shows the request."""
     path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
@@ -51,7 +61,7 @@ def app(environ, start_response):
         "method": environ["REQUEST_METHOD"],
         "path": path,
         "server": environ.get("SERVER_SOFTWARE", "unknown"),
-        "worker": f"pid {os.getpid()}",
+        "worker": f"pid {_pid}",
         "python": platform.python_version(),
     }
     body = PAGE.substitute(

@@ -376,13 +376,13 @@ impl<W: Worker> Shell<W> {
                 }
                 let doing = doing.join(", ");
                 error!(
-                    "WORKER TIMEOUT (worker: {}, pid: {pid}): no progress for {:.1} s, in {doing}",
+                    "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, in {doing}",
                     slot.id(),
                     silence.as_secs_f64()
                 );
             }
             Why::NotReady(timeout) => error!(
-                "WORKER TIMEOUT (pid: {pid}): not ready within {} s",
+                "WORKER TIMEOUT (pid:{pid}): not ready within {} s",
                 timeout.as_secs_f64()
             ),
             Why::Overdue => warning!("Killing worker (pid: {pid}): it did not leave in time"),
@@ -426,9 +426,9 @@ fn report(obituary: &Obituary) {
     } = obituary;
     let why = match (words, doom, exit) {
         (Some(words), ..) => format!(": {words}"),
-        (None, Some(_), _) => ", as it was told".to_owned(),
+        (None, Some(_), _) => " by the arbiter".to_owned(),
         (None, None, Exit::Signal(nix::sys::signal::SIGKILL)) => {
-            ", not by us. Perhaps out of memory?".to_owned()
+            "! Perhaps out of memory?".to_owned()
         }
         _ => String::new(),
     };
@@ -437,12 +437,12 @@ fn report(obituary: &Obituary) {
         Some(pause) => format!("; the next attempt follows in {} s", pause.as_secs_f64()),
     };
     match exit {
-        Exit::Code(0) => debug!("Worker (pid: {pid}) {exit}{why}{next}"),
-        _ if doom.is_some() => info!("Worker (pid: {pid}) {exit}{why}{next}"),
-        Exit::Signal(nix::sys::signal::SIGTERM) => info!("Worker (pid: {pid}) {exit}{why}{next}"),
+        Exit::Code(0) => debug!("Worker (pid:{pid}) {exit}{why}{next}"),
+        _ if doom.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),
+        Exit::Signal(nix::sys::signal::SIGTERM) => info!("Worker (pid:{pid}) {exit}{why}{next}"),
         Exit::Code(_) | Exit::Signal(nix::sys::signal::SIGKILL) => {
-            error!("Worker (pid: {pid}) {exit}{why}{next}");
+            error!("Worker (pid:{pid}) {exit}{why}{next}");
         }
-        _ => warning!("Worker (pid: {pid}) {exit}{why}{next}"),
+        _ => warning!("Worker (pid:{pid}) {exit}{why}{next}"),
     }
 }

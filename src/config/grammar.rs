@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::WorkerClass;
+use super::{HeaderMap, WorkerClass};
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,108 @@ pub(super) const LEVEL: Grammar<String> = Grammar {
         }
     },
     show: Clone::clone,
+};
+
+/// A switch.
+pub(super) const FLAG: Grammar<bool> = Grammar {
+    metavar: "BOOL",
+    parse: |value| {
+        let expected = "true or false";
+        let text = text(value, expected)?.to_ascii_lowercase();
+        text.parse().map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
+/// Which PROXY headers are looked for, in any case; Gunicorn's truth values have a meaning too.
+pub(super) const PROXY: Grammar<ProxyProtocol> = Grammar {
+    metavar: "MODE",
+    parse: |value| {
+        let expected = "one of off, v1, v2, auto";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "off" | "false" => Ok(ProxyProtocol::Off),
+            "v1" => Ok(ProxyProtocol::V1),
+            "v2" => Ok(ProxyProtocol::V2),
+            "auto" | "true" => Ok(ProxyProtocol::Auto),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |mode| {
+        let mode = match mode {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::V1 => "v1",
+            ProxyProtocol::V2 => "v2",
+            ProxyProtocol::Auto => "auto",
+        };
+        mode.to_owned()
+    },
+};
+
+/// By which field forwarders tell the client's address.
+pub(super) const CLIENT_ADDRESS: Grammar<ClientAddress> = Grammar {
+    metavar: "FIELD",
+    parse: |value| {
+        let expected = "one of off, x-forwarded-for, forwarded";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "off" => Ok(ClientAddress::Off),
+            "x-forwarded-for" => Ok(ClientAddress::XForwardedFor),
+            "forwarded" => Ok(ClientAddress::Forwarded),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |mode| mode.field().unwrap_or("off").to_owned(),
+};
+
+/// Names of header fields with commas between them.
+pub(super) const NAMES: Grammar<String> = Grammar {
+    metavar: "NAME[,NAME]",
+    ..TEXT
+};
+
+/// Header fields with the value that counts, and commas between them.
+pub(super) const FIELDS: Grammar<Vec<(String, String)>> = Grammar {
+    metavar: "NAME=VALUE[,NAME=VALUE]",
+    parse: |value| {
+        let expected = "NAME=VALUE[,NAME=VALUE]";
+        let fields = text(value, expected)?.split(',').map(str::trim);
+        fields
+            .filter(|field| !field.is_empty())
+            .map(|field| match field.split_once('=') {
+                Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+                _ => Err(Problem::Expected(expected)),
+            })
+            .collect()
+    },
+    show: |fields| {
+        let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
+        fields.collect::<Vec<_>>().join(",")
+    },
+};
+
+/// Addresses and networks with commas between them.
+pub(super) const NETWORKS: Grammar<Networks> = Grammar {
+    metavar: "IP[,NETWORK]",
+    parse: |value| {
+        let expected = "addresses, networks without bits for hosts, or *";
+        let parsed = text(value, expected)?.parse();
+        parsed.map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
+/// What becomes of header names with an underscore, in any case.
+pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
+    metavar: "POLICY",
+    parse: |value| {
+        let expected = "one of drop, refuse, dangerous";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "drop" => Ok(HeaderMap::Drop),
+            "refuse" => Ok(HeaderMap::Refuse),
+            "dangerous" => Ok(HeaderMap::Dangerous),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |policy| format!("{policy:?}").to_ascii_lowercase(),
 };
 
 /// A kind of worker.

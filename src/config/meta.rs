@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, CLASS, COUNT, COUNT_32, DEADLINE, LEVEL, LIMIT, LOG, PAIR, PATH, PATHS,
-    Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -28,6 +28,9 @@ pub struct Setting {
     pub variable: Option<Variable>,
     /// What stands for a value in a usage line.
     pub metavar: &'static str,
+    /// The value that its flag stands for without one. A [switch](Self::is_switch) takes another one only
+    /// behind an equals sign.
+    pub bare: Option<&'static str>,
     /// Whether it is a list: its flag may be repeated, and each adds a value.
     pub repeats: bool,
     /// What it means, in a sentence or two.
@@ -56,6 +59,12 @@ impl Setting {
     #[must_use]
     pub fn show(&self, settings: &Settings) -> Option<String> {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
+    }
+
+    /// Whether its flag is on without a value, and takes one only behind an equals sign.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.bare == Some("true")
     }
 
     /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
@@ -128,6 +137,7 @@ const fn row(name: &'static str, metavar: &'static str) -> Setting {
         flags: &[],
         variable: None,
         metavar,
+        bare: None,
         repeats: false,
         help: "",
         set: |_, _| Ok(()),
@@ -139,6 +149,7 @@ const APPLICATION: &str = "Application";
 const SOCKET: &str = "Socket";
 const WORKERS: &str = "Workers";
 const CLIENTS: &str = "Clients";
+const PROXIES: &str = "Proxies";
 const LOGGING: &str = "Logging";
 const MECHANICS: &str = "Process";
 
@@ -258,6 +269,66 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--limit-request-line"],
+        help: "How long a request line may be, up to 8190; 0 is any length.",
+        ..field!(limit_request_line = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--limit-request-fields"],
+        help: "How many header fields a request may have, up to 32768; 0 is 32768.",
+        ..field!(limit_request_fields = COUNT)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--limit-request-field_size", "--limit-request-field-size"],
+        help: "How long a header field may be, its folds included; 0 is 8190.",
+        ..field!(limit_request_field_size = BYTES)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--header-map"],
+        help: "What becomes of header fields with an underscore in their names, which an application cannot \
+               tell from a hyphen: drop, refuse or dangerous (take).",
+        ..field!(header_map = HEADER_MAP)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-obsolete-folding"],
+        bare: Some("true"),
+        help: "Take header fields that go on in the next line.",
+        ..field!(permit_obsolete_folding = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--strip-header-spaces"],
+        bare: Some("true"),
+        help: "Take blanks before a header field's colon, and drop them.",
+        ..field!(strip_header_spaces = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-unconventional-http-method"],
+        bare: Some("true"),
+        help: "Take methods of any length, with lower case or with #.",
+        ..field!(permit_unconventional_http_method = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--permit-unconventional-http-version"],
+        bare: Some("true"),
+        help: "Take versions other than HTTP/1.x.",
+        ..field!(permit_unconventional_http_version = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--casefold-http-method"],
+        bare: Some("true"),
+        help: "Make methods upper case before they are looked at.",
+        ..field!(casefold_http_method = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--limit-request-body"],
         help: "How long a request's body may be (1 GiB); 0 is any length.",
         ..field!(limit_request_body = LIMIT)
@@ -280,6 +351,49 @@ pub static SETTINGS: &[Setting] = &[
         flags: &["--tmp-upload-dir"],
         help: "The folder of temporary files; without it, the system's.",
         ..field!(tmp_upload_dir = Option<PATH>)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--proxy-protocol"],
+        bare: Some("auto"),
+        help: "Which PROXY headers of a balancer a connection may begin with: off, v1, v2 or auto.",
+        ..field!(proxy_protocol = PROXY)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--proxy-allow-from"],
+        help: "The peers that may send PROXY headers: addresses, networks, or * for all.",
+        ..field!(proxy_allow_ips = NETWORKS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--forwarded-allow-ips"],
+        variable: Some(Variable {
+            name: "FORWARDED_ALLOW_IPS",
+            prefix: "",
+        }),
+        help: "The forwarders whose word on their clients counts: addresses, networks, or * for all; those on \
+               a Unix socket always.",
+        ..field!(forwarded_allow_ips = NETWORKS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--secure-scheme-headers"],
+        help: "The header fields by which forwarders tell the scheme, with the value that means https.",
+        ..field!(secure_scheme_headers = FIELDS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--forwarder-headers"],
+        help: "The header fields that forwarders may send despite the underscore in their names; * for all.",
+        ..field!(forwarder_headers = NAMES)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--client-address"],
+        help: "The header field by which forwarders tell the client's address: off, x-forwarded-for or \
+               forwarded.",
+        ..field!(client_address = CLIENT_ADDRESS)
     },
     Setting {
         section: LOGGING,
@@ -316,6 +430,12 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
+            "FIELD" => ["forwarded", "x-forwarded-for"],
+            "NAME=VALUE[,NAME=VALUE]" => ["A=1", "B=2,C=3"],
+            "BOOL" => ["false", "true"],
+            "POLICY" => ["refuse", "dangerous"],
+            "MODE" => ["v1", "v2"],
+            "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             "CLASS" => ["gthread", "gthread"],
             _ => ["17", "18"],
         }

@@ -28,6 +28,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
+
 pub use error::SettingError;
 pub use load::Layer;
 pub use meta::{SETTINGS, Setting, Variable};
@@ -38,6 +40,10 @@ pub use meta::{SETTINGS, Setting, Variable};
 /// flags, its environment variable, its meaning.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and is written as one"
+)]
 pub struct Settings {
     /// The application as `module:callable`, for a server that runs one by name.
     pub wsgi_app: Option<String>,
@@ -68,6 +74,24 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
+    /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
+    pub limit_request_line: usize,
+    /// Header fields of a request; 0, like more than 32768, is 32768.
+    pub limit_request_fields: usize,
+    /// Bytes of a header field, with its folds and its CRLF; 0 is 8190.
+    pub limit_request_field_size: usize,
+    /// What becomes of header fields whose names have an underscore.
+    pub header_map: HeaderMap,
+    /// Whether a header field may go on in the next line.
+    pub permit_obsolete_folding: bool,
+    /// Whether blanks before a header field's colon are dropped.
+    pub strip_header_spaces: bool,
+    /// Whether every token is a method.
+    pub permit_unconventional_http_method: bool,
+    /// Whether versions other than 1.x are served.
+    pub permit_unconventional_http_version: bool,
+    /// Whether methods are made upper case.
+    pub casefold_http_method: bool,
     /// Bytes of a request's body that are kept in memory; a longer one goes to a temporary file.
     pub body_buffer: usize,
     /// Bytes that a request's body may have; `None` is any number.
@@ -76,6 +100,19 @@ pub struct Settings {
     pub response_buffer: usize,
     /// The folder of temporary files; `None` is the system's.
     pub tmp_upload_dir: Option<PathBuf>,
+
+    /// Which PROXY headers a connection may begin with.
+    pub proxy_protocol: ProxyProtocol,
+    /// The peers that may send PROXY headers.
+    pub proxy_allow_ips: Networks,
+    /// The peers whose word on their clients counts.
+    pub forwarded_allow_ips: Networks,
+    /// The header fields by which they tell the scheme, with the value that means `https`.
+    pub secure_scheme_headers: Vec<(String, String)>,
+    /// The header fields with an underscore in their names that they may send, with commas between them.
+    pub forwarder_headers: String,
+    /// The header field by which they tell the client's address.
+    pub client_address: ClientAddress,
 
     /// The folder to change to before the application is loaded.
     pub chdir: Option<PathBuf>,
@@ -94,6 +131,17 @@ pub struct Settings {
     pub errorlog: PathBuf,
     /// The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.
     pub loglevel: String,
+}
+
+/// What becomes of a header field whose name has an underscore: WSGI cannot tell it from one with a hyphen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderMap {
+    /// It is dropped.
+    Drop,
+    /// Its request is refused.
+    Refuse,
+    /// It is taken, and joined with its twin.
+    Dangerous,
 }
 
 /// The kinds of workers.
@@ -123,10 +171,31 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
+            limit_request_line: 4094,
+            limit_request_fields: 100,
+            limit_request_field_size: 8190,
+            header_map: HeaderMap::Drop,
+            permit_obsolete_folding: false,
+            strip_header_spaces: false,
+            permit_unconventional_http_method: false,
+            permit_unconventional_http_version: false,
+            casefold_http_method: false,
             body_buffer: 64 << 10,
             limit_request_body: Some(1 << 30),
             response_buffer: 1 << 20,
             tmp_upload_dir: None,
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_allow_ips: Networks::loopback(),
+            forwarded_allow_ips: Networks::loopback(),
+            secure_scheme_headers: [
+                ("X-FORWARDED-PROTOCOL", "ssl"),
+                ("X-FORWARDED-PROTO", "https"),
+                ("X-FORWARDED-SSL", "on"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+            forwarder_headers: "SCRIPT_NAME,PATH_INFO".to_owned(),
+            client_address: ClientAddress::Off,
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,

@@ -15,7 +15,8 @@ const HEAD: &str = "\
 From the lowest to the highest: the built-in default, the environment variable, the command line. What is \
 higher replaces what is lower, lists included.
 
-A flag's value follows it as `--flag VALUE` or `--flag=VALUE`. Whole numbers may be written as in Python \
+A flag's value follows it as `--flag VALUE` or `--flag=VALUE`; of those that are listed without one, \
+only as `--flag=VALUE`, and without it they mean `true`. Whole numbers may be written as in Python \
 (`0x10`, `1_000`), times in seconds may have a fraction.
 ";
 
@@ -38,7 +39,12 @@ fn reference() -> String {
                 .iter()
                 .map(|flag| format!("`{flag}`"))
                 .collect();
-            format!("{} `{}`", flags.join(" "), setting.metavar)
+            let flags = flags.join(" ");
+            match setting.bare {
+                Some(_) if setting.is_switch() => flags,
+                Some(_) => format!("{flags} `[{}]`", setting.metavar),
+                None => format!("{flags} `{}`", setting.metavar),
+            }
         };
         let variable = setting
             .variable

@@ -10,11 +10,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::config::{Config, Limits};
 use super::error::{ParseError, quote};
 use super::head::BodyLength;
-use super::limits::Limits;
 use super::parse::{Section, check_trailer};
 use super::syntax::{BadLine, Lines, hexadecimal, is_text, is_token_byte, trim_start};
+use super::tidy::tidy;
 
 /// What comes next of a body.
 #[derive(Debug)]
@@ -48,12 +49,12 @@ impl Reader {
     pub(super) fn next(
         &mut self,
         bytes: &mut BytesMut,
-        limits: &Limits,
+        config: &Config,
     ) -> Result<Part, ParseError> {
         match self {
             Self::Sized(0) => Ok(Part::End),
             Self::Sized(left) => Ok(take(bytes, left)),
-            Self::Chunked(chunked) => chunked.next(bytes, limits),
+            Self::Chunked(chunked) => chunked.next(bytes, config),
         }
     }
 }
@@ -95,7 +96,8 @@ impl Default for At {
 }
 
 impl Chunked {
-    fn next(&mut self, bytes: &mut BytesMut, limits: &Limits) -> Result<Part, ParseError> {
+    fn next(&mut self, bytes: &mut BytesMut, config: &Config) -> Result<Part, ParseError> {
+        let limits = &config.limits;
         loop {
             match &mut self.at {
                 At::Size(lines) => {
@@ -130,10 +132,13 @@ impl Chunked {
                     self.at = At::default();
                 }
                 At::Trailers(section) => {
-                    let Some(end) = section.end(bytes, limits)? else {
+                    let Some(end) = section.end(bytes, config)? else {
                         return Ok(Part::NeedMore);
                     };
-                    section.read(&bytes[..end], |field| check_trailer(field.name.as_bytes()))?;
+                    let tolerance = &config.tolerance;
+                    section.read(&tidy(&bytes[..end], tolerance), |field| {
+                        check_trailer(field.name.as_bytes(), tolerance)
+                    })?;
                     bytes.advance(end);
                     return Ok(Part::End);
                 }
@@ -227,7 +232,7 @@ mod tests {
         let mut content = Vec::new();
         let mut pieces = input.chunks(step.max(1));
         loop {
-            match reader.next(&mut bytes, &Limits::default())? {
+            match reader.next(&mut bytes, &Config::default())? {
                 Part::Data(data) => content.extend_from_slice(&data),
                 Part::End => {
                     pieces.for_each(|piece| bytes.extend_from_slice(piece));

@@ -9,11 +9,11 @@
 use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
+use super::config::Config;
 use super::encode::{CONTINUE, HeadEncoder};
 use super::error::{EncodeError, ParseError};
 use super::frame::{Frame, LAST_CHUNK};
 use super::head::{BodyLength, Head, Span};
-use super::limits::Limits;
 use super::parse::Scan;
 use super::state::{Client, Framing, State};
 use super::{CloseReason, Event};
@@ -26,7 +26,7 @@ const LARGE: usize = 16 * 1024;
 /// The server's side of one HTTP/1.1 connection, without the connection: see the [module](super).
 #[derive(Debug)]
 pub struct Conn {
-    limits: Limits,
+    config: Config,
     state: State,
     /// Received and not parsed.
     bytes: BytesMut,
@@ -50,9 +50,9 @@ struct Spare {
 impl Conn {
     /// A connection on which nothing has been received.
     #[must_use]
-    pub fn server(limits: Limits) -> Self {
+    pub fn server(config: Config) -> Self {
         Self {
-            limits,
+            config,
             state: State::new(),
             bytes: BytesMut::new(),
             scan: Scan::default(),
@@ -114,7 +114,7 @@ impl Conn {
             return Ok(self.need_more(CloseReason::EndOfInput));
         }
         let memory = &mut self.spare.fields;
-        let Some(head) = self.scan.head(&mut self.bytes, memory, &self.limits)? else {
+        let Some(head) = self.scan.head(&mut self.bytes, memory, &self.config)? else {
             return Ok(self.need_more(CloseReason::Incomplete));
         };
         self.scan = Scan::default();
@@ -128,7 +128,7 @@ impl Conn {
         if !self.bytes.is_empty() {
             self.state.body_arrived();
         }
-        match self.body.next(&mut self.bytes, &self.limits)? {
+        match self.body.next(&mut self.bytes, &self.config)? {
             Part::Data(data) => Ok(Event::Data(data)),
             Part::End => {
                 self.state.body_ended();
@@ -270,7 +270,7 @@ mod tests {
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
 
     fn received(bytes: &[u8]) -> Conn {
-        let mut conn = Conn::server(Limits::default());
+        let mut conn = Conn::server(Config::default());
         conn.receive(bytes);
         conn
     }
@@ -422,6 +422,23 @@ mod tests {
         assert_eq!((conn.buffered(), conn.will_close()), (0, true));
         assert_eq!(event(&mut conn), "Closed(Refused)");
         assert!(conn.begin(&mut BytesMut::new(), 400, b"").is_err());
+    }
+
+    #[test]
+    fn a_method_can_be_made_upper_case() {
+        let mut config = Config::default();
+        config.tolerance.casefold_method = true;
+        let mut conn = Conn::server(config);
+        conn.receive(b"head /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(event(&mut conn), "HEAD /a");
+        let mut out = BytesMut::new();
+        let head = conn.begin(&mut out, 200, b"").unwrap();
+        head.finish(Some(5)).unwrap();
+        assert_eq!(
+            conn.finish(),
+            Ok(&b""[..]),
+            "the answer to HEAD has no body"
+        );
     }
 
     #[test]

@@ -255,12 +255,12 @@ pub fn refuse(out: &mut BytesMut, status: u16, preamble: &[u8], page: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Conn, Event, Limits};
+    use super::super::{Config, Conn, Event};
     use super::*;
 
     /// A connection whose request is to be answered.
     fn asked(request: &str) -> Conn {
-        let mut conn = Conn::server(Limits::default());
+        let mut conn = Conn::server(Config::default());
         conn.receive(request.as_bytes());
         let event = conn.next_event();
         assert!(matches!(event, Ok(Event::Request(_))), "{event:?}");

@@ -50,6 +50,9 @@ pub enum ParseError {
     /// The value of the field of this name holds a control character (RFC 9110 §5.5).
     #[error("invalid value of header field {0}")]
     FieldValue(String),
+    /// The name holds an underscore, and [`Underscores::Refuse`](super::Underscores::Refuse) is set.
+    #[error("underscore in the name of header field {0}")]
+    Underscore(String),
     /// A field goes on in the next line (RFC 9112 §5.2).
     #[error("a header field is folded over several lines")]
     Folded,

@@ -5,8 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::config::Config;
 use super::error::{ParseError, quote};
-use super::limits::Limits;
 use super::parse::Scan;
 use super::syntax::{is_text, is_token, is_visible};
 
@@ -68,6 +68,10 @@ impl Span {
         }
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
     pub(super) fn of(self, block: &[u8]) -> &[u8] {
         &block[self.start as usize..self.end as usize]
     }
@@ -86,6 +90,7 @@ pub struct Head {
     pub(super) length: BodyLength,
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
+    pub(super) dropped: usize,
 }
 
 impl Head {
@@ -130,7 +135,7 @@ impl Head {
         }
         block.extend_from_slice(b"\r\n");
         let mut fields = Vec::new();
-        match Scan::default().head(&mut block, &mut fields, &Limits::LOOSE)? {
+        match Scan::default().head(&mut block, &mut fields, &Config::loose())? {
             Some(head) => Ok(head),
             None => Err(ParseError::RequestLine(quote(&block))),
         }
@@ -149,6 +154,7 @@ impl Head {
             length: BodyLength::Empty,
             keep_alive: false,
             expects_continue: false,
+            dropped: 0,
         }
     }
 
@@ -188,7 +194,7 @@ impl Head {
     }
 
     /// The fields in the order in which they came: names as they were sent, values without the white space
-    /// around them.
+    /// around them. Where the target has an authority, that is the value of `Host` (RFC 9112 §3.2.2).
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
@@ -201,6 +207,13 @@ impl Head {
         self.fields()
             .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
+    }
+
+    /// How many fields were dropped because their names have an underscore: see
+    /// [`Underscores`](super::Underscores).
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// How the body's end is found.

@@ -19,9 +19,9 @@
 //! it.
 //!
 //! ```
-//! use oxicorn::h1::{Conn, Event, Limits};
+//! use oxicorn::h1::{Config, Conn, Event};
 //!
-//! let mut conn = Conn::server(Limits::default());
+//! let mut conn = Conn::server(Config::default());
 //! conn.receive(b"GET /hi?x=1 HTTP/1.1\r\nhost: a\r\n\r\n");
 //! let Event::Request(head) = conn.next_event()? else { panic!("a head was there") };
 //! assert_eq!(head.path(), "/hi");
@@ -47,25 +47,27 @@ use std::fmt;
 use bytes::Bytes;
 
 mod body;
+mod config;
 mod conn;
 mod encode;
 mod error;
+mod facts;
 mod frame;
 mod framing;
 mod head;
-mod limits;
 mod parse;
 mod request_line;
 mod state;
 mod status;
 mod syntax;
+mod tidy;
 
+pub use config::{Config, Limits, Names, Tolerance, Underscores};
 pub use conn::Conn;
 pub use encode::{HeadEncoder, refuse};
 pub use error::{EncodeError, ParseError};
 pub use frame::{Frame, Prefix};
 pub use head::{BodyLength, Head, Version};
-pub use limits::Limits;
 pub use status::{error_page, reason_phrase};
 
 /// What comes next of what a client sends: the answer of [`Conn::next_event`].

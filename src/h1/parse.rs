@@ -5,16 +5,19 @@
 //! complete, for then nearly always all is there; and when the end has come that [`Lines`] have awaited,
 //! looking at each byte once.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use httparse::Status;
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
+use super::config::{Config, Limits, Tolerance, Underscores};
 use super::error::{ParseError, quote};
-use super::framing::{Codings, body_length};
+use super::facts::Facts;
 use super::head::{BodyLength, Head, Span, Version};
-use super::limits::Limits;
 use super::request_line::RequestLine;
-use super::syntax::{BadLine, Lines, host_and_port, is_text, is_token, members, trim_start};
+use super::syntax::{BadLine, Lines, is_text, is_token, trim_start};
+use super::tidy::{is_fold, lines_of, tidy};
 
 /// A field, as httparse tells it.
 type Field<'b> = httparse::Header<'b>;
@@ -24,6 +27,8 @@ type Field<'b> = httparse::Header<'b>;
 pub(super) struct Section {
     lines: Lines,
     fields: usize,
+    /// The length of the last field so far, with the CRLFs within it.
+    field: usize,
 }
 
 impl Section {
@@ -31,10 +36,16 @@ impl Section {
     pub(super) fn end(
         &mut self,
         bytes: &[u8],
-        limits: &Limits,
+        config: &Config,
     ) -> Result<Option<usize>, ParseError> {
+        let limits = &config.limits;
         loop {
-            let line = match self.lines.next(bytes, limits.field_text()) {
+            let folded = config.tolerance.obsolete_folding
+                && self.fields > 0
+                && is_fold(&bytes[self.lines.start()..]);
+            let before = if folded { self.field + 2 } else { 0 };
+            let limit = limits.field_text().saturating_sub(before);
+            let line = match self.lines.next(bytes, limit) {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(None),
                 Err(BadLine::BareLineFeed) => return Err(ParseError::BareLineFeed),
@@ -44,8 +55,12 @@ impl Section {
                     });
                 }
             };
+            self.field = before + line.len();
             if line.is_empty() {
                 return Ok(Some(line.end + 2));
+            }
+            if folded {
+                continue;
             }
             if self.fields == limits.fields {
                 return Err(ParseError::TooManyFields {
@@ -57,6 +72,7 @@ impl Section {
     }
 
     /// Gives each field of `bytes` to `each`: a complete section of which [`end`](Self::end) has told.
+    /// It must be [tidy] already.
     pub(super) fn read<'b>(
         self,
         bytes: &'b [u8],
@@ -107,7 +123,7 @@ fn whole_section<'b, 'm>(
 /// A second look at a section that httparse refused, which tells little of the reason.
 fn what_is_wrong(section: &[u8]) -> ParseError {
     for line in lines_of(section) {
-        if let [b' ' | b'\t', ..] = line {
+        if is_fold(line) {
             return ParseError::Folded;
         }
         let colon = memchr(b':', line).unwrap_or(line.len());
@@ -120,16 +136,6 @@ fn what_is_wrong(section: &[u8]) -> ParseError {
         }
     }
     ParseError::FieldName(quote(b""))
-}
-
-fn lines_of(section: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = section;
-    std::iter::from_fn(move || {
-        let end = memmem::find(rest, b"\r\n")?;
-        let line = &rest[..end];
-        rest = &rest[end + 2..];
-        (!line.is_empty()).then_some(line)
-    })
 }
 
 /// Looks for a head, and reads its request line as soon as that is there.
@@ -146,39 +152,41 @@ impl Scan {
         &mut self,
         bytes: &mut BytesMut,
         memory: &mut Vec<(Span, Span)>,
-        limits: &Limits,
+        config: &Config,
     ) -> Result<Option<Head>, ParseError> {
         let (line, fresh) = match self.request_line {
             Some(line) => (line, false),
-            None => match self.request_line(bytes, limits)? {
+            None => match self.request_line(bytes, config)? {
                 Some(line) => (line, true),
                 None => return Ok(None),
             },
         };
         memory.clear();
-        let mut reading = Reading {
-            bytes,
-            fields: memory,
-            facts: Facts::default(),
-        };
-        let (start, mut end) = (line.fields, None);
+        let start = line.fields;
+        let mut fields = Fields::new(memory, &config.tolerance);
+        let (mut facts, mut end, mut tidied) = (Facts::default(), None, None);
         if fresh {
             let section = &bytes[start..];
             // A short section has few fields; if not, the second attempt knows.
-            let fields = if section.len() < 256 { 8 } else { 32 };
-            with_memory(fields, |memory| {
-                let Some((fields, length)) = whole_section(section, memory, limits) else {
+            let room = if section.len() < 256 { 8 } else { 32 };
+            with_memory(room, |memory| {
+                let Some((found, length)) = whole_section(section, memory, &config.limits) else {
                     return Ok(());
                 };
                 end = Some(start + length);
-                fields.iter().try_for_each(|field| reading.field(field))
+                found
+                    .iter()
+                    .try_for_each(|field| fields.push(bytes, field, &mut facts))
             })?;
         }
         if end.is_none() {
-            end = self.section.end(bytes, limits)?;
+            end = self.section.end(bytes, config)?;
             if let Some(end) = end {
-                self.section
-                    .read(&bytes[start..end], |field| reading.field(field))?;
+                let block = tidy_block(&bytes[..end], start, &config.tolerance);
+                let block = tidied.get_or_insert(block);
+                self.section.read(&block[start..], |field| {
+                    fields.push(block, field, &mut facts)
+                })?;
             }
         }
         let Some(end) = end else {
@@ -187,15 +195,24 @@ impl Scan {
         };
         if end > Span::LIMIT {
             return Err(ParseError::FieldTooLong {
-                limit: limits.field_size,
+                limit: config.limits.field_size,
             });
         }
-        let facts = reading.facts;
         let length = facts.length(line.version)?;
         let keep_alive = facts.keep_alive(line.version, line.method.of(bytes));
         let expects_continue = facts.expects_continue
             && line.version >= Version::HTTP_11
             && length != BodyLength::Empty;
+        let dropped = fields.dropped;
+        // What the target says has precedence (RFC 9112 §3.2.2).
+        if let (Some(host), false) = (fields.host, line.host.is_empty()) {
+            memory[host].1 = line.host;
+        }
+        let rewritten = match tidied {
+            Some(Cow::Owned(block)) => Some(block.into()),
+            Some(Cow::Borrowed(_)) | None => None,
+        };
+        let received = bytes.split_to(end);
         Ok(Some(Head {
             method: line.method,
             target: line.target,
@@ -206,142 +223,94 @@ impl Scan {
             length,
             keep_alive,
             expects_continue,
-            block: bytes.split_to(end).freeze(),
+            dropped,
+            block: rewritten.unwrap_or_else(|| received.freeze()),
         }))
     }
 
     /// The request line at the start of `bytes`, if it is complete.
     fn request_line(
         &mut self,
-        bytes: &[u8],
-        limits: &Limits,
+        bytes: &mut [u8],
+        config: &Config,
     ) -> Result<Option<RequestLine>, ParseError> {
-        let limit = limits.request_line.min(Span::LIMIT - 2);
+        let limit = config.limits.request_line.min(Span::LIMIT - 2);
         match self.section.lines.next(bytes, limit) {
-            Ok(Some(line)) => RequestLine::read(&bytes[line]).map(Some),
+            Ok(Some(line)) => {
+                let line = &mut bytes[line];
+                if config.tolerance.casefold_method {
+                    let end = memchr(b' ', line).unwrap_or(0);
+                    line[..end].make_ascii_uppercase();
+                }
+                RequestLine::read(line, &config.tolerance).map(Some)
+            }
             Ok(None) => Ok(None),
             Err(BadLine::BareLineFeed) => Err(ParseError::BareLineFeed),
             Err(BadLine::TooLong) => Err(ParseError::RequestLineTooLong {
-                limit: limits.request_line,
+                limit: config.limits.request_line,
             }),
         }
     }
 }
 
+/// The block with its section from `start` on [tidy].
+fn tidy_block<'b>(block: &'b [u8], start: usize, tolerance: &Tolerance) -> Cow<'b, [u8]> {
+    match tidy(&block[start..], tolerance) {
+        Cow::Borrowed(_) => Cow::Borrowed(block),
+        Cow::Owned(section) => Cow::Owned([&block[..start], &section].concat()),
+    }
+}
+
 /// The fields of a head that is being read.
 #[derive(Debug)]
-struct Reading<'b, 'm> {
-    bytes: &'b [u8],
-    fields: &'m mut Vec<(Span, Span)>,
-    facts: Facts<'b>,
+struct Fields<'m> {
+    spans: &'m mut Vec<(Span, Span)>,
+    tolerance: &'m Tolerance,
+    /// Which of them is `Host`.
+    host: Option<usize>,
+    dropped: usize,
 }
 
-impl<'b> Reading<'b, '_> {
-    fn field(&mut self, field: &Field<'b>) -> Result<(), ParseError> {
+impl<'m> Fields<'m> {
+    fn new(spans: &'m mut Vec<(Span, Span)>, tolerance: &'m Tolerance) -> Self {
+        Self {
+            spans,
+            tolerance,
+            host: None,
+            dropped: 0,
+        }
+    }
+
+    fn push<'b>(
+        &mut self,
+        block: &'b [u8],
+        field: &Field<'b>,
+        facts: &mut Facts<'b>,
+    ) -> Result<(), ParseError> {
         let name = field.name.as_bytes();
-        // An underscore in a name is dropped: a gateway cannot tell it from a dash (RFC 3875 §4.1.18).
-        if !name.contains(&b'_') {
-            self.facts.add(name, field.value)?;
-            let span = |part| Span::new(self.bytes, part);
-            self.fields.push((span(name), span(field.value)));
+        if name.contains(&b'_') && !self.tolerance.forwarder_headers.contains(name) {
+            match self.tolerance.underscores {
+                Underscores::Drop => {
+                    self.dropped += 1;
+                    return Ok(());
+                }
+                Underscores::Refuse => return Err(ParseError::Underscore(quote(name))),
+                Underscores::Dangerous => {}
+            }
         }
+        if name.eq_ignore_ascii_case(b"host") {
+            self.host = Some(self.spans.len());
+        }
+        facts.add(name, field.value)?;
+        let span = |part| Span::new(block, part);
+        self.spans.push((span(name), span(field.value)));
         Ok(())
     }
 }
 
-/// What a head's fields mean for the connection.
-#[derive(Debug, Default)]
-struct Facts<'b> {
-    host: Option<&'b [u8]>,
-    content_type: Option<&'b [u8]>,
-    length: Option<&'b [u8]>,
-    codings: Codings,
-    persistence: Persistence,
-    expects_continue: bool,
-}
-
-/// What the options of all `Connection` fields say together (RFC 9110 §7.6.1); the later are the stronger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Persistence {
-    #[default]
-    Unsaid,
-    KeepAlive,
-    Close,
-}
-
-impl<'b> Facts<'b> {
-    fn add(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), ParseError> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match name.len() {
-            4 if is("host") => once(self.host.replace(value).is_some(), "Host"),
-            6 if is("expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(ParseError::Expectation(quote(value)));
-                }
-                self.expects_continue = true;
-                Ok(())
-            }
-            10 if is("connection") => {
-                for option in members(value) {
-                    let said = if option.eq_ignore_ascii_case(b"close") {
-                        Persistence::Close
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                        Persistence::KeepAlive
-                    } else {
-                        Persistence::Unsaid
-                    };
-                    self.persistence = self.persistence.max(said);
-                }
-                Ok(())
-            }
-            12 if is("content-type") => {
-                once(self.content_type.replace(value).is_some(), "Content-Type")
-            }
-            14 if is("content-length") => {
-                once(self.length.replace(value).is_some(), "Content-Length")
-            }
-            17 if is("transfer-encoding") => {
-                self.codings = self.codings.add(value)?;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The body's length; refuses what RFC 9112 §3.2 and §6.3 tell a server to refuse.
-    fn length(&self, version: Version) -> Result<BodyLength, ParseError> {
-        match self.host {
-            None if version >= Version::HTTP_11 => return Err(ParseError::NoHost),
-            // Empty where the target has no authority (RFC 9110 §7.2).
-            Some(host) if !host.is_empty() && host_and_port(host).is_none() => {
-                return Err(ParseError::Host(quote(host)));
-            }
-            _ => {}
-        }
-        body_length(version, self.length, self.codings)
-    }
-
-    /// RFC 9112 §9.3; and no second request after CONNECT or a body in a coding that we do not undo.
-    fn keep_alive(&self, version: Version, method: &[u8]) -> bool {
-        let kept = match self.persistence {
-            Persistence::Close => false,
-            Persistence::KeepAlive => true,
-            Persistence::Unsaid => version >= Version::HTTP_11,
-        };
-        kept && method != b"CONNECT" && !self.codings.is_compressed()
-    }
-}
-
-fn once(repeated: bool, name: &'static str) -> Result<(), ParseError> {
-    if repeated {
-        Err(ParseError::Repeated(name))
-    } else {
-        Ok(())
-    }
-}
-
-/// Refuses a field that a trailer section must not hold: framing, routing and credentials (RFC 9110 §6.5.1).
-pub(super) fn check_trailer(name: &[u8]) -> Result<(), ParseError> {
+/// Judges a field of a trailer section: none of framing, routing and credentials (RFC 9110 §6.5.1), and no
+/// underscore where those are refused.
+pub(super) fn check_trailer(name: &[u8], tolerance: &Tolerance) -> Result<(), ParseError> {
     const FORBIDDEN: [&str; 6] = [
         "host",
         "content-length",
@@ -354,21 +323,25 @@ pub(super) fn check_trailer(name: &[u8]) -> Result<(), ParseError> {
     if FORBIDDEN.iter().any(is_forbidden) {
         return Err(ParseError::Trailer(quote(name)));
     }
+    if tolerance.underscores == Underscores::Refuse && name.contains(&b'_') {
+        return Err(ParseError::Underscore(quote(name)));
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::Names;
     use super::*;
 
     /// The head at the start of `bytes`, which must come out alike byte by byte.
-    fn parse_within(limits: &Limits, bytes: &[u8]) -> Result<Option<Head>, ParseError> {
-        let whole = Scan::default().head(&mut bytes.into(), &mut Vec::new(), limits);
+    fn parse_within(config: &Config, bytes: &[u8]) -> Result<Option<Head>, ParseError> {
+        let whole = Scan::default().head(&mut bytes.into(), &mut Vec::new(), config);
         let (mut scan, mut some) = (Scan::default(), BytesMut::new());
         let mut cut = Ok(None);
         for &byte in bytes {
             some.extend_from_slice(&[byte]);
-            cut = scan.head(&mut some, &mut Vec::new(), limits);
+            cut = scan.head(&mut some, &mut Vec::new(), config);
             if !matches!(cut, Ok(None)) {
                 break;
             }
@@ -378,7 +351,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Head, ParseError> {
-        parse_within(&Limits::default(), text.as_bytes()).map(|head| head.expect("complete"))
+        parse_within(&Config::default(), text.as_bytes()).map(|head| head.expect("complete"))
     }
 
     fn fields(lines: &str) -> Result<Head, ParseError> {
@@ -421,16 +394,111 @@ mod tests {
         let head = fields("X_A: b\r\nContent_Length: 5\r\nX-B: c").unwrap();
         assert_eq!(head.fields().len(), 2);
         assert_eq!(head.length(), BodyLength::Empty);
-        let limits = Limits {
-            fields: 3,
-            ..Limits::default()
-        };
+        let mut config = Config::default();
+        config.limits.fields = 3;
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\na_b: c\r\na_b: c\r\na_b: c\r\n\r\n";
-        let error = parse_within(&limits, bytes).unwrap_err();
+        let error = parse_within(&config, bytes).unwrap_err();
         assert_eq!(
             (error.status(), error),
             (431, ParseError::TooManyFields { limit: 3 })
         );
+    }
+
+    /// A head whose fields are these, within a tolerance.
+    fn tolerated(lines: &str, tolerate: impl FnOnce(&mut Tolerance)) -> Result<Head, ParseError> {
+        let mut config = Config::default();
+        tolerate(&mut config.tolerance);
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
+        parse_within(&config, text.as_bytes()).map(|head| head.expect("complete"))
+    }
+
+    #[test]
+    fn an_underscore_is_dropped_refused_or_taken() {
+        let lines = "X_A: b\r\nContent_Length: 5";
+        let dropped = fields(lines).unwrap();
+        assert_eq!((dropped.fields().len(), dropped.dropped()), (1, 2));
+        let refused = tolerated(lines, |t| t.underscores = Underscores::Refuse);
+        assert!(matches!(refused, Err(ParseError::Underscore(_))));
+        let taken = tolerated(lines, |t| t.underscores = Underscores::Dangerous).unwrap();
+        assert_eq!((taken.fields().len(), taken.dropped()), (3, 0));
+        assert_eq!(taken.length(), BodyLength::Empty, "no length");
+    }
+
+    #[test]
+    fn a_forwarders_underscore_is_taken_all_the_same() {
+        for policy in [Underscores::Drop, Underscores::Refuse] {
+            let head = tolerated("script_name: /a", |t| {
+                t.underscores = policy;
+                t.forwarder_headers = Names::new("SCRIPT_NAME,PATH_INFO");
+            });
+            assert_eq!(head.unwrap().get("SCRIPT_NAME"), Some(&b"/a"[..]));
+        }
+    }
+
+    #[test]
+    fn folded_fields_can_be_taken_as_one() {
+        let fold = |t: &mut Tolerance| t.obsolete_folding = true;
+        let head = tolerated("A: b\r\n \tc\r\n\td\r\nE: f", fold).unwrap();
+        assert_eq!(head.get("a"), Some(&b"b c d"[..]));
+        assert_eq!(head.get("e"), Some(&b"f"[..]));
+        let hidden = tolerated("A: b\r\n Content-Length: 5", fold).unwrap();
+        assert_eq!(hidden.length(), BodyLength::Empty);
+        let length = tolerated("Content-Length:\r\n 5", fold).unwrap();
+        assert_eq!(length.length(), BodyLength::Known(5));
+        for bad in ["A: b\r\n c\rd", "A: b\r\n \0", "A\r\n : b"] {
+            assert_eq!(tolerated(bad, fold).unwrap_err().status(), 400, "{bad:?}");
+        }
+        let first = b"GET / HTTP/1.0\r\n a: b\r\n\r\n";
+        let mut config = Config::default();
+        fold(&mut config.tolerance);
+        assert_eq!(
+            parse_within(&config, first).unwrap_err(),
+            ParseError::Folded
+        );
+    }
+
+    #[test]
+    fn a_field_is_measured_with_its_folds() {
+        let fold = |t: &mut Tolerance| t.obsolete_folding = true;
+        let folded = |n: usize| tolerated(&format!("a: b\r\n {}", "c".repeat(n - 9)), fold);
+        assert!(folded(8190).is_ok());
+        assert_eq!(folded(8191).unwrap_err().status(), 431);
+        let many = format!("a: b{}", "\r\n c".repeat(3000));
+        assert_eq!(tolerated(&many, fold).unwrap_err().status(), 431);
+        let few = format!("a: b{}", "\r\n c".repeat(1000));
+        assert!(tolerated(&few, fold).is_ok(), "one field");
+    }
+
+    #[test]
+    fn blanks_before_a_colon_can_be_dropped() {
+        let strip = |t: &mut Tolerance| t.header_spaces = true;
+        let head = tolerated("Content-Length \t: 5", strip).unwrap();
+        assert_eq!(head.length(), BodyLength::Known(5));
+        for bad in ["a b: c", " a: b", " : b", "a: b\r\n c : d"] {
+            assert!(tolerated(bad, strip).is_err(), "{bad:?}");
+        }
+        let repeated = tolerated("host : b", strip).unwrap_err();
+        assert_eq!(repeated, ParseError::Repeated("Host"));
+    }
+
+    #[test]
+    fn the_targets_host_replaces_the_fields() {
+        let host = |target: &str, host: &str| {
+            let text = format!("GET {target} HTTP/1.1\r\nA: b\r\nHost: {host}\r\n\r\n");
+            parse(&text).map(|head| String::from_utf8_lossy(head.get("host").unwrap()).into_owned())
+        };
+        for (target, field, expected) in [
+            ("http://b:80/x", "a", "b:80"),
+            ("http://u:p@[::1]:8/", "a", "[::1]:8"),
+            ("http://b", "", "b"),
+            ("/http://b/", "a", "a"),
+        ] {
+            assert_eq!(host(target, field).unwrap(), expected, "{target}");
+        }
+        let error = host("http://b/", "a/c").unwrap_err();
+        assert!(matches!(error, ParseError::Host(_)), "invalid all the same");
+        let error = parse("GET http://b/ HTTP/1.1\r\n\r\n").unwrap_err();
+        assert_eq!(error, ParseError::NoHost);
     }
 
     #[test]
@@ -524,7 +592,7 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_refused_when_it_is_too_long() {
-        let limits = Limits::default();
+        let limits = Config::default();
         let endless = vec![b'a'; 4095];
         assert_eq!(parse_within(&limits, &endless).unwrap_err().status(), 414);
         let endless = [&b"GET / HTTP/1.1\r\n"[..], &vec![b'a'; 8189]].concat();

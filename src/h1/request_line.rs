@@ -4,9 +4,10 @@
 
 use memchr::{memchr, memchr2, memmem, memrchr};
 
+use super::config::Tolerance;
 use super::error::{ParseError, quote};
 use super::head::{Span, Version};
-use super::syntax::{host_and_port, is_token_byte, is_visible};
+use super::syntax::{host_and_port, is_token, is_visible};
 
 /// A request line at the start of a block.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub(super) struct RequestLine {
     pub(super) target: Span,
     pub(super) path: Span,
     pub(super) query: Span,
+    /// The host and the port of a target in absolute form (RFC 9112 §3.2.2); empty for the other forms.
+    pub(super) host: Span,
     pub(super) version: Version,
     /// Where the field section starts.
     pub(super) fields: usize,
@@ -22,74 +25,80 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
-    pub(super) fn read(line: &[u8]) -> Result<Self, ParseError> {
+    pub(super) fn read(line: &[u8], tolerance: &Tolerance) -> Result<Self, ParseError> {
         let bad = || ParseError::RequestLine(quote(line));
         let first = memchr(b' ', line).ok_or_else(bad)?;
         let (method, rest) = (&line[..first], &line[first + 1..]);
         let second = memchr(b' ', rest).ok_or_else(bad)?;
         let (target, version) = (&rest[..second], &rest[second + 1..]);
-        if !is_method(method) {
+        if !is_method(method, tolerance) {
             return Err(ParseError::Method(quote(method)));
         }
-        let (path, query) =
+        let Target { host, path, query } =
             split_target(method, target).ok_or_else(|| ParseError::Target(quote(target)))?;
-        let version = read_version(version).ok_or_else(|| ParseError::Version(quote(version)))?;
+        let version =
+            read_version(version, tolerance).ok_or_else(|| ParseError::Version(quote(version)))?;
         Ok(Self {
             method: Span::new(line, method),
             target: Span::new(line, target),
             path: Span::new(line, path),
             query: Span::new(line, query),
+            host: Span::new(line, host),
             version,
             fields: line.len() + 2,
         })
     }
 }
 
-/// Gunicorn's rule, a part of RFC 9110 §9.1: a token of 3 to 20 characters without lower case or `#`.
-fn is_method(method: &[u8]) -> bool {
-    (3..=20).contains(&method.len())
-        && method
-            .iter()
-            .all(|&b| is_token_byte(b) && !b.is_ascii_lowercase() && b != b'#')
+/// A token (RFC 9110 §9.1); and by Gunicorn's rule of 3 to 20 characters without lower case or `#`.
+fn is_method(method: &[u8], tolerance: &Tolerance) -> bool {
+    let is_usual = |&b: &u8| !b.is_ascii_lowercase() && b != b'#';
+    is_token(method)
+        && (tolerance.unconventional_method
+            || (3..=20).contains(&method.len()) && method.iter().all(is_usual))
 }
 
 /// `HTTP/1.` and a digit: of a later minor version only what 1.1 knows is used (RFC 9110 §2.5).
-fn read_version(version: &[u8]) -> Option<Version> {
-    match version {
-        [
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'1',
-            b'.',
-            minor @ b'0'..=b'9',
-        ] => Some(Version {
-            major: 1,
-            minor: minor - b'0',
-        }),
-        _ => None,
-    }
+fn read_version(version: &[u8], tolerance: &Tolerance) -> Option<Version> {
+    let digits = version.strip_prefix(b"HTTP/")?;
+    let &[major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = digits else {
+        return None;
+    };
+    let is_taken = major == b'1' || tolerance.unconventional_version;
+    is_taken.then_some(Version {
+        major: major - b'0',
+        minor: minor - b'0',
+    })
 }
 
-/// A target's path and query, if it has a form that RFC 9112 §3.2 gives to the method.
+/// The parts of a target that are of use; what it does not have is empty.
+#[derive(Clone, Copy, Debug, Default)]
+struct Target<'t> {
+    host: &'t [u8],
+    path: &'t [u8],
+    query: &'t [u8],
+}
+
+/// A target's parts, if it has a form that RFC 9112 §3.2 gives to the method.
 ///
 /// A fragment does not belong there (RFC 9110 §4.2.5); Gunicorn takes one, and so do we: it is cut off.
-fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Option<(&'t [u8], &'t [u8])> {
+fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Option<Target<'t>> {
     if !is_visible(target) {
         return None;
     }
     if method == b"CONNECT" {
         // An empty port must be refused (RFC 9110 §9.3.6).
         return match host_and_port(target)? {
-            (_, Some([_, ..])) => Some((b"", b"")),
+            (_, Some([_, ..])) => Some(Target::default()),
             _ => None,
         };
     }
     match target {
-        [b'/', ..] => Some(split_path(target)),
-        b"*" => (method == b"OPTIONS").then_some((target, b"")),
+        [b'/', ..] => Some(split_path(b"", target)),
+        b"*" => (method == b"OPTIONS").then_some(Target {
+            path: target,
+            ..Target::default()
+        }),
         _ => {
             let scheme = memmem::find(target, b"://")?;
             if !is_scheme(&target[..scheme]) {
@@ -99,20 +108,17 @@ fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Option<(&'t [u8], &'t [u
             let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#');
             let end = rest.iter().position(is_end).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
-            is_authority(authority).then(|| split_path(rest))
+            Some(split_path(host_of(authority)?, rest))
         }
     }
 }
 
-fn split_path(target: &[u8]) -> (&[u8], &[u8]) {
-    let Some(end) = memchr2(b'?', b'#', target) else {
-        return (target, b"");
-    };
+fn split_path<'t>(host: &'t [u8], target: &'t [u8]) -> Target<'t> {
+    let end = memchr2(b'?', b'#', target).unwrap_or(target.len());
     let (path, rest) = target.split_at(end);
-    let Some(query) = rest.strip_prefix(b"?") else {
-        return (path, b"");
-    };
-    (path, &query[..memchr(b'#', query).unwrap_or(query.len())])
+    let query = rest.strip_prefix(b"?").unwrap_or_default();
+    let query = &query[..memchr(b'#', query).unwrap_or(query.len())];
+    Target { host, path, query }
 }
 
 /// RFC 3986 §3.1.
@@ -123,22 +129,26 @@ fn is_scheme(scheme: &[u8]) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
 }
 
-/// `[ userinfo "@" ] host [ ":" port ]` (RFC 3986 §3.2).
-fn is_authority(authority: &[u8]) -> bool {
+/// What of `[ userinfo "@" ] host [ ":" port ]` (RFC 3986 §3.2) belongs into `Host`: not the userinfo.
+fn host_of(authority: &[u8]) -> Option<&[u8]> {
     let host = match memrchr(b'@', authority) {
         Some(at) if memchr2(b'[', b']', &authority[..at]).is_none() => &authority[at + 1..],
-        Some(_) => return false,
+        Some(_) => return None,
         None => authority,
     };
-    host_and_port(host).is_some()
+    host_and_port(host).map(|_| host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> Result<RequestLine, ParseError> {
+        RequestLine::read(line.as_bytes(), &Tolerance::default())
+    }
+
     fn target(method: &str, target: &str) -> Result<RequestLine, ParseError> {
-        RequestLine::read(format!("{method} {target} HTTP/1.1").as_bytes())
+        read(&format!("{method} {target} HTTP/1.1"))
     }
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
             ("CONNECT", "a:443", "", ""),
         ] {
             let line = format!("{method} {text} HTTP/1.1");
-            let read = RequestLine::read(line.as_bytes()).unwrap();
+            let read = read(&line).unwrap();
             let parts = [read.target, read.path, read.query].map(|span| span.of(line.as_bytes()));
             assert_eq!(parts, [text, path, query].map(str::as_bytes), "{line}");
         }
@@ -206,13 +216,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unconventional_can_be_taken() {
+        let read =
+            |line: &str, tolerance: &Tolerance| RequestLine::read(line.as_bytes(), tolerance);
+        let methods = Tolerance {
+            unconventional_method: true,
+            ..Tolerance::default()
+        };
+        for good in ["ge", "G#", "-blargh", "abcdefghijklmnopqrstuvwxyz"] {
+            assert!(
+                read(&format!("{good} / HTTP/1.1"), &methods).is_ok(),
+                "{good}"
+            );
+        }
+        for bad in ["", "G:", "G(", "G\u{e9}"] {
+            assert!(
+                read(&format!("{bad} / HTTP/1.1"), &methods).is_err(),
+                "{bad}"
+            );
+        }
+        let versions = Tolerance {
+            unconventional_version: true,
+            ..Tolerance::default()
+        };
+        for good in ["0.9", "2.0", "9.9"] {
+            assert!(
+                read(&format!("GET / HTTP/{good}"), &versions).is_ok(),
+                "{good}"
+            );
+        }
+        for bad in ["2", "1.10", "1,1", " 1.1"] {
+            assert!(
+                read(&format!("GET / HTTP/{bad}"), &versions).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn a_request_line_has_three_parts_and_a_version_1() {
         for bad in ["GET /", "GET\t/\tHTTP/1.1", "GET", ""] {
             assert!(
-                matches!(
-                    RequestLine::read(bad.as_bytes()),
-                    Err(ParseError::RequestLine(_))
-                ),
+                matches!(read(bad), Err(ParseError::RequestLine(_))),
                 "{bad:?}"
             );
         }
@@ -226,7 +271,7 @@ mod tests {
             "FTP/1.1",
             "",
         ] {
-            let error = RequestLine::read(format!("GET / {bad}").as_bytes()).unwrap_err();
+            let error = read(&format!("GET / {bad}")).unwrap_err();
             assert!(matches!(error, ParseError::Version(_)), "{bad:?}: {error}");
         }
     }

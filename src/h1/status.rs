@@ -115,4 +115,21 @@ mod tests {
         let page = String::from_utf8(error_page(599, "")).unwrap();
         assert!(page.contains("<h1>Error</h1>") && !page.contains("<p>"));
     }
+
+    #[test]
+    fn every_refusal_has_the_reason_of_its_status() {
+        for (status, reason) in [
+            (400, "Bad Request"),
+            (408, "Request Timeout"),
+            (413, "Content Too Large"),
+            (414, "URI Too Long"),
+            (417, "Expectation Failed"),
+            (431, "Request Header Fields Too Large"),
+            (500, "Internal Server Error"),
+            (501, "Not Implemented"),
+            (503, "Service Unavailable"),
+        ] {
+            assert_eq!(reason_phrase(status), reason);
+        }
+    }
 }

@@ -57,6 +57,13 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Without the SP and HTAB after it.
+pub(super) fn trim_end(bytes: &[u8]) -> &[u8] {
+    let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let last = bytes.iter().rposition(|b| !is_blank(b));
+    &bytes[..last.map_or(0, |last| last + 1)]
+}
+
 /// Without the SP and HTAB before it.
 pub(super) fn trim_start(bytes: &[u8]) -> &[u8] {
     let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
@@ -151,6 +158,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Where the current line starts.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
     /// The range of the next line, without its CRLF, if it is complete. `limit` is its greatest length.
     pub(super) fn next(
         &mut self,

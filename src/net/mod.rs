@@ -13,6 +13,9 @@
 //!                               Stream
 //! ```
 //!
+//! Whose word counts for what is a list of [`Networks`]; what a balancer says is a header of
+//! [`proxy`], what a forwarder says a field that [`forwarded`] reads.
+//!
 //! *Invariants*
 //!
 //! - Every listener and every stream is non-blocking and closed on `exec`.
@@ -23,13 +26,19 @@
 
 mod addr;
 mod error;
+pub mod forwarded;
 mod inherit;
 mod listener;
+mod networks;
+pub mod proxy;
 mod socket_file;
 mod stream;
 
 pub use addr::BindAddress;
 pub use error::BindError;
+pub use forwarded::ClientAddress;
 pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener, Listeners};
+pub use networks::{NetworkError, Networks};
+pub use proxy::ProxyProtocol;
 pub use stream::Stream;

@@ -3,12 +3,14 @@
 //! It never calls a service and never waits: each step does what the socket allows now.
 //!
 //! ```text
-//!            ┌──────────────── next request ────────────────┐
-//!            ▼                                              │
-//!   Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
-//!     │        │                                            │
-//!     └────────┴── refused ──────────▶ Flush ───────────▶ Linger ──▶ closed
+//!                ┌──────────────── next request ────────────────┐
+//!                ▼                                              │
+//!   Preface ──▶ Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
+//!      │         │        │                                     │
+//!      └─────────┴────────┴── refused ────▶ Flush ──────────▶ Linger ──▶ closed
 //! ```
+//!
+//! A preface is waited for only where PROXY headers are looked for.
 //!
 //! *Invariants*: a connection that waits has a deadline; one without a request in it holds no buffer.
 
@@ -18,15 +20,18 @@ use std::sync::Arc;
 
 use super::Config;
 use super::exchange::{Fill, Lending, Link, Stage};
+use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
+use super::preface::{Preface, Said};
 use super::request_body::{Refusal, RequestBody, Room};
 use super::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Event, Head};
-use crate::net::Stream;
+use crate::net::proxy::Header;
+use crate::net::{ProxyProtocol, Stream};
 use crate::observe::{Access, Host};
-use crate::service::{self, Body, Request, Responder, Sent};
+use crate::service::{self, Address, Body, Proxied, Request, Responder, Scheme, Sent};
 use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
@@ -39,6 +44,7 @@ const UNWANTED: usize = 64 * 1024;
 pub(super) struct Connection {
     link: RefCell<Link>,
     facts: Arc<service::Connection>,
+    preface: Option<Box<Preface>>,
     phase: Phase,
     head: Option<Head>,
     body: RequestBody,
@@ -47,6 +53,8 @@ pub(super) struct Connection {
     unwanted: usize,
     /// Whether a request has been answered on it.
     served: bool,
+    /// Whether a forwarder's word counts for the current request.
+    heard: bool,
     /// Whether the client may still be sending what nobody wants.
     refused: bool,
     /// Whether the poll knows the socket, and whether it tells of room to write.
@@ -55,6 +63,8 @@ pub(super) struct Connection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Before it is known whether a PROXY header comes.
+    Preface,
     /// Waiting for a head, or within one.
     Head,
     /// Within a body that is collected.
@@ -105,19 +115,35 @@ pub(super) struct Turn<'t> {
 impl Connection {
     pub(super) fn new(
         stream: Stream,
-        facts: service::Connection,
+        mut facts: service::Connection,
         config: &Config,
         now: Tick,
     ) -> Self {
+        let peer = facts.direct.ip().map(|address| address.ip());
+        facts.trusted = config.forwarded_allow_ips.contains(peer);
+        let mut http = config.http.clone();
+        if !facts.trusted {
+            http.tolerance.forwarder_headers = h1::Names::default();
+        }
+        let preface = (config.proxy_protocol != ProxyProtocol::Off).then(|| {
+            let trusted = config.proxy_allow_ips.contains(peer);
+            Box::new(Preface::new(config.proxy_protocol, trusted))
+        });
         Self {
-            link: RefCell::new(Link::new(stream, config.limits.clone())),
+            link: RefCell::new(Link::new(stream, http)),
             facts: Arc::new(facts),
-            phase: Phase::Head,
+            phase: if preface.is_some() {
+                Phase::Preface
+            } else {
+                Phase::Head
+            },
+            preface,
             head: None,
             body: RequestBody::default(),
             started: now,
             unwanted: 0,
             served: false,
+            heard: false,
             refused: false,
             interest: Interest::None,
         }
@@ -141,7 +167,7 @@ impl Connection {
 
     /// Whether it is the client's turn to send a request, or the rest of one.
     pub(super) fn awaits_request(&self) -> bool {
-        matches!(self.phase, Phase::Head | Phase::Body)
+        matches!(self.phase, Phase::Preface | Phase::Head | Phase::Body)
     }
 
     /// Does what can be done now.
@@ -150,7 +176,8 @@ impl Connection {
             turn.spares.lend(self.link.get_mut());
         }
         let step = match self.phase {
-            // It waits to be taken out already.
+            Phase::Preface => self.receive_preface(turn),
+            // It is in the queue already.
             Phase::Ready => Step::Same,
             Phase::Head | Phase::Body => {
                 let fresh = self.is_idle();
@@ -168,8 +195,13 @@ impl Connection {
     /// The deadline has come.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Step {
         match self.phase {
+            Phase::Preface if self.preface.as_ref().is_none_or(|seen| seen.is_empty()) => {
+                Step::Close
+            }
             Phase::Head if self.is_idle() => Step::Close,
-            Phase::Head => self.refuse(408, "The request's head did not arrive in time", turn),
+            Phase::Preface | Phase::Head => {
+                self.refuse(408, "The request's head did not arrive in time", turn)
+            }
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
             Phase::Ready => Step::Same,
             Phase::Flush => {
@@ -178,6 +210,88 @@ impl Connection {
             }
             Phase::Linger => Step::Close,
         }
+    }
+
+    /// Reads until it is known what the connection begins with, and goes on to the first request.
+    fn receive_preface(&mut self, turn: &mut Turn<'_>) -> Step {
+        while let Some(preface) = &mut self.preface {
+            let link = self.link.get_mut();
+            let read = if link.readable {
+                link.read(turn.scratch)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
+            let said = match read {
+                Ok([]) => {
+                    link.http.end_of_input();
+                    let rest = preface.end();
+                    Some(Said { header: None, rest })
+                }
+                Ok(bytes) => match preface.receive(bytes) {
+                    Ok(said) => said,
+                    Err(refused) => {
+                        return self.refuse(refused.status(), &refused.to_string(), turn);
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return if self.interest == Interest::None {
+                        self.wait(true, turn)
+                    } else {
+                        Step::Same
+                    };
+                }
+                Err(error) => return self.lost(&error),
+            };
+            if let Some(Said { header, rest }) = said {
+                link.http.receive(&rest);
+                self.announce(header);
+                self.preface = None;
+            }
+        }
+        self.phase = Phase::Head;
+        self.receive(true, turn)
+    }
+
+    /// Takes a balancer's word for who speaks, for as long as the connection lasts.
+    fn announce(&mut self, header: Option<Header>) {
+        let Some(header) = header else { return };
+        let facts = Arc::make_mut(&mut self.facts);
+        let (source, destination) = match header {
+            Header::Local | Header::Unknown => (None, None),
+            Header::Tcp {
+                source,
+                destination,
+            } => (Some(source), Some(destination)),
+        };
+        facts.proxied = Some(Proxied {
+            protocol: header.protocol(),
+            source,
+            destination,
+        });
+        self.unhear();
+    }
+
+    /// Takes a trusted peer's word for the client of this request.
+    fn hear(&mut self, head: &Head, config: &Config) -> Result<(), Contradiction> {
+        let hop = self.facts.peer.ip().map(|address| address.ip());
+        let hop = config.forwarded_allow_ips.contains(hop);
+        let Heard { scheme, client } = forwarded::hear(head, hop, config)?;
+        if client.is_some() || scheme != self.facts.scheme {
+            let facts = Arc::make_mut(&mut self.facts);
+            facts.scheme = scheme;
+            facts.peer = client.map_or(facts.peer.clone(), Address::Ip);
+            self.heard = true;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was said of one request's client: the next one's may be another.
+    fn unhear(&mut self) {
+        let facts = Arc::make_mut(&mut self.facts);
+        let announced = facts.proxied.and_then(|proxied| proxied.source);
+        facts.peer = announced.map_or(facts.direct.clone(), Address::Ip);
+        facts.scheme = Scheme::default();
+        self.heard = false;
     }
 
     /// Reads and parses until a request is complete or the socket is empty. `fresh` tells that no deadline
@@ -255,7 +369,12 @@ impl Connection {
         self.started = turn.now;
         self.unwanted = 0;
         let length = head.length();
+        let contradiction =
+            self.facts.trusted && self.hear(&head, turn.config) == Err(Contradiction);
         self.head = Some(head);
+        if contradiction {
+            return Some(self.refuse(400, "Contradictory scheme headers", turn));
+        }
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();
         }
@@ -351,6 +470,10 @@ impl Connection {
     fn after_response(&mut self, turn: &mut Turn<'_>) -> Step {
         let link = self.link.get_mut();
         link.response = super::exchange::Response::default();
+        if self.heard {
+            self.unhear();
+        }
+        let link = self.link.get_mut();
         if link.http.will_close() {
             // Bytes that nobody reads would make the kernel reset the connection under the response.
             let unread = self.refused || link.readable || link.http.buffered() > 0;

@@ -70,10 +70,10 @@ pub(super) enum Fill {
 }
 
 impl Link {
-    pub(super) fn new(stream: Stream, limits: h1::Limits) -> Self {
+    pub(super) fn new(stream: Stream, config: h1::Config) -> Self {
         Self {
             stream,
-            http: h1::Conn::server(limits),
+            http: h1::Conn::server(config),
             outbox: Outbox::default(),
             encoded: BytesMut::new(),
             arrived: Bytes::new(),
@@ -128,9 +128,15 @@ impl Link {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
         if self.outbox.is_empty() && total > 0 {
-            let slices = parts.map(IoSlice::new);
+            // Each slice costs the kernel a check: of four parts, most blocks have two.
+            let mut slices = [IoSlice::new(&[]); 4];
+            let mut count = 0;
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                slices[count] = IoSlice::new(part);
+                count += 1;
+            }
             sent = loop {
-                match self.stream.write_vectored(&slices) {
+                match self.stream.write_vectored(&slices[..count]) {
                     Ok(n) => break n,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
@@ -344,6 +350,32 @@ impl Exchange for Lending<'_> {
             sent: 0,
         };
         Ok(())
+    }
+
+    fn inform<'h>(
+        &self,
+        status: u16,
+        headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
+        let link = &mut *self.link()?;
+        if !(102..200).contains(&status) {
+            return Err(Error::of(
+                Kind::Response,
+                format!("status {status} is not that of an interim response"),
+            ));
+        }
+        if link.response.stage != Stage::Waiting {
+            return Ok(());
+        }
+        let mut head = link.http.begin(&mut link.encoded, status, b"")?;
+        for (name, value) in headers {
+            head.field(name, value)?;
+        }
+        head.finish(None)?;
+        if let Err(error) = link.send([b"", b"", b""], self.config) {
+            return Err(link.broken(error));
+        }
+        link.hold(self.config, self.host)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<()> {

@@ -25,7 +25,9 @@ mod config;
 mod connection;
 mod deadlines;
 mod exchange;
+mod forwarded;
 mod outbox;
+mod preface;
 mod request_body;
 mod spares;
 mod stamp;
@@ -459,11 +461,8 @@ impl Reactor {
         let gate = &mut self.gates[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
-                let facts = service::Connection {
-                    peer: peer.map_or(Address::Unix(None), Address::Ip),
-                    listener: gate.index,
-                    local: gate.address.clone(),
-                };
+                let peer = peer.map_or(Address::Unix(None), Address::Ip);
+                let facts = service::Connection::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, now);
                 let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());

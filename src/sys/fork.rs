@@ -68,11 +68,11 @@ pub(crate) enum Exit {
 }
 
 impl fmt::Display for Exit {
-    /// To follow a subject: `exited with status 1`.
+    /// To follow a subject: `exited with code 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Code(code) => write!(f, "exited with status {code}"),
-            Self::Signal(signal) => write!(f, "was killed by {signal}"),
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "was sent {signal}"),
             Self::Unknown => f.write_str("has gone"),
         }
     }
@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn an_exit_reads_as_the_end_of_a_sentence() {
-        assert_eq!(Exit::Code(3).to_string(), "exited with status 3");
+        assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
         assert_eq!(
             Exit::Signal(Signal::SIGKILL).to_string(),
-            "was killed by SIGKILL"
+            "was sent SIGKILL"
         );
     }
 }

@@ -3,12 +3,13 @@
 //! No loop and no thread is here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::WorkerContext;
 use crate::clock::Tick;
 use crate::error::Error;
+use crate::h1::Head;
 use crate::observe::{Admit, Host};
 use crate::reactor::Ready;
 use crate::service::{Address, Service};
@@ -89,5 +90,20 @@ impl Courtesy {
         }
         self.since.store(since.as_nanos(), Ordering::Relaxed);
         Admit::Later(YIELD)
+    }
+}
+
+/// Tells once of header fields that were dropped for their names (`header_map`).
+#[derive(Debug, Default)]
+pub(super) struct Drops(AtomicBool);
+
+impl Drops {
+    pub(super) fn notice(&self, head: &Head) {
+        if head.dropped() > 0 && !self.0.swap(true, Ordering::Relaxed) {
+            trace::warning!(
+                "a header field was dropped for the underscore in its name, since header_map is drop; \
+                 later ones are not logged"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::serving::{Courtesy, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap};
 use crate::clock::Tick;
 use crate::error::Result;
 use crate::forked::Forked;
@@ -90,6 +90,7 @@ fn serve<S: Service>(
         context,
         turn: service.turn(),
         access_log,
+        drops: Drops::default(),
         courtesy: Courtesy::default(),
         place: Cell::new(None),
     };
@@ -132,6 +133,7 @@ struct SyncHost<'a> {
     context: &'a WorkerContext,
     turn: &'a dyn Turn,
     access_log: Option<&'a RefCell<AccessLog>>,
+    drops: Drops,
     courtesy: Courtesy,
     /// Where the scoreboard has the running request.
     place: Cell<Option<usize>>,
@@ -161,6 +163,7 @@ impl Host for SyncHost<'_> {
         let slot = self.context.slot();
         self.place
             .set(slot.begin_request(now, head.method(), head.target()));
+        self.drops.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {

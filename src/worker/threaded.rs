@@ -24,7 +24,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -111,6 +111,7 @@ struct Crew<'a, S> {
     threads: usize,
     access_log: Option<Mutex<AccessLog>>,
     courtesy: Courtesy,
+    drops: Drops,
     lead: Baton<Reactor>,
     /// Answered connections on their way back to the reactor.
     returned: (Sender<Ready>, Receiver<Ready>),
@@ -136,6 +137,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             threads,
             access_log,
             courtesy: Courtesy::default(),
+            drops: Drops::default(),
             waker: reactor.waker()?,
             lead: Baton::new(reactor),
             returned: crossbeam_channel::unbounded(),
@@ -332,6 +334,7 @@ impl<S: Service + Sync> Host for Seat<'_, S> {
         let slot = self.crew.context.slot();
         self.place
             .set(slot.begin_request(now, head.method(), head.target()));
+        self.crew.drops.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {

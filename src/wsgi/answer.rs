@@ -127,6 +127,25 @@ impl Lent for Answer<'_> {
         self.block(block).map_err(|error| self.keep(error))
     }
 
+    fn inform<'h>(&self, fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()> {
+        let reply = match self.stage.take() {
+            Stage::Waiting(reply) => reply,
+            late => {
+                self.stage.set(late);
+                return Ok(());
+            }
+        };
+        let outcome = reply.inform(103, fields);
+        self.stage.set(Stage::Waiting(reply));
+        outcome.map_err(|error| {
+            if error.is_response() {
+                error
+            } else {
+                self.keep(error)
+            }
+        })
+    }
+
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         let Some(mut body) = self.input.take() else {
             return Err(Error::new("the request's body is being read"));

@@ -7,10 +7,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use pyo3::exceptions::PyOSError;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::answer::Answer;
 use super::body::{self, Failure};
+use super::early_hints::EarlyHints;
 use super::environ::{Memory, SOFTWARE, Templates};
 use super::errors;
 use super::gil::Gil;
@@ -167,13 +169,24 @@ impl Application {
             .templates
             .environ(py, &mut kit.memory, head, connection, input.as_ref())
             .map_err(failed)?;
+        let hints = match kit.early_hints.take() {
+            Some(hints) => hints,
+            None => Py::new(py, EarlyHints::default()).map_err(|error| failed(error.into()))?,
+        };
+        environ
+            .set_item(intern!(py, "wsgi.early_hints"), &hints)
+            .map_err(|error| failed(error.into()))?;
 
         let write = start.get().write();
         let answer = Answer::new(write, reply, streamed, head.method() == "HEAD");
-        let outcome = write.slot().lend(&answer, || {
+        let call = || {
             let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
             body::send(&result, &answer)
-        });
+        };
+        let outcome = write
+            .slot()
+            .lend(&answer, || hints.get().slot().lend(&answer, call))
+            .flatten();
         if let Some(input) = input {
             input.get().close();
         }
@@ -181,6 +194,7 @@ impl Application {
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
             .map_err(|failure| explain(py, answer.take_failure(), failure));
         kit.start_response = StartResponse::recycle(py, start);
+        kit.early_hints = EarlyHints::recycle(py, hints);
         outcome
     }
 }
@@ -233,6 +247,7 @@ fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
 struct Kit {
     memory: Memory,
     start_response: Option<Py<StartResponse>>,
+    early_hints: Option<Py<EarlyHints>>,
 }
 
 thread_local! {

@@ -1,6 +1,6 @@
 //! The environ of a request (PEP 3333, "environ Variables"): a copy of its listener's template, and what
 //! differs from it.
-//! Trusts nothing that the request says about the connection: addresses are the socket's own.
+//! Trusts nothing that the request says about the connection: what a forwarder may say, its reactor has heard.
 //!
 //! Usual values (`GET`, `/`, `HTTP/1.1`, no query) are in the template, and are not set again.
 
@@ -19,7 +19,7 @@ use super::input::Input;
 use super::names::{Kind, Names};
 use crate::error::Error;
 use crate::h1::{BodyLength, Head, Version};
-use crate::service::{Address, Connection, Site};
+use crate::service::{Address, Connection, Scheme, Site};
 
 /// The value of `SERVER_SOFTWARE`.
 pub(super) const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
@@ -109,8 +109,14 @@ impl Templates {
             let version = head.version().to_string();
             environ.set_item(intern!(py, "SERVER_PROTOCOL"), version)?;
         }
-        self.set_target(&environ, head)?;
+        if connection.scheme == Scheme::Https {
+            environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        }
+        self.set_target(&environ, head, connection)?;
         memory.set_peer(&environ, &connection.peer)?;
+        if connection.peer != connection.direct || connection.proxied.is_some() {
+            set_announced(&environ, connection)?;
+        }
         memory.set_fields(&environ, head)?;
         if !template.has_server {
             set_server_from_request(&environ, head, connection)?;
@@ -118,10 +124,22 @@ impl Templates {
         Ok(environ)
     }
 
-    fn set_target(&self, environ: &Bound<'_, PyDict>, head: &Head) -> Result<(), Failure> {
+    fn set_target(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        head: &Head,
+        connection: &Connection,
+    ) -> Result<(), Failure> {
         let py = environ.py();
         let target = head.target();
-        if target == "/" && self.script_name.is_empty() {
+        let script_name = match forwarded_script_name(head, connection) {
+            Some(name) => {
+                environ.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, name)?)?;
+                name
+            }
+            None => &self.script_name,
+        };
+        if target == "/" && script_name.is_empty() {
             return Ok(());
         }
         let (path, query) = (head.path(), head.query());
@@ -131,7 +149,7 @@ impl Templates {
         let uri = PyString::new(py, target);
         environ.set_item(intern!(py, "RAW_URI"), &uri)?;
         let path_info = intern!(py, "PATH_INFO");
-        if self.script_name.is_empty() && !path.contains('%') {
+        if script_name.is_empty() && !path.contains('%') {
             if path == target {
                 environ.set_item(path_info, uri)?;
             } else if path != "/" {
@@ -140,10 +158,10 @@ impl Templates {
             return Ok(());
         }
         let decoded: Vec<u8> = percent_decode_str(path).collect();
-        let rest = below(&decoded, &self.script_name).ok_or_else(|| {
+        let rest = below(&decoded, script_name).ok_or_else(|| {
             Error::new(format!(
                 "the path {path} is not below SCRIPT_NAME, which is {}",
-                String::from_utf8_lossy(&self.script_name)
+                String::from_utf8_lossy(script_name)
             ))
         })?;
         environ.set_item(path_info, ffi::latin1(py, rest)?)?;
@@ -184,6 +202,21 @@ fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bo
     Ok(environ)
 }
 
+/// The path under which a trusted forwarder has put the application; of several the last, which is its own.
+fn forwarded_script_name<'h>(head: &'h Head, connection: &Connection) -> Option<&'h [u8]> {
+    if !connection.trusted {
+        return None;
+    }
+    let told = head
+        .fields()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"script_name"));
+    let (_, mut name) = told.last()?;
+    while let Some(shorter) = name.strip_suffix(b"/") {
+        name = shorter;
+    }
+    Some(name)
+}
+
 /// The part of a path below a script's name, which it has to start with, at a segment's boundary.
 fn below<'p>(path: &'p [u8], script_name: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(script_name)?;
@@ -205,6 +238,25 @@ fn set_server(environ: &Bound<'_, PyDict>, name: &str, port: &str) -> PyResult<(
     environ.set_item(intern!(py, "SERVER_PORT"), text(port)?)
 }
 
+/// Who connected where another is taken for the client, and what a PROXY header said (Gunicorn's keys).
+#[cold]
+fn set_announced(environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResult<()> {
+    let py = environ.py();
+    if let Some(direct) = connection.direct.ip() {
+        environ.set_item(intern!(py, "oxicorn.peer_addr"), direct.ip().to_string())?;
+        environ.set_item(intern!(py, "oxicorn.peer_port"), direct.port().to_string())?;
+    }
+    let Some(proxied) = connection.proxied else {
+        return Ok(());
+    };
+    environ.set_item(intern!(py, "PROXY_PROTOCOL"), proxied.protocol)?;
+    if let Some(destination) = proxied.destination {
+        environ.set_item(intern!(py, "PROXY_ADDR"), destination.ip().to_string())?;
+        environ.set_item(intern!(py, "PROXY_PORT"), destination.port().to_string())?;
+    }
+    Ok(())
+}
+
 /// A Unix socket has no host and no port: the request's own word stands in for them, then the path.
 fn set_server_from_request(
     environ: &Bound<'_, PyDict>,
@@ -218,7 +270,11 @@ fn set_server_from_request(
         .get("host")
         .and_then(|host| std::str::from_utf8(host).ok());
     if let Some((name, port)) = host.filter(|host| !host.is_empty()).map(split_host) {
-        return set_server(environ, name, port.unwrap_or("80"));
+        let usual = match connection.scheme {
+            Scheme::Http => "80",
+            Scheme::Https => "443",
+        };
+        return set_server(environ, name, port.unwrap_or(usual));
     }
     let path = connection.local.path().map(|path| path.to_string_lossy());
     set_server(environ, path.as_deref().unwrap_or_default(), "")
@@ -253,6 +309,9 @@ impl Memory {
             }),
         };
         environ.set_item(intern!(py, "REMOTE_ADDR"), &peer.host)?;
+        if address.port() == 0 {
+            return Ok(());
+        }
         environ.set_item(intern!(py, "REMOTE_PORT"), &peer.port)
     }
 
@@ -303,6 +362,7 @@ mod tests {
 
     use super::super::testing::{connection, head, ip, site, with_python};
     use super::*;
+    use crate::service::Proxied;
 
     /// What an expression over `e`, the environ of a request, is worth.
     struct Asked<'a> {
@@ -490,16 +550,29 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_is_the_connections_and_gives_the_usual_port() {
+        let unix = Address::Unix(Some("/run/x.sock".into()));
+        let mut asked = Asked {
+            listeners: std::slice::from_ref(&unix),
+            script_name: "",
+            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+        };
+        asked.connection.scheme = Scheme::Https;
+        assert_eq!(
+            asked
+                .value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
+                .unwrap(),
+            "('https', '443')"
+        );
+    }
+
+    #[test]
     fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
         let unix = Address::Unix(Some("/run/x.sock".into()));
         let asked = Asked {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
-            connection: Connection {
-                peer: Address::Unix(None),
-                listener: 0,
-                local: unix.clone(),
-            },
+            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
         };
         let expression =
             "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
@@ -515,6 +588,49 @@ mod tests {
         assert_eq!(
             asked.value(&bare, expression).unwrap(),
             "('/run/x.sock', '', '', False)"
+        );
+    }
+
+    #[test]
+    fn an_announced_client_is_shown_with_who_announced_it() {
+        let mut connection = connection();
+        connection.peer = ip("203.0.113.9:5");
+        connection.proxied = Some(Proxied {
+            protocol: "TCP4",
+            source: connection.peer.ip(),
+            destination: Some("198.51.100.1:443".parse().unwrap()),
+        });
+        let mut asked = Asked {
+            listeners: &[],
+            script_name: "",
+            connection,
+        };
+        for (expression, value) in [
+            (
+                "(e['REMOTE_ADDR'], e['REMOTE_PORT'])",
+                "('203.0.113.9', '5')",
+            ),
+            (
+                "(e['oxicorn.peer_addr'], e['oxicorn.peer_port'])",
+                "('192.0.2.7', '4711')",
+            ),
+            (
+                "(e['PROXY_PROTOCOL'], e['PROXY_ADDR'], e['PROXY_PORT'])",
+                "('TCP4', '198.51.100.1', '443')",
+            ),
+        ] {
+            assert_eq!(asked.value(&get("/"), expression).unwrap(), value);
+        }
+        asked.connection.peer = asked.connection.direct.clone();
+        asked.connection.proxied = Some(Proxied {
+            protocol: "LOCAL",
+            source: None,
+            destination: None,
+        });
+        let expression = "(e['REMOTE_ADDR'], e['PROXY_PROTOCOL'], 'PROXY_ADDR' in e)";
+        assert_eq!(
+            asked.value(&get("/"), expression).unwrap(),
+            "('192.0.2.7', 'LOCAL', False)"
         );
     }
 

@@ -21,6 +21,9 @@ pub(super) trait Lent {
     /// Sends a block of the response's body.
     fn write(&self, block: &[u8]) -> Result<()>;
 
+    /// Sends early hints, unless it is too late for them.
+    fn inform<'h>(&self, fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()>;
+
     /// Reads from a request body that is still arriving; 0 is its end.
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
 }
@@ -104,6 +107,10 @@ mod tests {
     impl Lent for Notes {
         fn write(&self, block: &[u8]) -> Result<()> {
             self.0.borrow_mut().extend(block);
+            Ok(())
+        }
+
+        fn inform<'h>(&self, _: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()> {
             Ok(())
         }
 

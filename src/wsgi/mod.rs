@@ -22,6 +22,7 @@
 mod answer;
 mod app;
 mod body;
+mod early_hints;
 mod environ;
 mod errors;
 mod ffi;

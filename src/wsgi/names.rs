@@ -28,8 +28,7 @@ pub(super) enum Kind {
     ContentType,
     /// `CONTENT_LENGTH`, made from the parsed head.
     ContentLength,
-    /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385),
-    /// and names with an underscore, which would pass for those with a hyphen.
+    /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385).
     Hidden,
 }
 
@@ -41,7 +40,6 @@ impl Kind {
             6 if is("cookie") => Self::Cookie,
             12 if is("content-type") => Self::ContentType,
             14 if is("content-length") => Self::ContentLength,
-            _ if name.contains(&b'_') => Self::Hidden,
             _ => Self::Field,
         }
     }
@@ -63,6 +61,8 @@ pub(super) struct Names {
     slots: Box<[Option<Slot>]>,
     /// The number of the present request.
     request: u64,
+    /// Whether it has a name with an underscore, whose key is that of another name, too.
+    ambiguous: bool,
 }
 
 #[derive(Debug)]
@@ -81,6 +81,7 @@ impl Default for Names {
         Self {
             slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
             request: 0,
+            ambiguous: false,
         }
     }
 }
@@ -89,6 +90,7 @@ impl Names {
     /// Begins a request.
     pub(super) fn begin(&mut self) {
         self.request += 1;
+        self.ambiguous = false;
     }
 
     /// The strings for a header; `None` where it is not to be shown as one.
@@ -98,7 +100,10 @@ impl Names {
         name: &[u8],
         value: &[u8],
     ) -> PyResult<Option<Shown<'py>>> {
-        if name.is_empty() || name.len() > LONGEST_NAME {
+        // The protocol lets one through only where it is told to.
+        let underscored = name.contains(&b'_');
+        self.ambiguous |= underscored;
+        if name.is_empty() || name.len() > LONGEST_NAME || underscored {
             let kind = Kind::of(name);
             if kind == Kind::Hidden {
                 return Ok(None);
@@ -120,7 +125,7 @@ impl Names {
         if matches!(slot.kind, Kind::Hidden | Kind::ContentLength) {
             return Ok(None);
         }
-        let repeated = known.then_some(slot.seen == self.request);
+        let repeated = (known && !self.ambiguous).then_some(slot.seen == self.request);
         slot.seen = self.request;
         Ok(Some(Shown {
             kind: slot.kind,
@@ -186,6 +191,7 @@ fn key<'py>(py: Python<'py>, name: &[u8], kind: Kind) -> PyResult<Bound<'py, PyS
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::with_python;
     use super::*;
 
     #[test]
@@ -226,6 +232,29 @@ mod tests {
         taken.sort_unstable();
         taken.dedup();
         assert!(usual.len() - taken.len() <= 3, "{} slots", taken.len());
+    }
+
+    #[test]
+    fn beside_an_underscore_nobody_claims_to_be_the_first() {
+        with_python(|py| {
+            let mut names = Names::default();
+            for (fields, expected) in [
+                (&["X-A", "X-B", "X-A"][..], &[None, None, Some(true)][..]),
+                (&["X-A", "X_A", "X-B"], &[Some(false), None, None]),
+                (&["X_A", "X-A"], &[None, None]),
+                (&["X-A", "X-B"], &[Some(false), Some(false)]),
+            ] {
+                names.begin();
+                for (name, repeated) in fields.iter().zip(expected) {
+                    let shown = names.show(py, name.as_bytes(), b"").unwrap().unwrap();
+                    assert_eq!(shown.repeated, *repeated, "{name} of {fields:?}");
+                    assert_eq!(
+                        shown.key.to_string(),
+                        name.replace('-', "_").replace("X_", "HTTP_X_")
+                    );
+                }
+            }
+        });
     }
 
     #[test]

@@ -77,6 +77,11 @@ def echo(environ, start_response):
     return answer(start_response, environ["wsgi.input"].read())
 
 
+def hints(environ, start_response):
+    environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload"), (b"X-Bytes", b"b")])
+    return answer(start_response, "hinted")
+
+
 def unread(environ, start_response):
     return answer(start_response, "not read")
 
@@ -123,7 +128,7 @@ def speak(environ, start_response):
 PAGES = {
     page.__name__: page
     for page in (
-        big, boom, complain, die, digest, echo, environ, hold, imports, late, leave, pid, process, sleep, speak,
-        stream, unread,
+        big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, pid, process, sleep,
+        speak, stream, unread,
     )
 }

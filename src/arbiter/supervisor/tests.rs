@@ -284,9 +284,9 @@ fn a_boot_failure_at_the_start_ends_everything_with_the_first_cause() {
 fn what_ends_a_start_and_what_does_not() {
     let boot = |exit: &str| Some(format!("Boot(\"a worker {exit} before it was ready\")"));
     for (exit, failure) in [
-        (Exit::Code(0), boot("exited with status 0")),
-        (Exit::Code(1), boot("exited with status 1")),
-        (Exit::Signal(Signal::SIGSEGV), boot("was killed by SIGSEGV")),
+        (Exit::Code(0), boot("exited with code 0")),
+        (Exit::Code(1), boot("exited with code 1")),
+        (Exit::Signal(Signal::SIGSEGV), boot("was sent SIGSEGV")),
         (Exit::Signal(Signal::SIGKILL), None),
         (Exit::Signal(Signal::SIGTERM), None),
         (Exit::Unknown, None),

@@ -134,3 +134,20 @@ fn malformed_requests_are_answered_400_and_the_connection_is_closed() {
     assert_eq!(server.workers(1), worker);
     server.stop();
 }
+
+#[test]
+fn early_hints_precede_the_answer_and_skip_http_1_0() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    let hint = client
+        .send("GET /hints HTTP/1.1\r\nHost: test\r\n\r\n")
+        .head();
+    assert_eq!(hint.status, 103);
+    assert_eq!(hint.header("link"), Some("</a.css>; rel=preload"));
+    assert_eq!(hint.header("x-bytes"), Some("b"));
+    assert_eq!(client.response().expect(200).text(), "hinted");
+    let mut old = server.client();
+    let answer = old.send("GET /hints HTTP/1.0\r\n\r\n").response();
+    assert_eq!(answer.expect(200).text(), "hinted");
+    server.stop();
+}

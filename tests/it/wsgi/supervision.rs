@@ -61,7 +61,7 @@ fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
     });
     let line = server
         .stderr()
-        .wait_for(&format!("(pid: {}) was", before[0]));
+        .wait_for(&format!("(pid:{}) was sent SIGKILL!", before[0]));
     assert!(
         line.contains("[ERROR]") && line.contains("SIGKILL"),
         "{line}"
@@ -118,7 +118,9 @@ fn application_that_ends_the_process_costs_one_worker() {
         let mut client = server.client();
         client.send(format!("GET /die?{code} HTTP/1.1\r\nHost: a\r\n\r\n"));
         client.expect_end();
-        server.stderr().wait_for(&format!("status {code}"));
+        server
+            .stderr()
+            .wait_for(&format!("exited with code {code}"));
         server.get("/pid").expect(200);
     }
     // Statuses 3 and 4 mean a failed boot only before a worker is ready.
