@@ -75,11 +75,7 @@ impl Bench {
         let _ = std::fs::remove_dir_all(&folder);
         Self {
             application,
-            connection: Connection {
-                peer: Address::Ip(([127, 0, 0, 1], 50_000).into()),
-                listener: 0,
-                local,
-            },
+            connection: Connection::new(Address::Ip(([127, 0, 0, 1], 50_000).into()), 0, local),
             recorder: Recorder::new(),
         }
     }

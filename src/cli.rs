@@ -170,10 +170,10 @@ fn argument(setting: &'static Setting) -> Arg {
         })
         .help(help);
     if let Some(bare) = setting.bare {
-        // Or else the application's name would be taken for the value.
+        // Or else the application's name would be taken for a switch's value.
         argument = argument
             .num_args(0..=1)
-            .require_equals(true)
+            .require_equals(setting.is_switch())
             .default_missing_value(bare);
     }
     for flag in setting.flags {
@@ -218,14 +218,17 @@ mod tests {
                 "LEVEL" => "debug",
                 "BOOL" => "true",
                 "POLICY" => "refuse",
+                "MODE" => "v1",
+                "IP[,NETWORK]" => "10.0.0.0/8",
                 _ => "17",
             };
             for flag in setting.flags {
                 let joined = format!("{flag}={value}");
-                // A flag that needs no value takes none from the next argument.
-                let apart = match setting.bare {
-                    Some(_) => &[*flag][..],
-                    None => &[*flag, value],
+                // A switch takes no value from the next argument.
+                let apart = if setting.is_switch() {
+                    &[*flag][..]
+                } else {
+                    &[*flag, value]
                 };
                 for args in [apart, &[&joined]] {
                     let settings = parse(args).unwrap();
@@ -242,6 +245,16 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_stand() {
         assert_eq!(parse(&[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_may_stand_bare_where_it_has_a_value_for_that() {
+        let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
+        assert_eq!(settings.workers, 2);
+        let settings = parse(&["--proxy-protocol", "v1", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::V1);
+        assert_eq!(stop(&["--workers"]).exit_code(), 2);
     }
 
     #[test]

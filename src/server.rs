@@ -144,6 +144,8 @@ impl Server {
                 .tmp_upload_dir
                 .clone()
                 .unwrap_or_else(std::env::temp_dir),
+            proxy_protocol: settings.proxy_protocol,
+            proxy_allow_ips: settings.proxy_allow_ips.clone(),
             ..usual
         };
         Ok(builder.reactor(config))

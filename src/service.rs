@@ -199,15 +199,43 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is known of a connection, whatever is requested on it.
+/// What is known of a connection: from its sockets, and from what peers say whose word counts.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Connection {
-    /// Who speaks.
+    /// Who speaks: the client that a PROXY header announced, and else who connected.
     pub peer: Address,
+    /// Who connected: the nearest balancer, or the client itself.
+    pub direct: Address,
+    /// What a PROXY header said, where one came.
+    pub proxied: Option<Proxied>,
     /// Which of the server's listeners accepted it: an index into [`Site::listeners`].
     pub listener: usize,
     /// The listener's address.
     pub local: Address,
+}
+
+impl Connection {
+    /// A connection from `peer` to the listener of that index and address, with nobody between.
+    #[must_use]
+    pub fn new(peer: Address, listener: usize, local: Address) -> Self {
+        Self {
+            direct: peer.clone(),
+            peer,
+            proxied: None,
+            listener,
+            local,
+        }
+    }
+}
+
+/// What a PROXY header said of a connection, besides its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// `TCP4` or `TCP6`, or where no client was announced `LOCAL` or `UNSPEC`.
+    pub protocol: &'static str,
+    /// What the client connected to.
+    pub destination: Option<SocketAddr>,
 }
 
 /// One connection's current request and response, as a server offers it to a service.

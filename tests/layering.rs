@@ -52,15 +52,33 @@ const LAYERS: &[Layer] = &[
     layer(
         "net",
         &["error", "sys", "trace"],
-        &["libc", "mio", "nix", "socket2", "thiserror"],
+        &["ipnet", "libc", "mio", "nix", "socket2", "thiserror"],
     ),
     layer("service", &["error", "forked", "h1::head"], &["bytes"]),
     layer("observe", &["clock", "h1::head", "service"], &[]),
     layer("recorder", &["error", "service"], &[]),
     layer(
         "reactor",
-        &["clock", "error", "h1", "net", "observe", "service", "trace"],
-        &["bytes", "httpdate", "mio", "nix", "slab", "tempfile"],
+        &[
+            "clock",
+            "error",
+            "h1",
+            "net",
+            "net::networks",
+            "net::proxy",
+            "observe",
+            "service",
+            "trace",
+        ],
+        &[
+            "bytes",
+            "httpdate",
+            "mio",
+            "nix",
+            "slab",
+            "tempfile",
+            "thiserror",
+        ],
     ),
     layer(
         "worker",
@@ -97,7 +115,14 @@ const LAYERS: &[Layer] = &[
             "tracing_subscriber",
         ],
     ),
-    layer("config", &["error"], &["thiserror"]),
+    // Data of the network, and nothing that opens a socket.
+    layer("net::networks", &[], &["ipnet", "thiserror"]),
+    layer("net::proxy", &[], &["thiserror"]),
+    layer(
+        "config",
+        &["error", "net::networks", "net::proxy"],
+        &["thiserror"],
+    ),
     layer("server", &["*"], &[]),
     layer("cli", &["*"], &["clap"]),
 ];

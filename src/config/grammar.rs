@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::HeaderMap;
+use crate::net::{Networks, ProxyProtocol};
 
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,41 @@ pub(super) const FLAG: Grammar<bool> = Grammar {
         let expected = "true or false";
         let text = text(value, expected)?.to_ascii_lowercase();
         text.parse().map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
+/// Which PROXY headers are looked for, in any case; Gunicorn's truth values have a meaning too.
+pub(super) const PROXY: Grammar<ProxyProtocol> = Grammar {
+    metavar: "MODE",
+    parse: |value| {
+        let expected = "one of off, v1, v2, auto";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "off" | "false" => Ok(ProxyProtocol::Off),
+            "v1" => Ok(ProxyProtocol::V1),
+            "v2" => Ok(ProxyProtocol::V2),
+            "auto" | "true" => Ok(ProxyProtocol::Auto),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |mode| {
+        let mode = match mode {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::V1 => "v1",
+            ProxyProtocol::V2 => "v2",
+            ProxyProtocol::Auto => "auto",
+        };
+        mode.to_owned()
+    },
+};
+
+/// Addresses and networks with commas between them.
+pub(super) const NETWORKS: Grammar<Networks> = Grammar {
+    metavar: "IP[,NETWORK]",
+    parse: |value| {
+        let expected = "addresses, networks without bits for hosts, or *";
+        let parsed = text(value, expected)?.parse();
+        parsed.map_err(|_| Problem::Expected(expected))
     },
     show: ToString::to_string,
 };

@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, PAIR, PATH,
-    PATHS, Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NETWORKS, PAIR,
+    PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -28,7 +28,8 @@ pub struct Setting {
     pub variable: Option<Variable>,
     /// What stands for a value in a usage line.
     pub metavar: &'static str,
-    /// The value that its flag stands for without one; a value then follows an equals sign.
+    /// The value that its flag stands for without one. A [switch](Self::is_switch) takes another one only
+    /// behind an equals sign.
     pub bare: Option<&'static str>,
     /// Whether it is a list: its flag may be repeated, and each adds a value.
     pub repeats: bool,
@@ -58,6 +59,12 @@ impl Setting {
     #[must_use]
     pub fn show(&self, settings: &Settings) -> Option<String> {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
+    }
+
+    /// Whether its flag is on without a value, and takes one only behind an equals sign.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.bare == Some("true")
     }
 
     /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
@@ -142,6 +149,7 @@ const APPLICATION: &str = "Application";
 const SOCKET: &str = "Socket";
 const WORKERS: &str = "Workers";
 const CLIENTS: &str = "Clients";
+const PROXIES: &str = "Proxies";
 const LOGGING: &str = "Logging";
 const MECHANICS: &str = "Process";
 
@@ -332,6 +340,19 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(tmp_upload_dir = Option<PATH>)
     },
     Setting {
+        section: PROXIES,
+        flags: &["--proxy-protocol"],
+        bare: Some("auto"),
+        help: "Which PROXY headers of a balancer a connection may begin with: off, v1, v2 or auto.",
+        ..field!(proxy_protocol = PROXY)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--proxy-allow-from"],
+        help: "The peers that may send PROXY headers: addresses, networks, or * for all.",
+        ..field!(proxy_allow_ips = NETWORKS)
+    },
+    Setting {
         section: LOGGING,
         flags: &["--access-logfile"],
         help: "Where to write a line for each request; - is the standard output.",
@@ -368,6 +389,8 @@ mod tests {
             "LEVEL" => ["debug", "error"],
             "BOOL" => ["false", "true"],
             "POLICY" => ["refuse", "dangerous"],
+            "MODE" => ["v1", "v2"],
+            "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             _ => ["17", "18"],
         }
     }

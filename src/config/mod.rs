@@ -28,6 +28,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::{Networks, ProxyProtocol};
+
 pub use error::SettingError;
 pub use load::Layer;
 pub use meta::{SETTINGS, Setting, Variable};
@@ -95,6 +97,11 @@ pub struct Settings {
     /// The folder of temporary files; `None` is the system's.
     pub tmp_upload_dir: Option<PathBuf>,
 
+    /// Which PROXY headers a connection may begin with.
+    pub proxy_protocol: ProxyProtocol,
+    /// The peers that may send PROXY headers.
+    pub proxy_allow_ips: Networks,
+
     /// The folder to change to before the application is loaded.
     pub chdir: Option<PathBuf>,
     /// Variables to set in the application's environment: names and values.
@@ -152,6 +159,8 @@ impl Default for Settings {
             limit_request_body: Some(1 << 30),
             response_buffer: 1 << 20,
             tmp_upload_dir: None,
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_allow_ips: Networks::loopback(),
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,

@@ -41,7 +41,8 @@ fn reference() -> String {
                 .collect();
             let flags = flags.join(" ");
             match setting.bare {
-                Some(_) => flags,
+                Some(_) if setting.is_switch() => flags,
+                Some(_) => format!("{flags} `[{}]`", setting.metavar),
                 None => format!("{flags} `{}`", setting.metavar),
             }
         };

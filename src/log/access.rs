@@ -264,11 +264,8 @@ mod tests {
     }
 
     fn connection(peer: Address) -> Connection {
-        Connection {
-            peer,
-            listener: 0,
-            local: Address::Ip("127.0.0.1:8000".parse().unwrap()),
-        }
+        let local = Address::Ip("127.0.0.1:8000".parse().unwrap());
+        Connection::new(peer, 0, local)
     }
 
     fn tcp() -> Connection {

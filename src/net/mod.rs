@@ -13,6 +13,9 @@
 //!                               Stream
 //! ```
 //!
+//! Whose word counts for what is a list of [`Networks`]; what a balancer says is a header of
+//! [`proxy`].
+//!
 //! *Invariants*
 //!
 //! - Every listener and every stream is non-blocking and closed on `exec`.
@@ -25,6 +28,8 @@ mod addr;
 mod error;
 mod inherit;
 mod listener;
+mod networks;
+pub mod proxy;
 mod socket_file;
 mod stream;
 
@@ -32,4 +37,6 @@ pub use addr::BindAddress;
 pub use error::BindError;
 pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener, Listeners};
+pub use networks::{NetworkError, Networks};
+pub use proxy::ProxyProtocol;
 pub use stream::Stream;

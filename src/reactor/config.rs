@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::h1;
+use crate::net::{Networks, ProxyProtocol};
 
 /// The bounds of a [`Reactor`](super::Reactor). Sizes are bytes.
 #[derive(Clone, Debug)]
@@ -37,6 +38,10 @@ pub struct Config {
     pub tmp_upload_dir: PathBuf,
     /// The value of the `Server` line; empty for none.
     pub server: String,
+    /// Which PROXY headers a connection may begin with. None is always fine.
+    pub proxy_protocol: ProxyProtocol,
+    /// Who may send them: a stranger's header is a 403.
+    pub proxy_allow_ips: Networks,
 }
 
 impl Default for Config {
@@ -56,6 +61,8 @@ impl Default for Config {
             response_spool: 64 * 1024 * 1024,
             tmp_upload_dir: std::env::temp_dir(),
             server: "oxicorn".to_owned(),
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_allow_ips: Networks::loopback(),
         }
     }
 }

@@ -3,12 +3,14 @@
 //! It never calls a service and never waits: each step does what the socket allows now.
 //!
 //! ```text
-//!            ┌──────────────── next request ────────────────┐
-//!            ▼                                              │
-//!   Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
-//!     │        │                                            │
-//!     └────────┴── refused ──────────▶ Flush ───────────▶ Linger ──▶ closed
+//!                ┌──────────────── next request ────────────────┐
+//!                ▼                                              │
+//!   Preface ──▶ Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
+//!      │         │        │                                     │
+//!      └─────────┴────────┴── refused ────▶ Flush ──────────▶ Linger ──▶ closed
 //! ```
+//!
+//! A preface is waited for only where PROXY headers are looked for.
 //!
 //! *Invariants*: a connection that waits has a deadline; one without a request in it holds no buffer.
 
@@ -19,14 +21,16 @@ use std::sync::Arc;
 use super::Config;
 use super::exchange::{Fill, Lending, Link, Stage};
 use super::outbox::Flushed;
+use super::preface::{Preface, Said};
 use super::request_body::{Refusal, RequestBody, Room};
 use super::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Event, Head};
-use crate::net::Stream;
+use crate::net::proxy::Header;
+use crate::net::{ProxyProtocol, Stream};
 use crate::observe::{Access, Host};
-use crate::service::{self, Body, Request, Responder, Sent};
+use crate::service::{self, Address, Body, Proxied, Request, Responder, Sent};
 use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
@@ -39,6 +43,7 @@ const UNWANTED: usize = 64 * 1024;
 pub(super) struct Connection {
     link: RefCell<Link>,
     facts: Arc<service::Connection>,
+    preface: Option<Box<Preface>>,
     phase: Phase,
     head: Option<Head>,
     body: RequestBody,
@@ -55,6 +60,8 @@ pub(super) struct Connection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Before it is known whether a PROXY header comes.
+    Preface,
     /// Waiting for a head, or within one.
     Head,
     /// Within a body that is collected.
@@ -109,10 +116,20 @@ impl Connection {
         config: &Config,
         now: Tick,
     ) -> Self {
+        let preface = (config.proxy_protocol != ProxyProtocol::Off).then(|| {
+            let peer = facts.direct.ip().map(|address| address.ip());
+            let trusted = config.proxy_allow_ips.contains(peer);
+            Box::new(Preface::new(config.proxy_protocol, trusted))
+        });
         Self {
             link: RefCell::new(Link::new(stream, config.http.clone())),
             facts: Arc::new(facts),
-            phase: Phase::Head,
+            phase: if preface.is_some() {
+                Phase::Preface
+            } else {
+                Phase::Head
+            },
+            preface,
             head: None,
             body: RequestBody::default(),
             started: now,
@@ -141,7 +158,7 @@ impl Connection {
 
     /// Whether it is the client's turn to send a request, or the rest of one.
     pub(super) fn awaits_request(&self) -> bool {
-        matches!(self.phase, Phase::Head | Phase::Body)
+        matches!(self.phase, Phase::Preface | Phase::Head | Phase::Body)
     }
 
     /// Does what can be done now.
@@ -150,7 +167,9 @@ impl Connection {
             turn.spares.lend(self.link.get_mut());
         }
         let step = match self.phase {
-            Phase::Ready => Step::Ready,
+            Phase::Preface => self.receive_preface(turn),
+            // It is in the queue already.
+            Phase::Ready => Step::Same,
             Phase::Head | Phase::Body => {
                 let fresh = self.is_idle();
                 self.receive(fresh, turn)
@@ -167,16 +186,80 @@ impl Connection {
     /// The deadline has come.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Step {
         match self.phase {
+            Phase::Preface if self.preface.as_ref().is_none_or(|seen| seen.is_empty()) => {
+                Step::Close
+            }
             Phase::Head if self.is_idle() => Step::Close,
-            Phase::Head => self.refuse(408, "The request's head did not arrive in time", turn),
+            Phase::Preface | Phase::Head => {
+                self.refuse(408, "The request's head did not arrive in time", turn)
+            }
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
-            Phase::Ready => Step::Ready,
+            Phase::Ready => Step::Same,
             Phase::Flush => {
                 trace::debug!("{} takes no more of its response: closing", self.facts.peer);
                 Step::Close
             }
             Phase::Linger => Step::Close,
         }
+    }
+
+    /// Reads until it is known what the connection begins with, and goes on to the first request.
+    fn receive_preface(&mut self, turn: &mut Turn<'_>) -> Step {
+        while let Some(preface) = &mut self.preface {
+            let link = self.link.get_mut();
+            let read = if link.readable {
+                link.read(turn.scratch)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
+            let said = match read {
+                Ok([]) => {
+                    link.http.end_of_input();
+                    let rest = preface.end();
+                    Some(Said { header: None, rest })
+                }
+                Ok(bytes) => match preface.receive(bytes) {
+                    Ok(said) => said,
+                    Err(refused) => {
+                        return self.refuse(refused.status(), &refused.to_string(), turn);
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return if self.interest == Interest::None {
+                        self.wait(true, turn)
+                    } else {
+                        Step::Same
+                    };
+                }
+                Err(error) => return self.lost(&error),
+            };
+            if let Some(Said { header, rest }) = said {
+                link.http.receive(&rest);
+                self.announce(header);
+                self.preface = None;
+            }
+        }
+        self.phase = Phase::Head;
+        self.receive(true, turn)
+    }
+
+    /// Takes a balancer's word for who speaks, for as long as the connection lasts.
+    fn announce(&mut self, header: Option<Header>) {
+        let Some(header) = header else { return };
+        let facts = Arc::make_mut(&mut self.facts);
+        let mut destination = None;
+        if let Header::Tcp {
+            source,
+            destination: reached,
+        } = header
+        {
+            facts.peer = Address::Ip(source);
+            destination = Some(reached);
+        }
+        facts.proxied = Some(Proxied {
+            protocol: header.protocol(),
+            destination,
+        });
     }
 
     /// Reads and parses until a request is complete or the socket is empty. `fresh` tells that no deadline

@@ -22,6 +22,7 @@ mod connection;
 mod deadlines;
 mod exchange;
 mod outbox;
+mod preface;
 mod request_body;
 mod spares;
 mod stamp;
@@ -378,11 +379,8 @@ impl Reactor {
         let gate = &mut self.gates[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
-                let facts = service::Connection {
-                    peer: peer.map_or(Address::Unix(None), Address::Ip),
-                    listener: gate.index,
-                    local: gate.address.clone(),
-                };
+                let peer = peer.map_or(Address::Unix(None), Address::Ip);
+                let facts = service::Connection::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, now);
                 let key = self.connections.insert(Some(Box::new(connection)));
                 host.connections(self.connections.len());

@@ -111,6 +111,9 @@ impl Templates {
         }
         self.set_target(&environ, head)?;
         memory.set_peer(&environ, &connection.peer)?;
+        if connection.peer != connection.direct || connection.proxied.is_some() {
+            set_announced(&environ, connection)?;
+        }
         memory.set_fields(&environ, head)?;
         if !template.has_server {
             set_server_from_request(&environ, head, connection)?;
@@ -203,6 +206,25 @@ fn set_server(environ: &Bound<'_, PyDict>, name: &str, port: &str) -> PyResult<(
     let text = |text: &str| ffi::latin1(py, text.as_bytes());
     environ.set_item(intern!(py, "SERVER_NAME"), text(name)?)?;
     environ.set_item(intern!(py, "SERVER_PORT"), text(port)?)
+}
+
+/// Who connected where another is taken for the client, and what a PROXY header said (Gunicorn's keys).
+#[cold]
+fn set_announced(environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResult<()> {
+    let py = environ.py();
+    if let Some(direct) = connection.direct.ip() {
+        environ.set_item(intern!(py, "oxicorn.peer_addr"), direct.ip().to_string())?;
+        environ.set_item(intern!(py, "oxicorn.peer_port"), direct.port().to_string())?;
+    }
+    let Some(proxied) = connection.proxied else {
+        return Ok(());
+    };
+    environ.set_item(intern!(py, "PROXY_PROTOCOL"), proxied.protocol)?;
+    if let Some(destination) = proxied.destination {
+        environ.set_item(intern!(py, "PROXY_ADDR"), destination.ip().to_string())?;
+        environ.set_item(intern!(py, "PROXY_PORT"), destination.port().to_string())?;
+    }
+    Ok(())
 }
 
 /// A Unix socket has no host and no port: the request's own word stands in for them, then the path.
@@ -303,6 +325,7 @@ mod tests {
 
     use super::super::testing::{connection, head, ip, site, with_python};
     use super::*;
+    use crate::service::Proxied;
 
     /// What an expression over `e`, the environ of a request, is worth.
     struct Asked<'a> {
@@ -495,11 +518,7 @@ mod tests {
         let asked = Asked {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
-            connection: Connection {
-                peer: Address::Unix(None),
-                listener: 0,
-                local: unix.clone(),
-            },
+            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
         };
         let expression =
             "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
@@ -515,6 +534,47 @@ mod tests {
         assert_eq!(
             asked.value(&bare, expression).unwrap(),
             "('/run/x.sock', '', '', False)"
+        );
+    }
+
+    #[test]
+    fn an_announced_client_is_shown_with_who_announced_it() {
+        let mut connection = connection();
+        connection.peer = ip("203.0.113.9:5");
+        connection.proxied = Some(Proxied {
+            protocol: "TCP4",
+            destination: Some("198.51.100.1:443".parse().unwrap()),
+        });
+        let mut asked = Asked {
+            listeners: &[],
+            script_name: "",
+            connection,
+        };
+        for (expression, value) in [
+            (
+                "(e['REMOTE_ADDR'], e['REMOTE_PORT'])",
+                "('203.0.113.9', '5')",
+            ),
+            (
+                "(e['oxicorn.peer_addr'], e['oxicorn.peer_port'])",
+                "('192.0.2.7', '4711')",
+            ),
+            (
+                "(e['PROXY_PROTOCOL'], e['PROXY_ADDR'], e['PROXY_PORT'])",
+                "('TCP4', '198.51.100.1', '443')",
+            ),
+        ] {
+            assert_eq!(asked.value(&get("/"), expression).unwrap(), value);
+        }
+        asked.connection.peer = asked.connection.direct.clone();
+        asked.connection.proxied = Some(Proxied {
+            protocol: "LOCAL",
+            destination: None,
+        });
+        let expression = "(e['REMOTE_ADDR'], e['PROXY_PROTOCOL'], 'PROXY_ADDR' in e)";
+        assert_eq!(
+            asked.value(&get("/"), expression).unwrap(),
+            "('192.0.2.7', 'LOCAL', False)"
         );
     }
 

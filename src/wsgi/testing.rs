@@ -37,11 +37,7 @@ pub(super) fn ip(text: &str) -> Address {
 }
 
 pub(super) fn connection() -> Connection {
-    Connection {
-        peer: ip("192.0.2.7:4711"),
-        listener: 0,
-        local: ip("127.0.0.1:8000"),
-    }
+    Connection::new(ip("192.0.2.7:4711"), 0, ip("127.0.0.1:8000"))
 }
 
 pub(super) fn head(method: &str, target: &str, fields: &[(&str, &[u8])]) -> Head {

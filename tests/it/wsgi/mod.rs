@@ -13,6 +13,7 @@ mod lifecycle;
 mod listeners;
 mod logs;
 mod protocol;
+mod proxies;
 mod responses;
 mod slow_clients;
 mod supervision;
