@@ -9,7 +9,7 @@ use std::fmt;
 use super::Settings;
 use super::grammar::{
     ADDRESS, BYTES, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP, LEVEL,
-    LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
+    LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, SOME, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -210,6 +210,12 @@ pub static SETTINGS: &[Setting] = &[
         }),
         help: "How many worker processes.",
         ..field!(workers = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--worker-connections"],
+        help: "How many connections a worker may have; past that one without a request makes room.",
+        ..field!(worker_connections = SOME)
     },
     Setting {
         section: WORKERS,

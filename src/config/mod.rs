@@ -55,6 +55,8 @@ pub struct Settings {
 
     /// How many worker processes.
     pub workers: usize,
+    /// How many connections a worker may have.
+    pub worker_connections: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
@@ -147,6 +149,7 @@ impl Default for Settings {
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
             workers: 1,
+            worker_connections: 1000,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),

@@ -74,6 +74,8 @@ pub struct Reactor {
     next_gate: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<Tick>,
+    /// Whether no connection is accepted before one has gone.
+    full: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
     connections: Slab<Option<Box<Connection>>>,
@@ -142,6 +144,7 @@ impl Reactor {
             gates,
             next_gate: 0,
             admit_at: None,
+            full: false,
             draining: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -237,7 +240,7 @@ impl Reactor {
         if !self.ready.is_empty() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let accepting = self.gates.iter().any(|gate| gate.maybe);
+        let accepting = !self.full && self.gates.iter().any(|gate| gate.maybe);
         if accepting && self.admit_at.is_none() {
             return Some(Duration::ZERO);
         }
@@ -332,12 +335,13 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
+        self.full = false;
         host.connections(self.connections.len());
     }
 
     /// Accepts what the host lets in, from each listener in turn.
     fn accept(&mut self, host: &dyn Host, now: Tick) {
-        if self.admit_at.is_some_and(|at| now < at) {
+        if self.full || self.admit_at.is_some_and(|at| now < at) {
             return;
         }
         self.admit_at = None;
@@ -365,6 +369,10 @@ impl Reactor {
                     Admit::Closed => return self.gates.clear(),
                 }
             }
+            if !self.has_room() {
+                self.full = true;
+                return;
+            }
             self.accept_from(position, host, now);
             self.next_gate = position + 1;
         }
@@ -376,10 +384,30 @@ impl Reactor {
         }
     }
 
+    /// Whether one more connection may be open, in the place of another if need be.
+    fn has_room(&self) -> bool {
+        self.connections.len() < self.config.worker_connections.max(1) || self.cheapest().is_some()
+    }
+
+    /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
+    /// worst hour only, and less than accepting costs.
+    fn cheapest(&self) -> Option<usize> {
+        let connections = self.connections.iter();
+        let known = connections.filter_map(|(key, slot)| Some((slot.as_ref()?.dear()?, key)));
+        known.min().map(|(_, key)| key)
+    }
+
     fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
         let gate = &mut self.gates[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
+                if self.connections.len() >= self.config.worker_connections.max(1) {
+                    if let Some(key) = self.cheapest() {
+                        trace::debug!("worker_connections are open: closing one without a request");
+                        self.close(key, host);
+                    }
+                }
+                let gate = &self.gates[position];
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
                 let facts = service::Connection::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, now);
