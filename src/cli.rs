@@ -170,9 +170,9 @@ fn argument(setting: &'static Setting) -> Arg {
         })
         .help(help);
     if let Some(bare) = setting.bare {
+        // Or else the application's name would be taken for a switch's value.
         argument = argument
             .num_args(0..=1)
-            // Or else the application's name would be taken for the value.
             .require_equals(setting.is_switch())
             .default_missing_value(bare);
     }
@@ -219,17 +219,18 @@ mod tests {
                 "BOOL" => "true",
                 "FIELD" => "forwarded",
                 "NAME=VALUE[,NAME=VALUE]" => "A=1,B=2",
-                "IP[,NETWORK]" => "10.0.0.0/8",
-                "MODE" => "auto",
                 "POLICY" => "refuse",
+                "MODE" => "v1",
+                "IP[,NETWORK]" => "10.0.0.0/8",
                 _ => "17",
             };
             for flag in setting.flags {
                 let joined = format!("{flag}={value}");
-                // A flag that needs no value takes none from the next argument.
-                let apart = match setting.bare {
-                    Some(_) => &[*flag][..],
-                    None => &[*flag, value],
+                // A switch takes no value from the next argument.
+                let apart = if setting.is_switch() {
+                    &[*flag][..]
+                } else {
+                    &[*flag, value]
                 };
                 for args in [apart, &[&joined]] {
                     let settings = parse(args).unwrap();
@@ -253,6 +254,8 @@ mod tests {
         let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
         assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
         assert_eq!(settings.workers, 2);
+        let settings = parse(&["--proxy-protocol", "v1", "app"]).unwrap();
+        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::V1);
         assert_eq!(stop(&["--workers"]).exit_code(), 2);
     }
 

@@ -241,7 +241,7 @@ fn without_keepalive_every_response_closes() {
 #[test]
 fn a_silent_connection_is_closed_without_an_answer_and_half_a_head_gets_408() {
     let serving = serve(
-        config(|config| config.head_timeout = Duration::from_millis(50)),
+        config(|config| config.head_timeout = Duration::from_secs(1)),
         mirror,
     );
     assert_eq!(read_all(&mut serving.connect()), "");
@@ -318,6 +318,38 @@ fn a_large_body_goes_through_a_file_and_comes_back_identical() {
         answer.as_bytes().ends_with(&body),
         "the body is not the same"
     );
+    let len = body.len() as u64;
+    assert_eq!(
+        serving.finish(),
+        [(200, len, true)],
+        "one request, one answer"
+    );
+}
+
+#[test]
+fn many_large_bodies_at_once_are_one_request_each() {
+    const SIZE: usize = 3_000_000;
+    let serving = serve(Config::default(), |request, reply| {
+        let len = std::io::copy(&mut request.into_body(), &mut std::io::sink())?;
+        reply.text(200, len.to_string())
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut stream = serving.connect();
+                for _ in 0..4 {
+                    write!(
+                        stream,
+                        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"
+                    )
+                    .unwrap();
+                    stream.write_all(&vec![b'x'; SIZE]).unwrap();
+                    read_until(&mut stream, &SIZE.to_string());
+                }
+            });
+        }
+    });
+    assert_eq!(serving.finish(), [(200, 7, true)].repeat(64));
 }
 
 #[test]
@@ -689,7 +721,7 @@ fn strangers_header_is_403_and_a_malformed_one_400() {
 fn header_that_stops_short_ends_with_the_deadline() {
     let config = config(|config| {
         config.proxy_protocol = ProxyProtocol::Auto;
-        config.head_timeout = Duration::from_millis(50);
+        config.head_timeout = Duration::from_secs(1);
     });
     let serving = serve(config, ends);
     let mut silent = serving.connect();

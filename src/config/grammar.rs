@@ -111,6 +111,17 @@ pub(super) const LEVEL: Grammar<String> = Grammar {
     show: Clone::clone,
 };
 
+/// A switch.
+pub(super) const FLAG: Grammar<bool> = Grammar {
+    metavar: "BOOL",
+    parse: |value| {
+        let expected = "true or false";
+        let text = text(value, expected)?.to_ascii_lowercase();
+        text.parse().map_err(|_| Problem::Expected(expected))
+    },
+    show: ToString::to_string,
+};
+
 /// Which PROXY headers are looked for, in any case; Gunicorn's truth values have a meaning too.
 pub(super) const PROXY: Grammar<ProxyProtocol> = Grammar {
     metavar: "MODE",
@@ -183,17 +194,6 @@ pub(super) const NETWORKS: Grammar<Networks> = Grammar {
         let expected = "addresses, networks without bits for hosts, or *";
         let parsed = text(value, expected)?.parse();
         parsed.map_err(|_| Problem::Expected(expected))
-    },
-    show: ToString::to_string,
-};
-
-/// A switch.
-pub(super) const FLAG: Grammar<bool> = Grammar {
-    metavar: "BOOL",
-    parse: |value| {
-        let expected = "true or false";
-        let text = text(value, expected)?.to_ascii_lowercase();
-        text.parse().map_err(|_| Problem::Expected(expected))
     },
     show: ToString::to_string,
 };

@@ -28,7 +28,8 @@ pub struct Setting {
     pub variable: Option<Variable>,
     /// What stands for a value in a usage line.
     pub metavar: &'static str,
-    /// The value that its flag stands for without one.
+    /// The value that its flag stands for without one. A [switch](Self::is_switch) takes another one only
+    /// behind an equals sign.
     pub bare: Option<&'static str>,
     /// Whether it is a list: its flag may be repeated, and each adds a value.
     pub repeats: bool,
@@ -422,12 +423,12 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
-            "MODE" => ["v1", "v2"],
             "FIELD" => ["forwarded", "x-forwarded-for"],
             "NAME=VALUE[,NAME=VALUE]" => ["A=1", "B=2,C=3"],
-            "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             "BOOL" => ["false", "true"],
             "POLICY" => ["refuse", "dangerous"],
+            "MODE" => ["v1", "v2"],
+            "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             _ => ["17", "18"],
         }
     }

@@ -184,7 +184,8 @@ impl Connection {
         }
         let step = match self.phase {
             Phase::Preface => self.receive_preface(turn),
-            Phase::Ready => Step::Ready,
+            // It is in the queue already.
+            Phase::Ready => Step::Same,
             Phase::Head | Phase::Body => {
                 let fresh = self.is_idle();
                 self.receive(fresh, turn)
@@ -209,7 +210,7 @@ impl Connection {
                 self.refuse(408, "The request's head did not arrive in time", turn)
             }
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
-            Phase::Ready => Step::Ready,
+            Phase::Ready => Step::Same,
             Phase::Flush => {
                 trace::debug!("{} takes no more of its response: closing", self.facts.peer);
                 Step::Close
