@@ -74,7 +74,7 @@ pub struct Reactor {
     next_gate: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<Tick>,
-    /// Whether no connection is accepted before one has gone.
+    /// Whether no connection is accepted before another has gone, or could go.
     full: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
@@ -310,6 +310,7 @@ impl Reactor {
         match step(connection, &mut turn) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
+                self.full &= connection.dear().is_none();
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
