@@ -139,6 +139,7 @@ impl Server {
         let usual = reactor::Config::default();
         let config = reactor::Config {
             http: http(settings),
+            worker_connections: settings.worker_connections,
             keepalive: settings.keepalive,
             head_timeout: settings.head_timeout,
             body_timeout: settings.body_timeout,

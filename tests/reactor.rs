@@ -806,3 +806,58 @@ fn connect_and_the_asterisk_reach_the_service_and_connect_is_the_last() {
     let connect = serving.ask(format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n{next}"));
     assert!(connect.ends_with("CONNECT  "), "{connect}");
 }
+
+fn few(connections: usize) -> Config {
+    config(|config| {
+        config.worker_connections = connections;
+        config.keepalive = Duration::from_secs(30);
+    })
+}
+
+#[test]
+fn idle_connections_make_room_first_and_then_the_oldest_without_a_head() {
+    let serving = serve(few(3), mirror);
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = serving.connect();
+    let turn = |stream: &mut TcpStream| {
+        stream.write_all(get).unwrap();
+        read_until(stream, "GET /a ");
+    };
+    // Each is known to be accepted before the next one comes: it is answered, or another is after it.
+    turn(&mut kept);
+    let mut half = serving.connect();
+    half.write_all(b"GET /a HT").unwrap();
+    let mut silent = serving.connect();
+    let mut third = serving.connect();
+    turn(&mut third);
+    assert_eq!(read_all(&mut kept), "");
+    let mut fourth = serving.connect();
+    turn(&mut fourth);
+    assert_eq!(read_all(&mut third), "");
+    let mut fifth = serving.connect();
+    fifth.write_all(b"GET /b HTTP/1.1\r\nHo").unwrap();
+    assert_eq!(read_all(&mut fourth), "");
+    let mut sixth = serving.connect();
+    turn(&mut sixth);
+    assert_eq!(read_all(&mut half), "");
+    turn(&mut silent);
+}
+
+#[test]
+fn connections_with_a_request_keep_their_place_and_a_new_one_waits() {
+    let serving = serve(few(1), mirror);
+    let mut busy = serving.connect();
+    busy.write_all(
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .unwrap();
+    read_until(&mut busy, "100 Continue\r\n\r\n");
+    let mut waiting = serving.connect();
+    waiting
+        .write_all(b"GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    busy.write_all(b"hi").unwrap();
+    assert!(read_until(&mut busy, "hi").contains(" 200 "));
+    assert!(read_all(&mut waiting).ends_with("GET /b "));
+    assert_eq!(read_all(&mut busy), "");
+}

@@ -237,6 +237,15 @@ pub(super) const COUNT: Grammar<usize> = Grammar {
     show: ToString::to_string,
 };
 
+/// The same, and one at least.
+pub(super) const SOME: Grammar<usize> = Grammar {
+    parse: |value| match integer(value)? {
+        0 => Err(Problem::Expected("a number above 0")),
+        number => Ok(number),
+    },
+    ..COUNT
+};
+
 /// The same, as `listen(2)` takes it.
 pub(super) const COUNT_32: Grammar<u32> = Grammar {
     metavar: "INT",

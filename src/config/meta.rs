@@ -9,7 +9,7 @@ use std::fmt;
 use super::Settings;
 use super::grammar::{
     ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
-    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, SOME, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -224,6 +224,12 @@ pub static SETTINGS: &[Setting] = &[
         flags: &["--threads"],
         help: "How many requests a worker answers at once, each on a thread of its own.",
         ..field!(threads = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--worker-connections"],
+        help: "How many connections a worker may have; past that one without a request makes room.",
+        ..field!(worker_connections = SOME)
     },
     Setting {
         section: WORKERS,

@@ -13,6 +13,9 @@ pub struct Config {
     /// The bounds of a request's head, and what of it is taken beyond the RFC. Its `forwarder_headers` are
     /// for trusted forwarders only.
     pub http: h1::Config,
+    /// How many connections there may be, at least one. Past that a new one takes the place of one that no
+    /// request has come on, and where there is none it has to wait.
+    pub worker_connections: usize,
     /// How long a connection may stay idle between requests; zero closes it after each response.
     pub keepalive: Duration,
     /// How long a head may take to arrive, from the connection's start or from the head's first byte.
@@ -61,6 +64,7 @@ impl Default for Config {
                 },
                 ..h1::Config::default()
             },
+            worker_connections: 1000,
             keepalive: Duration::from_secs(2),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

@@ -165,6 +165,13 @@ impl Connection {
         self.phase == Phase::Head && self.link.borrow().http.is_idle()
     }
 
+    /// How dear it is, if another may have its place: one that is kept idle goes first, then one whose head
+    /// is not complete, the oldest of each first.
+    pub(super) fn dear(&self) -> Option<(bool, Tick)> {
+        let kept = self.served && self.is_idle();
+        matches!(self.phase, Phase::Preface | Phase::Head).then_some((!kept, self.started))
+    }
+
     /// Whether it is the client's turn to send a request, or the rest of one.
     pub(super) fn awaits_request(&self) -> bool {
         matches!(self.phase, Phase::Preface | Phase::Head | Phase::Body)

@@ -78,8 +78,10 @@ pub struct Reactor {
     next_gate: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<Tick>,
-    /// Whether that is because it was full: then also when a connection has gone or come back.
+    /// Whether that is because the host was full: then also when a connection has gone or come back.
     full: bool,
+    /// Whether no connection is accepted before another has gone, or could go.
+    crowded: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
     connections: Slab<Place>,
@@ -185,6 +187,7 @@ impl Reactor {
             next_gate: 0,
             admit_at: None,
             full: false,
+            crowded: false,
             draining: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -302,7 +305,7 @@ impl Reactor {
         }
         // While a request is ready nothing is accepted, unless the reactor takes its leave.
         let may_accept = self.ready.is_empty() || self.draining.is_some();
-        let accepting = may_accept && self.gates.iter().any(|gate| gate.maybe);
+        let accepting = may_accept && !self.crowded && self.gates.iter().any(|gate| gate.maybe);
         if accepting && self.admit_at.is_none() {
             return Some(Duration::ZERO);
         }
@@ -378,6 +381,7 @@ impl Reactor {
         match step(connection, &mut turn) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
+                self.crowded &= connection.dear().is_none();
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
@@ -403,6 +407,7 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
+        self.crowded = false;
         self.reconsider();
         host.connections(self.connections.len());
     }
@@ -416,7 +421,7 @@ impl Reactor {
 
     /// Accepts what the host lets in, from each listener in turn.
     fn accept(&mut self, host: &dyn Host, now: Tick) {
-        if self.admit_at.is_some_and(|at| now < at) {
+        if self.crowded || self.admit_at.is_some_and(|at| now < at) {
             return;
         }
         self.admit_at = None;
@@ -446,6 +451,10 @@ impl Reactor {
                     Admit::Closed => return self.gates.clear(),
                 }
             }
+            if !self.has_room() {
+                self.crowded = true;
+                return;
+            }
             self.accept_from(position, host, now);
             self.next_gate = position + 1;
         }
@@ -457,10 +466,36 @@ impl Reactor {
         }
     }
 
+    /// Whether one more connection may be open, in the place of another if need be.
+    fn has_room(&self) -> bool {
+        self.connections.len() < self.config.worker_connections.max(1) || self.cheapest().is_some()
+    }
+
+    /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
+    /// worst hour only, and less than accepting costs.
+    fn cheapest(&self) -> Option<usize> {
+        let here = self
+            .connections
+            .iter()
+            .filter_map(|(key, place)| match place {
+                Place::Here(connection) => Some((key, connection)),
+                Place::Lent { .. } => None,
+            });
+        let known = here.filter_map(|(key, connection)| Some((connection.dear()?, key)));
+        known.min().map(|(_, key)| key)
+    }
+
     fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
         let gate = &mut self.gates[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
+                if self.connections.len() >= self.config.worker_connections.max(1) {
+                    if let Some(key) = self.cheapest() {
+                        trace::debug!("worker_connections are open: closing one without a request");
+                        self.close(key, host);
+                    }
+                }
+                let gate = &self.gates[position];
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
                 let facts = service::Connection::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, now);

@@ -1,6 +1,8 @@
-//! `examples/prefork_pure_rust.rs`: the same arbiter, workers and protocol with no Python in the binary.
+//! The examples without Python: the same arbiter, workers and protocol, and each layer by itself.
 
 use std::collections::BTreeSet;
+use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
@@ -49,4 +51,63 @@ fn server_without_python_serves_survives_a_kill_and_stops() {
     let exited = process.wait();
     assert_eq!(exited.status, 0, "{exited:#?}");
     assert!(!path.exists(), "the socket file is left");
+}
+
+#[test]
+fn reactor_serves_in_a_thread_of_a_plain_program() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let (input, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let process = Serve::example("mio_http")
+        .args([format!("unix:{}", path.display())])
+        .stdin(OwnedFd::from(theirs))
+        .spawn();
+    let mut client = eventually("nobody listens", || {
+        UnixStream::connect(&path).ok().map(Client::unix)
+    });
+    assert_eq!(client.get("/").expect(200).text(), "hello\n");
+    let echoed = client.post("/echo", b"sent back").expect(200);
+    assert_eq!(echoed.text(), "sent back");
+    client.get("/nope").expect(404);
+    drop(input);
+    client.expect_end();
+    let exited = process.wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(exited.last().ends_with("/nope 404"), "{exited:#?}");
+}
+
+#[test]
+fn protocol_alone_answers_what_comes_from_anywhere() {
+    let mut input = tempfile::tempfile().expect("a temporary file");
+    input
+        .write_all(
+            b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\
+              HEAD /b HTTP/1.1\r\nHost: a\r\n\r\nGET /c HTTP/1.1\r\nHost : a\r\n\r\n",
+        )
+        .and_then(|()| input.rewind())
+        .expect("it is written");
+    let exited = Serve::example("parse_only").stdin(input).spawn().wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    let status = |line: &&String| line.starts_with("HTTP/1.1 ");
+    let statuses: Vec<_> = exited
+        .stdout
+        .iter()
+        .filter(status)
+        .map(|line| line.trim_end())
+        .collect();
+    let expected = [
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 400 Bad Request",
+    ];
+    assert_eq!(statuses, expected, "{exited:#?}");
+    assert_eq!(
+        exited
+            .stdout
+            .iter()
+            .filter(|line| *line == "2 bytes")
+            .count(),
+        1
+    );
+    assert_eq!(exited.stderr[..2], ["POST /a Known(2)", "HEAD /b Empty"]);
 }
