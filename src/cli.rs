@@ -222,6 +222,7 @@ mod tests {
                 "POLICY" => "refuse",
                 "MODE" => "v1",
                 "IP[,NETWORK]" => "10.0.0.0/8",
+                "CLASS" => "gthread",
                 _ => "17",
             };
             for flag in setting.flags {

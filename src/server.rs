@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arbiter::{Arbiter, Phase};
-use crate::config::{HeaderMap, Settings};
+use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::log::AccessLog;
@@ -14,7 +14,7 @@ use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor;
 use crate::service::MakeService;
 use crate::trace;
-use crate::worker::{SyncWorker, Worker};
+use crate::worker::{SyncWorker, ThreadedWorker, Worker};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -45,6 +45,8 @@ pub struct Builder {
 #[derive(Debug)]
 struct Plan {
     workers: usize,
+    threads: usize,
+    class: WorkerClass,
     backlog: u32,
     timeout: Duration,
     graceful_timeout: Duration,
@@ -70,6 +72,8 @@ impl Default for Plan {
         let settings = Settings::default();
         Self {
             workers: settings.workers,
+            threads: settings.threads,
+            class: settings.worker_class,
             backlog: settings.backlog,
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
@@ -112,6 +116,8 @@ impl Server {
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Self::builder()
             .workers(settings.workers)
+            .threads(settings.threads)
+            .worker_class(settings.worker_class)
             .backlog(settings.backlog)
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
@@ -137,6 +143,7 @@ impl Server {
             keepalive: settings.keepalive,
             head_timeout: settings.head_timeout,
             body_timeout: settings.body_timeout,
+            body_rate: settings.body_rate,
             send_timeout: settings.send_timeout,
             body_buffer: settings.body_buffer,
             limit_request_body: settings.limit_request_body,
@@ -173,23 +180,38 @@ impl Server {
     where
         M: MakeService<Service: Sync>,
     {
-        self.serve_local(make)
+        let Self {
+            listeners,
+            mut plan,
+        } = self;
+        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+            return Self { listeners, plan }.serve_local(make);
+        }
+        let worker = ThreadedWorker::new(make, plan.threads)
+            .reactor(plan.reactor.clone())
+            .access_log(plan.access_log.take());
+        arbitrate("gthread", worker, listeners, plan)
     }
 
     /// The same for services that stay on one thread: those that hold an `Rc`, say.
     ///
     /// # Errors
     ///
-    /// Those of [`serve`](Self::serve).
+    /// Those of [`serve`](Self::serve), and where the server is to have more than one thread a worker.
     pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         let Self {
             listeners,
             mut plan,
         } = self;
+        if plan.class != WorkerClass::Sync || plan.threads > 1 {
+            return Err(Error::config(
+                "a service that stays on one thread cannot be served by several",
+            ));
+        }
         let worker = SyncWorker::new(make)
             .reactor(plan.reactor.clone())
             .access_log(plan.access_log.take());
-        arbitrate(worker, listeners, plan)
+        arbitrate("sync", worker, listeners, plan)
     }
 }
 
@@ -223,7 +245,12 @@ fn http(settings: &Settings) -> h1::Config {
     }
 }
 
-fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
+fn arbitrate(
+    class: &'static str,
+    worker: impl Worker,
+    listeners: Listeners,
+    plan: Plan,
+) -> Result<()> {
     let mut arbiter = Arbiter::builder(worker)
         .listeners(listeners)
         .workers(plan.workers)
@@ -237,7 +264,7 @@ fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()
     let mut observer = plan.observe;
     arbiter = arbiter.observe(move |phase: &Phase| {
         if matches!(phase, Phase::Started { .. }) {
-            trace::info!("Using worker: sync");
+            trace::info!("Using worker: {class}");
         }
         if let Some(Observer(observe)) = &mut observer {
             observe(phase);
@@ -266,6 +293,19 @@ impl Builder {
     /// How many worker processes; 1 by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.plan.workers = workers;
+        self
+    }
+
+    /// How many requests a worker answers at once, each on a thread of its own; 1 by default.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.plan.threads = threads;
+        self
+    }
+
+    /// What a worker does with its requests; [`WorkerClass::Sync`] with more than one
+    /// [thread](Self::threads) is [`WorkerClass::Gthread`].
+    pub fn worker_class(mut self, class: WorkerClass) -> Self {
+        self.plan.class = class;
         self
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HeaderMap;
+use super::{HeaderMap, WorkerClass};
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// Why a text is not a value.
@@ -213,6 +213,23 @@ pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
     show: |policy| format!("{policy:?}").to_ascii_lowercase(),
 };
 
+/// A kind of worker.
+pub(super) const CLASS: Grammar<WorkerClass> = Grammar {
+    metavar: "CLASS",
+    parse: |value| match value.to_str() {
+        Some("sync") => Ok(WorkerClass::Sync),
+        Some("gthread") => Ok(WorkerClass::Gthread),
+        _ => Err(Problem::Expected("one of sync, gthread")),
+    },
+    show: |class| {
+        let name = match class {
+            WorkerClass::Sync => "sync",
+            WorkerClass::Gthread => "gthread",
+        };
+        name.to_owned()
+    },
+};
+
 /// A number of things.
 pub(super) const COUNT: Grammar<usize> = Grammar {
     metavar: "INT",
@@ -240,6 +257,13 @@ pub(super) const COUNT_32: Grammar<u32> = Grammar {
 pub(super) const BYTES: Grammar<usize> = Grammar {
     metavar: "BYTES",
     ..COUNT
+};
+
+/// A number of bytes a second.
+pub(super) const RATE: Grammar<u64> = Grammar {
+    metavar: "BYTES",
+    parse: integer,
+    show: ToString::to_string,
 };
 
 /// A number of bytes; 0 is no limit.

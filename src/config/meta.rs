@@ -8,8 +8,9 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP, LEVEL,
-    LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, SOME, TEXT,
+    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, RATE, SECONDS, SOME,
+    TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -220,6 +221,19 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["-k", "--worker-class"],
+        help: "`sync` answers one request at a time, on the worker's main thread; `gthread` answers several \
+               at once, on threads. More than one thread turns `sync` into `gthread`.",
+        ..field!(worker_class = CLASS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--threads"],
+        help: "How many requests a worker answers at once, each on a thread of its own.",
+        ..field!(threads = COUNT)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["-t", "--timeout"],
         help: "Replace a worker that makes no progress for this long; 0 is never.",
         ..field!(timeout = SECONDS)
@@ -253,6 +267,13 @@ pub static SETTINGS: &[Setting] = &[
         flags: &["--body-timeout"],
         help: "How long a client may pause while it sends a request's body.",
         ..field!(body_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-rate"],
+        help: "How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any \
+               number.",
+        ..field!(body_rate = RATE)
     },
     Setting {
         section: CLIENTS,
@@ -429,6 +450,7 @@ mod tests {
             "POLICY" => ["refuse", "dangerous"],
             "MODE" => ["v1", "v2"],
             "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
+            "CLASS" => ["gthread", "gthread"],
             _ => ["17", "18"],
         }
     }

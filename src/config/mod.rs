@@ -57,6 +57,10 @@ pub struct Settings {
     pub workers: usize,
     /// How many connections a worker may have.
     pub worker_connections: usize,
+    /// What a worker does with its requests.
+    pub worker_class: WorkerClass,
+    /// How many requests a worker answers at once, each on a thread of its own.
+    pub threads: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
@@ -70,6 +74,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long a client may pause while it sends a request's body.
     pub body_timeout: Duration,
+    /// How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any number.
+    pub body_rate: u64,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
     /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
@@ -142,6 +148,17 @@ pub enum HeaderMap {
     Dangerous,
 }
 
+/// The kinds of workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerClass {
+    /// One request at a time, on the worker's main thread.
+    #[default]
+    Sync,
+    /// Several at once, on threads.
+    Gthread,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -150,12 +167,15 @@ impl Default for Settings {
             backlog: 2048,
             workers: 1,
             worker_connections: 1000,
+            worker_class: WorkerClass::Sync,
+            threads: 1,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),
             boot_timeout: Duration::from_secs(120),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            body_rate: 500,
             send_timeout: Duration::from_secs(30),
             limit_request_line: 4094,
             limit_request_fields: 100,

@@ -407,7 +407,7 @@ impl Connection {
         let until = match self.phase {
             Phase::Head if !self.is_idle() && !fresh => return Step::Same,
             _ if turn.draining => now + config.drain_idle,
-            Phase::Body => now + config.body_timeout,
+            Phase::Body => self.body.due(self.started, now, config),
             _ if !self.is_idle() => now + config.head_timeout,
             _ if self.served => now + config.keepalive,
             _ => now + config.head_timeout,
@@ -441,21 +441,21 @@ impl Connection {
         link.refuse(status, &page, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
-        self.record(turn);
+        self.record(turn.now, turn.host);
         self.head = None;
         self.flush(turn)
     }
 
     /// Tells the host of a complete answer.
-    fn record(&mut self, turn: &Turn<'_>) {
+    fn record(&mut self, now: Tick, host: &dyn Host) {
         let response = self.link.get_mut().response;
-        turn.host.finished(&Access {
+        host.finished(&Access {
             connection: &self.facts,
             head: self.head.as_ref(),
             status: response.status,
             sent: response.sent,
             started: self.started,
-            finished: turn.now,
+            finished: now,
         });
     }
 
@@ -571,12 +571,12 @@ impl Connection {
                 link.response.stage = Stage::Broken;
             }
         }
+        self.record(host.now(), host);
         outcome
     }
 
     /// Goes on after the answer.
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.record(turn);
         self.served = true;
         let link = self.link.get_mut();
         if let Some(head) = self.head.take() {
