@@ -127,7 +127,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::serving",
         &[
-            "clock", "error", "observe", "reactor", "service", "trace", "worker",
+            "clock", "error", "h1", "observe", "reactor", "service", "trace", "worker",
         ],
         &[],
     ),

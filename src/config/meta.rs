@@ -215,12 +215,6 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
-        flags: &["--worker-connections"],
-        help: "How many connections a worker may have; past that one without a request makes room.",
-        ..field!(worker_connections = SOME)
-    },
-    Setting {
-        section: WORKERS,
         flags: &["-k", "--worker-class"],
         help: "`sync` answers one request at a time, on the worker's main thread; `gthread` answers several \
                at once, on threads. More than one thread turns `sync` into `gthread`.",
@@ -231,6 +225,12 @@ pub static SETTINGS: &[Setting] = &[
         flags: &["--threads"],
         help: "How many requests a worker answers at once, each on a thread of its own.",
         ..field!(threads = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--worker-connections"],
+        help: "How many connections a worker may have; past that one without a request makes room.",
+        ..field!(worker_connections = SOME)
     },
     Setting {
         section: WORKERS,

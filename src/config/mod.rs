@@ -55,12 +55,12 @@ pub struct Settings {
 
     /// How many worker processes.
     pub workers: usize,
-    /// How many connections a worker may have.
-    pub worker_connections: usize,
     /// What a worker does with its requests.
     pub worker_class: WorkerClass,
     /// How many requests a worker answers at once, each on a thread of its own.
     pub threads: usize,
+    /// How many connections a worker may have.
+    pub worker_connections: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
@@ -166,9 +166,9 @@ impl Default for Settings {
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
             workers: 1,
-            worker_connections: 1000,
             worker_class: WorkerClass::Sync,
             threads: 1,
+            worker_connections: 1000,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),

@@ -531,6 +531,8 @@ mod tests {
             ("1.0", "", false),
             ("1.0", "Connection: Keep-Alive\r\n", true),
             ("1.1", "Connection: keep-alive, CLOSE\r\n", false),
+            ("1.0", "Connection: close, keep-alive\r\n", false),
+            ("1.1", "Connection: , ,close,\r\n", false),
             ("1.1", "Connection: x\r\nConnection: y ,\tclose\r\n", false),
             (
                 "1.0",

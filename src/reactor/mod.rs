@@ -78,8 +78,10 @@ pub struct Reactor {
     next_gate: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<Tick>,
-    /// Whether that is because it was full: then also when a connection has gone, come back, or could make room.
+    /// Whether that is because the host was full: then also when a connection has gone or come back.
     full: bool,
+    /// Whether no connection is accepted before another has gone, or could go.
+    crowded: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
     connections: Slab<Place>,
@@ -185,6 +187,7 @@ impl Reactor {
             next_gate: 0,
             admit_at: None,
             full: false,
+            crowded: false,
             draining: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -300,7 +303,9 @@ impl Reactor {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let accepting = self.gates.iter().any(|gate| gate.maybe);
+        // While a request is ready nothing is accepted, unless the reactor takes its leave.
+        let may_accept = !self.crowded && (self.ready.is_empty() || self.draining.is_some());
+        let accepting = may_accept && self.gates.iter().any(|gate| gate.maybe);
         if accepting && self.admit_at.is_none() {
             return Some(Duration::ZERO);
         }
@@ -376,9 +381,7 @@ impl Reactor {
         match step(connection, &mut turn) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
-                if connection.dear().is_some() && std::mem::take(&mut self.full) {
-                    self.admit_at = None;
-                }
+                self.crowded &= connection.dear().is_none();
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
@@ -404,6 +407,7 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
+        self.crowded = false;
         self.reconsider();
         host.connections(self.connections.len());
     }
@@ -417,7 +421,7 @@ impl Reactor {
 
     /// Accepts what the host lets in, from each listener in turn.
     fn accept(&mut self, host: &dyn Host, now: Tick) {
-        if self.admit_at.is_some_and(|at| now < at) {
+        if self.crowded || self.admit_at.is_some_and(|at| now < at) {
             return;
         }
         self.admit_at = None;
@@ -448,9 +452,8 @@ impl Reactor {
                 }
             }
             if !self.has_room() {
-                self.full = true;
-                self.admit_at = Some(now + EXHAUSTED);
-                break;
+                self.crowded = true;
+                return;
             }
             self.accept_from(position, host, now);
             self.next_gate = position + 1;
@@ -471,13 +474,14 @@ impl Reactor {
     /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
     /// worst hour only, and less than accepting costs.
     fn cheapest(&self) -> Option<usize> {
-        let known = self
+        let here = self
             .connections
             .iter()
             .filter_map(|(key, place)| match place {
-                Place::Here(connection) => Some((connection.dear()?, key)),
+                Place::Here(connection) => Some((key, connection)),
                 Place::Lent { .. } => None,
             });
+        let known = here.filter_map(|(key, connection)| Some((connection.dear()?, key)));
         known.min().map(|(_, key)| key)
     }
 
