@@ -217,9 +217,12 @@ mod tests {
                 "NAME=VALUE" => "A=1",
                 "LEVEL" => "debug",
                 "BOOL" => "true",
+                "FIELD" => "forwarded",
+                "NAME=VALUE[,NAME=VALUE]" => "A=1,B=2",
                 "POLICY" => "refuse",
                 "MODE" => "v1",
                 "IP[,NETWORK]" => "10.0.0.0/8",
+                "CLASS" => "gthread",
                 _ => "17",
             };
             for flag in setting.flags {

@@ -91,10 +91,10 @@ pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
-    Proxied, Request, Responder, Sent, Service, Site, Turn, per_worker, service_fn,
+    Proxied, Request, Responder, Scheme, Sent, Service, Site, Turn, per_worker, service_fn,
 };
-pub use sys::scoreboard::{Scoreboard, Slot, WorkerState};
-pub use worker::{Shutdown, SyncWorker, Worker, WorkerContext};
+pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
+pub use worker::{Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
 
 /// The README's examples, as tests.
 #[cfg(all(doctest, feature = "wsgi"))]

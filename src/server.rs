@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arbiter::{Arbiter, Phase};
-use crate::config::{HeaderMap, Settings};
+use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::log::AccessLog;
@@ -14,7 +14,7 @@ use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor;
 use crate::service::MakeService;
 use crate::trace;
-use crate::worker::{SyncWorker, Worker};
+use crate::worker::{SyncWorker, ThreadedWorker, Worker};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -45,6 +45,8 @@ pub struct Builder {
 #[derive(Debug)]
 struct Plan {
     workers: usize,
+    threads: usize,
+    class: WorkerClass,
     backlog: u32,
     timeout: Duration,
     graceful_timeout: Duration,
@@ -70,6 +72,8 @@ impl Default for Plan {
         let settings = Settings::default();
         Self {
             workers: settings.workers,
+            threads: settings.threads,
+            class: settings.worker_class,
             backlog: settings.backlog,
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
@@ -112,6 +116,8 @@ impl Server {
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Self::builder()
             .workers(settings.workers)
+            .threads(settings.threads)
+            .worker_class(settings.worker_class)
             .backlog(settings.backlog)
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
@@ -146,6 +152,9 @@ impl Server {
                 .unwrap_or_else(std::env::temp_dir),
             proxy_protocol: settings.proxy_protocol,
             proxy_allow_ips: settings.proxy_allow_ips.clone(),
+            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+            secure_scheme_headers: settings.secure_scheme_headers.clone(),
+            client_address: settings.client_address,
             ..usual
         };
         Ok(builder.reactor(config))
@@ -169,23 +178,38 @@ impl Server {
     where
         M: MakeService<Service: Sync>,
     {
-        self.serve_local(make)
+        let Self {
+            listeners,
+            mut plan,
+        } = self;
+        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+            return Self { listeners, plan }.serve_local(make);
+        }
+        let worker = ThreadedWorker::new(make, plan.threads)
+            .reactor(plan.reactor.clone())
+            .access_log(plan.access_log.take());
+        arbitrate("gthread", worker, listeners, plan)
     }
 
     /// The same for services that stay on one thread: those that hold an `Rc`, say.
     ///
     /// # Errors
     ///
-    /// Those of [`serve`](Self::serve).
+    /// Those of [`serve`](Self::serve), and where the server is to have more than one thread a worker.
     pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
         let Self {
             listeners,
             mut plan,
         } = self;
+        if plan.class != WorkerClass::Sync || plan.threads > 1 {
+            return Err(Error::config(
+                "a service that stays on one thread cannot be served by several",
+            ));
+        }
         let worker = SyncWorker::new(make)
             .reactor(plan.reactor.clone())
             .access_log(plan.access_log.take());
-        arbitrate(worker, listeners, plan)
+        arbitrate("sync", worker, listeners, plan)
     }
 }
 
@@ -214,12 +238,17 @@ fn http(settings: &Settings) -> h1::Config {
                 HeaderMap::Refuse => h1::Underscores::Refuse,
                 HeaderMap::Dangerous => h1::Underscores::Dangerous,
             },
-            forwarder_headers: h1::Names::default(),
+            forwarder_headers: h1::Names::new(settings.forwarder_headers.clone()),
         },
     }
 }
 
-fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()> {
+fn arbitrate(
+    class: &'static str,
+    worker: impl Worker,
+    listeners: Listeners,
+    plan: Plan,
+) -> Result<()> {
     let mut arbiter = Arbiter::builder(worker)
         .listeners(listeners)
         .workers(plan.workers)
@@ -233,7 +262,7 @@ fn arbitrate(worker: impl Worker, listeners: Listeners, plan: Plan) -> Result<()
     let mut observer = plan.observe;
     arbiter = arbiter.observe(move |phase: &Phase| {
         if matches!(phase, Phase::Started { .. }) {
-            trace::info!("Using worker: sync");
+            trace::info!("Using worker: {class}");
         }
         if let Some(Observer(observe)) = &mut observer {
             observe(phase);
@@ -262,6 +291,19 @@ impl Builder {
     /// How many worker processes; 1 by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.plan.workers = workers;
+        self
+    }
+
+    /// How many requests a worker answers at once, each on a thread of its own; 1 by default.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.plan.threads = threads;
+        self
+    }
+
+    /// What a worker does with its requests; [`WorkerClass::Sync`] with more than one
+    /// [thread](Self::threads) is [`WorkerClass::Gthread`].
+    pub fn worker_class(mut self, class: WorkerClass) -> Self {
+        self.plan.class = class;
         self
     }
 
@@ -380,8 +422,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_of_the_settings_are_those_of_the_protocol() {
-        assert_eq!(http(&Settings::default()), h1::Config::default());
+    fn the_defaults_of_the_settings_are_those_of_the_reactor() {
+        let (settings, config) = (Settings::default(), reactor::Config::default());
+        assert_eq!(http(&settings), config.http);
+        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
+        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
     }
 
     #[test]

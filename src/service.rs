@@ -203,10 +203,15 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connection {
-    /// Who speaks: the client that a PROXY header announced, and else who connected.
+    /// Who speaks: the client that a trusted forwarder tells, else the one that a PROXY header announced,
+    /// else who connected. Port 0 is one that nobody told.
     pub peer: Address,
     /// Who connected: the nearest balancer, or the client itself.
     pub direct: Address,
+    /// Whether [`direct`](Self::direct) may speak for its clients in header fields.
+    pub trusted: bool,
+    /// What the client speaks, as far as TLS and trusted forwarders tell.
+    pub scheme: Scheme,
     /// What a PROXY header said, where one came.
     pub proxied: Option<Proxied>,
     /// Which of the server's listeners accepted it: an index into [`Site::listeners`].
@@ -222,6 +227,8 @@ impl Connection {
         Self {
             direct: peer.clone(),
             peer,
+            trusted: false,
+            scheme: Scheme::default(),
             proxied: None,
             listener,
             local,
@@ -229,11 +236,23 @@ impl Connection {
     }
 }
 
-/// What a PROXY header said of a connection, besides its client.
+/// A scheme of HTTP's (RFC 9110 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    #[default]
+    Http,
+    /// `https`
+    Https,
+}
+
+/// What a PROXY header said of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proxied {
     /// `TCP4` or `TCP6`, or where no client was announced `LOCAL` or `UNSPEC`.
     pub protocol: &'static str,
+    /// The client.
+    pub source: Option<SocketAddr>,
     /// What the client connected to.
     pub destination: Option<SocketAddr>,
 }

@@ -654,6 +654,7 @@ fn announced_client_is_kept_for_every_request_of_its_connection() {
     for header in headers {
         let answer = serving.ask([header, requests.as_bytes()].concat());
         let told = "192.0.2.7:4711 from Some(127.0.0.1) by Some(Proxied { protocol: \"TCP4\", \
+                    source: Some(192.0.2.7:4711), \
                     destination: Some(198.51.100.1:80) })";
         assert_eq!(answer.matches(told).count(), 2, "{answer}");
     }

@@ -83,7 +83,7 @@ pub(super) struct Shell<W> {
 impl<W: Worker> Shell<W> {
     /// Takes the process's signals.
     pub(super) fn new(worker: W, doors: Doors, limits: Limits, observer: Observer) -> Result<Self> {
-        let scoreboard = Arc::new(Scoreboard::new(limits.slots)?);
+        let scoreboard = Arc::new(Scoreboard::new(limits.slots, worker.calls())?);
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
         let table = SIGNALS.iter().map(|(signal, how, _)| (*signal, *how));
         let signals = Signals::install(Pipe::new()?, table)?;
@@ -362,13 +362,19 @@ impl<W: Worker> Shell<W> {
             Why::Retired => info!("Retiring worker (pid: {pid})"),
             Why::Silent(silence) => {
                 let slot = self.scoreboard.slot(slot);
-                let doing = match (slot.request_started(), slot.request()) {
-                    (Some(since), Some((method, target))) => format!(
-                        "{method} {target} for {:.1} s",
-                        Tick::now().since(since).as_secs_f64()
-                    ),
-                    _ => "no request".to_owned(),
-                };
+                let now = Tick::now();
+                let mut doing: Vec<String> = slot
+                    .calls()
+                    .map(|call| {
+                        let (method, target) = call.request.unwrap_or_default();
+                        let elapsed = now.since(call.started).as_secs_f64();
+                        format!("{method} {target} for {elapsed:.1} s")
+                    })
+                    .collect();
+                if doing.is_empty() {
+                    doing.push("no request".to_owned());
+                }
+                let doing = doing.join(", ");
                 error!(
                     "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, in {doing}",
                     slot.id(),

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HeaderMap;
-use crate::net::{Networks, ProxyProtocol};
+use super::{HeaderMap, WorkerClass};
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,47 @@ pub(super) const PROXY: Grammar<ProxyProtocol> = Grammar {
     },
 };
 
+/// By which field forwarders tell the client's address.
+pub(super) const CLIENT_ADDRESS: Grammar<ClientAddress> = Grammar {
+    metavar: "FIELD",
+    parse: |value| {
+        let expected = "one of off, x-forwarded-for, forwarded";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "off" => Ok(ClientAddress::Off),
+            "x-forwarded-for" => Ok(ClientAddress::XForwardedFor),
+            "forwarded" => Ok(ClientAddress::Forwarded),
+            _ => Err(Problem::Expected(expected)),
+        }
+    },
+    show: |mode| mode.field().unwrap_or("off").to_owned(),
+};
+
+/// Names of header fields with commas between them.
+pub(super) const NAMES: Grammar<String> = Grammar {
+    metavar: "NAME[,NAME]",
+    ..TEXT
+};
+
+/// Header fields with the value that counts, and commas between them.
+pub(super) const FIELDS: Grammar<Vec<(String, String)>> = Grammar {
+    metavar: "NAME=VALUE[,NAME=VALUE]",
+    parse: |value| {
+        let expected = "NAME=VALUE[,NAME=VALUE]";
+        let fields = text(value, expected)?.split(',').map(str::trim);
+        fields
+            .filter(|field| !field.is_empty())
+            .map(|field| match field.split_once('=') {
+                Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+                _ => Err(Problem::Expected(expected)),
+            })
+            .collect()
+    },
+    show: |fields| {
+        let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
+        fields.collect::<Vec<_>>().join(",")
+    },
+};
+
 /// Addresses and networks with commas between them.
 pub(super) const NETWORKS: Grammar<Networks> = Grammar {
     metavar: "IP[,NETWORK]",
@@ -170,6 +211,23 @@ pub(super) const HEADER_MAP: Grammar<HeaderMap> = Grammar {
         }
     },
     show: |policy| format!("{policy:?}").to_ascii_lowercase(),
+};
+
+/// A kind of worker.
+pub(super) const CLASS: Grammar<WorkerClass> = Grammar {
+    metavar: "CLASS",
+    parse: |value| match value.to_str() {
+        Some("sync") => Ok(WorkerClass::Sync),
+        Some("gthread") => Ok(WorkerClass::Gthread),
+        _ => Err(Problem::Expected("one of sync, gthread")),
+    },
+    show: |class| {
+        let name = match class {
+            WorkerClass::Sync => "sync",
+            WorkerClass::Gthread => "gthread",
+        };
+        name.to_owned()
+    },
 };
 
 /// A number of things.

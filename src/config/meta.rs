@@ -8,8 +8,8 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, COUNT, COUNT_32, DEADLINE, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NETWORKS, PAIR,
-    PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
+    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -214,6 +214,19 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["-k", "--worker-class"],
+        help: "`sync` answers one request at a time, on the worker's main thread; `gthread` answers several \
+               at once, on threads. More than one thread turns `sync` into `gthread`.",
+        ..field!(worker_class = CLASS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--threads"],
+        help: "How many requests a worker answers at once, each on a thread of its own.",
+        ..field!(threads = COUNT)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["-t", "--timeout"],
         help: "Replace a worker that makes no progress for this long; 0 is never.",
         ..field!(timeout = SECONDS)
@@ -353,6 +366,36 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(proxy_allow_ips = NETWORKS)
     },
     Setting {
+        section: PROXIES,
+        flags: &["--forwarded-allow-ips"],
+        variable: Some(Variable {
+            name: "FORWARDED_ALLOW_IPS",
+            prefix: "",
+        }),
+        help: "The forwarders whose word on their clients counts: addresses, networks, or * for all; those on \
+               a Unix socket always.",
+        ..field!(forwarded_allow_ips = NETWORKS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--secure-scheme-headers"],
+        help: "The header fields by which forwarders tell the scheme, with the value that means https.",
+        ..field!(secure_scheme_headers = FIELDS)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--forwarder-headers"],
+        help: "The header fields that forwarders may send despite the underscore in their names; * for all.",
+        ..field!(forwarder_headers = NAMES)
+    },
+    Setting {
+        section: PROXIES,
+        flags: &["--client-address"],
+        help: "The header field by which forwarders tell the client's address: off, x-forwarded-for or \
+               forwarded.",
+        ..field!(client_address = CLIENT_ADDRESS)
+    },
+    Setting {
         section: LOGGING,
         flags: &["--access-logfile"],
         help: "Where to write a line for each request; - is the standard output.",
@@ -387,10 +430,13 @@ mod tests {
         match setting.metavar {
             "NAME=VALUE" => ["A=1", "B=2"],
             "LEVEL" => ["debug", "error"],
+            "FIELD" => ["forwarded", "x-forwarded-for"],
+            "NAME=VALUE[,NAME=VALUE]" => ["A=1", "B=2,C=3"],
             "BOOL" => ["false", "true"],
             "POLICY" => ["refuse", "dangerous"],
             "MODE" => ["v1", "v2"],
             "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
+            "CLASS" => ["gthread", "gthread"],
             _ => ["17", "18"],
         }
     }

@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::net::{Networks, ProxyProtocol};
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 pub use error::SettingError;
 pub use load::Layer;
@@ -55,6 +55,10 @@ pub struct Settings {
 
     /// How many worker processes.
     pub workers: usize,
+    /// What a worker does with its requests.
+    pub worker_class: WorkerClass,
+    /// How many requests a worker answers at once, each on a thread of its own.
+    pub threads: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
@@ -101,6 +105,14 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
     /// The peers that may send PROXY headers.
     pub proxy_allow_ips: Networks,
+    /// The peers whose word on their clients counts.
+    pub forwarded_allow_ips: Networks,
+    /// The header fields by which they tell the scheme, with the value that means `https`.
+    pub secure_scheme_headers: Vec<(String, String)>,
+    /// The header fields with an underscore in their names that they may send, with commas between them.
+    pub forwarder_headers: String,
+    /// The header field by which they tell the client's address.
+    pub client_address: ClientAddress,
 
     /// The folder to change to before the application is loaded.
     pub chdir: Option<PathBuf>,
@@ -132,6 +144,17 @@ pub enum HeaderMap {
     Dangerous,
 }
 
+/// The kinds of workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerClass {
+    /// One request at a time, on the worker's main thread.
+    #[default]
+    Sync,
+    /// Several at once, on threads.
+    Gthread,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -139,6 +162,8 @@ impl Default for Settings {
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
             workers: 1,
+            worker_class: WorkerClass::Sync,
+            threads: 1,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),
@@ -161,6 +186,16 @@ impl Default for Settings {
             tmp_upload_dir: None,
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
+            forwarded_allow_ips: Networks::loopback(),
+            secure_scheme_headers: [
+                ("X-FORWARDED-PROTOCOL", "ssl"),
+                ("X-FORWARDED-PROTO", "https"),
+                ("X-FORWARDED-SSL", "on"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+            forwarder_headers: "SCRIPT_NAME,PATH_INFO".to_owned(),
+            client_address: ClientAddress::Off,
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Whose word counts for what is a list of [`Networks`]; what a balancer says is a header of
-//! [`proxy`].
+//! [`proxy`], what a forwarder says a field that [`forwarded`] reads.
 //!
 //! *Invariants*
 //!
@@ -26,6 +26,7 @@
 
 mod addr;
 mod error;
+pub mod forwarded;
 mod inherit;
 mod listener;
 mod networks;
@@ -35,6 +36,7 @@ mod stream;
 
 pub use addr::BindAddress;
 pub use error::BindError;
+pub use forwarded::ClientAddress;
 pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener, Listeners};
 pub use networks::{NetworkError, Networks};

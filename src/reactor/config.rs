@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::h1;
-use crate::net::{Networks, ProxyProtocol};
+use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// The bounds of a [`Reactor`](super::Reactor). Sizes are bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The bounds of a request's head, and what of it is taken beyond the RFC.
+    /// The bounds of a request's head, and what of it is taken beyond the RFC. Its `forwarder_headers` are
+    /// for trusted forwarders only.
     pub http: h1::Config,
     /// How long a connection may stay idle between requests; zero closes it after each response.
     pub keepalive: Duration,
@@ -42,12 +43,24 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// Who may send them: a stranger's header is a 403.
     pub proxy_allow_ips: Networks,
+    /// Whose word on their clients counts: the scheme, the address, the `forwarder_headers`.
+    pub forwarded_allow_ips: Networks,
+    /// Header fields by which those tell the scheme: names, in any case, with the value that means `https`.
+    pub secure_scheme_headers: Vec<(String, String)>,
+    /// By which header field those tell the client's address.
+    pub client_address: ClientAddress,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: h1::Config::default(),
+            http: h1::Config {
+                tolerance: h1::Tolerance {
+                    forwarder_headers: h1::Names::new("SCRIPT_NAME,PATH_INFO"),
+                    ..h1::Tolerance::default()
+                },
+                ..h1::Config::default()
+            },
             keepalive: Duration::from_secs(2),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
@@ -63,6 +76,21 @@ impl Default for Config {
             server: "oxicorn".to_owned(),
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
+            forwarded_allow_ips: Networks::loopback(),
+            secure_scheme_headers: secure_scheme_headers(),
+            client_address: ClientAddress::Off,
         }
     }
+}
+
+/// Gunicorn's.
+fn secure_scheme_headers() -> Vec<(String, String)> {
+    let headers = [
+        ("X-FORWARDED-PROTOCOL", "ssl"),
+        ("X-FORWARDED-PROTO", "https"),
+        ("X-FORWARDED-SSL", "on"),
+    ];
+    headers
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
 }

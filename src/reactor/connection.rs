@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::Config;
 use super::exchange::{Fill, Lending, Link, Stage};
+use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
 use super::request_body::{Refusal, RequestBody, Room};
@@ -30,7 +31,7 @@ use crate::h1::{self, BodyLength, Event, Head};
 use crate::net::proxy::Header;
 use crate::net::{ProxyProtocol, Stream};
 use crate::observe::{Access, Host};
-use crate::service::{self, Address, Body, Proxied, Request, Responder, Sent};
+use crate::service::{self, Address, Body, Proxied, Request, Responder, Scheme, Sent};
 use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     unwanted: usize,
     /// Whether a request has been answered on it.
     served: bool,
+    /// Whether a forwarder's word counts for the current request.
+    heard: bool,
     /// Whether the client may still be sending what nobody wants.
     refused: bool,
     /// Whether the poll knows the socket, and whether it tells of room to write.
@@ -112,17 +115,22 @@ pub(super) struct Turn<'t> {
 impl Connection {
     pub(super) fn new(
         stream: Stream,
-        facts: service::Connection,
+        mut facts: service::Connection,
         config: &Config,
         now: Tick,
     ) -> Self {
+        let peer = facts.direct.ip().map(|address| address.ip());
+        facts.trusted = config.forwarded_allow_ips.contains(peer);
+        let mut http = config.http.clone();
+        if !facts.trusted {
+            http.tolerance.forwarder_headers = h1::Names::default();
+        }
         let preface = (config.proxy_protocol != ProxyProtocol::Off).then(|| {
-            let peer = facts.direct.ip().map(|address| address.ip());
             let trusted = config.proxy_allow_ips.contains(peer);
             Box::new(Preface::new(config.proxy_protocol, trusted))
         });
         Self {
-            link: RefCell::new(Link::new(stream, config.http.clone())),
+            link: RefCell::new(Link::new(stream, http)),
             facts: Arc::new(facts),
             phase: if preface.is_some() {
                 Phase::Preface
@@ -135,6 +143,7 @@ impl Connection {
             started: now,
             unwanted: 0,
             served: false,
+            heard: false,
             refused: false,
             interest: Interest::None,
         }
@@ -247,19 +256,42 @@ impl Connection {
     fn announce(&mut self, header: Option<Header>) {
         let Some(header) = header else { return };
         let facts = Arc::make_mut(&mut self.facts);
-        let mut destination = None;
-        if let Header::Tcp {
-            source,
-            destination: reached,
-        } = header
-        {
-            facts.peer = Address::Ip(source);
-            destination = Some(reached);
-        }
+        let (source, destination) = match header {
+            Header::Local | Header::Unknown => (None, None),
+            Header::Tcp {
+                source,
+                destination,
+            } => (Some(source), Some(destination)),
+        };
         facts.proxied = Some(Proxied {
             protocol: header.protocol(),
+            source,
             destination,
         });
+        self.unhear();
+    }
+
+    /// Takes a trusted peer's word for the client of this request.
+    fn hear(&mut self, head: &Head, config: &Config) -> Result<(), Contradiction> {
+        let hop = self.facts.peer.ip().map(|address| address.ip());
+        let hop = config.forwarded_allow_ips.contains(hop);
+        let Heard { scheme, client } = forwarded::hear(head, hop, config)?;
+        if client.is_some() || scheme != self.facts.scheme {
+            let facts = Arc::make_mut(&mut self.facts);
+            facts.scheme = scheme;
+            facts.peer = client.map_or(facts.peer.clone(), Address::Ip);
+            self.heard = true;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was said of one request's client: the next one's may be another.
+    fn unhear(&mut self) {
+        let facts = Arc::make_mut(&mut self.facts);
+        let announced = facts.proxied.and_then(|proxied| proxied.source);
+        facts.peer = announced.map_or(facts.direct.clone(), Address::Ip);
+        facts.scheme = Scheme::default();
+        self.heard = false;
     }
 
     /// Reads and parses until a request is complete or the socket is empty. `fresh` tells that no deadline
@@ -337,7 +369,12 @@ impl Connection {
         self.started = turn.now;
         self.unwanted = 0;
         let length = head.length();
+        let contradiction =
+            self.facts.trusted && self.hear(&head, turn.config) == Err(Contradiction);
         self.head = Some(head);
+        if contradiction {
+            return Some(self.refuse(400, "Contradictory scheme headers", turn));
+        }
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();
         }
@@ -397,21 +434,21 @@ impl Connection {
         link.refuse(status, &page, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
-        self.record(turn);
+        self.record(turn.now, turn.host);
         self.head = None;
         self.flush(turn)
     }
 
     /// Tells the host of a complete answer.
-    fn record(&mut self, turn: &Turn<'_>) {
+    fn record(&mut self, now: Tick, host: &dyn Host) {
         let response = self.link.get_mut().response;
-        turn.host.finished(&Access {
+        host.finished(&Access {
             connection: &self.facts,
             head: self.head.as_ref(),
             status: response.status,
             sent: response.sent,
             started: self.started,
-            finished: turn.now,
+            finished: now,
         });
     }
 
@@ -433,6 +470,10 @@ impl Connection {
     fn after_response(&mut self, turn: &mut Turn<'_>) -> Step {
         let link = self.link.get_mut();
         link.response = super::exchange::Response::default();
+        if self.heard {
+            self.unhear();
+        }
+        let link = self.link.get_mut();
         if link.http.will_close() {
             // Bytes that nobody reads would make the kernel reset the connection under the response.
             let unread = self.refused || link.readable || link.http.buffered() > 0;
@@ -523,12 +564,12 @@ impl Connection {
                 link.response.stage = Stage::Broken;
             }
         }
+        self.record(host.now(), host);
         outcome
     }
 
     /// Goes on after the answer.
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.record(turn);
         self.served = true;
         let link = self.link.get_mut();
         if let Some(head) = self.head.take() {

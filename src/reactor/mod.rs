@@ -14,13 +14,18 @@
 //!   }
 //! ```
 //!
-//! *Invariants*: a connection is in the reactor or lent, never both; every connection that waits has a
-//! deadline; sockets are registered once, edge-triggered, and only when a read would block.
+//! A [`Ready`] may be answered on another thread while the reactor turns on this one, and be given back
+//! later: a [`Waker`] ends the turn that should not wait for more.
+//!
+//! *Invariants*: a connection is in the reactor or lent, never both; an edge that comes while it is lent is
+//! kept for its return; every connection that waits has a deadline; sockets are registered once,
+//! edge-triggered, and only when a read would block.
 
 mod config;
 mod connection;
 mod deadlines;
 mod exchange;
+mod forwarded;
 mod outbox;
 mod preface;
 mod request_body;
@@ -31,7 +36,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +60,7 @@ use crate::trace;
 /// Tokens from here on are not connections.
 const LISTENERS: usize = usize::MAX / 2;
 const WAKE: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX - 2);
 /// Connections accepted in one turn, if the host lets them all in.
 const ACCEPTS_A_TURN: usize = 16;
 /// How long an exhausted table of descriptors is given to recover.
@@ -67,21 +72,47 @@ const DRAIN_ACCEPT: Duration = Duration::from_secs(1);
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    config: Rc<Config>,
+    config: Arc<Config>,
     gates: Vec<Gate>,
     /// Which gate is asked first: each has its turn.
     next_gate: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<Tick>,
+    /// Whether that is because it was full: then also when a connection has gone or come back.
+    full: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
-    connections: Slab<Option<Box<Connection>>>,
+    connections: Slab<Place>,
     deadlines: Deadlines,
     ready: VecDeque<usize>,
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
     scratch: Box<[u8]>,
     spares: Spares,
+}
+
+/// Where a connection is.
+enum Place {
+    Here(Box<Connection>),
+    /// With whoever answers its request. The edges that came meanwhile are kept: mio tells of each once.
+    Lent {
+        edge: Option<Edge>,
+    },
+}
+
+impl Place {
+    fn here(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::Here(connection) => Some(connection),
+            Self::Lent { .. } => None,
+        }
+    }
+}
+
+/// A socket has something to tell.
+#[derive(Clone, Copy)]
+struct Edge {
+    hung_up: bool,
 }
 
 /// A listener, and whether it may have a connection for us: mio tells of each edge once.
@@ -102,11 +133,23 @@ pub struct Turned {
     pub interrupted: bool,
 }
 
+/// Ends the wait of a [`Reactor::turn`] from another thread; made by [`Reactor::waker`].
+#[derive(Debug)]
+pub struct Waker(mio::Waker);
+
+impl Waker {
+    /// The turn that waits now, or the next one that would, ends.
+    pub fn wake(&self) {
+        // eventfd(2) fails where its counter is full, which wakes as well.
+        let _ = self.0.wake();
+    }
+}
+
 /// A complete request, lent by the reactor with its connection until it is given back.
 pub struct Ready {
     key: usize,
     connection: Box<Connection>,
-    config: Rc<Config>,
+    config: Arc<Config>,
 }
 
 impl Reactor {
@@ -137,10 +180,11 @@ impl Reactor {
         Ok(Self {
             poll,
             events: Events::with_capacity(256),
-            config: Rc::new(config),
+            config: Arc::new(config),
             gates,
             next_gate: 0,
             admit_at: None,
+            full: false,
             draining: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -161,6 +205,23 @@ impl Reactor {
                 mio::Interest::READABLE,
             )
             .map_err(|e| Error::io("cannot poll the wake-up descriptor", e))
+    }
+
+    /// What ends this reactor's wait from another thread. One is enough: it is shared by reference.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no descriptor for it.
+    pub fn waker(&self) -> Result<Waker> {
+        mio::Waker::new(self.poll.registry(), WAKER)
+            .map(Waker)
+            .map_err(|e| Error::io("cannot make a waker", e))
+    }
+
+    /// Whether complete requests wait to be taken out.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Open connections, lent ones included.
@@ -186,8 +247,8 @@ impl Reactor {
         for gate in &mut self.gates {
             gate.maybe = true;
         }
-        for (key, slot) in &mut self.connections {
-            if let Some(connection) = slot {
+        for (key, place) in &mut self.connections {
+            if let Some(connection) = place.here() {
                 if connection.awaits_request() {
                     self.deadlines.set(key, now + self.config.drain_idle);
                 }
@@ -197,6 +258,9 @@ impl Reactor {
 
     /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then accepts, reads,
     /// parses, sends and expires.
+    ///
+    /// Requests that are [ready](Self::has_ready) already do not shorten the wait: they are to be taken out
+    /// before, unless there is nobody who could answer them.
     ///
     /// # Errors
     ///
@@ -233,7 +297,7 @@ impl Reactor {
 
     /// How long to poll.
     fn patience(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.again.is_empty() {
+        if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let accepting = self.gates.iter().any(|gate| gate.maybe);
@@ -258,6 +322,7 @@ impl Reactor {
         for event in &events {
             match event.token() {
                 WAKE => turned.woken = true,
+                WAKER => {}
                 Token(gate) if gate >= LISTENERS => {
                     let index = gate - LISTENERS;
                     for gate in self.gates.iter_mut().filter(|gate| gate.index == index) {
@@ -271,13 +336,18 @@ impl Reactor {
     }
 
     fn take_event(&mut self, key: usize, event: &Event, host: &dyn Host, now: Tick) {
-        let Some(Some(connection)) = self.connections.get_mut(key) else {
-            return;
-        };
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            connection.readable(event.is_read_closed() || event.is_error());
+        let hung_up = event.is_read_closed() || event.is_error();
+        let news = (event.is_readable() || hung_up).then_some(Edge { hung_up });
+        match self.connections.get_mut(key) {
+            Some(Place::Here(connection)) => {
+                if let Some(Edge { hung_up }) = news {
+                    connection.readable(hung_up);
+                }
+                self.advance(key, host, now);
+            }
+            Some(Place::Lent { edge }) => *edge = news.or(*edge),
+            None => {}
         }
-        self.advance(key, host, now);
     }
 
     fn advance(&mut self, key: usize, host: &dyn Host, now: Tick) {
@@ -292,7 +362,7 @@ impl Reactor {
         now: Tick,
         step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
     ) {
-        let Some(Some(connection)) = self.connections.get_mut(key) else {
+        let Some(connection) = self.connections.get_mut(key).and_then(Place::here) else {
             return;
         };
         let mut turn = Turn {
@@ -331,7 +401,15 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
+        self.reconsider();
         host.connections(self.connections.len());
+    }
+
+    /// A host that was full may have room again.
+    fn reconsider(&mut self) {
+        if std::mem::take(&mut self.full) {
+            self.admit_at = None;
+        }
     }
 
     /// Accepts what the host lets in, from each listener in turn.
@@ -340,6 +418,7 @@ impl Reactor {
             return;
         }
         self.admit_at = None;
+        self.full = false;
         for _ in 0..ACCEPTS_A_TURN {
             // A complete request waits for this thread: what else is in the queue may find another one free.
             if self.draining.is_none() && !self.ready.is_empty() {
@@ -358,6 +437,7 @@ impl Reactor {
                         return;
                     }
                     Admit::Full => {
+                        self.full = true;
                         self.admit_at = Some(now + EXHAUSTED);
                         return;
                     }
@@ -382,7 +462,7 @@ impl Reactor {
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
                 let facts = service::Connection::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, now);
-                let key = self.connections.insert(Some(Box::new(connection)));
+                let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());
                 self.advance(key, host, now);
             }
@@ -402,14 +482,17 @@ impl Reactor {
     /// Takes the next complete request out, to be answered.
     pub fn next_ready(&mut self, host: &dyn Host) -> Option<Ready> {
         while let Some(key) = self.ready.pop_front() {
-            if let Some(connection) = self.connections.get_mut(key).and_then(Option::take) {
+            let Some(place @ Place::Here(_)) = self.connections.get_mut(key) else {
+                continue;
+            };
+            if let Place::Here(connection) = std::mem::replace(place, Place::Lent { edge: None }) {
                 if let Some(head) = connection.head() {
                     host.started(host.now(), head);
                 }
                 return Some(Ready {
                     key,
                     connection,
-                    config: Rc::clone(&self.config),
+                    config: Arc::clone(&self.config),
                 });
             }
         }
@@ -419,10 +502,19 @@ impl Reactor {
     /// Takes a connection back after its request was answered.
     pub fn give_back(&mut self, ready: Ready, host: &dyn Host) {
         let Ready {
-            key, connection, ..
+            key,
+            mut connection,
+            ..
         } = ready;
-        if let Some(slot) = self.connections.get_mut(key) {
-            *slot = Some(connection);
+        self.reconsider();
+        if let Some(place) = self.connections.get_mut(key) {
+            if let Place::Lent {
+                edge: Some(Edge { hung_up }),
+            } = place
+            {
+                connection.readable(*hung_up);
+            }
+            *place = Place::Here(connection);
             self.run(key, host, host.now(), Connection::answered);
         }
     }

@@ -7,7 +7,9 @@
 //! address (`mmap(2)`, `MAP_SHARED`). Each worker writes its own slot and reads the others'; the arbiter
 //! assigns slots, and clears that of a dead worker.
 //!
-//! *Invariants*: a slot has one writer at a time; the request's text is read whole or not at all (its
+//! A worker has a place for each request that it may answer at once, so that a hang can name them all.
+//!
+//! *Invariants*: a slot is written by one process; a place belongs to one call at a time; a request's text is read whole or not at all (its
 //! version is odd while it is being written); a slot whose worker has died reads as [`WorkerState::Empty`].
 
 use std::fmt;
@@ -63,11 +65,20 @@ struct Cell {
     pid: AtomicI32,
     state: AtomicU32,
     heard: AtomicU64,
-    started: AtomicU64,
     requests: AtomicU64,
     sent: AtomicU64,
     busy: AtomicU64,
     connections: AtomicU32,
+    /// How many of its calls are running.
+    running: AtomicU32,
+}
+
+/// One running call of a worker. Neighbours are written by different threads.
+#[derive(Default)]
+#[repr(C, align(128))]
+struct CallCell {
+    /// 0 while nobody has the place.
+    started: AtomicU64,
     version: AtomicU32,
     lengths: AtomicU32,
     text: [AtomicU64; WORDS],
@@ -83,6 +94,8 @@ struct Header {
 pub struct Scoreboard {
     header: NonNull<Header>,
     slots: usize,
+    /// Places for calls that each worker has.
+    calls: usize,
     length: NonZeroUsize,
 }
 
@@ -92,14 +105,18 @@ unsafe impl Send for Scoreboard {}
 unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
-    /// Maps the memory for that many workers, at least one.
-    pub(crate) fn new(slots: usize) -> Result<Self> {
-        let slots = slots.max(1);
-        let length = slots
-            .checked_mul(size_of::<Cell>())
+    /// Maps the memory for that many workers, each with that many calls at once; at least one of both.
+    pub(crate) fn new(slots: usize, calls: usize) -> Result<Self> {
+        let (slots, calls) = (slots.max(1), calls.max(1));
+        let length = calls
+            .checked_mul(size_of::<CallCell>())
+            .and_then(|calls| calls.checked_add(size_of::<Cell>()))
+            .and_then(|each| each.checked_mul(slots))
             .and_then(|cells| cells.checked_add(size_of::<Header>()))
             .and_then(NonZeroUsize::new)
-            .ok_or_else(|| Error::config(format!("{slots} workers are too many")))?;
+            .ok_or_else(|| {
+                Error::config(format!("{slots} workers of {calls} threads are too many"))
+            })?;
         // SAFETY: a new anonymous mapping at an address of the system's choice disturbs nothing.
         let memory = unsafe {
             mman::mmap_anonymous(
@@ -113,6 +130,7 @@ impl Scoreboard {
         Ok(Self {
             header: memory.cast(),
             slots,
+            calls,
             length,
         })
     }
@@ -125,22 +143,24 @@ impl Scoreboard {
 
     /// The slots that have a worker now.
     pub fn workers(&self) -> impl Iterator<Item = Slot<'_>> {
-        self.used()
-            .iter()
-            .map(Slot)
+        (0..self.used().len())
+            .map(|index| self.slot(index))
             .filter(|slot| slot.state() != WorkerState::Empty)
     }
 
     /// The slot at `index`, below [`capacity`](Self::capacity).
     pub(crate) fn slot(&self, index: usize) -> Slot<'_> {
-        Slot(&self.cells()[index])
+        Slot {
+            cell: &self.cells()[index],
+            calls: &self.call_cells()[index * self.calls..][..self.calls],
+        }
     }
 
     /// Gives the slot at `index` to a worker that is about to be forked.
     pub(crate) fn assign(&self, index: usize, id: u64, now: Tick) {
         let slot = self.slot(index);
         slot.clear();
-        slot.0.id.store(id, Ordering::Relaxed);
+        slot.cell.id.store(id, Ordering::Relaxed);
         slot.beat(now);
         slot.set_state(WorkerState::Starting);
         self.header()
@@ -153,7 +173,7 @@ impl Scoreboard {
     pub(crate) fn least_loaded_other(&self, index: usize) -> Option<u32> {
         let others = self.used().iter().enumerate();
         others
-            .filter(|&(other, cell)| other != index && Slot(cell).state() == WorkerState::Ready)
+            .filter(|&(other, cell)| other != index && cell.state() == WorkerState::Ready)
             .map(|(_, cell)| cell.connections.load(Ordering::Relaxed))
             .min()
     }
@@ -168,6 +188,14 @@ impl Scoreboard {
         // SAFETY: `slots` cells follow the header, whose size is a multiple of their alignment; new memory
         // is zero, which is a valid cell; nobody has a `&mut` to any of it.
         unsafe { slice::from_raw_parts(self.header.add(1).cast().as_ptr(), self.slots) }
+    }
+
+    fn call_cells(&self) -> &[CallCell] {
+        // SAFETY: as above: the calls of all workers follow their cells, which have the same alignment.
+        unsafe {
+            let calls = self.header.add(1).cast::<Cell>().add(self.slots);
+            slice::from_raw_parts(calls.cast().as_ptr(), self.slots * self.calls)
+        }
     }
 
     fn used(&self) -> &[Cell] {
@@ -195,148 +223,199 @@ impl fmt::Debug for Scoreboard {
 ///
 /// The numbers are read one by one: together they are no snapshot of one moment.
 #[derive(Clone, Copy)]
-pub struct Slot<'a>(&'a Cell);
+pub struct Slot<'a> {
+    cell: &'a Cell,
+    calls: &'a [CallCell],
+}
+
+/// A running call of a worker's service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it began.
+    pub started: Tick,
+    /// Method and target, both cut to their first bytes (about 120 together). `None` in the instant when
+    /// the worker writes them.
+    pub request: Option<(String, String)>,
+}
+
+impl Cell {
+    fn state(&self) -> WorkerState {
+        WorkerState::from_number(self.state.load(Ordering::Acquire))
+    }
+}
 
 impl Slot<'_> {
     /// The worker's number; a replacement has a number of its own.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.0.id.load(Ordering::Relaxed)
+        self.cell.id.load(Ordering::Relaxed)
     }
 
     /// The worker's process id; 0 before it was forked.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.0.pid.load(Ordering::Relaxed)
+        self.cell.pid.load(Ordering::Relaxed)
     }
 
     /// What the worker is doing.
     #[must_use]
     pub fn state(&self) -> WorkerState {
-        WorkerState::from_number(self.0.state.load(Ordering::Acquire))
+        self.cell.state()
     }
 
     /// When the worker last showed that it makes progress.
     #[must_use]
     pub fn heard(&self) -> Tick {
-        Tick::from_nanos(self.0.heard.load(Ordering::Relaxed))
+        Tick::from_nanos(self.cell.heard.load(Ordering::Relaxed))
     }
 
     /// How many connections the worker has open.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        self.0.connections.load(Ordering::Relaxed)
+        self.cell.connections.load(Ordering::Relaxed)
     }
 
     /// How many requests the worker has answered.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.0.requests.load(Ordering::Relaxed)
+        self.cell.requests.load(Ordering::Relaxed)
     }
 
     /// How many bytes of response bodies the worker has sent.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.0.sent.load(Ordering::Relaxed)
+        self.cell.sent.load(Ordering::Relaxed)
     }
 
     /// How many nanoseconds the worker has spent in requests that have ended.
     #[must_use]
     pub fn busy_nanos(&self) -> u64 {
-        self.0.busy.load(Ordering::Relaxed)
+        self.cell.busy.load(Ordering::Relaxed)
     }
 
-    /// When the current request began; `None` between requests.
-    #[must_use]
-    pub fn request_started(&self) -> Option<Tick> {
-        match self.0.started.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(Tick::from_nanos(nanos)),
-        }
-    }
-
-    /// Method and target of the current or last request, both cut to their first bytes (about 120
-    /// together). `None` before the first one, and in the instant when the worker writes it.
-    #[must_use]
-    pub fn request(&self) -> Option<(String, String)> {
-        (0..4).find_map(|_| self.try_request())
+    /// The calls that are running, in no order.
+    pub fn calls(&self) -> impl Iterator<Item = Call> {
+        self.calls.iter().filter_map(CallCell::read)
     }
 
     /// The worker makes progress. One store: no system call.
     pub fn beat(&self, now: Tick) {
-        self.0.heard.store(now.as_nanos(), Ordering::Relaxed);
+        self.cell.heard.store(now.as_nanos(), Ordering::Relaxed);
     }
 
     /// The worker's state changes. Between [`Ready`](WorkerState::Ready) and
     /// [`Busy`](WorkerState::Busy) requests change it by themselves.
     pub fn set_state(&self, state: WorkerState) {
-        self.0.state.store(state as u32, Ordering::Release);
+        self.cell.state.store(state as u32, Ordering::Release);
     }
 
     /// The number of the worker's open connections has changed.
     pub fn set_connections(&self, open: u32) {
-        self.0.connections.store(open, Ordering::Relaxed);
+        self.cell.connections.store(open, Ordering::Relaxed);
     }
 
-    /// A call of the service begins: a ready worker becomes busy, a draining one stays so.
-    pub fn begin_request(&self, now: Tick, method: &str, target: &str) {
-        self.write_request(method.as_bytes(), target.as_bytes());
+    /// A call of the service begins; gives its place, if there is one. A ready worker without a free
+    /// place left becomes busy, a draining one stays so.
+    #[must_use = "the end of the call needs its place"]
+    pub fn begin_request(&self, now: Tick, method: &str, target: &str) -> Option<usize> {
         self.beat(now);
-        self.0.started.store(now.as_nanos(), Ordering::Relaxed);
-        self.change_state(WorkerState::Ready, WorkerState::Busy);
-    }
-
-    /// The call has ended: a busy worker becomes ready. `sent` is what the response's body had in bytes.
-    pub fn end_request(&self, now: Tick, sent: u64) {
-        if let Some(started) = self.request_started() {
-            let busy = now.as_nanos().saturating_sub(started.as_nanos());
-            add(&self.0.busy, busy);
-            add(&self.0.requests, 1);
+        let place = self.calls.iter().position(|call| call.claim(now))?;
+        self.calls[place].write(method.as_bytes(), target.as_bytes());
+        let running = self.cell.running.fetch_add(1, Ordering::Relaxed) as usize + 1;
+        if running == self.calls.len() {
+            self.change_state(WorkerState::Ready, WorkerState::Busy);
         }
-        add(&self.0.sent, sent);
-        self.0.started.store(0, Ordering::Relaxed);
+        Some(place)
+    }
+
+    /// The call in this place has ended: a busy worker becomes ready. `sent` is what the response's body
+    /// had in bytes. `None` is for an answer without a call.
+    pub fn end_request(&self, place: Option<usize>, now: Tick, sent: u64) {
+        self.cell.sent.fetch_add(sent, Ordering::Relaxed);
         self.beat(now);
+        let Some(call) = place.and_then(|place| self.calls.get(place)) else {
+            return;
+        };
+        let started = call.started.swap(0, Ordering::Release);
+        let busy = now.as_nanos().saturating_sub(started);
+        self.cell.busy.fetch_add(busy, Ordering::Relaxed);
+        self.cell.requests.fetch_add(1, Ordering::Relaxed);
+        self.cell.running.fetch_sub(1, Ordering::Relaxed);
         self.change_state(WorkerState::Busy, WorkerState::Ready);
     }
 
     /// The worker has been forked.
     pub(crate) fn set_pid(self, pid: i32) {
-        self.0.pid.store(pid, Ordering::Relaxed);
+        self.cell.pid.store(pid, Ordering::Relaxed);
     }
 
     /// There is no worker any more.
     pub(crate) fn clear(self) {
-        let cell = self.0;
+        let cell = self.cell;
         self.set_state(WorkerState::Empty);
         cell.pid.store(0, Ordering::Relaxed);
         cell.connections.store(0, Ordering::Relaxed);
+        cell.running.store(0, Ordering::Relaxed);
         for number in [
             &cell.id,
             &cell.heard,
-            &cell.started,
             &cell.requests,
             &cell.sent,
             &cell.busy,
         ] {
             number.store(0, Ordering::Relaxed);
         }
-        // A worker that died while it wrote has left an odd version.
-        let version = cell.version.load(Ordering::Relaxed);
-        cell.lengths.store(0, Ordering::Relaxed);
-        cell.version
-            .store((version | 1).wrapping_add(1), Ordering::Release);
+        for call in self.calls {
+            call.clear();
+        }
     }
 
     fn change_state(self, from: WorkerState, to: WorkerState) {
-        let _ = self.0.state.compare_exchange(
+        let _ = self.cell.state.compare_exchange(
             from as u32,
             to as u32,
             Ordering::Release,
             Ordering::Relaxed,
         );
     }
+}
 
-    fn write_request(self, method: &[u8], target: &[u8]) {
+impl CallCell {
+    /// Takes the place, unless another call has it.
+    fn claim(&self, now: Tick) -> bool {
+        // The exchange alone would fetch the neighbours' lines for writing.
+        self.started.load(Ordering::Relaxed) == 0
+            && self
+                .started
+                .compare_exchange(
+                    0,
+                    now.as_nanos().max(1),
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    fn clear(&self) {
+        self.started.store(0, Ordering::Relaxed);
+        // A worker that died while it wrote has left an odd version.
+        let version = self.version.load(Ordering::Relaxed);
+        self.lengths.store(0, Ordering::Relaxed);
+        self.version
+            .store((version | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    fn read(&self) -> Option<Call> {
+        match self.started.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Call {
+                started: Tick::from_nanos(nanos),
+                request: (0..4).find_map(|_| self.try_request()),
+            }),
+        }
+    }
+
+    fn write(&self, method: &[u8], target: &[u8]) {
         let mut bytes = [0; WORDS * 8];
         let method = &method[..method.len().min(METHOD)];
         let target = &target[..target.len().min(bytes.len() - method.len())];
@@ -344,7 +423,7 @@ impl Slot<'_> {
         bytes[..method.len()].copy_from_slice(method);
         bytes[method.len()..end].copy_from_slice(target);
 
-        let cell = self.0;
+        let cell = self;
         let version = cell.version.load(Ordering::Relaxed) | 1;
         cell.version.store(version, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -360,8 +439,8 @@ impl Slot<'_> {
             .store(version.wrapping_add(1), Ordering::Release);
     }
 
-    fn try_request(self) -> Option<(String, String)> {
-        let cell = self.0;
+    fn try_request(&self) -> Option<(String, String)> {
+        let cell = self;
         let version = cell.version.load(Ordering::Acquire);
         let lengths = cell.lengths.load(Ordering::Relaxed);
         let mut bytes = [0; WORDS * 8];
@@ -392,12 +471,6 @@ impl fmt::Debug for Slot<'_> {
     }
 }
 
-/// A slot has one writer: no read-modify-write is needed.
-fn add(number: &AtomicU64, more: u64) {
-    let sum = number.load(Ordering::Relaxed).wrapping_add(more);
-    number.store(sum, Ordering::Relaxed);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,7 +480,7 @@ mod tests {
     }
 
     fn board() -> Scoreboard {
-        Scoreboard::new(4).unwrap()
+        Scoreboard::new(4, 1).unwrap()
     }
 
     #[test]
@@ -416,7 +489,18 @@ mod tests {
         assert_eq!(board.capacity(), 4);
         assert_eq!(board.workers().count(), 0);
         assert_eq!(board.slot(3).state(), WorkerState::Empty);
-        assert_eq!(board.slot(3).request(), None);
+        assert_eq!(board.slot(3).calls().count(), 0);
+    }
+
+    fn only_call(slot: Slot<'_>) -> Option<Call> {
+        let mut calls = slot.calls();
+        let call = calls.next();
+        assert_eq!(calls.next(), None);
+        call
+    }
+
+    fn only_request(slot: Slot<'_>) -> Option<(String, String)> {
+        only_call(slot)?.request
     }
 
     #[test]
@@ -425,13 +509,16 @@ mod tests {
         board.assign(0, 7, at(1));
         let slot = board.slot(0);
         slot.set_state(WorkerState::Ready);
-        slot.begin_request(at(1_000), "GET", "/slow?x=1");
+        let place = slot.begin_request(at(1_000), "GET", "/slow?x=1");
         assert_eq!(slot.state(), WorkerState::Busy);
-        assert_eq!(slot.request_started(), Some(at(1_000)));
-        assert_eq!(slot.request(), Some(("GET".into(), "/slow?x=1".into())));
-        slot.end_request(at(1_500), 42);
+        let call = Call {
+            started: at(1_000),
+            request: Some(("GET".into(), "/slow?x=1".into())),
+        };
+        assert_eq!(only_call(slot), Some(call));
+        slot.end_request(place, at(1_500), 42);
         assert_eq!(slot.state(), WorkerState::Ready);
-        assert_eq!(slot.request_started(), None);
+        assert_eq!(only_call(slot), None);
         assert_eq!(
             (slot.requests(), slot.sent(), slot.busy_nanos()),
             (1, 42, 500)
@@ -445,9 +532,9 @@ mod tests {
         board.assign(0, 1, at(1));
         let slot = board.slot(0);
         slot.set_state(WorkerState::Draining);
-        slot.begin_request(at(2), "GET", "/");
+        let place = slot.begin_request(at(2), "GET", "/");
         assert_eq!(slot.state(), WorkerState::Draining);
-        slot.end_request(at(3), 0);
+        slot.end_request(place, at(3), 0);
         assert_eq!(slot.state(), WorkerState::Draining);
     }
 
@@ -455,8 +542,8 @@ mod tests {
     fn a_long_target_is_cut() {
         let board = board();
         let slot = board.slot(0);
-        slot.begin_request(at(1), "VERSION-CONTROL-AND-MORE", &"/x".repeat(500));
-        let (method, target) = slot.request().unwrap();
+        let _ = slot.begin_request(at(1), "VERSION-CONTROL-AND-MORE", &"/x".repeat(500));
+        let (method, target) = only_request(slot).unwrap();
         assert_eq!(method, "VERSION-CONTROL-AND-");
         assert_eq!(target, "/x".repeat((WORDS * 8 - METHOD) / 2));
     }
@@ -466,13 +553,30 @@ mod tests {
         let board = board();
         board.assign(0, 1, at(1));
         let slot = board.slot(0);
-        slot.begin_request(at(2), "GET", "/");
-        slot.0.version.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(slot.request(), None);
+        let _ = slot.begin_request(at(2), "GET", "/");
+        slot.calls[0].version.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(only_request(slot), None);
         slot.clear();
-        assert_eq!(slot.request(), None);
-        slot.begin_request(at(3), "GET", "/again");
-        assert_eq!(slot.request(), Some(("GET".into(), "/again".into())));
+        assert_eq!(only_request(slot), None);
+        let _ = slot.begin_request(at(3), "GET", "/again");
+        assert_eq!(only_request(slot), Some(("GET".into(), "/again".into())));
+    }
+
+    #[test]
+    fn a_worker_is_busy_when_all_its_places_are_taken() {
+        let board = Scoreboard::new(2, 2).unwrap();
+        board.assign(1, 1, at(1));
+        let slot = board.slot(1);
+        slot.set_state(WorkerState::Ready);
+        let first = slot.begin_request(at(2), "GET", "/1");
+        assert_eq!((first, slot.state()), (Some(0), WorkerState::Ready));
+        let second = slot.begin_request(at(3), "GET", "/2");
+        assert_eq!((second, slot.state()), (Some(1), WorkerState::Busy));
+        assert_eq!(slot.begin_request(at(4), "GET", "/3"), None);
+        slot.end_request(first, at(5), 0);
+        assert_eq!(slot.state(), WorkerState::Ready);
+        assert_eq!(only_request(slot), Some(("GET".into(), "/2".into())));
+        assert_eq!(board.slot(0).calls().count(), 0);
     }
 
     #[test]
@@ -491,7 +595,7 @@ mod tests {
         }
         assert_eq!(board.least_loaded_other(0), Some(3));
         assert_eq!(board.least_loaded_other(2), Some(5));
-        board.slot(2).begin_request(at(2), "GET", "/");
+        let _ = board.slot(2).begin_request(at(2), "GET", "/");
         assert_eq!(board.least_loaded_other(1), Some(5));
         assert_eq!(board.least_loaded_other(0), None);
     }

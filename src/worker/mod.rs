@@ -15,8 +15,11 @@
 //! *Invariants*: what a worker is asked only grows (Running, Graceful, Quick); a worker process never
 //! returns into the frames of the program that started the arbiter.
 
+mod baton;
 mod life;
+mod serving;
 mod sync;
+mod threaded;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -30,13 +33,16 @@ use crate::clock::Tick;
 use crate::error::Result;
 use crate::forked::Forked;
 use crate::net::Listeners;
+use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{Disposition, Signals};
 use crate::sys::wake::Wake;
+use crate::trace::info;
 
 pub(crate) use life::live;
 pub use sync::SyncWorker;
+pub use threaded::ThreadedWorker;
 
 /// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
 pub trait Worker {
@@ -61,6 +67,11 @@ pub trait Worker {
     /// End the start.
     fn preload(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// How many requests it answers at once: the scoreboard has a place for each.
+    fn calls(&self) -> usize {
+        1
     }
 
     /// Forks: must call `fork` once, in the arbiter, and may do what must be done around it.
@@ -144,7 +155,7 @@ impl WorkerContext {
             workers: 1,
             beat_every: None,
         };
-        let scoreboard = Scoreboard::new(1)?;
+        let scoreboard = Scoreboard::new(1, 1)?;
         scoreboard.assign(place.slot, place.id, Tick::now());
         Self::new(place, listeners.into(), Arc::new(scoreboard), None)
     }
@@ -243,6 +254,15 @@ impl WorkerContext {
         }
         self.asked.fetch_max(asked as u8, Ordering::Relaxed);
         self.asked()
+    }
+
+    /// Ends this worker's process at once, with calls of its service running in other threads: nothing
+    /// could make them return. Returns only where there is no arbiter, and the process is somebody's.
+    pub(crate) fn abandon(&self) {
+        if self.arbiter.is_some() {
+            info!("Worker exiting (pid: {})", Pid::this());
+            fork::exit_now(0);
+        }
     }
 
     /// Waits for `duration`, beating, or until the worker is asked for something new. For workers that

@@ -4,27 +4,19 @@
 //! that no client can hold it.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
+use super::serving::{Courtesy, Drops, addresses, answer, nap};
 use crate::clock::Tick;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
-use crate::reactor::{Config, Reactor, Ready};
-use crate::service::{Address, MakeService, Service, Site, Turn};
+use crate::reactor::{Config, Reactor};
+use crate::service::{MakeService, Service, Site, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
-
-/// How long an idle worker sleeps at the most: its heart beats once a turn.
-const NAP: Duration = Duration::from_secs(1);
-/// How often a worker with more connections than the others looks whether they have caught up.
-const YIELD: Duration = Duration::from_millis(1);
-/// For how long it leaves new connections to them.
-const YIELD_LIMIT: Duration = Duration::from_millis(5);
 
 /// A worker that calls its service on its main thread, one request at a time.
 #[derive(Debug)]
@@ -61,11 +53,7 @@ impl<M: MakeService> SyncWorker<M> {
 
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        let listeners: Vec<Address> = context
-            .listeners()
-            .iter()
-            .map(|listener| Address::from(&**listener))
-            .collect();
+        let listeners = addresses(context);
         let site = Site {
             worker: context.id(),
             workers: context.workers(),
@@ -102,12 +90,13 @@ fn serve<S: Service>(
         context,
         turn: service.turn(),
         access_log,
-        yielding: Cell::new(None),
-        told_of_drops: Cell::new(false),
+        drops: Drops::default(),
+        courtesy: Courtesy::default(),
+        place: Cell::new(None),
     };
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
     reactor.watch(context.wake())?;
-    let nap = context.beat_every().map_or(NAP, |every| every.min(NAP));
+    let nap = nap(context);
     context.ready();
     loop {
         let turned = reactor.turn(&host, Some(nap))?;
@@ -139,47 +128,15 @@ fn serve<S: Service>(
     }
 }
 
-/// Calls the service; whatever becomes of the call, the worker lives.
-fn answer<S: Service>(service: &S, ready: &mut Ready, host: &SyncHost<'_>) {
-    let outcome = ready.answer(host, |request, reply| {
-        catch_unwind(AssertUnwindSafe(|| service.call(request, reply))).unwrap_or_else(|panic| {
-            Err(Error::new(format!(
-                "the service panicked: {}",
-                text_of(&*panic)
-            )))
-        })
-    });
-    let Err(error) = outcome else { return };
-    let (method, target) = ready
-        .head()
-        .map_or(("?", "?"), |head| (head.method(), head.target()));
-    if error.is_disconnected() {
-        trace::debug!("{method} {target}: {error}");
-    } else {
-        trace::error!(
-            "Error handling request {method} {target}: {}",
-            error.report()
-        );
-    }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
-    }
-}
-
 /// The worker as its reactor sees it.
 struct SyncHost<'a> {
     context: &'a WorkerContext,
     turn: &'a dyn Turn,
     access_log: Option<&'a RefCell<AccessLog>>,
-    /// Since when new connections are left to other workers.
-    yielding: Cell<Option<Tick>>,
-    /// Whether a dropped header field was logged.
-    told_of_drops: Cell<bool>,
+    drops: Drops,
+    courtesy: Courtesy,
+    /// Where the scoreboard has the running request.
+    place: Cell<Option<usize>>,
 }
 
 impl SyncHost<'_> {
@@ -193,18 +150,7 @@ impl SyncHost<'_> {
 
 impl Host for SyncHost<'_> {
     fn admit(&self, now: Tick, open: usize) -> Admit {
-        let least = self.context.least_loaded_other();
-        if least.is_none_or(|least| open as u64 <= u64::from(least)) {
-            self.yielding.set(None);
-            return Admit::Accept;
-        }
-        let since = self.yielding.get().unwrap_or(now);
-        if now.since(since) >= YIELD_LIMIT {
-            self.yielding.set(None);
-            return Admit::Accept;
-        }
-        self.yielding.set(Some(since));
-        Admit::Later(YIELD)
+        self.courtesy.admit(self.context, now, open)
     }
 
     fn connections(&self, open: usize) {
@@ -214,21 +160,16 @@ impl Host for SyncHost<'_> {
     }
 
     fn started(&self, now: Tick, head: &Head) {
-        self.context
-            .slot()
-            .begin_request(now, head.method(), head.target());
-        if head.dropped() > 0 && !self.told_of_drops.replace(true) {
-            trace::warning!(
-                "a header field was dropped for the underscore in its name, since header_map is drop; \
-                 later ones are not logged"
-            );
-        }
+        let slot = self.context.slot();
+        self.place
+            .set(slot.begin_request(now, head.method(), head.target()));
+        self.drops.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {
         self.context
             .slot()
-            .end_request(access.finished, access.sent);
+            .end_request(self.place.take(), access.finished, access.sent);
         if let Some(log) = self.access_log {
             log.borrow_mut().record(access);
         }

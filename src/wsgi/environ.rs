@@ -1,6 +1,6 @@
 //! The environ of a request (PEP 3333, "environ Variables"): a copy of its listener's template, and what
 //! differs from it.
-//! Trusts nothing that the request says about the connection: addresses are the socket's own.
+//! Trusts nothing that the request says about the connection: what a forwarder may say, its reactor has heard.
 //!
 //! Usual values (`GET`, `/`, `HTTP/1.1`, no query) are in the template, and are not set again.
 
@@ -19,7 +19,7 @@ use super::input::Input;
 use super::names::{Kind, Names};
 use crate::error::Error;
 use crate::h1::{BodyLength, Head, Version};
-use crate::service::{Address, Connection, Site};
+use crate::service::{Address, Connection, Scheme, Site};
 
 /// The value of `SERVER_SOFTWARE`.
 pub(super) const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
@@ -109,7 +109,10 @@ impl Templates {
             let version = head.version().to_string();
             environ.set_item(intern!(py, "SERVER_PROTOCOL"), version)?;
         }
-        self.set_target(&environ, head)?;
+        if connection.scheme == Scheme::Https {
+            environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        }
+        self.set_target(&environ, head, connection)?;
         memory.set_peer(&environ, &connection.peer)?;
         if connection.peer != connection.direct || connection.proxied.is_some() {
             set_announced(&environ, connection)?;
@@ -121,10 +124,22 @@ impl Templates {
         Ok(environ)
     }
 
-    fn set_target(&self, environ: &Bound<'_, PyDict>, head: &Head) -> Result<(), Failure> {
+    fn set_target(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        head: &Head,
+        connection: &Connection,
+    ) -> Result<(), Failure> {
         let py = environ.py();
         let target = head.target();
-        if target == "/" && self.script_name.is_empty() {
+        let script_name = match forwarded_script_name(head, connection) {
+            Some(name) => {
+                environ.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, name)?)?;
+                name
+            }
+            None => &self.script_name,
+        };
+        if target == "/" && script_name.is_empty() {
             return Ok(());
         }
         let (path, query) = (head.path(), head.query());
@@ -134,7 +149,7 @@ impl Templates {
         let uri = PyString::new(py, target);
         environ.set_item(intern!(py, "RAW_URI"), &uri)?;
         let path_info = intern!(py, "PATH_INFO");
-        if self.script_name.is_empty() && !path.contains('%') {
+        if script_name.is_empty() && !path.contains('%') {
             if path == target {
                 environ.set_item(path_info, uri)?;
             } else if path != "/" {
@@ -143,10 +158,10 @@ impl Templates {
             return Ok(());
         }
         let decoded: Vec<u8> = percent_decode_str(path).collect();
-        let rest = below(&decoded, &self.script_name).ok_or_else(|| {
+        let rest = below(&decoded, script_name).ok_or_else(|| {
             Error::new(format!(
                 "the path {path} is not below SCRIPT_NAME, which is {}",
-                String::from_utf8_lossy(&self.script_name)
+                String::from_utf8_lossy(script_name)
             ))
         })?;
         environ.set_item(path_info, ffi::latin1(py, rest)?)?;
@@ -185,6 +200,21 @@ fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bo
     text("SERVER_PROTOCOL", "HTTP/1.1")?;
     text("REMOTE_ADDR", "")?;
     Ok(environ)
+}
+
+/// The path under which a trusted forwarder has put the application; of several the last, which is its own.
+fn forwarded_script_name<'h>(head: &'h Head, connection: &Connection) -> Option<&'h [u8]> {
+    if !connection.trusted {
+        return None;
+    }
+    let told = head
+        .fields()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"script_name"));
+    let (_, mut name) = told.last()?;
+    while let Some(shorter) = name.strip_suffix(b"/") {
+        name = shorter;
+    }
+    Some(name)
 }
 
 /// The part of a path below a script's name, which it has to start with, at a segment's boundary.
@@ -240,7 +270,11 @@ fn set_server_from_request(
         .get("host")
         .and_then(|host| std::str::from_utf8(host).ok());
     if let Some((name, port)) = host.filter(|host| !host.is_empty()).map(split_host) {
-        return set_server(environ, name, port.unwrap_or("80"));
+        let usual = match connection.scheme {
+            Scheme::Http => "80",
+            Scheme::Https => "443",
+        };
+        return set_server(environ, name, port.unwrap_or(usual));
     }
     let path = connection.local.path().map(|path| path.to_string_lossy());
     set_server(environ, path.as_deref().unwrap_or_default(), "")
@@ -275,6 +309,9 @@ impl Memory {
             }),
         };
         environ.set_item(intern!(py, "REMOTE_ADDR"), &peer.host)?;
+        if address.port() == 0 {
+            return Ok(());
+        }
         environ.set_item(intern!(py, "REMOTE_PORT"), &peer.port)
     }
 
@@ -513,6 +550,23 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_is_the_connections_and_gives_the_usual_port() {
+        let unix = Address::Unix(Some("/run/x.sock".into()));
+        let mut asked = Asked {
+            listeners: std::slice::from_ref(&unix),
+            script_name: "",
+            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+        };
+        asked.connection.scheme = Scheme::Https;
+        assert_eq!(
+            asked
+                .value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
+                .unwrap(),
+            "('https', '443')"
+        );
+    }
+
+    #[test]
     fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
         let unix = Address::Unix(Some("/run/x.sock".into()));
         let asked = Asked {
@@ -543,6 +597,7 @@ mod tests {
         connection.peer = ip("203.0.113.9:5");
         connection.proxied = Some(Proxied {
             protocol: "TCP4",
+            source: connection.peer.ip(),
             destination: Some("198.51.100.1:443".parse().unwrap()),
         });
         let mut asked = Asked {
@@ -569,6 +624,7 @@ mod tests {
         asked.connection.peer = asked.connection.direct.clone();
         asked.connection.proxied = Some(Proxied {
             protocol: "LOCAL",
+            source: None,
             destination: None,
         });
         let expression = "(e['REMOTE_ADDR'], e['PROXY_PROTOCOL'], 'PROXY_ADDR' in e)";

@@ -108,7 +108,7 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
     context.ready();
     match role {
         "silent" if context.id() == 1 => {
-            context
+            let _ = context
                 .slot()
                 .begin_request(Tick::now(), "POST", "/slow?x=1");
             hang();

@@ -87,6 +87,7 @@ impl Serve {
             "VIRTUAL_ENV",
             "PORT",
             "SCRIPT_NAME",
+            "FORWARDED_ALLOW_IPS",
             "LISTEN_FDS",
             "LISTEN_PID",
         ] {

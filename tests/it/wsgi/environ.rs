@@ -192,7 +192,7 @@ fn headers_reach_the_environ_under_their_names() {
         &mut server.client(),
         "POST /environ HTTP/1.1\r\nHost: a\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\
          X-Two-Words: value  with  spaces \r\nX-Repeated: 1\r\nX-Repeated: 2\r\nX-Bytes: \u{fc}\r\n\
-         Cookie: a=1\r\nCookie: b=2\r\nScript_Name: /x\r\nPath-Info: /other\r\nRemote-User: me\r\n\r\nhi",
+         Cookie: a=1\r\nCookie: b=2\r\nScript-Name: /x\r\nPath-Info: /other\r\nRemote-User: me\r\n\r\nhi",
     );
     assert_has(
         &environ,
@@ -205,6 +205,7 @@ fn headers_reach_the_environ_under_their_names() {
             // RFC 6265 section 5.4: what was split for HTTP/2 is joined with "; ".
             ("HTTP_COOKIE", "'a=1; b=2'"),
             ("SCRIPT_NAME", "''"),
+            ("HTTP_SCRIPT_NAME", "'/x'"),
             ("PATH_INFO", "'/environ'"),
             ("HTTP_PATH_INFO", "'/other'"),
             ("HTTP_REMOTE_USER", "'me'"),

@@ -17,5 +17,6 @@ mod proxies;
 mod responses;
 mod slow_clients;
 mod supervision;
+mod threads;
 mod tolerance;
 mod venv;

@@ -56,3 +56,117 @@ fn proxy_header_of_a_stranger_is_forbidden() {
     assert_eq!(plain["REMOTE_ADDR"], "'127.0.0.1'");
     assert!(!plain.contains_key("PROXY_PROTOCOL"));
 }
+
+/// A request with these lines, and what the application sees of it.
+#[track_caller]
+fn seen(client: &mut Client, target: &str, lines: &str) -> BTreeMap<String, String> {
+    environ(
+        client,
+        format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n{lines}\r\n"),
+    )
+}
+
+#[test]
+fn trusted_forwarder_tells_the_scheme_of_each_request() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    for (lines, scheme) in [
+        ("X-Forwarded-Proto: https\r\n", "'https'"),
+        ("", "'http'"),
+        ("X-Forwarded-Proto: http\r\n", "'http'"),
+        ("X-Forwarded-Ssl: on\r\n", "'https'"),
+    ] {
+        let environ = seen(&mut client, "/environ", lines);
+        assert_eq!(environ["wsgi.url_scheme"], scheme, "{lines}");
+    }
+    client.send(
+        "GET /environ HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n\r\n",
+    );
+    let refused = client.response().expect(400);
+    assert!(refused.text().contains("Contradictory scheme headers"));
+}
+
+#[test]
+fn strangers_word_is_a_field_like_any_other() {
+    let server = Serve::app("probe:app")
+        .args(["--client-address", "x-forwarded-for"])
+        .env("FORWARDED_ALLOW_IPS", "10.0.0.0/8")
+        .start();
+    let lines = "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nX-Forwarded-For: 192.0.2.7\r\n\
+                 SCRIPT_NAME: /environ\r\n";
+    let environ = seen(&mut server.client(), "/environ", lines);
+    for (key, value) in [
+        ("wsgi.url_scheme", "'http'"),
+        ("HTTP_X_FORWARDED_PROTO", "'https'"),
+        ("HTTP_X_FORWARDED_FOR", "'192.0.2.7'"),
+        ("REMOTE_ADDR", "'127.0.0.1'"),
+        ("SCRIPT_NAME", "''"),
+    ] {
+        assert_eq!(environ[key], value, "{key} of {environ:#?}");
+    }
+    assert!(!environ.contains_key("HTTP_SCRIPT_NAME"));
+}
+
+#[test]
+fn trusted_forwarder_puts_the_application_below_a_path() {
+    let server = Serve::app("probe:app").start();
+    let mut client = server.client();
+    let lines = "SCRIPT_NAME: /shop\r\nPATH_INFO: /other\r\nREMOTE_USER: ann\r\n";
+    let environ = seen(&mut client, "/shop/environ", lines);
+    for (key, value) in [
+        ("SCRIPT_NAME", "'/shop'"),
+        ("PATH_INFO", "'/environ'"),
+        ("HTTP_SCRIPT_NAME", "'/shop'"),
+        ("HTTP_PATH_INFO", "'/other'"),
+    ] {
+        assert_eq!(environ[key], value, "{key} of {environ:#?}");
+    }
+    assert!(!environ.contains_key("HTTP_REMOTE_USER"));
+    client.send("GET /shopping HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /shop\r\n\r\n");
+    client.response().expect(500);
+}
+
+#[test]
+fn client_that_trusted_forwarders_tell_is_the_client_of_that_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (mode, line) in [
+        ("x-forwarded-for", "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n"),
+        ("forwarded", "Forwarded: for=6.6.6.6, for=192.0.2.7\r\n"),
+    ] {
+        let log = folder.path().join(mode);
+        let server = Serve::app("probe:app")
+            .args(["--client-address", mode, "--access-logfile"])
+            .args([&log])
+            .start();
+        let mut client = server.client();
+        let told = seen(&mut client, "/environ", line);
+        assert_eq!(told["REMOTE_ADDR"], "'192.0.2.7'");
+        assert_eq!(told["oxicorn.peer_addr"], "'127.0.0.1'");
+        assert!(!told.contains_key("REMOTE_PORT"), "{told:#?}");
+        let malformed = line.replace("192.0.2.7", "nobody");
+        for line in ["", &malformed] {
+            let untold = seen(&mut client, "/environ", line);
+            assert_eq!(untold["REMOTE_ADDR"], "'127.0.0.1'", "{line}");
+            assert!(untold.contains_key("REMOTE_PORT"));
+        }
+        eventually("a line with each client", || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let hosts: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.split(' ').next())
+                .collect();
+            (hosts == ["192.0.2.7", "127.0.0.1", "127.0.0.1"]).then_some(())
+        });
+    }
+}
+
+#[test]
+fn client_behind_a_balancer_cannot_tell_another_address() {
+    let server = Serve::app("probe:app")
+        .args(["--proxy-protocol", "--client-address=x-forwarded-for"])
+        .start();
+    let header = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
+    let request = GET.replace("\r\n\r\n", "\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+    let environ = environ(&mut server.client(), format!("{header}{request}"));
+    assert_eq!(environ["REMOTE_ADDR"], "'192.0.2.7'");
+}

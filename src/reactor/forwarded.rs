@@ -1,0 +1,96 @@
+//! What a trusted peer says of the client of one request, in header fields.
+//!
+//! It is asked for trusted peers only: what anybody else says is a field like any other, and no more.
+
+use std::net::SocketAddr;
+
+use super::Config;
+use crate::h1::Head;
+use crate::service::Scheme;
+
+/// What was said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) scheme: Scheme,
+    /// The client, where one is told and asked for.
+    pub(super) client: Option<SocketAddr>,
+}
+
+/// Two fields tell the scheme, and not the same one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contradiction;
+
+/// Hears what `head` says. A client is asked for where `hop` tells that its sender is trusted, too: behind a
+/// PROXY header that is not who connected.
+pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Contradiction> {
+    let field = config.client_address.field().filter(|_| hop);
+    let client = field.and_then(|field| {
+        let values = head.fields().filter(|(name, _)| is(name, field));
+        let values: Vec<_> = values.map(|(_, value)| value).collect();
+        let trusted = &config.forwarded_allow_ips;
+        config.client_address.client(values.into_iter(), trusted)
+    });
+    let scheme = scheme(head, config)?.unwrap_or_default();
+    Ok(Heard { scheme, client })
+}
+
+/// What the fields that tell the scheme agree on: each means `https` with its own value, and else `http`.
+fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Contradiction> {
+    let mut agreed = None;
+    for (name, value) in head.fields() {
+        let known = &config.secure_scheme_headers;
+        let Some((_, secure)) = known.iter().find(|(known, _)| is(name, known)) else {
+            continue;
+        };
+        let told = if value == secure.as_bytes() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        if agreed.is_some_and(|agreed| agreed != told) {
+            return Err(Contradiction);
+        }
+        agreed = Some(told);
+    }
+    Ok(agreed)
+}
+
+fn is(name: &[u8], known: &str) -> bool {
+    name.eq_ignore_ascii_case(known.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::Version;
+
+    fn told(fields: &[(&str, &str)]) -> Result<Scheme, Contradiction> {
+        let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
+        hear(&head, true, &Config::default()).map(|heard| heard.scheme)
+    }
+
+    #[test]
+    fn each_field_means_https_with_its_own_exact_value() {
+        for (fields, scheme) in [
+            (&[][..], Scheme::Http),
+            (&[("x-forwarded-proto", "https")], Scheme::Https),
+            (&[("X-FORWARDED-PROTOCOL", "ssl")], Scheme::Https),
+            (&[("X-Forwarded-Ssl", "on")], Scheme::Https),
+            (&[("X-Forwarded-Proto", "HTTPS")], Scheme::Http),
+            (&[("X-Forwarded-Proto", "ssl")], Scheme::Http),
+            (&[("X-Scheme", "https")], Scheme::Http),
+        ] {
+            assert_eq!(told(fields), Ok(scheme), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_agree_are_one_word_and_others_a_contradiction() {
+        let https = ("X-Forwarded-Proto", "https");
+        assert_eq!(told(&[https, ("X-Forwarded-Ssl", "on")]), Ok(Scheme::Https));
+        for other in [("X-Forwarded-Ssl", "off"), ("X-Forwarded-Proto", "http")] {
+            assert_eq!(told(&[https, other]), Err(Contradiction));
+        }
+    }
+}

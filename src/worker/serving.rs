@@ -1,0 +1,109 @@
+//! What the workers that serve requests have in common.
+//!
+//! No loop and no thread is here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::WorkerContext;
+use crate::clock::Tick;
+use crate::error::Error;
+use crate::h1::Head;
+use crate::observe::{Admit, Host};
+use crate::reactor::Ready;
+use crate::service::{Address, Service};
+use crate::trace;
+
+/// How long an idle worker sleeps at the most: its heart beats once a turn.
+const NAP: Duration = Duration::from_secs(1);
+/// How often a worker with more connections than the others looks whether they have caught up.
+const YIELD: Duration = Duration::from_millis(1);
+/// For how long it leaves new connections to them.
+const YIELD_LIMIT: Duration = Duration::from_millis(5);
+
+/// How long this worker may wait in a turn.
+pub(super) fn nap(context: &WorkerContext) -> Duration {
+    context.beat_every().map_or(NAP, |every| every.min(NAP))
+}
+
+/// The addresses that the worker listens on.
+pub(super) fn addresses(context: &WorkerContext) -> Vec<Address> {
+    context
+        .listeners()
+        .iter()
+        .map(|listener| Address::from(&**listener))
+        .collect()
+}
+
+/// Calls the service; whatever becomes of the call, the worker lives.
+pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host) {
+    let outcome = ready.answer(host, |request, reply| {
+        catch_unwind(AssertUnwindSafe(|| service.call(request, reply))).unwrap_or_else(|panic| {
+            Err(Error::new(format!(
+                "the service panicked: {}",
+                text_of(&*panic)
+            )))
+        })
+    });
+    let Err(error) = outcome else { return };
+    let (method, target) = ready
+        .head()
+        .map_or(("?", "?"), |head| (head.method(), head.target()));
+    if error.is_disconnected() {
+        trace::debug!("{method} {target}: {error}");
+    } else {
+        trace::error!(
+            "Error handling request {method} {target}: {}",
+            error.report()
+        );
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
+}
+
+/// Leaves new connections to workers that have fewer, for a moment.
+#[derive(Debug, Default)]
+pub(super) struct Courtesy {
+    /// Since when, in nanoseconds; 0 while it does not.
+    since: AtomicU64,
+}
+
+impl Courtesy {
+    /// May one more connection be accepted, as far as the other workers are concerned?
+    pub(super) fn admit(&self, context: &WorkerContext, now: Tick, open: usize) -> Admit {
+        let least = context.least_loaded_other();
+        let since = match self.since.load(Ordering::Relaxed) {
+            0 => now,
+            nanos => Tick::from_nanos(nanos),
+        };
+        let lighter = least.is_some_and(|least| open as u64 > u64::from(least));
+        if !lighter || now.since(since) >= YIELD_LIMIT {
+            self.since.store(0, Ordering::Relaxed);
+            return Admit::Accept;
+        }
+        self.since.store(since.as_nanos(), Ordering::Relaxed);
+        Admit::Later(YIELD)
+    }
+}
+
+/// Tells once of header fields that were dropped for their names (`header_map`).
+#[derive(Debug, Default)]
+pub(super) struct Drops(AtomicBool);
+
+impl Drops {
+    pub(super) fn notice(&self, head: &Head) {
+        if head.dropped() > 0 && !self.0.swap(true, Ordering::Relaxed) {
+            trace::warning!(
+                "a header field was dropped for the underscore in its name, since header_map is drop; \
+                 later ones are not logged"
+            );
+        }
+    }
+}

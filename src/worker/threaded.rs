@@ -1,0 +1,398 @@
+//! [`ThreadedWorker`]: several threads that take turns to lead; the leader polls, and calls the service itself.
+//!
+//! There is no queue between them: a short request is read, answered and done with on one thread.
+//!
+//! ```text
+//!   stand by ──▶ turn the reactor ──▶ take a request ──▶ lay the lead down ──▶ call the service
+//!      ▲               ▲                                                         │         │
+//!      │               └───────────────── nobody took the lead ──────────────────┘         │
+//!      └───────────── another leads: leave the connection in `returned` for it ────────────┘
+//! ```
+//!
+//! There is one thread more than may be in calls, so that somebody always leads: reads, sends, expires, and
+//! shows that the turn (Python's interpreter lock) can still be had.
+//!
+//! *Invariants*: no thread waits for anything but the turn while it holds the turn; the leader polls, parses
+//! and sends without it; the beat is taken with it; `threads` bounds the calls; requests that nobody can
+//! answer yet stay in the reactor, where the next leader finds them, and meanwhile nothing is accepted.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::baton::Baton;
+use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::forked::Forked;
+use crate::h1::Head;
+use crate::log::AccessLog;
+use crate::observe::{Access, Admit, Host};
+use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
+use crate::service::{MakeService, Service, Site, Turn};
+use crate::sys::scoreboard::WorkerState;
+use crate::trace;
+use crate::worker::{Shutdown, Worker, WorkerContext};
+
+/// A worker that calls its service on several threads.
+#[derive(Debug)]
+pub struct ThreadedWorker<M> {
+    make: M,
+    threads: usize,
+    config: Config,
+    access_log: Option<AccessLog>,
+}
+
+impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
+    /// A worker that makes its service with `make`, in its own process, and answers `threads` requests at
+    /// once; at least one.
+    pub fn new(make: M, threads: usize) -> Self {
+        Self {
+            make,
+            threads: threads.max(1),
+            config: Config::default(),
+            access_log: None,
+        }
+    }
+
+    /// The bounds of its reactor.
+    #[must_use]
+    pub fn reactor(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Writes a line for each answer.
+    #[must_use]
+    pub fn access_log(mut self, log: Option<AccessLog>) -> Self {
+        self.access_log = log;
+        self
+    }
+}
+
+impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
+    fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        let site = Site {
+            worker: context.id(),
+            workers: context.workers(),
+            threads: self.threads,
+            listeners: &addresses(context),
+        };
+        let service = self.make.make(&site)?;
+        let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
+        let access_log = self.access_log.take().map(Mutex::new);
+        let crew = Crew::new(&service, context, self.threads, reactor, access_log)?;
+        crew.serve()?;
+        service.turn().enter(&mut || service.retire());
+        Ok(())
+    }
+
+    fn preload(&mut self) -> Result<()> {
+        self.make.preload()
+    }
+
+    fn calls(&self) -> usize {
+        self.threads
+    }
+
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+        self.make.around_fork(fork);
+    }
+}
+
+/// The threads of one worker, and what they share.
+struct Crew<'a, S> {
+    service: &'a S,
+    turn: &'a dyn Turn,
+    context: &'a WorkerContext,
+    threads: usize,
+    access_log: Option<Mutex<AccessLog>>,
+    courtesy: Courtesy,
+    drops: Drops,
+    lead: Baton<Reactor>,
+    /// Answered connections on their way back to the reactor.
+    returned: (Sender<Ready>, Receiver<Ready>),
+    /// Whether the leader waits in a poll, or is about to: then it has to be woken.
+    polling: AtomicBool,
+    waker: Waker,
+    failure: Mutex<Option<Error>>,
+}
+
+impl<'a, S: Service + Sync> Crew<'a, S> {
+    fn new(
+        service: &'a S,
+        context: &'a WorkerContext,
+        threads: usize,
+        mut reactor: Reactor,
+        access_log: Option<Mutex<AccessLog>>,
+    ) -> Result<Self> {
+        reactor.watch(context.wake())?;
+        Ok(Self {
+            service,
+            turn: service.turn(),
+            context,
+            threads,
+            access_log,
+            courtesy: Courtesy::default(),
+            drops: Drops::default(),
+            waker: reactor.waker()?,
+            lead: Baton::new(reactor),
+            returned: crossbeam_channel::unbounded(),
+            polling: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// The worker's life, on this thread and `threads` more.
+    fn serve(&self) -> Result<()> {
+        thread::scope(|scope| {
+            let mut spawned = Ok(());
+            for number in 1..=self.threads {
+                let thread = thread::Builder::new().name(format!("oxicorn-{number}"));
+                if let Err(error) = thread.spawn_scoped(scope, || self.live()) {
+                    self.lead.end();
+                    spawned = Err(Error::io("cannot start a worker's thread", error));
+                    break;
+                }
+            }
+            if spawned.is_ok() {
+                self.context.ready();
+                self.live();
+            }
+            spawned
+        })?;
+        lock(&self.failure).take().map_or(Ok(()), Err)
+    }
+
+    /// A thread's life.
+    fn live(&self) {
+        let _end = EndOnPanic(&self.lead);
+        self.turn.enter(&mut || {
+            if let Err(error) = self.work() {
+                lock(&self.failure).get_or_insert(error);
+                self.lead.end();
+            }
+        });
+    }
+
+    fn work(&self) -> Result<()> {
+        let host = Seat {
+            crew: self,
+            place: Cell::new(None),
+        };
+        let mut leading = None;
+        while let Some(mut reactor) = self.lead(leading.take(), &host)? {
+            let ready = if self.has_room() {
+                reactor.next_ready(&host)
+            } else {
+                None
+            };
+            let Some(mut ready) = ready else {
+                leading = Some(reactor);
+                continue;
+            };
+            let since = self.lead.lay(reactor);
+            answer(self.service, &mut ready, &host);
+            leading = self.lead.resume(since);
+            match &mut leading {
+                Some(reactor) => reactor.give_back(ready, &host),
+                None => self.hand_in(ready),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the lead unless this thread has it, and for something to do. `None` at the end.
+    fn lead(
+        &self,
+        mut leading: Option<Box<Reactor>>,
+        host: &Seat<'_, S>,
+    ) -> Result<Option<Box<Reactor>>> {
+        loop {
+            if let Some(reactor) = &leading {
+                if reactor.has_ready() && self.has_room() {
+                    return Ok(leading);
+                }
+            }
+            let mut turned = Ok(Turned::default());
+            self.turn.wait(&mut || {
+                leading = leading.take().or_else(|| self.lead.stand_by());
+                if let Some(reactor) = &mut leading {
+                    turned = self.turn(reactor);
+                }
+            });
+            let Some(reactor) = &mut leading else {
+                return Ok(None);
+            };
+            self.context.beat(host.now());
+            let turned = turned?;
+            if turned.interrupted {
+                if let Err(error) = self.turn.interrupted() {
+                    trace::error!("a signal handler of the application failed: {error}");
+                }
+            }
+            if turned.woken && self.obey(reactor) == Shutdown::Quick || reactor.is_done() {
+                self.lead.end();
+                return Ok(None);
+            }
+        }
+    }
+
+    /// One turn of the reactor, without the turn of the service.
+    fn turn(&self, reactor: &mut Reactor) -> Result<Turned> {
+        let host = Outside { crew: self };
+        for ready in self.returned.1.try_iter() {
+            reactor.give_back(ready, &host);
+        }
+        if let Some(log) = &self.access_log {
+            lock(log).flush();
+        }
+        if reactor.has_ready() && self.has_room() {
+            return Ok(Turned::default());
+        }
+        reactor.turn(&host, Some(nap(self.context)))
+    }
+
+    /// Does what the worker is asked.
+    fn obey(&self, reactor: &mut Reactor) -> Shutdown {
+        let asked = self.context.shutdown();
+        match asked {
+            Shutdown::Graceful => {
+                self.context.slot().set_state(WorkerState::Draining);
+                self.context.release_listeners();
+                reactor.drain(Tick::now());
+            }
+            Shutdown::Quick if self.lead.calls() > 0 => {
+                self.with_log(AccessLog::flush);
+                self.context.abandon();
+            }
+            Shutdown::Running | Shutdown::Quick => {}
+        }
+        asked
+    }
+
+    /// Leaves an answered connection for the leader.
+    fn hand_in(&self, ready: Ready) {
+        // The receiver lives as long as the sender.
+        let _ = self.returned.0.send(ready);
+        fence(Ordering::SeqCst);
+        if self.polling.load(Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.lead.calls() < self.threads
+    }
+
+    /// Runs `f` with the log, if there is one; a log that is in use is waited for without the turn.
+    fn with_log(&self, f: impl FnOnce(&mut AccessLog)) {
+        let Some(log) = &self.access_log else { return };
+        let mut guard = match log.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        while guard.is_none() {
+            // A guard cannot leave `wait`: it waits until the lock is free, and tries again.
+            self.turn.wait(&mut || drop(lock(log)));
+            guard = log.try_lock().ok();
+        }
+        if let Some(log) = &mut guard {
+            f(log);
+        }
+    }
+}
+
+/// Sends the other threads home where one panics: the worker is replaced.
+struct EndOnPanic<'a>(&'a Baton<Reactor>);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end();
+        }
+    }
+}
+
+/// The worker as a thread that holds the turn sees it.
+struct Seat<'a, S> {
+    crew: &'a Crew<'a, S>,
+    /// Where the scoreboard has this thread's request.
+    place: Cell<Option<usize>>,
+}
+
+impl<S: Service + Sync> Host for Seat<'_, S> {
+    fn connections(&self, open: usize) {
+        show_connections(self.crew.context, open);
+    }
+
+    fn started(&self, now: Tick, head: &Head) {
+        let slot = self.crew.context.slot();
+        self.place
+            .set(slot.begin_request(now, head.method(), head.target()));
+        self.crew.drops.notice(head);
+    }
+
+    fn finished(&self, access: &Access<'_>) {
+        let slot = self.crew.context.slot();
+        slot.end_request(self.place.take(), access.finished, access.sent);
+        self.crew.with_log(|log| log.record(access));
+    }
+
+    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
+        self.crew.turn.wait(block);
+    }
+}
+
+/// The worker as its reactor sees it while it turns, and nobody holds the turn.
+struct Outside<'a, S> {
+    crew: &'a Crew<'a, S>,
+}
+
+impl<S: Service + Sync> Host for Outside<'_, S> {
+    fn admit(&self, now: Tick, open: usize) -> Admit {
+        if self.crew.has_room() {
+            self.crew.courtesy.admit(self.crew.context, now, open)
+        } else {
+            Admit::Full
+        }
+    }
+
+    fn connections(&self, open: usize) {
+        show_connections(self.crew.context, open);
+    }
+
+    fn finished(&self, access: &Access<'_>) {
+        let slot = self.crew.context.slot();
+        slot.end_request(None, access.finished, access.sent);
+        if let Some(log) = &self.crew.access_log {
+            lock(log).record(access);
+        }
+    }
+
+    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
+        let crew = self.crew;
+        crew.polling.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        // Either this sees what was handed in before, or who hands in later sees `polling`.
+        if !crew.returned.1.is_empty() {
+            crew.waker.wake();
+        }
+        block();
+        crew.polling.store(false, Ordering::SeqCst);
+    }
+}
+
+fn show_connections(context: &WorkerContext, open: usize) {
+    context
+        .slot()
+        .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

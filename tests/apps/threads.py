@@ -1,0 +1,30 @@
+"""An application for workers with threads: the query of /sleep is milliseconds."""
+
+import itertools
+import threading
+import time
+
+running = 0
+most = 0
+lock = threading.Lock()
+
+
+def app(environ, start_response):
+    global running, most
+    with lock:
+        running += 1
+        most = max(most, running)
+    if environ["PATH_INFO"] == "/sleep":
+        time.sleep(int(environ["QUERY_STRING"]) / 1000)
+    if environ["PATH_INFO"] == "/stuck":
+        # One call in C that gives the interpreter to nobody.
+        sum(itertools.repeat(0))
+    with lock:
+        running -= 1
+    facts = {
+        "/most": str(most),
+        "/multithread": str(environ["wsgi.multithread"]),
+    }
+    body = facts.get(environ["PATH_INFO"], environ["PATH_INFO"]).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]

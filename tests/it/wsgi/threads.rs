@@ -1,0 +1,264 @@
+//! Workers that answer several requests at once.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use oxicorn::Tick;
+
+use crate::support::{Client, Gate, Serve, Server};
+
+fn serve(app: &str, threads: usize) -> Server {
+    Serve::app(app)
+        .args(["--threads", &threads.to_string()])
+        .start()
+}
+
+fn ask(server: &Server, target: &str) -> Client {
+    let mut client = server.client();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client
+}
+
+#[track_caller]
+fn soon<T>(limit: Duration, act: impl FnOnce() -> T) -> T {
+    let start = Tick::now();
+    let outcome = act();
+    let took = Tick::now().since(start);
+    assert!(took < limit, "took {took:?}");
+    outcome
+}
+
+#[test]
+fn threads_turn_sync_into_gthread_and_are_told_to_the_application() {
+    let server = serve("threads:app", 2);
+    server.stderr().wait_for("Using worker: gthread");
+    assert_eq!(server.get("/multithread").expect(200).text(), "True");
+    server.stop();
+    let server = Serve::app("threads:app").args(["-k", "gthread"]).start();
+    server.stderr().wait_for("Using worker: gthread");
+    assert_eq!(server.get("/multithread").expect(200).text(), "False");
+    server.stop();
+}
+
+#[test]
+fn calls_that_wait_in_some_threads_do_not_delay_the_others() {
+    let server = serve("probe:app", 8);
+    let gates: Vec<_> = (0..4).map(|_| Gate::new()).collect();
+    let mut held: Vec<_> = gates
+        .iter()
+        .map(|gate| ask(&server, &gate.at("/hold")))
+        .collect();
+    let arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
+    soon(Duration::from_secs(2), || {
+        for _ in 0..50 {
+            server.get("/pid").expect(200);
+        }
+    });
+    drop(arrived);
+    for client in &mut held {
+        client.response().expect(200);
+    }
+    server.stop();
+}
+
+#[test]
+fn no_more_calls_run_than_there_are_threads() {
+    let server = serve("threads:app", 3);
+    let mut clients: Vec<_> = (0..12).map(|_| ask(&server, "/sleep?50")).collect();
+    for client in &mut clients {
+        client.response().expect(200);
+    }
+    let most = server.get("/most").expect(200);
+    assert_eq!(most.text(), "3");
+    server.stop();
+}
+
+#[test]
+fn sleeping_requests_of_eight_clients_run_side_by_side() {
+    let server = serve("threads:app", 8);
+    let (clients, requests) = (8, 25);
+    soon(Duration::from_millis(10 * requests * 4), || {
+        thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    let mut client = server.client();
+                    for _ in 0..requests {
+                        client.get("/sleep?10").expect(200);
+                    }
+                });
+            }
+        });
+    });
+    server.stop();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_while_others_are_served() {
+    let server = serve("threads:app", 4);
+    thread::scope(|scope| {
+        for number in 0..6 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut client = server.client();
+                for round in 0..10 {
+                    let target = |n| format!("/{number}/{round}/{n}");
+                    let mut bytes = "GET /sleep?2 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+                    for n in 0..5 {
+                        bytes += &format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target(n));
+                    }
+                    client.send(bytes);
+                    assert_eq!(client.response().expect(200).text(), "/sleep");
+                    for n in 0..5 {
+                        assert_eq!(client.response().expect(200).text(), target(n));
+                    }
+                }
+            });
+        }
+    });
+    server.stop();
+}
+
+#[test]
+fn next_request_that_comes_while_the_first_is_answered_is_not_lost() {
+    let server = serve("probe:app", 2);
+    for _ in 0..5 {
+        let gate = Gate::new();
+        let mut client = server.client();
+        client.get("/pid").expect(200);
+        client.send(format!(
+            "GET {} HTTP/1.1\r\nHost: a\r\n\r\n",
+            gate.at("/hold")
+        ));
+        let arrived = gate.arrival();
+        client.send("GET /unread HTTP/1.1\r\nHost: a\r\n\r\n");
+        // The reactor is told of it while the connection is lent.
+        server.get("/pid").expect(200);
+        drop(arrived);
+        client.response().expect(200);
+        assert_eq!(client.response().expect(200).text(), "not read");
+    }
+    server.stop();
+}
+
+#[test]
+fn silent_and_slow_clients_hold_no_thread() {
+    let server = serve("probe:app", 2);
+    let mut silent = Vec::new();
+    for beginning in [
+        "",
+        "GET / HTTP/1.1\r\nHost: te",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nnot all",
+        "GET /big?16 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        for _ in 0..4 {
+            let mut client = server.client();
+            client.send(beginning);
+            silent.push(client);
+        }
+    }
+    for _ in 0..20 {
+        soon(Duration::from_secs(2), || server.get("/pid").expect(200));
+    }
+    drop(silent);
+    server.stop();
+}
+
+#[test]
+fn quit_leaves_at_once_with_calls_running() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        let server = serve("probe:app", 4);
+        let gate = Gate::new();
+        let held = [ask(&server, &gate.at("/hold")), ask(&server, "/sleep")];
+        let _arrived = gate.arrival();
+        server.signal(signal);
+        let exited = soon(Duration::from_secs(3), || server.wait());
+        assert_eq!(exited.status, 0, "{exited:#?}");
+        assert!(
+            !exited.stderr.iter().any(|line| line.contains("SIGKILL")),
+            "{exited:#?}"
+        );
+        drop(held);
+    }
+}
+
+#[test]
+fn term_finishes_the_requests_of_all_threads() {
+    let server = serve("probe:app", 4);
+    let gates = [Gate::new(), Gate::new()];
+    let mut clients = [
+        ask(&server, &gates[0].at("/hold")),
+        ask(&server, &gates[1].at("/stream")),
+    ];
+    let arrived = [gates[0].arrival(), gates[1].arrival()];
+    server.signal(Signal::SIGTERM);
+    server.stderr().wait_for("Handling signal: term");
+    drop(arrived);
+    clients[0].response().expect(200);
+    clients[0].expect_end();
+    assert_eq!(clients[1].response().expect(200).text(), "first\nsecond\n");
+    let exited = server.wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+}
+
+#[test]
+fn leaving_python_in_a_thread_is_a_500_and_not_the_servers_end() {
+    let server = serve("probe:app", 2);
+    let worker = server.get("/pid").expect(200).text().to_owned();
+    for status in [0, 3, 4] {
+        server.get(&format!("/leave?{status}")).expect(500);
+        assert_eq!(server.get("/pid").expect(200).text(), worker);
+    }
+    server.stop();
+}
+
+#[test]
+fn calls_longer_than_the_timeout_are_no_reason_to_end_the_worker() {
+    let server = Serve::app("threads:app")
+        .args(["--threads", "2", "--timeout", "1"])
+        .start();
+    let mut clients = [ask(&server, "/sleep?2500"), ask(&server, "/sleep?2500")];
+    for client in &mut clients {
+        client.response().expect(200);
+    }
+    assert!(!server.stderr().contain("WORKER TIMEOUT"));
+    server.stop();
+}
+
+#[test]
+fn interpreter_that_cannot_be_had_ends_the_worker_and_its_request_is_named() {
+    let server = Serve::app("threads:app")
+        .args(["--threads", "2", "--timeout", "1"])
+        .start();
+    let mut client = ask(&server, "/stuck");
+    server.stderr().wait_for("GET /stuck for ");
+    client.expect_end();
+    server.get("/").expect(200);
+    server.stop();
+}
+
+#[test]
+fn idle_worker_uses_no_processor_time() {
+    let server = serve("threads:app", 4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| server.get("/sleep?20").expect(200));
+        }
+    });
+    let worker = server.workers(1)[0];
+    let spent = || {
+        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it lives");
+        let fields = stat.rsplit(") ").next().expect("the name is in brackets");
+        let fields: Vec<&str> = fields.split(' ').collect();
+        // utime and stime of proc_pid_stat(5), in hundredths of a second.
+        [fields[11], fields[12]]
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .iter()
+            .sum::<u64>()
+    };
+    let before = spent();
+    thread::sleep(Duration::from_millis(1500));
+    let after = spent();
+    assert!(after - before <= 2, "{} ticks", after - before);
+    server.stop();
+}

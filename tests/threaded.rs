@@ -1,0 +1,218 @@
+//! The threaded worker in this process, over real sockets: no arbiter, no Python, no turn to hold.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use oxicorn::net::Listener;
+use oxicorn::{Request, Responder, Result, Sent, ThreadedWorker, Worker, WorkerContext};
+
+/// What the service of these tests has.
+#[derive(Default)]
+struct Stage {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    /// Where the calls of `/meet` meet: four of them.
+    meeting: Option<Barrier>,
+    /// Held by a test while the calls of `/hold` are to wait.
+    held: Mutex<()>,
+}
+
+impl Stage {
+    fn call(&self, request: &Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        match (request.path(), &self.meeting) {
+            ("/meet", Some(meeting)) => drop(meeting.wait()),
+            ("/hold", _) => drop(self.held.lock().unwrap()),
+            ("/panic", _) => {
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                panic!("on purpose");
+            }
+            _ => {}
+        }
+        let most = self.most.load(Ordering::SeqCst);
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        reply.text(200, format!("{} {most}", request.path()))
+    }
+}
+
+/// A worker that serves to the end of the test's process: nobody can ask a detached one to stop.
+fn serve(threads: usize, stage: &Arc<Stage>) -> SocketAddr {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let stage = Arc::clone(stage);
+    thread::spawn(move || {
+        let context = WorkerContext::detached(listener).unwrap();
+        let service = move |request: Request<'_>, reply: Responder<'_>| stage.call(&request, reply);
+        ThreadedWorker::new(service, threads).run(&context).unwrap();
+    });
+    address
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+}
+
+fn send(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+}
+
+/// Reads one response, whose body ends with a number.
+fn receive(stream: &mut TcpStream) -> (u16, String) {
+    let mut bytes = Vec::new();
+    let (head, length) = loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+        if bytes.ends_with(b"\r\n\r\n") {
+            let head = String::from_utf8(std::mem::take(&mut bytes)).unwrap();
+            let lower = head.to_ascii_lowercase();
+            let length = lower.split_once("content-length: ").unwrap().1;
+            let length = length.split_once('\r').unwrap().0.parse::<usize>().unwrap();
+            break (head, length);
+        }
+    };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, String::from_utf8(body).unwrap())
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = connect(address);
+    send(&mut stream, path);
+    receive(&mut stream)
+}
+
+#[test]
+fn calls_of_all_threads_run_at_once() {
+    let stage = Arc::new(Stage {
+        meeting: Some(Barrier::new(4)),
+        ..Stage::default()
+    });
+    let address = serve(4, &stage);
+    for _ in 0..10 {
+        let mut streams: Vec<_> = (0..4).map(|_| connect(address)).collect();
+        for stream in &mut streams {
+            send(stream, "/meet");
+        }
+        for stream in &mut streams {
+            assert_eq!(receive(stream), (200, "/meet 4".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn no_more_calls_run_than_threads_and_the_rest_are_answered_later() {
+    let stage = Arc::new(Stage::default());
+    let address = serve(2, &stage);
+    let held = stage.held.lock().unwrap();
+    let mut streams: Vec<_> = (0..10).map(|_| connect(address)).collect();
+    for stream in &mut streams {
+        send(stream, "/hold");
+    }
+    while stage.running.load(Ordering::SeqCst) < 2 {
+        thread::yield_now();
+    }
+    drop(held);
+    for stream in &mut streams {
+        assert_eq!(receive(stream), (200, "/hold 2".to_owned()));
+    }
+    assert_eq!(get(address, "/"), (200, "/ 2".to_owned()));
+}
+
+#[test]
+fn waiting_calls_do_not_delay_the_others() {
+    let stage = Arc::new(Stage::default());
+    let address = serve(4, &stage);
+    let held = stage.held.lock().unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| connect(address)).collect();
+    for stream in &mut waiting {
+        send(stream, "/hold");
+    }
+    let mut stream = connect(address);
+    for _ in 0..1000 {
+        send(&mut stream, "/");
+        assert_eq!(receive(&mut stream).0, 200);
+    }
+    drop(held);
+    for stream in &mut waiting {
+        assert_eq!(receive(stream).0, 200);
+    }
+}
+
+#[test]
+fn request_that_comes_while_its_connection_is_lent_is_answered_after() {
+    let stage = Arc::new(Stage::default());
+    let address = serve(2, &stage);
+    let mut stream = connect(address);
+    send(&mut stream, "/first");
+    receive(&mut stream);
+    for _ in 0..20 {
+        let held = stage.held.lock().unwrap();
+        send(&mut stream, "/hold");
+        while stage.running.load(Ordering::SeqCst) < 1 {
+            thread::yield_now();
+        }
+        send(&mut stream, "/second");
+        // By then the leader has been told of it.
+        get(address, "/");
+        drop(held);
+        assert_eq!(receive(&mut stream).1.split(' ').next(), Some("/hold"));
+        assert_eq!(receive(&mut stream).1.split(' ').next(), Some("/second"));
+    }
+}
+
+#[test]
+fn many_clients_and_calls_of_all_lengths_lose_nothing() {
+    let stage = Arc::new(Stage::default());
+    let address = serve(3, &stage);
+    thread::scope(|scope| {
+        for client in 0..8 {
+            scope.spawn(move || {
+                let mut stream = connect(address);
+                for round in 0..300 {
+                    let path = format!("/{client}/{round}");
+                    send(&mut stream, &path);
+                    let (status, text) = receive(&mut stream);
+                    assert_eq!((status, text.split(' ').next()), (200, Some(&*path)));
+                    if round % 50 == 0 {
+                        stream = connect(address);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..50 {
+                let held = stage.held.lock().unwrap();
+                let mut stream = connect(address);
+                send(&mut stream, "/hold");
+                while stage.running.load(Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
+                drop(held);
+                assert_eq!(receive(&mut stream).0, 200);
+            }
+        });
+    });
+    assert!(stage.most.load(Ordering::SeqCst) <= 3);
+}
+
+#[test]
+fn panic_in_a_call_is_a_500_and_the_thread_lives() {
+    let stage = Arc::new(Stage::default());
+    let address = serve(2, &stage);
+    for _ in 0..5 {
+        assert_eq!(get(address, "/panic").0, 500);
+    }
+    assert_eq!(get(address, "/").0, 200);
+}
