@@ -25,6 +25,7 @@ fn main() -> Result<()> {
     Server::builder()
         .listeners(listeners)
         .workers(4)
+        .threads(8)
         .build()?
         .serve(hello)
 }

@@ -449,6 +449,13 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_worker_class_names_the_choices() {
+        assert_eq!((CLASS.parse)(OsStr::new("sync")), Ok(WorkerClass::Sync));
+        let wrong = (CLASS.parse)(OsStr::new("gevent"));
+        assert_eq!(wrong, Err(Problem::Expected("one of sync, gthread")));
+    }
+
+    #[test]
     fn a_level_may_be_in_any_case_and_an_unknown_one_names_the_choices() {
         assert_eq!((LEVEL.parse)(OsStr::new("DEBUG")), Ok("debug".to_owned()));
         let Err(Problem::Expected(expected)) = (LEVEL.parse)(OsStr::new("loud")) else {

@@ -12,7 +12,7 @@
 //!
 //! Laying it down and taking it up again cost a short lock each and wake nobody: a call that is over sooner
 //! than [`PATIENCE`] keeps the lead. The watcher looks every so often while there is work and sleeps when
-//! there is none. Once calls have lasted, the watcher is woken beforehand.
+//! there is none. Once calls have been [`SLOW`], it is woken beforehand.
 //!
 //! *Invariants*: it is held, laid down, or gone for ever; one standby at most is the watcher, and the others
 //! are asleep.
@@ -25,10 +25,15 @@ use crate::clock::Tick;
 
 /// How long a call may take before another thread takes the lead.
 const PATIENCE: Duration = Duration::from_micros(100);
-/// For how many short calls after a long one the next watcher is woken beforehand.
-const HURRY: u32 = 16;
+/// How long a call must have taken for the watcher to be woken beforehand for the next ones. Much longer than
+/// a thread that was woken may keep this one from its processor: waking it would give the reason to do so again.
+const SLOW: Duration = Duration::from_millis(1);
+/// For how many short calls after a slow one that goes on.
+const HURRY: u32 = 4;
+/// How seldom the watcher looks at the most, where it has found short calls only.
+const LOOK: Duration = Duration::from_millis(1);
 /// After how many looks at a leader that calls nothing the watcher goes to sleep.
-const QUIET: u32 = 20;
+const QUIET: u32 = 3;
 
 /// The lead of some threads.
 #[derive(Debug)]
@@ -100,7 +105,7 @@ impl<L> Baton<L> {
 
     /// The call that began then is over: takes the lead up again, if nobody has it.
     pub(super) fn resume(&self, since: Tick) -> Option<Box<L>> {
-        let slow = Tick::now().since(since) >= PATIENCE;
+        let slow = Tick::now().since(since) >= SLOW;
         let mut track = self.lock();
         track.hurry = if slow {
             HURRY
@@ -124,11 +129,11 @@ impl<L> Baton<L> {
         }
         track.watched = true;
         let (mut laps, mut quiet) = (track.laps, 0);
+        let mut look_after = PATIENCE;
         loop {
             if track.over {
                 return None;
             }
-            let mut look_after = PATIENCE;
             if let Some((lead, since)) = track.laid.take() {
                 let age = Tick::now().since(since);
                 if track.hurry > 0 || age >= PATIENCE {
@@ -136,7 +141,6 @@ impl<L> Baton<L> {
                     return Some(lead);
                 }
                 track.laid = Some((lead, since));
-                look_after -= age;
             }
             quiet = if laps == track.laps { quiet + 1 } else { 0 };
             laps = track.laps;
@@ -144,13 +148,14 @@ impl<L> Baton<L> {
                 track.asleep = true;
                 track = wait(&self.watcher, track);
                 track.asleep = false;
-                quiet = 0;
+                (quiet, look_after) = (0, PATIENCE);
             } else {
                 track = self
                     .watcher
                     .wait_timeout(track, look_after)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
+                look_after = (look_after * 2).min(LOOK);
             }
         }
     }

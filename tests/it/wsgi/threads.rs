@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use oxicorn::Tick;
 
 use crate::support::{Client, Gate, Serve, Server};
@@ -75,6 +76,31 @@ fn no_more_calls_run_than_there_are_threads() {
 }
 
 #[test]
+fn connection_is_left_to_a_worker_that_has_a_free_thread() {
+    let server = Serve::app("probe:app")
+        .args(["-k", "gthread"])
+        .workers(2)
+        .start();
+    server.workers(2);
+    for _ in 0..8 {
+        let gates = [Gate::new(), Gate::new()];
+        let mut clients: Vec<_> = gates
+            .iter()
+            .map(|gate| ask(&server, &gate.at("/hold")))
+            .collect();
+        // Both are in their calls at the same time.
+        let arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
+        drop(arrived);
+        let workers: Vec<_> = clients
+            .iter_mut()
+            .map(|client| client.response().expect(200).body)
+            .collect();
+        assert_ne!(workers[0], workers[1]);
+    }
+    server.stop();
+}
+
+#[test]
 fn sleeping_requests_of_eight_clients_run_side_by_side() {
     let server = serve("threads:app", 8);
     let (clients, requests) = (8, 25);
@@ -103,11 +129,11 @@ fn pipelined_requests_are_answered_in_order_while_others_are_served() {
                 let mut client = server.client();
                 for round in 0..10 {
                     let target = |n| format!("/{number}/{round}/{n}");
-                    let mut bytes = "GET /sleep?2 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
-                    for n in 0..5 {
-                        bytes += &format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target(n));
-                    }
-                    client.send(bytes);
+                    let request =
+                        |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                    let mut pipeline = vec![request("/sleep?2")];
+                    pipeline.extend((0..5).map(|n| request(&target(n))));
+                    client.send(pipeline.concat());
                     assert_eq!(client.response().expect(200).text(), "/sleep");
                     for n in 0..5 {
                         assert_eq!(client.response().expect(200).text(), target(n));
@@ -237,6 +263,27 @@ fn interpreter_that_cannot_be_had_ends_the_worker_and_its_request_is_named() {
     server.stop();
 }
 
+/// What a process has used of the processors, in hundredths of a second: `utime` and `stime` of
+/// `proc_pid_stat(5)`.
+fn spent(pid: Pid) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let fields = stat.rsplit(") ").next().expect("the name is in brackets");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    [fields[11], fields[12]]
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .iter()
+        .sum()
+}
+
+#[track_caller]
+fn assert_sleeps(pid: Pid) {
+    let before = spent(pid);
+    // Not for something to happen: for nothing to.
+    thread::sleep(Duration::from_millis(1500));
+    let used = spent(pid) - before;
+    assert!(used <= 4, "{used} hundredths of a second");
+}
+
 #[test]
 fn idle_worker_uses_no_processor_time() {
     let server = serve("threads:app", 4);
@@ -245,20 +292,28 @@ fn idle_worker_uses_no_processor_time() {
             scope.spawn(|| server.get("/sleep?20").expect(200));
         }
     });
-    let worker = server.workers(1)[0];
-    let spent = || {
-        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it lives");
-        let fields = stat.rsplit(") ").next().expect("the name is in brackets");
-        let fields: Vec<&str> = fields.split(' ').collect();
-        // utime and stime of proc_pid_stat(5), in hundredths of a second.
-        [fields[11], fields[12]]
-            .map(|ticks| ticks.parse::<u64>().expect("a number"))
-            .iter()
-            .sum::<u64>()
-    };
-    let before = spent();
-    thread::sleep(Duration::from_millis(1500));
-    let after = spent();
-    assert!(after - before <= 2, "{} ticks", after - before);
+    assert_sleeps(server.workers(1)[0]);
+    server.stop();
+}
+
+#[test]
+fn worker_whose_calls_all_wait_uses_no_processor_time() {
+    let server = serve("probe:app", 2);
+    let gates = [Gate::new(), Gate::new()];
+    let mut kept = server.client();
+    kept.get("/pid").expect(200);
+    let mut clients: Vec<_> = gates
+        .iter()
+        .map(|gate| ask(&server, &gate.at("/hold")))
+        .collect();
+    let arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
+    // One that is ready and one that is not accepted yet.
+    kept.send("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+    clients.push(ask(&server, "/pid"));
+    assert_sleeps(server.workers(1)[0]);
+    drop(arrived);
+    for client in &mut clients {
+        client.response().expect(200);
+    }
     server.stop();
 }
