@@ -143,6 +143,7 @@ impl Server {
             keepalive: settings.keepalive,
             head_timeout: settings.head_timeout,
             body_timeout: settings.body_timeout,
+            body_rate: settings.body_rate,
             send_timeout: settings.send_timeout,
             body_buffer: settings.body_buffer,
             limit_request_body: settings.limit_request_body,

@@ -122,6 +122,11 @@ fn any_chunked_body_is_read_as_the_rfc_says() {
 }
 
 #[test]
+fn any_preface_is_decided_alike_however_much_has_come() {
+    run("preface", fuzzing::preface);
+}
+
+#[test]
 fn any_script_leaves_a_connection_sound() {
     run("conn", fuzzing::conn);
 }

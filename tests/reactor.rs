@@ -290,6 +290,22 @@ fn a_body_that_pauses_too_long_gets_408() {
 }
 
 #[test]
+fn a_body_that_drips_gets_408() {
+    let serving = serve(
+        config(|config| {
+            config.body_rate = 1_000_000_000;
+            config.body_grace = Duration::from_millis(50);
+        }),
+        mirror,
+    );
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
+        .unwrap();
+    assert!(read_all(&mut stream).starts_with("HTTP/1.1 408"));
+}
+
+#[test]
 fn a_large_body_goes_through_a_file_and_comes_back_identical() {
     let serving = serve(
         config(|config| config.body_buffer = 1000),

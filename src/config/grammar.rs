@@ -259,6 +259,13 @@ pub(super) const BYTES: Grammar<usize> = Grammar {
     ..COUNT
 };
 
+/// A number of bytes a second.
+pub(super) const RATE: Grammar<u64> = Grammar {
+    metavar: "BYTES",
+    parse: integer,
+    show: ToString::to_string,
+};
+
 /// A number of bytes; 0 is no limit.
 pub(super) const LIMIT: Grammar<Option<u64>> = Grammar {
     metavar: "BYTES",

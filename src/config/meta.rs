@@ -9,7 +9,8 @@ use std::fmt;
 use super::Settings;
 use super::grammar::{
     ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
-    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, SECONDS, SOME, TEXT,
+    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, RATE, SECONDS, SOME,
+    TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -266,6 +267,13 @@ pub static SETTINGS: &[Setting] = &[
         flags: &["--body-timeout"],
         help: "How long a client may pause while it sends a request's body.",
         ..field!(body_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-rate"],
+        help: "How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any \
+               number.",
+        ..field!(body_rate = RATE)
     },
     Setting {
         section: CLIENTS,

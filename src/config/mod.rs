@@ -74,6 +74,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long a client may pause while it sends a request's body.
     pub body_timeout: Duration,
+    /// How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any number.
+    pub body_rate: u64,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
     /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
@@ -173,6 +175,7 @@ impl Default for Settings {
             boot_timeout: Duration::from_secs(120),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            body_rate: 500,
             send_timeout: Duration::from_secs(30),
             limit_request_line: 4094,
             limit_request_fields: 100,

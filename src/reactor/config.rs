@@ -22,6 +22,11 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a body may pause while it arrives.
     pub body_timeout: Duration,
+    /// How many bytes a second a body must bring on average, once [`body_grace`](Self::body_grace) is over;
+    /// 0 for any number.
+    pub body_rate: u64,
+    /// From a head's end: how long its body may be slower than that.
+    pub body_grace: Duration,
     /// How long a client may take nothing of its response.
     pub send_timeout: Duration,
     /// How long a connection is kept for its client to close, after an answer that ends it.
@@ -68,6 +73,8 @@ impl Default for Config {
             keepalive: Duration::from_secs(2),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            body_rate: 500,
+            body_grace: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
             drain_idle: Duration::from_secs(1),

@@ -407,7 +407,7 @@ impl Connection {
         let until = match self.phase {
             Phase::Head if !self.is_idle() && !fresh => return Step::Same,
             _ if turn.draining => now + config.drain_idle,
-            Phase::Body => now + config.body_timeout,
+            Phase::Body => self.body.due(self.started, now, config),
             _ if !self.is_idle() => now + config.head_timeout,
             _ if self.served => now + config.keepalive,
             _ => now + config.head_timeout,

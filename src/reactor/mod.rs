@@ -304,8 +304,8 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         // While a request is ready nothing is accepted, unless the reactor takes its leave.
-        let may_accept = self.ready.is_empty() || self.draining.is_some();
-        let accepting = may_accept && !self.crowded && self.gates.iter().any(|gate| gate.maybe);
+        let may_accept = !self.crowded && (self.ready.is_empty() || self.draining.is_some());
+        let accepting = may_accept && self.gates.iter().any(|gate| gate.maybe);
         if accepting && self.admit_at.is_none() {
             return Some(Duration::ZERO);
         }

@@ -5,9 +5,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::Config;
+use crate::clock::Tick;
 use crate::error::Result;
 use crate::service::Body;
 
@@ -81,6 +84,22 @@ impl RequestBody {
         Ok(())
     }
 
+    /// When the next piece has to come, of a body whose head was complete at `started`: soon, and before the
+    /// average rate falls below what it must be. A byte now and then is not progress.
+    pub(super) fn due(&self, started: Tick, now: Tick, config: &Config) -> Tick {
+        let soon = now + config.body_timeout;
+        // Without a rate there is no such moment.
+        let Some(nanos) = self
+            .len
+            .saturating_mul(1_000_000_000)
+            .checked_div(config.body_rate)
+        else {
+            return soon;
+        };
+        let paid = Duration::from_nanos(nanos);
+        soon.min(started + paid.max(config.body_grace))
+    }
+
     /// The complete body, to be read.
     pub(super) fn into_body(self) -> Result<Body<'static>> {
         match self.store {
@@ -105,6 +124,37 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    fn a_body_is_due_soon_and_before_its_rate_is_too_low() {
+        let mut config = Config {
+            body_timeout: Duration::from_secs(30),
+            body_rate: 500,
+            body_grace: Duration::from_secs(20),
+            ..Config::default()
+        };
+        let after = |seconds| Tick::ZERO + Duration::from_secs(seconds);
+        // Bytes that have come, the seconds that have passed, and when the next ones have to come.
+        for (len, now, due) in [
+            (0, 0, 20),
+            (1, 19, 20),
+            (9_999, 15, 20),
+            (10_000, 5, 20),
+            (15_000, 25, 30),
+            (1_000_000, 25, 55),
+            (u64::MAX, 25, 55),
+        ] {
+            let body = RequestBody {
+                store: Store::Empty,
+                len,
+            };
+            let found = body.due(Tick::ZERO, after(now), &config);
+            assert_eq!(found, after(due), "{len} bytes after {now} s");
+        }
+        config.body_rate = 0;
+        let none = RequestBody::default();
+        assert_eq!(none.due(Tick::ZERO, after(100), &config), after(130));
+    }
 
     fn collect(
         pieces: &[&'static [u8]],

@@ -3,12 +3,21 @@
 //! Each takes any bytes. None of them may panic, and they assert what must hold.
 
 mod oracle;
+// Pure, and no part of the public interface.
+#[path = "../../src/net/proxy.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the rest of it is for the reactor"
+)]
+mod proxy;
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use oracle::Verdict;
 use oxicorn::h1::{BodyLength, Config, Conn, Event, Head, Names, ParseError, Underscores};
+use proxy::{LONGEST, Parsed, ProxyProtocol, parse};
 
 /// More than this is never buffered for a head, a chunk's line or a trailer section of these sizes.
 const ROOM: usize = 64 * 1024;
@@ -193,6 +202,34 @@ pub(crate) fn body(data: &[u8]) {
         .as_ref()
         .map(|(body, rest)| (&body[..], rest.len()));
     assert_eq!(complete, expected, "{}", bytes.escape_ascii());
+}
+
+/// PROXY headers: what is decided of the first bytes stays decided when more have come.
+pub(crate) fn preface(data: &[u8]) {
+    let [wanted, bytes @ ..] = data else { return };
+    let wanted = match wanted % 4 {
+        0 => ProxyProtocol::Off,
+        1 => ProxyProtocol::V1,
+        2 => ProxyProtocol::V2,
+        _ => ProxyProtocol::Auto,
+    };
+    let whole = parse(bytes, wanted);
+    for end in 0..bytes.len().min(512) {
+        let some = parse(&bytes[..end], wanted);
+        match some {
+            Ok(Parsed::Undecided) => {}
+            Ok(Parsed::Partial) => {
+                assert_ne!(whole, Ok(Parsed::Absent), "{}", bytes.escape_ascii());
+            }
+            Ok(Parsed::Complete(_, length)) => assert!(length <= end && some == whole),
+            Ok(Parsed::Absent) | Err(_) => assert_eq!(some, whole, "{}", bytes.escape_ascii()),
+        }
+    }
+    match whole {
+        Ok(Parsed::Undecided | Parsed::Partial) => assert!(bytes.len() < LONGEST),
+        Ok(Parsed::Complete(_, length)) => assert!(length <= bytes.len().min(LONGEST)),
+        Ok(Parsed::Absent) | Err(_) => {}
+    }
 }
 
 /// A connection that is driven by a script: whatever its owner and its client do, the events keep to their
