@@ -1,0 +1,193 @@
+//! Bodies of requests: in memory, in files, streamed, refused.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex};
+
+use oxicorn::reactor::Config;
+use oxicorn::{Request, Responder};
+
+use crate::{config, mirror, read_all, read_until, serve};
+
+#[test]
+fn a_large_body_goes_through_a_file_and_comes_back_identical() {
+    let serving = serve(
+        config(|config| config.body_buffer = 1000),
+        |request, reply| {
+            let mut body = Vec::new();
+            request.into_body().read_to_end(&mut body)?;
+            reply.send(200, &[], &body)
+        },
+    );
+    let body: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8 & 0x7f).collect();
+    let mut stream = serving.connect();
+    let mut sending = stream.try_clone().unwrap();
+    let sent = body.clone();
+    let writer = std::thread::spawn(move || {
+        write!(
+            sending,
+            "POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
+            sent.len()
+        )
+        .unwrap();
+        sending.write_all(&sent).unwrap();
+    });
+    let answer = read_all(&mut stream);
+    writer.join().unwrap();
+    assert!(
+        answer.as_bytes().ends_with(&body),
+        "the body is not the same"
+    );
+    let len = body.len() as u64;
+    assert_eq!(
+        serving.finish(),
+        [(200, len, true)],
+        "one request, one answer"
+    );
+}
+
+#[test]
+fn many_large_bodies_at_once_are_one_request_each() {
+    const SIZE: usize = 3_000_000;
+    let serving = serve(Config::default(), |request, reply| {
+        let len = std::io::copy(&mut request.into_body(), &mut std::io::sink())?;
+        reply.text(200, len.to_string())
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut stream = serving.connect();
+                for _ in 0..4 {
+                    write!(
+                        stream,
+                        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"
+                    )
+                    .unwrap();
+                    stream.write_all(&vec![b'x'; SIZE]).unwrap();
+                    read_until(&mut stream, &SIZE.to_string());
+                }
+            });
+        }
+    });
+    assert_eq!(serving.finish(), [(200, 7, true)].repeat(64));
+}
+
+#[test]
+fn a_body_over_the_limit_is_413_before_and_while_it_is_read() {
+    let small = || config(|config| config.limit_request_body = Some(4));
+    let serving = serve(small(), mirror);
+    let announced = serving.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345");
+    assert!(
+        announced.starts_with("HTTP/1.1 413 Content Too Large\r\n"),
+        "{announced}"
+    );
+    let chunked = serving.ask(
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    );
+    assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
+    let statuses: Vec<u16> = serving
+        .finish()
+        .into_iter()
+        .map(|(status, ..)| status)
+        .collect();
+    assert_eq!(statuses, [413, 413]);
+}
+
+#[test]
+fn an_unwritable_spool_folder_is_503() {
+    let broken = config(|config| {
+        config.body_buffer = 0;
+        config.tmp_upload_dir = "/no/such/folder".into();
+    });
+    let answer =
+        serve(broken, mirror).ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[test]
+fn a_streamed_body_is_read_while_it_arrives() {
+    let streaming = config(|config| config.stream_request_body = true);
+    let serving = serve(streaming, |request, reply| {
+        let mut body = request.into_body();
+        let mut writer = reply.stream(200, &[])?;
+        let mut block = [0; 4];
+        loop {
+            match body.read(&mut block)? {
+                0 => return writer.finish(),
+                n => writer.write_all(&block[..n])?,
+            }
+        }
+    });
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
+        .unwrap();
+    read_until(&mut stream, "4\r\nping\r\n");
+    stream.write_all(b"pong").unwrap();
+    read_until(&mut stream, "4\r\npong\r\n0\r\n\r\n");
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
+        .unwrap();
+    read_until(&mut stream, "ping\r\n");
+    stream.shutdown(Shutdown::Write).unwrap();
+    let rest = read_all(&mut stream);
+    assert!(
+        !rest.contains("0\r\n\r\n"),
+        "a cut body must not look complete: {rest}"
+    );
+}
+
+#[test]
+fn a_streamed_body_that_nobody_reads_is_drained_or_ends_the_connection() {
+    let streaming = config(|config| config.stream_request_body = true);
+    let serving = serve(streaming, |_: Request<'_>, reply: Responder<'_>| {
+        reply.text(200, "unread")
+    });
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+        .unwrap();
+    read_until(&mut stream, "unread");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    read_until(&mut stream, "unread");
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    .unwrap();
+    read_until(&mut stream, "unread");
+    let _ = stream.write_all(&vec![0; 1_000_000]);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+#[test]
+fn a_malformed_body_is_400_and_reaches_no_service() {
+    let called = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&called);
+    let serving = serve(Config::default(), move |request, reply| {
+        *count.lock().unwrap() += 1;
+        mirror(request, reply)
+    });
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    for body in [
+        "5\r\nhello",
+        "x\r\n",
+        "1\r\nab\r\n0\r\n\r\n",
+        "0\r\nHost: b\r\n\r\n",
+        "1\n",
+    ] {
+        let answer = serving.ask(format!("{head}{body}{next}"));
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{body:?}: {answer}"
+        );
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{body:?}: {answer}");
+    }
+    assert_eq!(serving.ask(format!("{head}5\r\nhel")), "", "it has left");
+    assert_eq!(*called.lock().unwrap(), 0);
+}

@@ -1,0 +1,96 @@
+//! What takes too long.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::{config, mirror, read_all, serve};
+
+#[test]
+fn an_idle_connection_is_closed_after_keepalive() {
+    let serving = serve(
+        config(|config| config.keepalive = Duration::from_millis(50)),
+        mirror,
+    );
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert!(read_all(&mut stream).ends_with("GET / "));
+}
+
+#[test]
+fn without_keepalive_every_response_closes() {
+    let serving = serve(config(|config| config.keepalive = Duration::ZERO), mirror);
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert!(read_all(&mut stream).contains("Connection: close\r\n"));
+}
+
+#[test]
+fn a_silent_connection_is_closed_without_an_answer_and_half_a_head_gets_408() {
+    let serving = serve(
+        config(|config| config.head_timeout = Duration::from_secs(1)),
+        mirror,
+    );
+    assert_eq!(read_all(&mut serving.connect()), "");
+    let mut half = serving.connect();
+    half.write_all(b"GET / HT").unwrap();
+    assert!(read_all(&mut half).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    assert_eq!(
+        serving.finish(),
+        [(408, 0, false)].map(|(status, _, head)| (status, page_len(408), head))
+    );
+}
+
+/// The size of the page that the reactor sends with a status by itself.
+fn page_len(status: u16) -> u64 {
+    oxicorn::h1::error_page(status, "The request's head did not arrive in time").len() as u64
+}
+
+#[test]
+fn a_second_head_that_stops_half_way_gets_408_too() {
+    let serving = serve(
+        config(|config| config.head_timeout = Duration::from_millis(50)),
+        mirror,
+    );
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HT")
+        .unwrap();
+    let answers = read_all(&mut stream);
+    assert!(
+        answers.contains("GET /1 ") && answers.contains("HTTP/1.1 408"),
+        "{answers}"
+    );
+}
+
+#[test]
+fn a_body_that_pauses_too_long_gets_408() {
+    let serving = serve(
+        config(|config| config.body_timeout = Duration::from_millis(50)),
+        mirror,
+    );
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
+        .unwrap();
+    assert!(read_all(&mut stream).starts_with("HTTP/1.1 408"));
+}
+
+#[test]
+fn a_body_that_drips_gets_408() {
+    let serving = serve(
+        config(|config| {
+            config.body_rate = 1_000_000_000;
+            config.body_grace = Duration::from_millis(50);
+        }),
+        mirror,
+    );
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
+        .unwrap();
+    assert!(read_all(&mut stream).starts_with("HTTP/1.1 408"));
+}

@@ -1,0 +1,99 @@
+//! Connections that end, and those that make room.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use oxicorn::reactor::Config;
+
+use crate::{config, mirror, read_all, read_until, serve};
+
+#[test]
+fn a_client_that_leaves_at_any_point_harms_nobody() {
+    let serving = serve(Config::default(), mirror);
+    let request = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
+    for end in 0..=request.len() {
+        let mut stream = serving.connect();
+        stream.write_all(&request[..end]).unwrap();
+    }
+    assert!(
+        serving
+            .ask("GET /alive HTTP/1.0\r\n\r\n")
+            .ends_with("GET /alive ")
+    );
+}
+
+#[test]
+fn draining_answers_what_was_queued_and_closes_what_is_idle() {
+    let serving = serve(Config::default(), mirror);
+    let mut idle = serving.connect();
+    idle.write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    read_until(&mut idle, "GET /1 ");
+    let mut queued: Vec<TcpStream> = (0..5).map(|_| serving.connect()).collect();
+    for stream in &mut queued {
+        stream
+            .write_all(b"GET /queued HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+    }
+    assert_eq!(serving.finish().len(), 6);
+    for mut stream in queued {
+        assert!(read_all(&mut stream).ends_with("GET /queued "));
+    }
+    assert_eq!(read_all(&mut idle), "");
+}
+
+fn few(connections: usize) -> Config {
+    config(|config| {
+        config.worker_connections = connections;
+        config.keepalive = Duration::from_secs(30);
+    })
+}
+
+#[test]
+fn idle_connections_make_room_first_and_then_the_oldest_without_a_head() {
+    let serving = serve(few(3), mirror);
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = serving.connect();
+    let turn = |stream: &mut TcpStream| {
+        stream.write_all(get).unwrap();
+        read_until(stream, "GET /a ");
+    };
+    // Each is known to be accepted before the next one comes: it is answered, or another is after it.
+    turn(&mut kept);
+    let mut half = serving.connect();
+    half.write_all(b"GET /a HT").unwrap();
+    let mut silent = serving.connect();
+    let mut third = serving.connect();
+    turn(&mut third);
+    assert_eq!(read_all(&mut kept), "");
+    let mut fourth = serving.connect();
+    turn(&mut fourth);
+    assert_eq!(read_all(&mut third), "");
+    let mut fifth = serving.connect();
+    fifth.write_all(b"GET /b HTTP/1.1\r\nHo").unwrap();
+    assert_eq!(read_all(&mut fourth), "");
+    let mut sixth = serving.connect();
+    turn(&mut sixth);
+    assert_eq!(read_all(&mut half), "");
+    turn(&mut silent);
+}
+
+#[test]
+fn connections_with_a_request_keep_their_place_and_a_new_one_waits() {
+    let serving = serve(few(1), mirror);
+    let mut busy = serving.connect();
+    busy.write_all(
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .unwrap();
+    read_until(&mut busy, "100 Continue\r\n\r\n");
+    let mut waiting = serving.connect();
+    waiting
+        .write_all(b"GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    busy.write_all(b"hi").unwrap();
+    assert!(read_until(&mut busy, "hi").contains(" 200 "));
+    assert!(read_all(&mut waiting).ends_with("GET /b "));
+    assert_eq!(read_all(&mut busy), "");
+}

@@ -1,0 +1,146 @@
+//! The reactor in a thread of this process, over real sockets: no worker, no arbiter, no Python.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use oxicorn::net::{Listener, Listeners};
+use oxicorn::observe::{Access, Host};
+use oxicorn::reactor::{Config, Reactor};
+use oxicorn::{Request, Responder, Result, Sent, Tick};
+
+mod bodies;
+mod deadlines;
+mod endings;
+mod proxies;
+mod requests;
+mod responses;
+
+/// What the reactor told of each answer: status, bytes of the body, whether a head was known.
+type Log = Arc<Mutex<Vec<(u16, u64, bool)>>>;
+
+struct Recording(Log);
+
+impl Host for Recording {
+    fn finished(&self, access: &Access<'_>) {
+        let record = (access.status, access.sent, access.head.is_some());
+        self.0.lock().unwrap().push(record);
+    }
+}
+
+/// A reactor that serves until it is dropped.
+struct Serving {
+    address: SocketAddr,
+    log: Log,
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn serve(
+    config: Config,
+    service: impl Fn(Request<'_>, Responder<'_>) -> Result<Sent> + Send + 'static,
+) -> Serving {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let log = Log::default();
+    let host = Recording(Arc::clone(&log));
+    let thread = std::thread::spawn(move || {
+        let listeners = Listeners::from(listener);
+        let mut reactor = Reactor::new(&listeners, config).unwrap();
+        drop(listeners);
+        reactor.watch(stopped.as_fd()).unwrap();
+        while !reactor.is_done() {
+            if reactor.turn(&host, None).unwrap().woken {
+                reactor.drain(Tick::now());
+            }
+            while let Some(mut ready) = reactor.next_ready(&host) {
+                let _ = ready.answer(&host, &service);
+                reactor.give_back(ready, &host);
+            }
+        }
+    });
+    Serving {
+        address,
+        log,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
+}
+
+impl Serving {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream
+    }
+
+    /// Sends `request`, ends the output, and reads to the end.
+    fn ask(&self, request: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_ref()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_all(&mut stream)
+    }
+
+    /// Waits for all connections to end and gives the record of the answers.
+    fn finish(mut self) -> Vec<(u16, u64, bool)> {
+        self.stop_and_join();
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+
+    fn stop_and_join(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop_and_join();
+        }
+    }
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        assert_eq!(
+            stream.read(&mut byte).unwrap(),
+            1,
+            "ended after {}",
+            String::from_utf8_lossy(&bytes)
+        );
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Answers with method, path and body.
+fn mirror(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    let mut text = format!("{} {} ", request.method(), request.path()).into_bytes();
+    request.into_body().read_to_end(&mut text)?;
+    reply.text(200, text)
+}
+
+fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}

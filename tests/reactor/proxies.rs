@@ -1,0 +1,123 @@
+//! PROXY headers before the first request.
+
+use std::io::Write;
+use std::time::Duration;
+
+use oxicorn::net::ProxyProtocol;
+use oxicorn::reactor::Config;
+use oxicorn::{Request, Responder, Result, Sent};
+
+use crate::{Serving, config, read_all, serve};
+
+/// Answers with who speaks, who connected, and what the PROXY header said.
+fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    let (_, connection, _) = request.into_parts();
+    let direct = connection.direct.ip().map(|address| address.ip());
+    let text = format!(
+        "{} from {direct:?} by {:?}",
+        connection.peer, connection.proxied
+    );
+    reply.text(200, text)
+}
+
+fn proxied(trusted: &str) -> Serving {
+    let config = config(|config| {
+        config.proxy_protocol = ProxyProtocol::Auto;
+        config.proxy_allow_ips = trusted.parse().unwrap();
+    });
+    serve(config, ends)
+}
+
+#[test]
+fn announced_client_is_kept_for_every_request_of_its_connection() {
+    let serving = proxied("127.0.0.1");
+    let headers: [&[u8]; 2] = [
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0",
+    ];
+    let requests = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for header in headers {
+        let answer = serving.ask([header, requests.as_bytes()].concat());
+        let told = "192.0.2.7:4711 from Some(127.0.0.1) by Some(Proxied { protocol: \"TCP4\", \
+                    source: Some(192.0.2.7:4711), \
+                    destination: Some(198.51.100.1:80) })";
+        assert_eq!(answer.matches(told).count(), 2, "{answer}");
+    }
+}
+
+#[test]
+fn header_may_arrive_in_pieces_and_before_its_request() {
+    let serving = proxied("127.0.0.1");
+    let mut stream = serving.connect();
+    for piece in ["P", "ROXY TCP4 192.0.2.7 198.51", ".100.1 4711 80\r", "\n"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        // Another client's answer shows that the reactor has had turns meanwhile.
+        serving.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let answer = read_all(&mut stream);
+    assert!(answer.contains("\r\n\r\n192.0.2.7:4711 from"), "{answer}");
+}
+
+#[test]
+fn balancer_that_names_no_client_speaks_for_itself() {
+    let serving = proxied("*");
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".as_slice();
+    for (header, protocol) in [(local, "LOCAL"), (b"PROXY UNKNOWN\r\n", "UNSPEC")] {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = serving.ask([header, request].concat());
+        assert!(answer.contains("\r\n\r\n127.0.0.1:"), "{answer}");
+        assert!(answer.contains(protocol), "{answer}");
+    }
+}
+
+#[test]
+fn connection_without_a_header_is_fine_whoever_makes_it() {
+    for trusted in ["*", ""] {
+        let answer = proxied(trusted).ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answer.contains("by None"), "{answer}");
+    }
+}
+
+#[test]
+fn strangers_header_is_403_and_a_malformed_one_400() {
+    let line = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let stranger = proxied("10.0.0.0/8");
+    let answer = stranger.ask(line);
+    assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+    assert_eq!(stranger.finish()[0].0, 403);
+    let trusted = proxied("127.0.0.1");
+    let version_1 = b"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\0".as_slice();
+    for wrong in [
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 99999\r\n".as_slice(),
+        version_1,
+    ] {
+        let answer = trusted.ask(wrong);
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn header_that_stops_short_ends_with_the_deadline() {
+    let config = config(|config| {
+        config.proxy_protocol = ProxyProtocol::Auto;
+        config.head_timeout = Duration::from_secs(1);
+    });
+    let serving = serve(config, ends);
+    let mut silent = serving.connect();
+    assert_eq!(read_all(&mut silent), "");
+    let mut short = serving.connect();
+    short.write_all(b"PROXY TCP4 1").unwrap();
+    assert!(read_all(&mut short).starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn header_is_no_request_where_none_is_looked_for() {
+    let answer = serve(Config::default(), ends).ask("PROXY UNKNOWN\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}

@@ -1,0 +1,154 @@
+//! Responses: whole, cut, slow to be read, from files, interim.
+
+use std::io::Write;
+use std::time::Duration;
+
+use oxicorn::reactor::Config;
+use oxicorn::{Request, Responder};
+
+use crate::{config, read_all, read_until, serve};
+
+#[test]
+fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
+    let serving = serve(Config::default(), |request, reply| {
+        if request.path() == "/early" {
+            return Err(oxicorn::Error::new("nothing to say"));
+        }
+        let unsent = request.path() == "/unsent";
+        let mut body = reply.stream(200, &[])?;
+        if !unsent {
+            body.write_all(b"some")?;
+        }
+        Err(oxicorn::Error::new("nothing more to say"))
+    });
+    let early = serving.ask("GET /early HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        early.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
+        "{early}"
+    );
+    let unsent = serving.ask("GET /unsent HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        unsent.starts_with("HTTP/1.1 500") && !unsent.contains("200 OK"),
+        "{unsent}"
+    );
+    let late = serving.ask("GET /late HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        late.starts_with("HTTP/1.1 200") && late.ends_with("4\r\nsome\r\n"),
+        "{late}"
+    );
+}
+
+#[test]
+fn a_body_shorter_than_promised_is_sent_and_cut() {
+    let serving = serve(Config::default(), |_: Request<'_>, reply: Responder<'_>| {
+        reply.start(200, b"", [], Some(5))?.finish_with(b"123")
+    });
+    let answer = serving.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        answer.contains("Content-Length: 5\r\n") && answer.ends_with("\r\n\r\n123"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_slow_reader_holds_nobody() {
+    const SIZE: usize = 24 * 1024 * 1024;
+    let small = config(|config| config.response_buffer = 64 * 1024);
+    let serving = serve(small, |request, reply| {
+        if request.path() == "/small" {
+            return reply.text(200, "small");
+        }
+        let mut body = reply.stream(200, &[])?;
+        let block = vec![b'x'; 65536];
+        for _ in 0..SIZE / block.len() {
+            body.write_all(&block)?;
+        }
+        body.finish()
+    });
+    let mut slow = serving.connect();
+    slow.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(read_until(&mut slow, "200 OK"), "HTTP/1.0 200 OK");
+    assert!(
+        serving
+            .ask("GET /small HTTP/1.0\r\n\r\n")
+            .ends_with("small")
+    );
+    let rest = read_all(&mut slow);
+    assert_eq!(rest.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
+}
+
+#[test]
+fn a_reader_that_stops_altogether_loses_its_connection() {
+    let impatient = config(|config| config.send_timeout = Duration::from_millis(100));
+    let serving = serve(impatient, |_: Request<'_>, reply: Responder<'_>| {
+        reply.send(200, &[], &vec![b'x'; 32 * 1024 * 1024])
+    });
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    // The reactor ends once it has given the connection up, although nothing was read.
+    assert_eq!(serving.finish(), [(200, 32 * 1024 * 1024, true)]);
+}
+
+#[test]
+fn a_file_is_sent_from_the_offset_and_no_further() {
+    let serving = serve(Config::default(), |_: Request<'_>, reply: Responder<'_>| {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&vec![b'-'; 4_000_000])?;
+        file.write_all(b"the end, and more")?;
+        let len = 2_000_007;
+        reply
+            .start(200, b"", [], Some(len))?
+            .send_file(file, 2_000_000, len)
+    });
+    let answer = serving.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        answer.contains("Content-Length: 2000007\r\n") && answer.ends_with("-the end"),
+        "{}",
+        answer.len()
+    );
+}
+
+#[test]
+fn a_file_that_has_become_shorter_cuts_the_response() {
+    let serving = serve(Config::default(), |_: Request<'_>, reply: Responder<'_>| {
+        reply
+            .start(200, b"", [], Some(10))?
+            .send_file(tempfile::tempfile()?, 0, 10)
+    });
+    let answer = serving.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(
+        answer.contains("Content-Length: 10\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn interim_responses_precede_the_answer_and_skip_old_clients() {
+    let hinting = |_: Request<'_>, reply: Responder<'_>| {
+        let link = [(&b"Link"[..], &b"</a.css>; rel=preload"[..])];
+        reply.inform(103, link)?;
+        reply.inform(103, link)?;
+        for status in [99, 100, 101, 200] {
+            assert!(reply.inform(status, link).unwrap_err().is_response());
+        }
+        let split = [(&b"Link"[..], &b"a\r\nb"[..])];
+        assert!(reply.inform(103, split).unwrap_err().is_response());
+        reply.text(200, "done")
+    };
+    let serving = serve(Config::default(), hinting);
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let new = serving.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        new.starts_with(&format!("{hint}{hint}HTTP/1.1 200 OK\r\n")),
+        "{new}"
+    );
+    assert!(new.ends_with("done"));
+    let old = serving.ask("GET / HTTP/1.0\r\n\r\n");
+    assert!(
+        old.starts_with("HTTP/1.0 200 OK\r\n") && !old.contains("103"),
+        "{old}"
+    );
+    assert_eq!(serving.finish().len(), 2, "one record for each answer");
+}
