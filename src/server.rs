@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::h1;
 use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
-use crate::reactor;
+use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
 use crate::worker::{SyncWorker, ThreadedWorker, Worker};
@@ -355,6 +355,26 @@ impl Builder {
     /// All bounds of the workers' reactors at once.
     pub fn reactor(mut self, config: reactor::Config) -> Self {
         self.plan.reactor = config;
+        self
+    }
+
+    /// Gives the server's own answers (400, 408, 413, 500, 503 and the like) pages of your own.
+    ///
+    /// ```
+    /// use oxicorn::Server;
+    /// use oxicorn::h1::{Page, reason_phrase};
+    ///
+    /// let builder = Server::bind("127.0.0.1:8000")?.error_page(|refusal| {
+    ///     let reason = reason_phrase(refusal.status);
+    ///     Page::text(refusal.status, format!("{reason}: {}\n", refusal.text))
+    /// });
+    /// # Ok::<(), oxicorn::Error>(())
+    /// ```
+    pub fn error_page(
+        mut self,
+        make: impl Fn(&Refusal<'_>) -> h1::Page + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.reactor.error_page = ErrorPage::new(make);
         self
     }
 

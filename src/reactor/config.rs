@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ErrorPage;
 use crate::h1;
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub tmp_upload_dir: PathBuf,
     /// The value of the `Server` line; empty for none.
     pub server: String,
+    /// The pages of the server's own answers.
+    pub error_page: ErrorPage,
     /// Which PROXY headers a connection may begin with. None is always fine.
     pub proxy_protocol: ProxyProtocol,
     /// Who may send them: a stranger's header is a 403.
@@ -85,6 +88,7 @@ impl Default for Config {
             response_spool: 64 * 1024 * 1024,
             tmp_upload_dir: std::env::temp_dir(),
             server: "oxicorn".to_owned(),
+            error_page: ErrorPage::default(),
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
             forwarded_allow_ips: Networks::loopback(),

@@ -23,7 +23,8 @@ use super::exchange::{Fill, Lending, Link, Stage};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
-use super::request_body::{Refusal, RequestBody, Room};
+use super::refusal::Refusal;
+use super::request_body::{RequestBody, Room, Unkept};
 use super::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
@@ -345,8 +346,8 @@ impl Connection {
                     };
                     match self.body.push(bytes, room) {
                         Ok(()) => {}
-                        Err(Refusal::TooLarge) => return self.refuse_large(turn),
-                        Err(Refusal::Unwritable(error)) => {
+                        Err(Unkept::TooLarge) => return self.refuse_large(turn),
+                        Err(Unkept::Unwritable(error)) => {
                             trace::error!(
                                 "cannot keep a request body in {}: {error}",
                                 turn.config.tmp_upload_dir.display()
@@ -435,10 +436,15 @@ impl Connection {
     /// Answers with an error page of the server's own, and ends the connection.
     fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
         trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
-        let page = h1::error_page(status, text);
+        let refusal = Refusal {
+            status,
+            text,
+            head: self.head.as_ref(),
+            connection: &self.facts,
+        };
         let link = self.link.get_mut();
         link.http.abort();
-        link.refuse(status, &page, turn.config);
+        link.refuse(&refusal, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
         self.record(turn.now, turn.host);
@@ -566,7 +572,13 @@ impl Connection {
         if link.response.stage != Stage::Complete {
             link.http.abort();
             if link.response.stage == Stage::Waiting || link.retract() {
-                link.refuse(500, &h1::error_page(500, ""), config);
+                let refusal = Refusal {
+                    status: 500,
+                    text: "",
+                    head: self.head.as_ref(),
+                    connection: &self.facts,
+                };
+                link.refuse(&refusal, config);
             } else {
                 link.response.stage = Stage::Broken;
             }

@@ -28,6 +28,7 @@ mod exchange;
 mod forwarded;
 mod outbox;
 mod preface;
+mod refusal;
 mod request_body;
 mod spares;
 mod stamp;
@@ -45,6 +46,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 pub use config::Config;
+pub use refusal::{ErrorPage, Refusal};
 
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;

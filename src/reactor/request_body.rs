@@ -33,7 +33,7 @@ enum Store {
 
 /// Why a body is not collected any further.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum Unkept {
     /// It exceeds `limit_request_body`.
     TooLarge,
     /// It could not be written to a file.
@@ -53,10 +53,10 @@ pub(super) struct Room<'a> {
 
 impl RequestBody {
     /// Takes the next piece.
-    pub(super) fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<(), Unkept> {
         let len = self.len + bytes.len() as u64;
         if len > room.limit {
-            return Err(Refusal::TooLarge);
+            return Err(Unkept::TooLarge);
         }
         self.len = len;
         let spill = len > room.memory as u64;
@@ -77,7 +77,7 @@ impl RequestBody {
                 Store::Memory(memory)
             }
             Store::File(mut file) => {
-                file.write_all(&bytes).map_err(Refusal::Unwritable)?;
+                file.write_all(&bytes).map_err(Unkept::Unwritable)?;
                 Store::File(file)
             }
         };
@@ -111,10 +111,10 @@ impl RequestBody {
     }
 }
 
-fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Refusal> {
-    let mut file = tempfile::tempfile_in(dir).map_err(Refusal::Unwritable)?;
+fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Unkept> {
+    let mut file = tempfile::tempfile_in(dir).map_err(Unkept::Unwritable)?;
     for block in blocks {
-        file.write_all(block).map_err(Refusal::Unwritable)?;
+        file.write_all(block).map_err(Unkept::Unwritable)?;
     }
     Ok(Store::File(file))
 }
@@ -160,7 +160,7 @@ mod tests {
         pieces: &[&'static [u8]],
         memory: usize,
         limit: u64,
-    ) -> Result<(RequestBody, Vec<u8>), Refusal> {
+    ) -> Result<(RequestBody, Vec<u8>), Unkept> {
         let dir = std::env::temp_dir();
         let mut body = RequestBody::default();
         for piece in pieces {
@@ -211,7 +211,7 @@ mod tests {
     fn a_body_past_the_limit_is_refused() {
         assert!(matches!(
             collect(&[b"123", b"45"], 64, 4),
-            Err(Refusal::TooLarge)
+            Err(Unkept::TooLarge)
         ));
     }
 
@@ -225,7 +225,7 @@ mod tests {
         };
         assert!(matches!(
             body.push(Bytes::from_static(b"x"), room),
-            Err(Refusal::Unwritable(_))
+            Err(Unkept::Unwritable(_))
         ));
     }
 }
