@@ -147,6 +147,7 @@ impl Server {
             send_timeout: settings.send_timeout,
             body_buffer: settings.body_buffer,
             limit_request_body: settings.limit_request_body,
+            body_total: settings.body_total,
             response_buffer: settings.response_buffer,
             tmp_upload_dir: settings
                 .tmp_upload_dir

@@ -356,6 +356,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--body-total"],
+        help: "How much the temporary files of a worker's request bodies may hold together (4 GiB); past it a \
+               body that needs one is refused with 503; 0 is any number.",
+        ..field!(body_total = LIMIT)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--response-buffer"],
         help: "How much of a response is kept in memory for a client that reads slowly (1 MiB).",
         ..field!(response_buffer = BYTES)

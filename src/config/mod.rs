@@ -100,6 +100,8 @@ pub struct Settings {
     pub body_buffer: usize,
     /// Bytes that a request's body may have; `None` is any number.
     pub limit_request_body: Option<u64>,
+    /// Bytes that the temporary files of a worker's request bodies may hold together; `None` is any number.
+    pub body_total: Option<u64>,
     /// Bytes of a response that are kept in memory for a client that reads slowly.
     pub response_buffer: usize,
     /// The folder of temporary files; `None` is the system's.
@@ -188,6 +190,7 @@ impl Default for Settings {
             casefold_http_method: false,
             body_buffer: 64 << 10,
             limit_request_body: Some(1 << 30),
+            body_total: Some(4 << 30),
             response_buffer: 1 << 20,
             tmp_upload_dir: None,
             proxy_protocol: ProxyProtocol::Off,

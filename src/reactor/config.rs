@@ -38,6 +38,9 @@ pub struct Config {
     pub body_buffer: usize,
     /// The largest request body; `None` for no limit.
     pub limit_request_body: Option<u64>,
+    /// How much the files of all request bodies may hold together, from a body's first byte in one to the end
+    /// of its call; `None` for no limit. Past it a body that needs a file is a 503.
+    pub body_total: Option<u64>,
     /// Whether a service is called before the request's body is complete, and reads while it arrives.
     pub stream_request_body: bool,
     /// How much of a response stays in memory while its client is slow; what exceeds it goes to a file.
@@ -83,6 +86,7 @@ impl Default for Config {
             drain_idle: Duration::from_secs(1),
             body_buffer: 64 * 1024,
             limit_request_body: Some(1024 * 1024 * 1024),
+            body_total: Some(4 * 1024 * 1024 * 1024),
             stream_request_body: false,
             response_buffer: 1024 * 1024,
             response_spool: 64 * 1024 * 1024,

@@ -31,6 +31,7 @@ mod preface;
 mod refusal;
 mod request_body;
 mod spares;
+mod spool;
 mod stamp;
 
 use std::collections::VecDeque;
@@ -50,6 +51,7 @@ pub use refusal::{ErrorPage, Refusal};
 
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -93,6 +95,8 @@ pub struct Reactor {
     again: Vec<usize>,
     scratch: Box<[u8]>,
     spares: Spares,
+    /// What the bodies of its requests take in files.
+    spooled: Spooled,
 }
 
 /// Where a connection is.
@@ -197,6 +201,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spares: Spares::default(),
+            spooled: Spooled::default(),
         })
     }
 
@@ -378,6 +383,7 @@ impl Reactor {
             host,
             scratch: &mut self.scratch,
             spares: &mut self.spares,
+            spooled: &self.spooled,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut turn) {
