@@ -136,31 +136,7 @@ impl Server {
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
-        let usual = reactor::Config::default();
-        let config = reactor::Config {
-            http: http(settings),
-            worker_connections: settings.worker_connections,
-            keepalive: settings.keepalive,
-            head_timeout: settings.head_timeout,
-            body_timeout: settings.body_timeout,
-            body_rate: settings.body_rate,
-            send_timeout: settings.send_timeout,
-            body_buffer: settings.body_buffer,
-            limit_request_body: settings.limit_request_body,
-            body_total: settings.body_total,
-            response_buffer: settings.response_buffer,
-            tmp_upload_dir: settings
-                .tmp_upload_dir
-                .clone()
-                .unwrap_or_else(std::env::temp_dir),
-            proxy_protocol: settings.proxy_protocol,
-            proxy_allow_ips: settings.proxy_allow_ips.clone(),
-            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
-            secure_scheme_headers: settings.secure_scheme_headers.clone(),
-            client_address: settings.client_address,
-            ..usual
-        };
-        Ok(builder.reactor(config))
+        Ok(builder.reactor(reactor_config(settings)))
     }
 
     /// The addresses that the server listens on.
@@ -213,6 +189,39 @@ impl Server {
             .reactor(plan.reactor.clone())
             .access_log(plan.access_log.take());
         arbitrate("sync", worker, listeners, plan)
+    }
+}
+
+/// What the settings say of a worker's reactor: all that it is told.
+fn reactor_config(settings: &Settings) -> reactor::Config {
+    reactor::Config {
+        http: http(settings),
+        worker_connections: settings.worker_connections,
+        keepalive: settings.keepalive,
+        head_timeout: settings.head_timeout,
+        body_timeout: settings.body_timeout,
+        body_rate: settings.body_rate,
+        body_grace: settings.body_grace,
+        send_timeout: settings.send_timeout,
+        linger: settings.linger,
+        drain_idle: settings.drain_idle,
+        body_buffer: settings.body_buffer,
+        limit_request_body: settings.limit_request_body,
+        body_total: settings.body_total,
+        stream_request_body: settings.stream_request_body,
+        response_buffer: settings.response_buffer,
+        response_spool: settings.response_spool,
+        tmp_upload_dir: settings
+            .tmp_upload_dir
+            .clone()
+            .unwrap_or_else(std::env::temp_dir),
+        server: settings.server_header.clone(),
+        error_page: ErrorPage::default(),
+        proxy_protocol: settings.proxy_protocol,
+        proxy_allow_ips: settings.proxy_allow_ips.clone(),
+        forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+        secure_scheme_headers: settings.secure_scheme_headers.clone(),
+        client_address: settings.client_address,
     }
 }
 
@@ -403,6 +412,7 @@ impl Builder {
             listeners,
             plan,
         } = self;
+        plan.reactor.check()?;
         let listeners = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
                 return Err(Error::config(
@@ -446,10 +456,9 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_reactor() {
-        let (settings, config) = (Settings::default(), reactor::Config::default());
-        assert_eq!(http(&settings), config.http);
-        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
-        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
+        let config = reactor_config(&Settings::default());
+        let usual = reactor::Config::default();
+        assert_eq!(format!("{config:#?}"), format!("{usual:#?}"));
     }
 
     #[test]

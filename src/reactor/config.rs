@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ErrorPage;
+use crate::error::{Error, Result};
 use crate::h1;
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
@@ -30,7 +31,8 @@ pub struct Config {
     pub body_grace: Duration,
     /// How long a client may take nothing of its response.
     pub send_timeout: Duration,
-    /// How long a connection is kept for its client to close, after an answer that ends it.
+    /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
+    /// is left of a body, after an answer that did not wait for it.
     pub linger: Duration,
     /// Once the reactor drains: how long a client may take to begin a last request, or pause within one.
     pub drain_idle: Duration,
@@ -49,7 +51,7 @@ pub struct Config {
     pub response_spool: u64,
     /// The folder of the files of bodies and responses, which have no name there.
     pub tmp_upload_dir: PathBuf,
-    /// The value of the `Server` line; empty for none.
+    /// The value of the `Server` line, in visible ASCII; empty for none.
     pub server: String,
     /// The pages of the server's own answers.
     pub error_page: ErrorPage,
@@ -63,6 +65,17 @@ pub struct Config {
     pub secure_scheme_headers: Vec<(String, String)>,
     /// By which header field those tell the client's address.
     pub client_address: ClientAddress,
+}
+
+impl Config {
+    /// Refuses what could not be sent.
+    pub(crate) fn check(&self) -> Result<()> {
+        let fits = self.server.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        fits.then_some(()).ok_or_else(|| {
+            let server = self.server.escape_debug();
+            Error::config(format!("the Server line cannot be \"{server}\""))
+        })
+    }
 }
 
 impl Default for Config {

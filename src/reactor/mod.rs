@@ -166,8 +166,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the system gives no poll, or a listener cannot be polled.
+    /// Where the system gives no poll, a listener cannot be polled, or [`Config::server`] cannot be sent.
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+        config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
         let mut gates = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {

@@ -143,3 +143,11 @@ fn head_gets_no_page() {
     assert!(!answer.contains("Content-Length: 0\r\n"), "{answer}");
     assert_eq!(serving.finish(), [(500, 0, true)]);
 }
+
+#[test]
+fn a_server_line_that_could_be_split_is_refused_at_the_start() {
+    let config = config(|config| config.server = "a\r\nX-Split: b".to_owned());
+    let none = oxicorn::net::Listeners::from(Vec::new());
+    let error = oxicorn::reactor::Reactor::new(&none, config).unwrap_err();
+    assert!(error.is_config(), "{error}");
+}
