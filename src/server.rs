@@ -145,6 +145,7 @@ impl Server {
             body_timeout: settings.body_timeout,
             body_rate: settings.body_rate,
             send_timeout: settings.send_timeout,
+            send_rate: settings.send_rate,
             body_buffer: settings.body_buffer,
             limit_request_body: settings.limit_request_body,
             response_buffer: settings.response_buffer,

@@ -283,6 +283,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--send-rate"],
+        help: "How many bytes a second a client must take of a response on average, after 20 seconds; 0 is \
+               any number.",
+        ..field!(send_rate = RATE)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--limit-request-line"],
         help: "How long a request line may be, up to 8190; 0 is any length.",
         ..field!(limit_request_line = BYTES)

@@ -78,6 +78,8 @@ pub struct Settings {
     pub body_rate: u64,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
+    /// How many bytes a second a client must take of a response on average, after 20 seconds; 0 is any number.
+    pub send_rate: u64,
     /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
     pub limit_request_line: usize,
     /// Header fields of a request; 0, like more than 32768, is 32768.
@@ -177,6 +179,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(30),
             body_rate: 500,
             send_timeout: Duration::from_secs(30),
+            send_rate: 500,
             limit_request_line: 4094,
             limit_request_fields: 100,
             limit_request_field_size: 8190,

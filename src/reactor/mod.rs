@@ -27,6 +27,7 @@ mod deadlines;
 mod exchange;
 mod forwarded;
 mod outbox;
+mod pace;
 mod preface;
 mod request_body;
 mod spares;
@@ -53,7 +54,7 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::net::{Listener, Listeners};
-use crate::observe::{Admit, Host};
+use crate::observe::{Admit, Held, Host};
 use crate::service::{self, Address, Request, Responder, Sent};
 use crate::trace;
 
@@ -287,15 +288,54 @@ impl Reactor {
             Err(error) => return Err(Error::io("cannot poll", error)),
         }
         let now = host.now();
-        self.take_events(&mut turned, host, now);
+        self.tend(&mut turned, host, now);
+        self.accept(host, now);
+        Ok(turned)
+    }
+
+    /// Waits for a connection that is lent, `limit` at the most, and meanwhile sees to those that are here:
+    /// reads, parses, sends and expires. To be called by the host of a reactor that nobody else turns while
+    /// a call [is held](Host::hold).
+    ///
+    /// Nothing is accepted and nobody is answered: a request that becomes ready waits, one of each connection
+    /// at the most.
+    ///
+    /// # Errors
+    ///
+    /// Where the poll itself fails.
+    pub fn pump(&mut self, host: &dyn Host, held: &Held<'_>, limit: Duration) -> Result<Turned> {
+        let now = host.now();
+        let mut until = held.until.min(now + limit);
+        if let Some(next) = self.deadlines.next() {
+            until = until.min(next);
+        }
+        if !self.again.is_empty() {
+            until = now;
+        }
+        // An epoll set is readable itself while it has events (epoll(7)).
+        let set = self.poll.registry().as_fd();
+        let mut turned = Turned {
+            woken: false,
+            interrupted: held.wait(host, Some(set), until)?,
+        };
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => return Err(Error::io("cannot poll", error)),
+        }
+        self.tend(&mut turned, host, host.now());
+        Ok(turned)
+    }
+
+    /// Sees to the connections that are here.
+    fn tend(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+        self.take_events(turned, host, now);
         for key in std::mem::take(&mut self.again) {
             self.advance(key, host, now);
         }
-        self.accept(host, now);
         while let Some(key) = self.deadlines.expired(now) {
             self.run(key, host, now, Connection::expire);
         }
-        Ok(turned)
     }
 
     /// How long to poll.
