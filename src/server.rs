@@ -203,6 +203,8 @@ fn reactor_config(settings: &Settings) -> reactor::Config {
         body_rate: settings.body_rate,
         body_grace: settings.body_grace,
         send_timeout: settings.send_timeout,
+        send_rate: settings.send_rate,
+        send_grace: settings.send_grace,
         linger: settings.linger,
         drain_idle: settings.drain_idle,
         body_buffer: settings.body_buffer,

@@ -288,6 +288,19 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--send-rate"],
+        help: "How many bytes a second a client must take of a response on average of what is pending \
+               for it; 0 is any number.",
+        ..field!(send_rate = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--send-grace"],
+        help: "For how long a client may take less than that.",
+        ..field!(send_grace = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--linger"],
         help: "How long a connection is kept for its client to close, after an answer that ends it.",
         ..field!(linger = SECONDS)

@@ -80,6 +80,10 @@ pub struct Settings {
     pub body_grace: Duration,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
+    /// How many bytes a second a client must take on average of what is pending for it; 0 is any number.
+    pub send_rate: u64,
+    /// For how long a client may take less than that.
+    pub send_grace: Duration,
     /// How long a connection is kept for its client to close, after an answer that ends it.
     pub linger: Duration,
     /// How long a client may take to begin a last request, or pause within it, once its worker is told to
@@ -193,6 +197,8 @@ impl Default for Settings {
             body_rate: 500,
             body_grace: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
+            send_rate: 500,
+            send_grace: Duration::from_secs(20),
             linger: Duration::from_secs(2),
             drain_idle: Duration::from_secs(1),
             limit_request_line: 4094,

@@ -31,6 +31,11 @@ pub struct Config {
     pub body_grace: Duration,
     /// How long a client may take nothing of its response.
     pub send_timeout: Duration,
+    /// How many bytes a second it must take on average of what is pending for it, once
+    /// [`send_grace`](Self::send_grace) is over; 0 for any number.
+    pub send_rate: u64,
+    /// How long it may be slower than that.
+    pub send_grace: Duration,
     /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
     /// is left of a body, after an answer that did not wait for it.
     pub linger: Duration,
@@ -95,6 +100,8 @@ impl Default for Config {
             body_rate: 500,
             body_grace: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
+            send_rate: 500,
+            send_grace: Duration::from_secs(20),
             linger: Duration::from_secs(2),
             drain_idle: Duration::from_secs(1),
             body_buffer: 64 * 1024,

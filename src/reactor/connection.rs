@@ -213,10 +213,7 @@ impl Connection {
             }
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
             Phase::Ready => Step::Same,
-            Phase::Flush => {
-                trace::debug!("{} takes no more of its response: closing", self.facts.peer);
-                Step::Close
-            }
+            Phase::Flush => self.await_room(turn),
             Phase::Linger => Step::Close,
         }
     }
@@ -484,13 +481,20 @@ impl Connection {
         self.phase = Phase::Flush;
         match self.link.get_mut().flush(turn.config) {
             Ok(Flushed::Empty) => self.after_response(turn),
-            Ok(Flushed::Blocked) => Step::Wait {
-                until: turn.now + turn.config.send_timeout,
-                write: true,
-            },
+            Ok(Flushed::Blocked) => self.await_room(turn),
             Ok(Flushed::Share) => Step::Again,
             Err(error) => self.lost(&error),
         }
+    }
+
+    /// Waits for a client that takes what is pending, if it is not too slow.
+    fn await_room(&mut self, turn: &mut Turn<'_>) -> Step {
+        let until = self.link.get_mut().due(turn.now, turn.config);
+        if until <= turn.now {
+            trace::debug!("{} does not take its response: closing", self.facts.peer);
+            return Step::Close;
+        }
+        Step::Wait { until, write: true }
     }
 
     /// The response has left: next request, or the end.

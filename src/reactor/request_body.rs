@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::deadlines::paid_until;
 use super::{Config, spool};
 use crate::clock::Tick;
 use crate::error::Result;
@@ -166,16 +166,8 @@ impl RequestBody {
     /// average rate falls below what it must be. A byte now and then is not progress.
     pub(super) fn due(&self, started: Tick, now: Tick, config: &Config) -> Tick {
         let soon = now + config.body_timeout;
-        // Without a rate there is no such moment.
-        let Some(nanos) = self
-            .len
-            .saturating_mul(1_000_000_000)
-            .checked_div(config.body_rate)
-        else {
-            return soon;
-        };
-        let paid = Duration::from_nanos(nanos);
-        soon.min(started + paid.max(config.body_grace))
+        paid_until(started, self.len, config.body_rate, config.body_grace)
+            .map_or(soon, |paid| soon.min(paid))
     }
 
     /// The complete body, to be read. Its place is taken until this is dropped.
@@ -200,6 +192,7 @@ fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Unkept> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::time::Duration;
 
     use super::*;
 
