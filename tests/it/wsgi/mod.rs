@@ -19,4 +19,5 @@ mod slow_clients;
 mod supervision;
 mod threads;
 mod tolerance;
+mod uploads;
 mod venv;
