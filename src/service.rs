@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -102,8 +103,9 @@ impl<S: Service, F: Fn(&Site<'_>) -> Result<S>> MakeService for PerWorker<F> {
     }
 }
 
-/// The place where a service will run.
+/// The place where a service will run: [`Site::new`], and then what is different there.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Site<'a> {
     /// Which of the server's workers this is; a replacement has a number of its own.
     pub worker: u64,
@@ -113,6 +115,32 @@ pub struct Site<'a> {
     pub threads: usize,
     /// The addresses that the server listens on; [`Connection::listener`] is an index into them.
     pub listeners: &'a [Address],
+    /// How this process is asked what its threads are doing, if it is.
+    pub stacks: Option<Stacks<'a>>,
+}
+
+impl<'a> Site<'a> {
+    /// Worker 1 of 1, with one thread, which nobody asks for its stacks.
+    #[must_use]
+    pub fn new(listeners: &'a [Address]) -> Self {
+        Self {
+            worker: 1,
+            workers: 1,
+            threads: 1,
+            listeners,
+            stacks: None,
+        }
+    }
+}
+
+/// A service in a language with stacks of its own writes those of all its threads when this process gets a
+/// signal: also while nobody can have the [turn](Service::turn), which is when they are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Stacks<'a> {
+    /// Where to write them. Who wants to write later duplicates it.
+    pub to: BorrowedFd<'a>,
+    /// The signal's number.
+    pub on: i32,
 }
 
 /// What a thread must hold to call a service: Python's interpreter lock, or nothing.

@@ -57,8 +57,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let site = Site {
             worker: context.id(),
             workers: context.workers(),
-            threads: 1,
-            listeners: &listeners,
+            ..Site::new(&listeners)
         };
         let service = self.make.make(&site)?;
         let access_log = self.access_log.take().map(RefCell::new);

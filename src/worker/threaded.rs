@@ -75,11 +75,12 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
 
 impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        let listeners = addresses(context);
         let site = Site {
             worker: context.id(),
             workers: context.workers(),
             threads: self.threads,
-            listeners: &addresses(context),
+            ..Site::new(&listeners)
         };
         let service = self.make.make(&site)?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;

@@ -19,6 +19,7 @@ use super::gil::Gil;
 use super::input::Input;
 use super::interpreter;
 use super::spec::Spec;
+use super::stacks;
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
@@ -96,10 +97,14 @@ impl App {
         let spec = Spec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
         Python::attach(|py| {
-            interpreter::furnish(py, &self.paths, &self.env)
-                .map_err(|error| python_failed(py, &error))?;
+            let failed = |error| python_failed(py, &error);
+            // Before the import, which may hang, too.
+            if let Some(stacks) = site.stacks {
+                stacks::write_on_request(py, stacks).map_err(failed)?;
+            }
+            interpreter::furnish(py, &self.paths, &self.env).map_err(failed)?;
             let application = spec.load(py)?;
-            Application::new(&application, site).map_err(|error| python_failed(py, &error))
+            Application::new(&application, site).map_err(failed)
         })
     }
 }
@@ -268,7 +273,7 @@ impl Kit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, connection, head, site, text, with_python};
+    use super::super::testing::{Script, connection, head, text, with_python};
     use super::*;
     use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
@@ -517,7 +522,7 @@ app = print
         App::new("t_env")
             .python_path([folder.path()])
             .env("T_ENV", "a b")
-            .load(&site(&[]))
+            .load(&Site::new(&[]))
             .unwrap();
     }
 

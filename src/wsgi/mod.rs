@@ -33,6 +33,7 @@ mod interpreter;
 mod lend;
 mod names;
 mod spec;
+mod stacks;
 mod start_response;
 #[cfg(test)]
 mod testing;
