@@ -36,6 +36,17 @@ pub trait Service {
     /// thread, with the [turn](Self::turn) held; not where the worker is killed.
     fn retire(&self) {}
 
+    /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
+    /// done; by default nothing. Called with the [turn](Self::turn) held; waits for nothing.
+    fn interrupt(&self) {}
+
+    /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
+    /// from within its handlers of INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`), and do
+    /// nothing where no call runs. None by default.
+    fn interrupter(&self) -> Option<fn(i32)> {
+        None
+    }
+
     /// What a thread must hold while it calls this service; nothing by default.
     fn turn(&self) -> &dyn Turn {
         &Free
@@ -154,7 +165,8 @@ pub trait Turn: Sync {
     /// Gives the turn up, runs `block`, and returns holding it again.
     fn wait(&self, block: &mut (dyn FnMut() + Send));
 
-    /// To be called when a wait was interrupted by a signal.
+    /// To be called between waits: a signal may have come, also just before a wait, which it did not
+    /// interrupt then.
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@ use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor};
 use crate::service::{MakeService, Service, Site, Turn};
 use crate::sys::scoreboard::WorkerState;
+use crate::sys::signal;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
@@ -62,10 +63,12 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let service = self.make.make(&site)?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
+        signal::set_interrupter(service.interrupter());
         service.turn().enter(&mut || {
             outcome = serve(&service, &self.config, access_log.as_ref(), context);
             service.retire();
         });
+        signal::set_interrupter(None);
         outcome
     }
 
@@ -100,10 +103,8 @@ fn serve<S: Service>(
     loop {
         let turned = reactor.turn(&host, Some(nap))?;
         context.beat(Tick::now());
-        if turned.interrupted {
-            if let Err(error) = service.turn().interrupted() {
-                trace::error!("a signal handler of the application failed: {error}");
-            }
+        if let Err(error) = service.turn().interrupted() {
+            trace::error!("a signal handler of the application failed: {error}");
         }
         if turned.woken {
             match context.shutdown() {
@@ -119,6 +120,10 @@ fn serve<S: Service>(
         while let Some(mut ready) = reactor.next_ready(&host) {
             answer(service, &mut ready, &host);
             reactor.give_back(ready, &host);
+            if signal::is_interrupted() {
+                // That call was the last: the next turn finds the order to leave.
+                break;
+            }
         }
         host.flush();
         if reactor.is_done() {

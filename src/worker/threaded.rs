@@ -20,6 +20,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -36,6 +37,10 @@ use crate::service::{MakeService, Service, Site, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
+
+/// How long calls that are broken off may take to end: half of what the arbiter gives the worker, which has
+/// to retire in the other half.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A worker that calls its service on several threads.
 #[derive(Debug)]
@@ -230,12 +235,10 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             };
             self.context.beat(host.now());
             let turned = turned?;
-            if turned.interrupted {
-                if let Err(error) = self.turn.interrupted() {
-                    trace::error!("a signal handler of the application failed: {error}");
-                }
+            if let Err(error) = self.turn.interrupted() {
+                trace::error!("a signal handler of the application failed: {error}");
             }
-            if turned.woken && self.obey(reactor) == Shutdown::Quick || reactor.is_done() {
+            if turned.woken && self.obey(reactor, host) == Shutdown::Quick || reactor.is_done() {
                 self.lead.end();
                 return Ok(None);
             }
@@ -258,7 +261,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     /// Does what the worker is asked.
-    fn obey(&self, reactor: &mut Reactor) -> Shutdown {
+    fn obey(&self, reactor: &mut Reactor, host: &Seat<'_, S>) -> Shutdown {
         let asked = self.context.shutdown();
         match asked {
             Shutdown::Graceful => {
@@ -266,13 +269,33 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 self.context.release_listeners();
                 reactor.drain(Tick::now());
             }
-            Shutdown::Quick if self.lead.calls() > 0 => {
-                self.with_log(AccessLog::flush);
-                self.context.abandon();
+            Shutdown::Quick => {
+                self.service.interrupt();
+                self.take_back(reactor, host);
+                if reactor.lent() > 0 {
+                    self.with_log(AccessLog::flush);
+                    self.context.abandon();
+                }
             }
-            Shutdown::Running | Shutdown::Quick => {}
+            Shutdown::Running => {}
         }
         asked
+    }
+
+    /// Waits for the connections that are lent, a moment, so that their answers are sent.
+    fn take_back(&self, reactor: &mut Reactor, host: &Seat<'_, S>) {
+        let end = Tick::now() + LAST_WORDS;
+        while reactor.lent() > 0 {
+            let mut returned = None;
+            self.turn.wait(&mut || {
+                let left = end.since(Tick::now());
+                returned = self.returned.1.recv_timeout(left).ok();
+            });
+            match returned {
+                Some(ready) => reactor.give_back(ready, host),
+                None => break,
+            }
+        }
     }
 
     /// Leaves an answered connection for the leader.

@@ -12,12 +12,14 @@ use pyo3::prelude::*;
 
 use super::answer::Answer;
 use super::body::{self, Failure};
+use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
 use super::environ::{Memory, SOFTWARE, Templates};
 use super::errors;
 use super::gil::Gil;
 use super::input::Input;
 use super::interpreter;
+use super::signals::{self, StandIns};
 use super::spec::Spec;
 use super::stacks;
 use super::start_response::StartResponse;
@@ -102,8 +104,10 @@ impl App {
             if let Some(stacks) = site.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
+            let stand_ins = StandIns::set(py, false).map_err(failed)?;
             interpreter::furnish(py, &self.paths, &self.env).map_err(failed)?;
             let application = spec.load(py)?;
+            stand_ins.retake(py).map_err(failed)?;
             Application::new(&application, site).map_err(failed)
         })
     }
@@ -207,6 +211,7 @@ impl Application {
 impl Service for Application {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
         Python::attach(|py| {
+            let _call = Call::begin(py);
             let mut kit = Kit::take();
             let outcome = self.answer(py, &mut kit, request, reply);
             kit.put_back();
@@ -218,6 +223,15 @@ impl Service for Application {
     /// functions registered with `atexit`.
     fn retire(&self) {
         Python::attach(interpreter::leave);
+    }
+
+    /// Raises `SystemExit` in them. A thread that waits in a call of the system is not woken for it.
+    fn interrupt(&self) {
+        Python::attach(calls::break_off);
+    }
+
+    fn interrupter(&self) -> Option<fn(i32)> {
+        Some(signals::break_off)
     }
 
     fn turn(&self) -> &dyn Turn {

@@ -22,6 +22,7 @@
 mod answer;
 mod app;
 mod body;
+mod calls;
 mod early_hints;
 mod environ;
 mod errors;
@@ -32,6 +33,7 @@ mod input;
 mod interpreter;
 mod lend;
 mod names;
+mod signals;
 mod spec;
 mod stacks;
 mod start_response;
