@@ -240,7 +240,12 @@ fn leaving_python_in_a_thread_is_a_500_and_not_the_servers_end() {
 
 #[test]
 fn ending_the_process_in_a_thread_costs_one_worker() {
-    let server = serve("probe:app", 2);
+    let server = Serve::app("probe:app")
+        .args(["--threads", "2"])
+        .workers(2)
+        .start();
+    server.workers(2);
+    server.get("/pid").expect(200);
     for status in [1, 3, 4] {
         ask(&server, &format!("/die?{status}")).expect_end();
         server
