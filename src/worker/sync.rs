@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
 use crate::error::Result;
 use crate::forked::Forked;
@@ -13,7 +13,7 @@ use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor};
-use crate::service::{MakeService, Service, Site, Turn};
+use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
 use crate::trace;
@@ -55,12 +55,7 @@ impl<M: MakeService> SyncWorker<M> {
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
-        let site = Site {
-            worker: context.id(),
-            workers: context.workers(),
-            ..Site::new(&listeners)
-        };
-        let service = self.make.make(&site)?;
+        let service = self.make.make(&site(context, &listeners, 1))?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
@@ -112,7 +107,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(Tick::now());
+                    reactor.drain(Tick::now(), context.closes_for_all());
                 }
                 Shutdown::Quick => return Ok(()),
             }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -33,7 +33,7 @@ use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
-use crate::service::{MakeService, Service, Site, Turn};
+use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
@@ -81,13 +81,7 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
 impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
-        let site = Site {
-            worker: context.id(),
-            workers: context.workers(),
-            threads: self.threads,
-            ..Site::new(&listeners)
-        };
-        let service = self.make.make(&site)?;
+        let service = self.make.make(&site(context, &listeners, self.threads))?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let access_log = self.access_log.take().map(Mutex::new);
         let crew = Crew::new(&service, context, self.threads, reactor, access_log)?;
@@ -267,7 +261,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);
                 self.context.release_listeners();
-                reactor.drain(Tick::now());
+                reactor.drain(Tick::now(), self.context.closes_for_all());
             }
             Shutdown::Quick => {
                 self.service.interrupt();
