@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -29,6 +29,30 @@ use crate::error::{Error, Result};
 static QUEUE: AtomicI32 = AtomicI32::new(-1);
 /// Signals that found the pipe full: a bit for each kind.
 static OVERFLOW: AtomicU64 = AtomicU64::new(0);
+/// What INT and QUIT call besides: an [`Interrupter`], or null.
+static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// Whether INT or QUIT has come to the present handlers.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Breaks off what the process is doing; gets the signal's number.
+pub(crate) type Interrupter = fn(i32);
+
+/// Has `interrupter` called within the handlers of INT and QUIT, after they have queued. It must be
+/// async-signal-safe (`signal-safety(7)`).
+pub(crate) fn set_interrupter(interrupter: Option<Interrupter>) {
+    let pointer = interrupter.map_or(ptr::null_mut(), |interrupter| interrupter as *mut ());
+    INTERRUPTER.store(pointer, Ordering::Release);
+}
+
+/// Whether INT or QUIT has come: asks no system call, and takes nothing from the queue.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The signals that break off what they find: also a system call, which is not begun again.
+fn interrupts(signal: libc::c_int) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGQUIT)
+}
 
 /// What [`Order::Expire`] calls: a `fn()`, or null.
 static ON_EXPIRE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -106,6 +130,15 @@ pub(crate) enum Disposition {
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
     queue(signal);
+    if interrupts(signal) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        let interrupter = INTERRUPTER.load(Ordering::Acquire);
+        if !interrupter.is_null() {
+            // SAFETY: what is stored there was an `Interrupter`, and functions stay where they are.
+            let interrupter: Interrupter = unsafe { std::mem::transmute(interrupter) };
+            interrupter(signal);
+        }
+    }
     Errno::set_raw(errno);
 }
 
@@ -172,6 +205,7 @@ impl Signals {
             ));
         }
         OVERFLOW.store(0, Ordering::Relaxed);
+        INTERRUPTED.store(false, Ordering::Relaxed);
         let mut signals = Self {
             pipe,
             replaced: Vec::new(),
@@ -193,6 +227,7 @@ impl Signals {
     ) -> Result<Self> {
         QUEUE.store(pipe.writer.as_raw_fd(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
+        INTERRUPTED.store(false, Ordering::Relaxed);
         for (signal, _) in self.replaced.drain(..) {
             set(signal, Disposition::Default)?;
         }
@@ -248,7 +283,10 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
         Disposition::Ignore => SigHandler::SigIgn,
         Disposition::Default => SigHandler::SigDfl,
     };
-    let mut flags = SaFlags::SA_RESTART | SaFlags::SA_ONSTACK;
+    let mut flags = SaFlags::SA_ONSTACK;
+    if !interrupts(signal as libc::c_int) {
+        flags |= SaFlags::SA_RESTART;
+    }
     if signal == Signal::SIGCHLD {
         flags |= SaFlags::SA_NOCLDSTOP;
     }
