@@ -39,7 +39,7 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
         if reactor.turn(&Log, None)?.woken {
-            reactor.drain(Tick::now());
+            reactor.drain(Tick::now(), false);
         }
         while let Some(mut ready) = reactor.next_ready(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {

@@ -4,23 +4,32 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::command::Command;
 use crate::clock::Tick;
 use crate::error::{Error, Kind};
 use crate::sys::fork::Exit;
 use crate::sys::link::LastWords;
+use crate::sys::signal::Order;
 
 /// The settings that supervision needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// The target at the start.
+    /// The target at the start, and after a reload.
     pub(super) workers: usize,
-    /// The most processes at once, leaving ones included.
-    pub(super) slots: usize,
     /// How long a ready worker may be without progress; `None` is for ever.
     pub(super) timeout: Option<Duration>,
+    /// How long a request may take; `None` is for ever.
+    pub(super) request_timeout: Option<Duration>,
+    /// How old a worker may grow before it is replaced; `None` is as old as it likes.
+    pub(super) max_worker_age: Option<Duration>,
+    /// After how many requests a worker is replaced; `None` is never.
+    pub(super) max_requests: Option<u64>,
+    /// How many more those may be, at random: so that not all workers are replaced at the same time.
+    pub(super) max_requests_jitter: u64,
+    /// Of how many bytes of resident memory a worker is replaced; `None` is never.
+    pub(super) max_worker_memory: Option<u64>,
+    /// How many requests a worker answers at once.
+    pub(super) calls: usize,
     /// How long a worker may take to be ready; `None` is for ever.
     pub(super) boot_timeout: Option<Duration>,
     /// How long a worker that was asked to leave may take.
@@ -40,6 +49,12 @@ pub(super) enum Input {
     Ready { id: u64 },
     /// Worker `id` made progress.
     Beat { id: u64, at: Tick },
+    /// Worker `id` has served for long enough: it is to be replaced, and serves until it is.
+    Worn { id: u64, wear: Wear },
+    /// Worker `id` has been in a request since then.
+    InCall { id: u64, since: Tick },
+    /// [`Action::LoadConfig`] has found settings that can be used.
+    Loaded(Limits),
     /// A process ended. `ready` is whether it had said so, even if no [`Input::Ready`] came of it.
     Exited {
         pid: i32,
@@ -56,13 +71,29 @@ pub(super) enum Input {
 pub(super) enum Action {
     /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`].
     Spawn { id: u64, slot: usize },
-    /// Send a signal.
+    /// Give a worker an order.
     Signal {
         pid: i32,
         slot: usize,
-        signal: Signal,
+        order: Order,
         why: Why,
     },
+    /// A worker is going to be replaced.
+    Recycle { pid: i32, wear: Wear },
+    /// Read the settings again, and report [`Input::Loaded`] if they can be used. What was in force stays at
+    /// hand.
+    LoadConfig,
+    /// The new settings have proven good: what was in force before can go.
+    Settle,
+    /// The new settings are given up for what was in force before: because of this, or since still newer
+    /// ones are to be read.
+    Revert { reason: Option<String> },
+    /// Open the arbiter's own logs again.
+    ReopenLogs,
+    /// As many workers as there are to be can do their work, for the first time.
+    Ready,
+    /// The number of workers that there are to be has changed.
+    Resized { from: usize, to: usize },
     /// Forget a worker that has gone.
     Bury(Obituary),
     /// A fork has failed; it is tried again after `retry`.
@@ -78,14 +109,31 @@ pub(super) enum Action {
 pub(super) enum Why {
     /// The arbiter stops.
     Stop,
-    /// There are to be fewer workers.
+    /// There are to be fewer workers, or another one does its work.
     Retired,
+    /// It has been in a request for so long.
+    Stuck(Duration),
     /// It has shown no progress for so long.
     Silent(Duration),
     /// It was not ready within the time for it.
     NotReady(Duration),
     /// It was asked to leave, or aborted, and did not go.
     Overdue,
+    /// What follows where the reason was told with an order before.
+    Examined,
+    /// The logs are opened again.
+    Logs,
+}
+
+/// Why a worker has served for long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wear {
+    /// So many requests.
+    Requests(u64),
+    /// So much time.
+    Age(Duration),
+    /// So many bytes of memory.
+    Memory(u64),
 }
 
 /// A worker that has gone.
@@ -111,6 +159,15 @@ pub(super) enum Failure {
     Boot(String),
     /// There can be no worker.
     Fork(String),
+}
+
+impl Failure {
+    /// Why, in a sentence.
+    pub(super) fn into_sentence(self) -> String {
+        match self {
+            Self::App(sentence) | Self::Boot(sentence) | Self::Fork(sentence) => sentence,
+        }
+    }
 }
 
 impl From<Failure> for Error {

@@ -17,31 +17,98 @@ pub(super) enum Command {
     Grow,
     /// One worker less, but never none.
     Shrink,
+    /// So many workers.
+    Scale(usize),
+    /// No workers, until there is a reload or one is asked for.
+    Rest,
+    /// Read the settings again, and put new workers in the place of all that there are.
+    Reload,
+    /// Open the logs again, here and in the workers.
+    Reopen,
 }
 
-/// What the arbiter does with signals. The host's handlers are back when it has ended.
+/// A signal to the arbiter or to a worker, and what comes of it.
+pub(crate) struct Row {
+    /// The signal.
+    pub(crate) signal: Signal,
+    /// How the arbiter takes it. The host's handlers are back when the arbiter has ended.
+    pub(crate) disposition: Disposition,
+    /// What the arbiter is told by it.
+    pub(super) command: Option<Command>,
+    /// The same in words.
+    #[allow(dead_code)]
+    pub(crate) meaning: &'static str,
+}
+
+const fn row(signal: Signal, command: Option<Command>, meaning: &'static str) -> Row {
+    Row {
+        signal,
+        disposition: Disposition::Queue,
+        command,
+        meaning,
+    }
+}
+
+/// What the arbiter does with signals.
 ///
-/// Those without a command are taken so that they do not kill the arbiter, as their default would: a
-/// child's end is noticed without the signal's help, the others have no effect.
-pub(super) const SIGNALS: &[(Signal, Disposition, Option<Command>)] = &[
-    (Signal::SIGTERM, Disposition::Queue, Some(Command::Stop)),
-    (Signal::SIGINT, Disposition::Queue, Some(Command::StopNow)),
-    (Signal::SIGQUIT, Disposition::Queue, Some(Command::StopNow)),
-    (Signal::SIGTTIN, Disposition::Queue, Some(Command::Grow)),
-    (Signal::SIGTTOU, Disposition::Queue, Some(Command::Shrink)),
-    (Signal::SIGCHLD, Disposition::Queue, None),
-    (Signal::SIGHUP, Disposition::Queue, None),
-    (Signal::SIGUSR1, Disposition::Queue, None),
-    (Signal::SIGUSR2, Disposition::Queue, None),
-    (Signal::SIGWINCH, Disposition::Queue, None),
-    (Signal::SIGPIPE, Disposition::Ignore, None),
+/// Those without a command are taken so that they do not kill the arbiter, as their default would.
+pub(crate) const SIGNALS: &[Row] = &[
+    row(
+        Signal::SIGTERM,
+        Some(Command::Stop),
+        "Stop gracefully: what has been accepted or waits in the queue is answered, within \
+         `graceful_timeout`.",
+    ),
+    row(
+        Signal::SIGINT,
+        Some(Command::StopNow),
+        "Stop at once: everything is gone within 3 s. During a graceful stop it makes that quick.",
+    ),
+    row(Signal::SIGQUIT, Some(Command::StopNow), "As INT."),
+    row(
+        Signal::SIGHUP,
+        Some(Command::Reload),
+        "Reload: settings are read again and new workers started; as one becomes ready, an old one \
+         leaves. If the settings are bad or the new workers cannot boot, the old ones stay.",
+    ),
+    row(Signal::SIGTTIN, Some(Command::Grow), "One worker more."),
+    row(
+        Signal::SIGTTOU,
+        Some(Command::Shrink),
+        "One worker less, but never none: the oldest leaves gracefully.",
+    ),
+    row(
+        Signal::SIGUSR1,
+        Some(Command::Reopen),
+        "Open the log files again, here and in every worker.",
+    ),
+    row(
+        Signal::SIGWINCH,
+        Some(Command::Rest),
+        "All workers leave gracefully and none follow, until HUP or TTIN. Without effect where a terminal \
+         controls the process, since a window that changes its size sends it.",
+    ),
+    row(Signal::SIGUSR2, None, "Without effect."),
+    row(
+        Signal::SIGCHLD,
+        None,
+        "A child has ended: workers are waited for, each by its own process id.",
+    ),
+    Row {
+        disposition: Disposition::Ignore,
+        ..row(
+            Signal::SIGPIPE,
+            None,
+            "Ignored: a client that has gone is an error of a write.",
+        )
+    },
 ];
 
 impl Command {
     /// What a signal says.
     pub(super) fn from_signal(signal: Signal) -> Option<Self> {
-        let row = SIGNALS.iter().find(|(known, ..)| *known == signal)?;
-        row.2
+        let row = SIGNALS.iter().find(|row| row.signal == signal)?;
+        row.command
     }
 }
 
@@ -58,15 +125,17 @@ mod tests {
     #[test]
     fn signals_are_commands() {
         assert_eq!(Command::from_signal(Signal::SIGTERM), Some(Command::Stop));
-        assert_eq!(Command::from_signal(Signal::SIGHUP), None);
+        assert_eq!(Command::from_signal(Signal::SIGCHLD), None);
         assert_eq!(name(Signal::SIGTTIN), "ttin");
     }
 
     #[test]
     fn a_worker_has_its_own_answer_to_every_signal_of_the_arbiter() {
-        for (signal, ..) in SIGNALS {
-            let own = worker::SIGNALS.iter().any(|(known, _)| known == signal);
-            assert!(own, "{signal}");
+        for row in SIGNALS {
+            let own = worker::SIGNALS
+                .iter()
+                .any(|(known, _)| *known == row.signal);
+            assert!(own, "{}", row.signal);
         }
     }
 }

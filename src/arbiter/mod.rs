@@ -9,6 +9,8 @@
 //!     exits, the clock ┘           (pure)          └─▶ the next poll
 //! ```
 //!
+//! A [`Handle`] tells it the same things as signals do, from the program that it runs in.
+//!
 //! *Invariants*: a child is waited for by its own process id, so the host keeps its own children; when
 //! [`Arbiter::run`] returns, no worker is left, the pid file and the socket files are gone, and the host
 //! has its signal handlers back.
@@ -16,13 +18,16 @@
 mod action;
 mod backoff;
 mod command;
+mod doors;
+mod handle;
+mod phase;
 mod shell;
 mod supervisor;
 mod table;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -32,48 +37,15 @@ use crate::sys::pidfile::PidFile;
 use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
-use shell::Shell;
+use doors::Doors;
+use handle::Desk;
+pub use handle::{Handle, Stage, Status};
+use phase::Observer;
+pub use phase::Phase;
+use shell::{Powers, Shell};
 
 /// How many processes there can be at once, unless the builder says otherwise.
 const SLOTS: usize = 512;
-
-/// Something that happened to the arbiter or its workers, for an observer in the arbiter's process.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Phase {
-    /// The arbiter is about to fork its first worker.
-    Started {
-        /// What the workers will share.
-        listeners: Listeners,
-    },
-    /// A worker was forked.
-    WorkerSpawned {
-        /// The worker's number.
-        id: u64,
-        /// Its process id.
-        pid: i32,
-    },
-    /// A worker can do its work.
-    WorkerReady {
-        /// The worker's number.
-        id: u64,
-        /// Its process id.
-        pid: i32,
-    },
-    /// A worker has gone.
-    WorkerExited {
-        /// The worker's number.
-        id: u64,
-        /// Its process id, which may belong to another process by now.
-        pid: i32,
-        /// How it ended; `None` where somebody else has waited for it.
-        status: Option<ExitStatus>,
-    },
-    /// The arbiter has closed its listeners, and asks the workers to leave.
-    Stopping,
-}
-
-type Observer = Box<dyn FnMut(&Phase)>;
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
 ///
@@ -102,36 +74,59 @@ pub struct Arbiter<W> {
     listeners: Doors,
     limits: Limits,
     pidfile: Option<PathBuf>,
+    slots: usize,
     allow_threads: bool,
+    signals: bool,
+    reap_orphans: bool,
     observer: Observer,
+    reload: Option<Source<W>>,
+    desk: Desk,
 }
+
+/// Where new settings come from.
+type Source<W> = Box<dyn FnMut() -> Result<Builder<W>>>;
 
 impl<W: Worker> Arbiter<W> {
     /// Starts to describe an arbiter for this kind of worker: one worker, no listeners.
     pub fn builder(worker: W) -> Builder<W> {
         Builder {
-            worker,
-            listeners: Vec::new().into(),
             limits: Limits {
                 workers: 1,
-                slots: SLOTS,
                 timeout: Some(Duration::from_secs(30)),
+                request_timeout: None,
+                max_requests: None,
+                max_requests_jitter: 0,
+                max_worker_age: None,
+                max_worker_memory: None,
+                calls: worker.calls(),
                 boot_timeout: Some(Duration::from_secs(120)),
                 graceful_timeout: Duration::from_secs(30),
             },
+            worker,
+            listeners: None,
             pidfile: None,
+            slots: SLOTS,
             allow_threads: false,
+            signals: true,
+            reap_orphans: process::id() == 1,
             observer: Box::new(|_| {}),
+            reload: None,
         }
+    }
+
+    /// What tells this arbiter things from the program that it runs in: to be taken before [`run`](Self::run),
+    /// and good from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.desk.handle()
     }
 
     /// Forks the workers and supervises them until it is told to stop; then returns, with the process as
     /// it was before.
     ///
-    /// While it runs it has these signals of the process: TERM stops gracefully; INT and QUIT stop at
-    /// once, also during a graceful stop; TTIN and TTOU ask for one worker more or less. HUP, USR1, USR2
-    /// and WINCH have no effect. CHLD is taken too: a host with children of its own waits for them by
-    /// itself.
+    /// While it runs it has the signals of the process that `docs/SIGNALS.md` lists, unless
+    /// [`Builder::signals`] says otherwise. CHLD is one of them: a host with children of its own waits for
+    /// them by itself.
     ///
     /// In a worker process this call never returns: the process ends with the worker.
     ///
@@ -150,8 +145,13 @@ impl<W: Worker> Arbiter<W> {
             listeners,
             limits,
             pidfile,
+            slots,
             allow_threads,
-            observer,
+            signals,
+            reap_orphans,
+            mut observer,
+            reload,
+            desk,
         } = self;
         let threads = fork::threads();
         if threads > 1 && !allow_threads {
@@ -162,17 +162,17 @@ impl<W: Worker> Arbiter<W> {
             )));
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
-        let _pidfile = pidfile.map(PidFile::claim).transpose()?;
+        let pidfile = pidfile.map(PidFile::claim).transpose()?;
+        observer(&Phase::Starting);
         worker.preload()?;
-        let shell = Shell::new(worker, listeners, limits, observer)?;
-        let end = shell.run();
-        info!("Shutting down: Master");
-        match &end {
-            Err(error) if error.is_app() => info!("Reason: App failed to load."),
-            Err(error) if error.is_boot() => info!("Reason: Worker failed to boot."),
-            _ => {}
-        }
-        end
+        let powers = Powers {
+            slots,
+            signals,
+            reap_orphans,
+        };
+        let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk)?;
+        shell.reload = reload;
+        shell.run(&mut observer)
     }
 }
 
@@ -190,11 +190,15 @@ impl<W> fmt::Debug for Arbiter<W> {
 #[must_use]
 pub struct Builder<W> {
     worker: W,
-    listeners: Listeners,
+    listeners: Option<Listeners>,
     limits: Limits,
     pidfile: Option<PathBuf>,
+    slots: usize,
     allow_threads: bool,
+    signals: bool,
+    reap_orphans: bool,
     observer: Observer,
+    reload: Option<Source<W>>,
 }
 
 impl<W: Worker> Builder<W> {
@@ -209,7 +213,7 @@ impl<W: Worker> Builder<W> {
     /// A worker that gives its listeners up closes them only if nobody else in its process has a clone:
     /// so keep none.
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
-        self.listeners = listeners.into();
+        self.listeners = Some(listeners.into());
         self
     }
 
@@ -217,6 +221,37 @@ impl<W: Worker> Builder<W> {
     /// ever. It holds from the moment when the worker is ready.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = unless_zero(timeout);
+        self
+    }
+
+    /// How long one request may take: as long as it likes if it is not said, or zero. The log then names it,
+    /// with the stacks of the worker's threads where it can show them, and the worker is replaced while its
+    /// other requests are finished.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.request_timeout = unless_zero(timeout);
+        self
+    }
+
+    /// Replaces a worker whose [slot](crate::Slot) has counted so many requests, and up to `jitter` more, at
+    /// random for each worker. Zero, the usual, is never. One worker at a time is replaced, and serves until
+    /// the other one is ready.
+    pub fn max_requests(mut self, requests: u64, jitter: u64) -> Self {
+        self.limits.max_requests = (requests > 0).then_some(requests);
+        self.limits.max_requests_jitter = jitter;
+        self
+    }
+
+    /// Replaces a worker that has been ready for so long, as [`max_requests`](Self::max_requests) does. Zero,
+    /// the usual, is never.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.limits.max_worker_age = unless_zero(age);
+        self
+    }
+
+    /// Replaces a worker whose resident memory has grown to so many bytes, as
+    /// [`max_requests`](Self::max_requests) does. Zero, the usual, is never.
+    pub fn max_worker_memory(mut self, bytes: u64) -> Self {
+        self.limits.max_worker_memory = (bytes > 0).then_some(bytes);
         self
     }
 
@@ -241,10 +276,36 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// How many processes there can be at once, those that are leaving included: 512 if it is not said.
-    /// TTIN grows no further. Each takes 256 bytes of shared memory.
+    /// How many processes there can be at once, those that are leaving included: 512 if it is not said, and
+    /// one more than the workers at least, since a worker is replaced before it leaves. TTIN grows no further.
+    /// Each takes 256 bytes of shared memory, and 256 more for every request that it answers at once.
     pub fn slots(mut self, slots: usize) -> Self {
-        self.limits.slots = slots;
+        self.slots = slots;
+        self
+    }
+
+    /// Where new settings come from when the arbiter is told to reload: a builder that describes all of it
+    /// anew. Its worker, its limits and its pid file count, and its listeners if it was given any, those that
+    /// are to stay among them; the rest of it does not.
+    ///
+    /// Without this a reload starts new workers with the settings that there are. An error leaves everything
+    /// as it was; so do workers that cannot boot.
+    pub fn reload(mut self, source: impl FnMut() -> Result<Self> + 'static) -> Self {
+        self.reload = Some(Box::new(source));
+        self
+    }
+
+    /// Whether the arbiter takes the process's signals, as it usually does. A host that has its own uses a
+    /// [`Handle`].
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// Whether the arbiter waits for all children that end, adopted ones too. Process 1 must, and does if it
+    /// is not said; elsewhere the children of the host are its own.
+    pub fn reap_orphans(mut self, reap: bool) -> Self {
+        self.reap_orphans = reap;
         self
     }
 
@@ -266,26 +327,23 @@ impl<W: Worker> Builder<W> {
     ///
     /// # Errors
     ///
-    /// No workers, or more than there are slots.
+    /// No workers, no slot to replace one, or a system that gives no descriptor.
     pub fn build(self) -> Result<Arbiter<W>> {
         // Already here it is nobody else's to remove their socket files.
-        let listeners = Doors(Some(self.listeners));
-        let Limits { workers, slots, .. } = self.limits;
-        if workers == 0 {
-            return Err(Error::config("workers: there must be at least one"));
-        }
-        if workers > slots {
-            return Err(Error::config(format!(
-                "workers: {workers} are more than the {slots} that there is room for"
-            )));
-        }
+        let listeners = Doors::new(self.listeners.unwrap_or_else(|| Vec::new().into()));
+        check(&self.limits, self.slots)?;
         Ok(Arbiter {
             worker: self.worker,
             listeners,
             limits: self.limits,
             pidfile: self.pidfile,
+            slots: self.slots,
             allow_threads: self.allow_threads,
+            signals: self.signals,
+            reap_orphans: self.reap_orphans,
             observer: self.observer,
+            reload: self.reload,
+            desk: Desk::new()?,
         })
     }
 }
@@ -300,33 +358,20 @@ impl<W> fmt::Debug for Builder<W> {
     }
 }
 
+fn check(limits: &Limits, slots: usize) -> Result<()> {
+    let workers = limits.workers;
+    if workers == 0 {
+        return Err(Error::config("workers: there must be at least one"));
+    }
+    if workers >= slots {
+        return Err(Error::config(format!(
+            "workers: {workers} are more than there is room for in {slots} slots, of which one is for a \
+             replacement"
+        )));
+    }
+    Ok(())
+}
+
 fn unless_zero(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
-}
-
-/// The arbiter's listeners: closed, and their socket files removed, when this is dropped.
-#[derive(Debug)]
-struct Doors(Option<Listeners>);
-
-impl Doors {
-    /// What a child takes with it: it closes sockets one day, but the files are not its to remove.
-    fn hand_over(&mut self) -> Listeners {
-        self.0.take().unwrap_or_else(|| Vec::new().into())
-    }
-
-    fn listeners(&self) -> Listeners {
-        self.0.clone().unwrap_or_else(|| Vec::new().into())
-    }
-
-    fn close(&mut self) {
-        if let Some(listeners) = self.0.take() {
-            listeners.unlink();
-        }
-    }
-}
-
-impl Drop for Doors {
-    fn drop(&mut self) {
-        self.close();
-    }
 }

@@ -1,40 +1,53 @@
 //! The arbiter's hands: forks, sends signals, waits, and tells the [`Supervisor`] what has happened.
 //!
-//! It decides nothing. It waits for its own children only, each by its process id, and never blocks but in
-//! its poll.
+//! It decides nothing. It waits for its own children only, each by its process id, unless it answers for all
+//! of them; and it never blocks but in its poll.
 //!
-//! *Invariants*: no signal is sent to a process that has been waited for; in a child, everything of the arbiter's is closed before the worker's first line, and no
-//! frame of the arbiter or its host is returned into.
+//! *Invariants*: no signal is sent to a process that has been waited for; in a child, everything of the
+//! arbiter's is closed before the worker's first line, and no frame of the arbiter or its host is returned
+//! into.
+
+mod nursery;
+mod report;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::errno::Errno;
 
-use super::action::{Action, Failure, Input, Limits, Obituary, Why};
+use super::action::{Action, Failure, Input, Limits, Obituary, Wear};
 use super::command::{self, Command, SIGNALS};
+use super::doors::Doors;
+use super::handle::{Desk, Stage};
 use super::supervisor::Supervisor;
-use super::{Doors, Observer, Phase};
+use super::{Observer, Phase, Source};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::forked::Forked;
 use crate::sys::fork::{self, Exit};
-use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
+use crate::sys::link::{ArbiterEnd, LastWords, Message};
+use crate::sys::memory::{self, OomKills};
+use crate::sys::pidfile::PidFile;
 use crate::sys::scoreboard::Scoreboard;
-use crate::sys::signal::{self, Pipe, Signals};
-use crate::trace::{debug, error, info, warning};
-use crate::worker::{self, Place, Worker, WorkerContext};
+use crate::sys::signal::{self, Order, Pipe, Signals};
+use crate::sys::stacks::Stacks;
+use crate::trace::{debug, error, info};
+use crate::worker::Worker;
+use nursery::Newborn;
+use trial::Former;
 
 /// All descriptors have one token: whichever is readable, everything is looked at.
 const ANY: Token = Token(0);
+/// How often the workers' calls and their memory are looked at, where those have bounds.
+const LOOK: Duration = Duration::from_millis(500);
+/// How soon it looks again at what was about to be complete: an exit, a text.
+const SOON: Duration = Duration::from_millis(5);
 
 /// A worker process that exists.
 #[derive(Debug)]
@@ -42,19 +55,12 @@ struct Child {
     id: u64,
     slot: usize,
     link: ArbiterEnd,
+    stacks: Stacks,
     heard: Tick,
     ready: bool,
     words: Option<LastWords>,
     /// It has been waited for: its process id may be another's by now.
     reaped: bool,
-}
-
-/// What a child takes from the fork into its own life.
-#[derive(Debug)]
-struct Newborn {
-    place: Place,
-    link: WorkerEnd,
-    signals: Result<Signals>,
 }
 
 /// Where a turn of the loop leads.
@@ -64,7 +70,18 @@ enum Turn {
     /// Out of the loop.
     End(Result<(), Failure>),
     /// Out of the arbiter: this is a worker's process.
-    Child(Newborn),
+    Child(Box<Newborn>),
+}
+
+/// What an arbiter is given for its whole life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Powers {
+    /// How many processes there can be at once.
+    pub(super) slots: usize,
+    /// Whether it takes the process's signals.
+    pub(super) signals: bool,
+    /// Whether it waits for children that are not its workers.
+    pub(super) reap_orphans: bool,
 }
 
 /// One run of an arbiter.
@@ -72,55 +89,83 @@ pub(super) struct Shell<W> {
     worker: W,
     doors: Doors,
     limits: Limits,
-    observer: Observer,
+    pidfile: Option<PidFile>,
+    powers: Powers,
+    desk: Desk,
+    /// Where new settings come from.
+    pub(super) reload: Option<Source<W>>,
+    /// What was in force before the settings on trial.
+    former: Option<Former<W>>,
     supervisor: Supervisor,
     scoreboard: Arc<Scoreboard>,
     children: BTreeMap<i32, Child>,
     poll: Poll,
     signals: Signals,
+    oom_kills: OomKills,
+    /// Whether something that was found is about to be complete.
+    look_soon: bool,
 }
 
 impl<W: Worker> Shell<W> {
     /// Takes the process's signals.
-    pub(super) fn new(worker: W, doors: Doors, limits: Limits, observer: Observer) -> Result<Self> {
-        let scoreboard = Arc::new(Scoreboard::new(limits.slots, worker.calls())?);
+    pub(super) fn new(
+        worker: W,
+        doors: Doors,
+        limits: Limits,
+        pidfile: Option<PidFile>,
+        powers: Powers,
+        desk: Desk,
+    ) -> Result<Self> {
+        let scoreboard = Arc::new(Scoreboard::new(powers.slots, limits.calls)?);
+        desk.show(&scoreboard);
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
-        let table = SIGNALS.iter().map(|(signal, how, _)| (*signal, *how));
+        let table = SIGNALS.iter().filter(|_| powers.signals);
+        let table = table.map(|row| (row.signal, row.disposition));
         let signals = Signals::install(Pipe::new()?, table)?;
         let shell = Self {
             worker,
             doors,
             limits,
-            observer,
-            supervisor: Supervisor::new(limits),
+            pidfile,
+            powers,
+            desk,
+            reload: None,
+            former: None,
+            supervisor: Supervisor::new(limits, powers.slots),
             scoreboard,
             children: BTreeMap::new(),
             poll,
             signals,
+            oom_kills: OomKills::watch(),
+            look_soon: false,
         };
-        shell
+        let watched = shell
             .watch(&shell.signals)
-            .map_err(|e| Error::io("cannot watch the signals' pipe", e))?;
+            .and_then(|()| shell.watch(&shell.desk));
+        watched.map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
         Ok(shell)
     }
 
     /// Supervises until the end. In a worker's process it does not return.
-    pub(super) fn run(mut self) -> Result<()> {
+    pub(super) fn run(mut self, observer: &mut Observer) -> Result<()> {
         let listeners = self.doors.listeners();
         if !listeners.is_empty() {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
-        (self.observer)(&Phase::Started { listeners });
+        observer(&Phase::Started { listeners });
+        let to = self.supervisor.target();
+        self.desk.set_target(to);
+        observer(&Phase::Resized { from: None, to });
         let mut events = Events::with_capacity(64);
         loop {
-            let next = match self.turn() {
+            let next = match self.turn(observer) {
                 Turn::Next(next) => next,
-                Turn::End(end) => return end.map_err(Error::from),
-                Turn::Child(newborn) => self.become_worker(newborn),
+                Turn::End(end) => return self.end(end, observer),
+                Turn::Child(newborn) => self.become_worker(*newborn),
             };
             let timeout = next.map(|next| next.since(Tick::now()));
-            match self.poll.poll(&mut events, timeout) {
+            match self.poll.poll(&mut events, self.patience(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::io("the arbiter's poll failed", error));
                 }
@@ -129,11 +174,41 @@ impl<W: Worker> Shell<W> {
         }
     }
 
+    /// How long to poll, if the supervisor would wait for so long.
+    fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let bounded =
+            self.limits.request_timeout.is_some() || self.limits.max_worker_memory.is_some();
+        let own = match (self.look_soon, bounded) {
+            (true, _) => Some(SOON),
+            (false, true) => Some(LOOK),
+            (false, false) => None,
+        };
+        match (own, timeout) {
+            (Some(own), Some(timeout)) => Some(own.min(timeout)),
+            (own, timeout) => own.or(timeout),
+        }
+    }
+
+    fn end(self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
+        let desk = self.desk;
+        info!("Shutting down: Master");
+        match &end {
+            Err(Failure::App(_)) => info!("Reason: App failed to load."),
+            Err(Failure::Boot(_)) => info!("Reason: Worker failed to boot."),
+            _ => {}
+        }
+        // The signals are the host's again, and the pid file is gone, when the observer hears of it.
+        drop((self.signals, self.pidfile, self.doors, self.former));
+        desk.set_stage(Stage::Ended);
+        observer(&Phase::Ended);
+        end.map_err(Error::from)
+    }
+
     /// Tells the supervisor everything that has happened, and does what it wants.
-    fn turn(&mut self) -> Turn {
+    fn turn(&mut self, observer: &mut Observer) -> Turn {
         let now = Tick::now();
         let mut actions = Vec::new();
-        let mut inputs = self.collect();
+        let mut inputs = self.collect(observer);
         inputs.push(Input::Wake);
         let mut next = None;
         // Doing may have results, and those consequences: so until there are none.
@@ -143,12 +218,13 @@ impl<W: Worker> Shell<W> {
             }
             for action in actions.drain(..) {
                 match action {
-                    Action::Spawn { id, slot } => match self.spawn(id, slot) {
+                    Action::Spawn { id, slot } => match self.spawn(id, slot, observer) {
                         Ok(input) => inputs.push(input),
                         Err(newborn) => return Turn::Child(newborn),
                     },
+                    Action::LoadConfig => inputs.extend(self.load(observer)),
                     Action::Exit(end) => return Turn::End(end),
-                    other => self.perform(other),
+                    other => self.perform(other, observer),
                 }
             }
         }
@@ -157,26 +233,34 @@ impl<W: Worker> Shell<W> {
 
     /// What has happened since the last time. An exit hides a readiness that came with it, and comes after
     /// that of others: where one worker can boot, the failure of another ends nothing.
-    fn collect(&mut self) -> Vec<Input> {
-        let mut inputs = Vec::new();
-        for signal in self.signals.drain() {
-            let Some(command) = Command::from_signal(signal) else {
-                debug!("Received signal: {}", command::name(signal));
-                continue;
-            };
-            info!("Handling signal: {}", command::name(signal));
-            inputs.push(Input::Command(command));
+    fn collect(&mut self, observer: &mut Observer) -> Vec<Input> {
+        let mut inputs: Vec<Input> = self.commands().into_iter().map(Input::Command).collect();
+        let mut gone = BTreeMap::new();
+        if self.powers.reap_orphans {
+            gone.extend(std::iter::from_fn(fork::reap_any));
         }
         let mut exits = Vec::new();
+        self.look_soon = false;
         for (&pid, child) in &mut self.children {
             // Asked before its messages are read: then the last of them are there.
-            let exit = fork::reap(pid);
+            let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             let was_ready = child.ready;
             while let Some(message) = child.link.receive() {
                 match message {
                     Message::Ready => child.ready = true,
+                    Message::Worn(requests) => inputs.push(Input::Worn {
+                        id: child.id,
+                        wear: Wear::Requests(requests),
+                    }),
                     Message::LastWords(words) => child.words = Some(words),
                 }
+            }
+            let mut text = child.stacks.read();
+            if exit.is_some() && child.stacks.is_pending() {
+                text = child.stacks.read();
+            }
+            if let Some(text) = text {
+                error!("Stacks of worker (pid:{pid}):\n{text}");
             }
             if let Some(exit) = exit {
                 child.reaped = true;
@@ -188,27 +272,63 @@ impl<W: Worker> Shell<W> {
                 });
                 continue;
             }
+            // The kernel closes the descriptors of a process before the process can be waited for.
+            self.look_soon |= child.stacks.is_pending() || child.link.is_closed();
             let id = child.id;
             if child.ready && !was_ready {
                 inputs.push(Input::Ready { id });
-                (self.observer)(&Phase::WorkerReady { id, pid });
+                observer(&Phase::WorkerReady { id, pid });
             }
-            let heard = self.scoreboard.slot(child.slot).heard();
+            let slot = self.scoreboard.slot(child.slot);
+            let heard = slot.heard();
             if heard > child.heard {
                 child.heard = heard;
                 inputs.push(Input::Beat { id, at: heard });
             }
+            if self.limits.request_timeout.is_some() {
+                let oldest = slot.calls().map(|call| call.started).min();
+                inputs.extend(oldest.map(|since| Input::InCall { id, since }));
+            }
+            if let Some(most) = self.limits.max_worker_memory {
+                let memory = memory::resident(pid).filter(|bytes| *bytes >= most);
+                inputs.extend(memory.map(|bytes| Input::Worn {
+                    id,
+                    wear: Wear::Memory(bytes),
+                }));
+            }
+        }
+        for (pid, exit) in gone {
+            debug!("Process {pid}, which is no worker, {exit}");
         }
         inputs.append(&mut exits);
         inputs
     }
 
-    fn perform(&mut self, action: Action) {
+    /// What the arbiter was told, by signals and by its host.
+    fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for signal in self.signals.drain() {
+            let Some(command) = Command::from_signal(signal) else {
+                debug!("Received signal: {}", command::name(signal));
+                continue;
+            };
+            if command == Command::Rest && signal::has_terminal() {
+                debug!("Ignoring signal: winch, since a terminal controls this process");
+                continue;
+            }
+            info!("Handling signal: {}", command::name(signal));
+            commands.push(command);
+        }
+        commands.extend(self.desk.take());
+        commands
+    }
+
+    fn perform(&mut self, action: Action, observer: &mut Observer) {
         match action {
             Action::Signal {
                 pid,
                 slot,
-                signal,
+                order,
                 why,
             } => {
                 // A worker that has gone in this very turn is not told any more.
@@ -216,185 +336,50 @@ impl<W: Worker> Shell<W> {
                     return;
                 }
                 self.explain(pid, slot, why);
-                if let Err(error) = signal::send(pid, signal) {
+                self.look_soon |= order == Order::Stacks;
+                if let Err(error) = signal::send(pid, order) {
                     error!("{error}");
                 }
             }
-            Action::Bury(obituary) => self.bury(&obituary),
+            Action::Bury(obituary) => self.bury(&obituary, observer),
+            Action::Recycle { pid, wear } => report::recycled(pid, wear),
             Action::Regret { reason, retry } => {
                 error!(
                     "{reason}; the next attempt follows in {} s",
                     retry.as_secs_f64()
                 );
             }
+            Action::Settle => self.settle(),
+            Action::Revert { reason } => self.revert(reason, observer),
+            Action::ReopenLogs => observer(&Phase::ReopenLogs),
+            Action::Ready => {
+                self.desk.set_stage(Stage::Serving);
+                let workers = self.supervisor.target();
+                observer(&Phase::Ready { workers });
+            }
+            Action::Resized { from, to } => {
+                self.desk.set_target(to);
+                let from = Some(from);
+                observer(&Phase::Resized { from, to });
+            }
             Action::StopListening => {
+                self.desk.set_stage(Stage::Stopping);
+                if self.doors.are_ours_alone() {
+                    self.scoreboard.close_for_all();
+                }
+                observer(&Phase::Stopping);
                 self.doors.close();
-                (self.observer)(&Phase::Stopping);
             }
-            Action::Spawn { .. } | Action::Exit(_) => {}
+            Action::Spawn { .. } | Action::LoadConfig | Action::Exit(_) => {}
         }
     }
 
-    /// Forks a worker: the result for the supervisor, or, in the child, what it begins its life with.
-    fn spawn(&mut self, id: u64, slot: usize) -> Result<Input, Newborn> {
-        let failed = |reason| Input::ForkFailed { id, reason };
-        let (ours, theirs, pipe) = match link::pair().and_then(|(a, b)| Ok((a, b, Pipe::new()?))) {
-            Ok(made) => made,
-            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
-        };
-        let now = Tick::now();
-        self.scoreboard.assign(slot, id, now);
-
-        let mut pipe = Some(pipe);
-        let mut installed = None;
-        let mut forked = None;
-        // A worker that calls `fork` again gets the same answer, and no second child.
-        let mut fork = || {
-            *forked.get_or_insert_with(|| {
-                fork::fork(|| {
-                    installed = pipe
-                        .take()
-                        .map(|pipe| self.signals.install_in_child(pipe, worker::SIGNALS));
-                })
-            })
-        };
-        let panic = catch_unwind(AssertUnwindSafe(|| self.worker.around_fork(&mut fork))).is_err();
-
-        match forked {
-            Some(Forked::Child) => {
-                let signals = match installed {
-                    Some(signals) if !panic => signals,
-                    _ => Err(Error::boot("the worker panicked around its fork")),
-                };
-                Err(Newborn {
-                    place: Place {
-                        id,
-                        slot,
-                        workers: self.supervisor.target(),
-                        beat_every: self.limits.timeout.map(|timeout| timeout / 2),
-                    },
-                    link: theirs,
-                    signals,
-                })
-            }
-            Some(Forked::Parent(pid)) => {
-                self.adopt(id, slot, pid, ours, now);
-                Ok(Input::Forked { id, pid })
-            }
-            Some(Forked::Failed(errno)) => {
-                self.scoreboard.slot(slot).clear();
-                let errno = Errno::from_raw(errno).desc();
-                Ok(failed(format!("cannot fork a worker: {errno}")))
-            }
-            None => {
-                self.scoreboard.slot(slot).clear();
-                Ok(failed(
-                    "the worker did not fork when it was asked to".into(),
-                ))
-            }
-        }
-    }
-
-    fn adopt(&mut self, id: u64, slot: usize, pid: i32, link: ArbiterEnd, now: Tick) {
-        if let Err(error) = self.watch(&link) {
-            // Its exit is noticed by SIGCHLD all the same; its readiness, with the next wake-up.
-            error!("cannot watch the worker with pid {pid}: {error}");
-        }
-        self.scoreboard.slot(slot).set_pid(pid);
-        self.children.insert(
-            pid,
-            Child {
-                id,
-                slot,
-                link,
-                heard: now,
-                ready: false,
-                words: None,
-                reaped: false,
-            },
-        );
-        (self.observer)(&Phase::WorkerSpawned { id, pid });
-    }
-
-    /// Leaves everything of the arbiter's behind, and works. The process ends here.
-    fn become_worker(self, newborn: Newborn) -> ! {
-        let Newborn {
-            place,
-            link,
-            signals,
-        } = newborn;
-        let life = || {
-            let Self {
-                mut worker,
-                mut doors,
-                scoreboard,
-                children,
-                poll,
-                signals: arbiters,
-                observer,
-                ..
-            } = self;
-            let listeners = doors.hand_over();
-            // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((children, poll, arbiters));
-            let context = signals.and_then(|signals| {
-                let arbiter = Some((link, signals));
-                WorkerContext::new(place, listeners, scoreboard, arbiter)
-            });
-            let status = match context {
-                Ok(context) => worker::live(&mut worker, &context),
-                Err(error) => {
-                    error!("{error}");
-                    i32::from(Error::boot("").exit_code())
-                }
-            };
-            // What the host gave is not dropped in a child: it may be there to end with the host.
-            std::mem::forget((worker, observer));
-            status
-        };
-        fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))
-    }
-
-    /// Says why a worker is sent a signal, where that is not plain from what came before.
-    fn explain(&self, pid: i32, slot: usize, why: Why) {
-        match why {
-            Why::Stop => {}
-            Why::Retired => info!("Retiring worker (pid: {pid})"),
-            Why::Silent(silence) => {
-                let slot = self.scoreboard.slot(slot);
-                let now = Tick::now();
-                let mut doing: Vec<String> = slot
-                    .calls()
-                    .map(|call| {
-                        let (method, target) = call.request.unwrap_or_default();
-                        let elapsed = now.since(call.started).as_secs_f64();
-                        format!("{method} {target} for {elapsed:.1} s")
-                    })
-                    .collect();
-                if doing.is_empty() {
-                    doing.push("no request".to_owned());
-                }
-                let doing = doing.join(", ");
-                error!(
-                    "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, in {doing}",
-                    slot.id(),
-                    silence.as_secs_f64()
-                );
-            }
-            Why::NotReady(timeout) => error!(
-                "WORKER TIMEOUT (pid:{pid}): not ready within {} s",
-                timeout.as_secs_f64()
-            ),
-            Why::Overdue => warning!("Killing worker (pid: {pid}): it did not leave in time"),
-        }
-    }
-
-    fn bury(&mut self, obituary: &Obituary) {
+    fn bury(&mut self, obituary: &Obituary, observer: &mut Observer) {
         let Obituary { id, pid, slot, .. } = *obituary;
         if let Some(child) = self.children.remove(&pid) {
             // A sibling that is being forked may hold a copy, so closing it is not enough.
-            let fd = child.link.as_fd().as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            self.forget(&child.link);
+            self.forget(&child.stacks);
         }
         self.scoreboard.slot(slot).clear();
         let status = match obituary.exit {
@@ -402,8 +387,8 @@ impl<W: Worker> Shell<W> {
             Exit::Signal(signal) => Some(ExitStatus::from_raw(signal as i32)),
             Exit::Unknown => None,
         };
-        report(obituary);
-        (self.observer)(&Phase::WorkerExited { id, pid, status });
+        report::gone(obituary, &mut self.oom_kills);
+        observer(&Phase::WorkerExited { id, pid, status });
     }
 
     fn watch(&self, fd: impl AsFd) -> io::Result<()> {
@@ -412,37 +397,9 @@ impl<W: Worker> Shell<W> {
             .registry()
             .register(&mut SourceFd(&fd), ANY, Interest::READABLE)
     }
-}
 
-/// What the log says of a worker's end.
-fn report(obituary: &Obituary) {
-    let Obituary {
-        pid,
-        exit,
-        words,
-        doom,
-        retry,
-        ..
-    } = obituary;
-    let why = match (words, doom, exit) {
-        (Some(words), ..) => format!(": {words}"),
-        (None, Some(_), _) => " by the arbiter".to_owned(),
-        (None, None, Exit::Signal(nix::sys::signal::SIGKILL)) => {
-            "! Perhaps out of memory?".to_owned()
-        }
-        _ => String::new(),
-    };
-    let next = match retry {
-        Some(Duration::ZERO) | None => String::new(),
-        Some(pause) => format!("; the next attempt follows in {} s", pause.as_secs_f64()),
-    };
-    match exit {
-        Exit::Code(0) => debug!("Worker (pid:{pid}) {exit}{why}{next}"),
-        _ if doom.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),
-        Exit::Signal(nix::sys::signal::SIGTERM) => info!("Worker (pid:{pid}) {exit}{why}{next}"),
-        Exit::Code(_) | Exit::Signal(nix::sys::signal::SIGKILL) => {
-            error!("Worker (pid:{pid}) {exit}{why}{next}");
-        }
-        _ => warning!("Worker (pid:{pid}) {exit}{why}{next}"),
+    fn forget(&self, fd: impl AsFd) {
+        let fd = fd.as_fd().as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
 }

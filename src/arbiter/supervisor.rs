@@ -6,8 +6,9 @@
 //! *Invariants*
 //!
 //! - No two live workers have one id or one slot.
-//! - The workers that are to stay, starting ones included, are never more than the target, and the target
-//!   is never 0.
+//! - The workers that are to stay are never more than the target, except for those that are being replaced:
+//!   all of an older generation, and one that is worn.
+//! - A worker is replaced before it is asked to leave: only when its replacement is ready does it go.
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
@@ -15,25 +16,34 @@
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
 //! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
+//! - New settings whose workers cannot boot are given up before they have cost a worker that serves.
 //! - Nothing comes out after [`Action::Exit`].
+
+mod renewal;
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::action::{Action, Failure, Input, Limits, Obituary, Why};
+use super::action::{Action, Failure, Input, Limits, Obituary, Wear, Why};
 use super::backoff::Backoff;
 use super::command::Command;
 use super::table::{Row, Stage, Table};
 use crate::clock::Tick;
 use crate::sys::fork::Exit;
 use crate::sys::link::LastWords;
+use crate::sys::signal::Order;
+use renewal::Trial;
 
-/// From SIGABRT to SIGKILL.
+/// From the question for stacks to the abortion: writing them takes a millisecond.
+pub(super) const EXAMINE_GRACE: Duration = Duration::from_millis(100);
+/// From the abortion to the kill.
 pub(super) const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// How long the only call of a worker may go on after it was told to give up its request.
+pub(super) const STUCK_GRACE: Duration = Duration::from_secs(1);
 /// What a quick stop leaves to the workers (Gunicorn's constant).
 pub(super) const QUICK_GRACE: Duration = Duration::from_secs(2);
-/// How long a stop waits for workers that were sent SIGKILL: one in an uninterruptible wait cannot go.
+/// How long a stop waits for workers that were killed: one in an uninterruptible wait cannot go.
 pub(super) const LAST_GRACE: Duration = Duration::from_secs(2);
 /// A step that comes later than planned by more than this finds that the arbiter was not running.
 const LATE: Duration = Duration::from_secs(1);
@@ -68,27 +78,42 @@ enum Mode {
 #[derive(Debug)]
 pub(super) struct Supervisor {
     limits: Limits,
+    /// The most workers that there can be to be: one slot is left for a replacement.
+    most: usize,
     target: usize,
     table: Table,
     mode: Mode,
     backoff: Backoff,
     /// Whether a worker was ever ready.
     proven: bool,
+    /// Which settings are in force.
+    generation: u64,
+    /// The number that the last settings were given.
+    newest: u64,
+    /// While the settings in force have not yet proven good.
+    trial: Option<Trial>,
+    /// Whether all workers that are to be there are, with the settings in force.
+    complete: bool,
     /// When the next step was to come at the latest.
     planned: Option<Tick>,
 }
 
 impl Supervisor {
     /// A supervisor without workers; the first [`Input::Wake`] asks for them.
-    pub(super) fn new(limits: Limits) -> Self {
-        let slots = limits.slots.max(1);
+    pub(super) fn new(limits: Limits, slots: usize) -> Self {
+        let slots = slots.max(2);
         Self {
             limits,
-            target: limits.workers.clamp(1, slots),
+            most: slots - 1,
+            target: limits.workers.clamp(1, slots - 1),
             table: Table::new(slots),
             mode: Mode::Running,
             backoff: Backoff::default(),
             proven: false,
+            generation: 1,
+            newest: 1,
+            trial: None,
+            complete: false,
             planned: None,
         }
     }
@@ -112,8 +137,11 @@ impl Supervisor {
             Input::Command(command) => self.obey(now, command, out),
             Input::Forked { id, pid } => self.forked(now, id, pid, out),
             Input::ForkFailed { id, reason } => self.fork_failed(now, id, reason, out),
-            Input::Ready { id } => self.ready(now, id),
+            Input::Ready { id } => self.ready(now, id, out),
             Input::Beat { id, at } => self.heard(id, at),
+            Input::Worn { id, wear } => self.worn(id, wear, out),
+            Input::InCall { id, since } => self.in_call(now, id, since, out),
+            Input::Loaded(limits) => self.loaded(limits, out),
             Input::Exited {
                 pid,
                 exit,
@@ -123,7 +151,7 @@ impl Supervisor {
             Input::Wake => self.enforce(now, out),
         }
         match self.mode {
-            Mode::Running => self.fill(now, out),
+            Mode::Running => self.renew(now, out),
             _ => self.finish(now, out),
         }
         self.planned = self.next(now);
@@ -158,10 +186,35 @@ impl Supervisor {
         match command {
             Command::Stop => self.stop(now, false, None, out),
             Command::StopNow => self.stop(now, true, None, out),
-            Command::Grow => self.target = (self.target + 1).min(self.limits.slots),
-            Command::Shrink => {
-                self.target = (self.target - 1).max(1);
-                self.retire_surplus(now, out);
+            Command::Reopen => self.reopen(out),
+            _ if !matches!(self.mode, Mode::Running) => {}
+            Command::Grow => self.resize(self.target + 1, out),
+            Command::Shrink if self.target > 1 => self.resize(self.target - 1, out),
+            Command::Shrink => {}
+            Command::Scale(workers) => self.resize(workers.max(1), out),
+            Command::Rest => self.resize(0, out),
+            Command::Reload => self.reload(now, out),
+        }
+    }
+
+    fn resize(&mut self, to: usize, out: &mut Vec<Action>) {
+        let (from, to) = (self.target, to.min(self.most));
+        if from != to {
+            self.target = to;
+            out.push(Action::Resized { from, to });
+        }
+    }
+
+    fn reopen(&mut self, out: &mut Vec<Action>) {
+        out.push(Action::ReopenLogs);
+        for row in self.table.iter() {
+            if let (Some(pid), Stage::Serving | Stage::Leaving) = (row.pid, row.stage) {
+                out.push(Action::Signal {
+                    pid,
+                    slot: row.slot,
+                    order: Order::Reopen,
+                    why: Why::Logs,
+                });
             }
         }
     }
@@ -198,23 +251,6 @@ impl Supervisor {
         }
     }
 
-    fn retire_surplus(&mut self, now: Tick, out: &mut Vec<Action>) {
-        let surplus = self.table.staying().saturating_sub(self.target);
-        let until = now + self.limits.graceful_timeout;
-        // Those first that are going anyway, then the oldest.
-        let mut retired = 0;
-        for going in [true, false] {
-            for row in self.table.iter_mut() {
-                let is_going = matches!(row.stage, Stage::Aborted | Stage::Killed);
-                if retired < surplus && !row.retired && is_going == going {
-                    row.retired = true;
-                    retired += 1;
-                    ask(row, false, Why::Retired, until, out);
-                }
-            }
-        }
-    }
-
     fn forked(&mut self, now: Tick, id: u64, pid: i32, out: &mut Vec<Action>) {
         let boot = self.limits.boot_timeout.map(|timeout| now + timeout);
         let Some(row) = self.table.get_mut(id) else {
@@ -248,23 +284,36 @@ impl Supervisor {
         out.push(Action::Regret { reason, retry });
     }
 
-    fn ready(&mut self, now: Tick, id: u64) {
+    fn ready(&mut self, now: Tick, id: u64, out: &mut Vec<Action>) {
         let silence = self.limits.timeout.map(|timeout| now + timeout);
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         row.ready.get_or_insert(now);
         self.proven = true;
-        if row.stage == Stage::Booting {
+        if matches!(row.stage, Stage::Booting | Stage::Examined) {
             row.stage = Stage::Serving;
             row.deadline = silence;
+            row.doom = None;
+            if row.generation == self.generation && self.trial.take().is_some() {
+                out.push(Action::Settle);
+            }
         }
     }
 
+    /// A worker that comes back to life while it is being examined is spared.
     fn heard(&mut self, id: u64, at: Tick) {
         let silence = self.limits.timeout.map(|timeout| at + timeout);
-        match self.table.get_mut(id) {
-            Some(row) if row.stage == Stage::Serving => row.deadline = row.deadline.max(silence),
+        let Some(row) = self.table.get_mut(id) else {
+            return;
+        };
+        match row.stage {
+            Stage::Serving => row.deadline = row.deadline.max(silence),
+            Stage::Examined if row.ready.is_some() => {
+                row.stage = Stage::Serving;
+                row.deadline = silence;
+                row.doom = None;
+            }
             _ => {}
         }
     }
@@ -282,10 +331,14 @@ impl Supervisor {
             return;
         };
         self.proven |= ready;
-        let failure = boot_failure(&row, ready, exit, words.as_ref());
-        let retry = match self.mode {
-            Mode::Running if !row.retired => self.count_early_death(now, &row, ready),
-            _ => None,
+        let running = matches!(self.mode, Mode::Running);
+        let failure = boot_failure(&row, ready, exit, words.as_ref()).filter(|_| running);
+        let on_trial = self.trial.is_some() && row.generation == self.generation;
+        let abandon = failure.is_some() && on_trial && self.proven && !row.retired;
+        let retry = if running && !row.retired && !abandon {
+            self.count_early_death(now, &row, ready)
+        } else {
+            None
         };
         out.push(Action::Bury(Obituary {
             id: row.id,
@@ -296,8 +349,10 @@ impl Supervisor {
             doom: row.doom,
             retry,
         }));
-        if let (Some(failure), false, Mode::Running) = (failure, self.proven, &self.mode) {
-            self.stop(now, true, Some(failure), out);
+        match failure {
+            Some(failure) if !self.proven => self.stop(now, true, Some(failure), out),
+            Some(failure) if abandon => self.revert(now, Some(failure.into_sentence()), out),
+            _ => {}
         }
     }
 
@@ -312,7 +367,7 @@ impl Supervisor {
         Some(self.backoff.fail(now, longest))
     }
 
-    /// Signals those whose deadline has passed.
+    /// Signals those whose deadline has passed, and finds those that have grown old.
     fn enforce(&mut self, now: Tick, out: &mut Vec<Action>) {
         for row in self.table.iter_mut() {
             let (Some(pid), Some(deadline)) = (row.pid, row.deadline) else {
@@ -321,54 +376,41 @@ impl Supervisor {
             if deadline > now {
                 continue;
             }
-            let abort = match row.stage {
+            let late = now.since(deadline);
+            let silent = match row.stage {
                 Stage::Booting => self.limits.boot_timeout.map(Why::NotReady),
                 Stage::Serving => self
                     .limits
                     .timeout
-                    .map(|timeout| Why::Silent(timeout + now.since(deadline))),
+                    .map(|timeout| Why::Silent(timeout + late)),
                 _ => None,
             };
-            let (signal, why) = if let Some(why) = abort {
-                row.stage = Stage::Aborted;
-                row.deadline = Some(now + ABORT_GRACE);
-                (Signal::SIGABRT, why)
-            } else {
-                row.stage = Stage::Killed;
-                row.deadline = None;
-                (Signal::SIGKILL, Why::Overdue)
+            let (order, why) = match (silent, row.stage) {
+                (Some(why), _) => {
+                    row.stage = Stage::Examined;
+                    row.deadline = Some(now + EXAMINE_GRACE);
+                    (Order::Stacks, why)
+                }
+                (None, Stage::Examined) => {
+                    row.stage = Stage::Aborted;
+                    row.deadline = Some(now + ABORT_GRACE);
+                    (Order::Abort, Why::Examined)
+                }
+                _ => {
+                    row.stage = Stage::Killed;
+                    row.deadline = None;
+                    (Order::Kill, Why::Overdue)
+                }
             };
             row.doom.get_or_insert(why);
             out.push(Action::Signal {
                 pid,
                 slot: row.slot,
-                signal,
+                order,
                 why,
             });
         }
-    }
-
-    /// Asks for the workers that are missing. While they fail, one at a time is tried.
-    fn fill(&mut self, now: Tick, out: &mut Vec<Action>) {
-        while self.is_missing_some() {
-            let trying = |row: &Row| matches!(row.stage, Stage::Forking | Stage::Booting);
-            if now < self.backoff.not_before()
-                || self.backoff.is_on() && self.table.iter().any(trying)
-            {
-                return;
-            }
-            let Some(row) = self.table.enter() else {
-                return;
-            };
-            out.push(Action::Spawn {
-                id: row.id,
-                slot: row.slot,
-            });
-        }
-    }
-
-    fn is_missing_some(&self) -> bool {
-        self.table.staying() < self.target
+        self.age(now, out);
     }
 
     /// Ends a stop when nobody is left, or nobody that could be made to go.
@@ -391,11 +433,12 @@ impl Supervisor {
             Mode::Over => return None,
         };
         let deadlines = self.table.iter().filter_map(|row| row.deadline);
-        deadlines.chain(own).min()
+        let ages = self.table.iter().filter_map(|row| self.grows_old(row));
+        deadlines.chain(ages).chain(own).min()
     }
 }
 
-/// Asks a worker to leave: with SIGTERM, or with SIGQUIT to be quick.
+/// Asks a worker to leave, or to be quick about it.
 fn ask(row: &mut Row, quick: bool, why: Why, until: Tick, out: &mut Vec<Action>) {
     let Some(pid) = row.pid else { return };
     match row.stage {
@@ -406,17 +449,13 @@ fn ask(row: &mut Row, quick: bool, why: Why, until: Tick, out: &mut Vec<Action>)
                 return;
             }
         }
-        Stage::Forking | Stage::Aborted | Stage::Killed => return,
+        Stage::Forking | Stage::Examined | Stage::Aborted | Stage::Killed => return,
     }
     row.stage = Stage::Leaving;
     out.push(Action::Signal {
         pid,
         slot: row.slot,
-        signal: if quick {
-            Signal::SIGQUIT
-        } else {
-            Signal::SIGTERM
-        },
+        order: if quick { Order::Quit } else { Order::Leave },
         why,
     });
 }

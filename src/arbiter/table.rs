@@ -4,14 +4,12 @@
 //! No process is touched here. A row has one deadline at a time, and its stage says what falls due.
 //!
 //! ```text
-//!   Forking ──▶ Booting ── ready ──▶ Serving
-//!      │           │  │                │  │
-//!      │     boot_ │  └── asked ───────┼──┤
-//!      │   timeout │                   │  ▼
-//!      │           │  silent (timeout) │ Leaving
-//!      ▼           ▼◀──────────────────┘  │ graceful_timeout, 2 s
-//!    (gone)     Aborted ─── 1 s ───▶ Killed ◀
-//!                                      │ exited: (gone), from every stage
+//!   Forking ──▶ Booting ── ready ──▶ Serving ── asked ──▶ Leaving
+//!      │           │                    │                    │
+//!      │     boot_ │                    │ timeout            │ graceful_timeout, 2 s
+//!      │   timeout │                    ▼                    │
+//!      ▼           └───────────────▶ Examined ── 0.1 s ──▶ Aborted ── 1 s ──▶ Killed ◀┘
+//!    (gone)                                                exited: (gone), from every stage
 //! ```
 //!
 //! *Invariants*: ids, slots and process ids are each held by one row at most; ids only grow.
@@ -31,9 +29,11 @@ pub(super) enum Stage {
     Serving,
     /// It was asked to leave. Deadline: it must be gone.
     Leaving,
-    /// It was sent SIGABRT. Deadline: it must be gone.
+    /// It was asked for its stacks, and is going to be aborted. Deadline: when.
+    Examined,
+    /// It was aborted. Deadline: it must be gone.
     Aborted,
-    /// It was sent SIGKILL: nothing more can be done.
+    /// It was killed: nothing more can be done.
     Killed,
 }
 
@@ -42,16 +42,29 @@ pub(super) enum Stage {
 pub(super) struct Row {
     pub(super) id: u64,
     pub(super) slot: usize,
+    /// Which settings it was started with.
+    pub(super) generation: u64,
     /// Known from the fork on.
     pub(super) pid: Option<i32>,
     pub(super) stage: Stage,
     pub(super) deadline: Option<Tick>,
     /// When it was ready.
     pub(super) ready: Option<Tick>,
-    /// It is not one of those that are to be there: no replacement follows it.
+    /// It has served for long enough.
+    pub(super) worn: bool,
+    /// It is not one of those that are to be there: its replacement is there already, or none follows.
     pub(super) retired: bool,
+    /// The request that it was told to give up: since when it has been in it, and when it was told.
+    pub(super) stuck: Option<(Tick, Tick)>,
     /// What it is being ended for.
     pub(super) doom: Option<Why>,
+}
+
+impl Row {
+    /// Whether it is being ended, and cannot serve.
+    pub(super) fn is_going(&self) -> bool {
+        matches!(self.stage, Stage::Examined | Stage::Aborted | Stage::Killed)
+    }
 }
 
 /// The rows, oldest first.
@@ -72,18 +85,21 @@ impl Table {
     }
 
     /// Enters a new worker; `None` where all slots are taken.
-    pub(super) fn enter(&mut self) -> Option<&Row> {
+    pub(super) fn enter(&mut self, generation: u64) -> Option<&Row> {
         let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
         let slot = (0..self.slots).find(|slot| !taken(slot))?;
         self.last += 1;
         self.rows.push(Row {
             id: self.last,
             slot,
+            generation,
             pid: None,
             stage: Stage::Forking,
             deadline: None,
             ready: None,
+            worn: false,
             retired: false,
+            stuck: None,
             doom: None,
         });
         self.rows.last()
@@ -108,10 +124,5 @@ impl Table {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
-    }
-
-    /// How many are there that are to be there.
-    pub(super) fn staying(&self) -> usize {
-        self.rows.iter().filter(|row| !row.retired).count()
     }
 }

@@ -181,6 +181,12 @@ pub(super) fn take(fd: RawFd, backlog: u32) -> Result<Listener, BindError> {
     Listener::adopt(socket, None).map_err(call("getsockname"))
 }
 
+/// Whether this descriptor was made a listener by [`take`].
+pub(super) fn was_taken(fd: RawFd) -> bool {
+    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    taken.contains(&fd)
+}
+
 /// Asks before owning: dropping a descriptor closes it, and a mistyped number may be the error log's.
 fn is_socket(fd: RawFd) -> bool {
     // SAFETY: all bytes zero are a valid `stat`, which is plain integers.

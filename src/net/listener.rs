@@ -6,13 +6,14 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
+use nix::sys::socket::{self, Shutdown};
 use socket2::{Domain, Socket, Type};
 
 use super::addr::unix_text;
@@ -134,6 +135,18 @@ impl Listener {
         }
     }
 
+    /// Whether another process opened it and may have it still.
+    pub(crate) fn is_inherited(&self) -> bool {
+        inherit::was_taken(self.as_fd().as_raw_fd())
+    }
+
+    /// Has new connections refused, whoever else has this socket; those in its queue are lost, so it is to be
+    /// empty (`shutdown(2)` ends the listening itself).
+    pub(crate) fn refuse(&self) {
+        // One that another worker has ended already is ENOTCONN.
+        let _ = socket::shutdown(self.as_fd().as_raw_fd(), Shutdown::Read);
+    }
+
     /// The socket file, if this listener made one.
     fn file(&self) -> Option<&SocketFile> {
         match &self.0 {
@@ -223,11 +236,24 @@ impl Listeners {
             file.remove();
         }
     }
+
+    /// Those that `others` does not have.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let has = |one: &Arc<Listener>| others.iter().any(|other| Arc::ptr_eq(one, other));
+        Self(self.iter().filter(|one| !has(one)).cloned().collect())
+    }
 }
 
 impl From<Listener> for Listeners {
     fn from(listener: Listener) -> Self {
         vec![listener].into()
+    }
+}
+
+impl FromIterator<Arc<Listener>> for Listeners {
+    fn from_iter<I: IntoIterator<Item = Arc<Listener>>>(listeners: I) -> Self {
+        Self(listeners.into_iter().collect())
     }
 }
 

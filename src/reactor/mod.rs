@@ -65,8 +65,8 @@ const WAKER: Token = Token(usize::MAX - 2);
 const ACCEPTS_A_TURN: usize = 16;
 /// How long an exhausted table of descriptors is given to recover.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// For how long a draining reactor empties the listeners' queues at the most.
-const DRAIN_ACCEPT: Duration = Duration::from_secs(1);
+/// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
+const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
 /// One thread's connections.
 pub struct Reactor {
@@ -84,6 +84,8 @@ pub struct Reactor {
     crowded: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
+    /// Whether listeners that were emptied are closed for all processes that have them.
+    refuse: bool,
     connections: Slab<Place>,
     deadlines: Deadlines,
     ready: VecDeque<usize>,
@@ -189,6 +191,7 @@ impl Reactor {
             full: false,
             crowded: false,
             draining: None,
+            refuse: false,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -239,13 +242,19 @@ impl Reactor {
         self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
     }
 
-    /// Takes leave: what waits in the listeners' queues is still accepted, then they are closed; every
-    /// response closes its connection, and clients get [`Config::drain_idle`] to go on with a last request.
-    pub fn drain(&mut self, now: Tick) {
+    /// Takes leave: what waits in the listeners' queues is still accepted, however many there are, then they
+    /// are closed; every response closes its connection, and clients get [`Config::drain_idle`] to go on with a
+    /// last request.
+    ///
+    /// `refuse`: the listeners are nobody's any more once they are empty. New connections are then refused
+    /// even if another process, which leaves as well but is busy, has them still (`shutdown(2)`).
+    pub fn drain(&mut self, now: Tick, refuse: bool) {
         if self.draining.is_some() {
             return;
         }
         self.draining = Some(now + DRAIN_ACCEPT);
+        self.refuse = refuse;
+        self.crowded = false;
         self.admit_at = None;
         for gate in &mut self.gates {
             gate.maybe = true;
@@ -451,7 +460,8 @@ impl Reactor {
                     Admit::Closed => return self.gates.clear(),
                 }
             }
-            if !self.has_room() {
+            // Who waits in the queue when the server leaves is answered, and nobody comes after them.
+            if self.draining.is_none() && !self.has_room() {
                 self.crowded = true;
                 return;
             }
@@ -459,10 +469,14 @@ impl Reactor {
             self.next_gate = position + 1;
         }
         if let Some(until) = self.draining {
-            if now >= until {
-                self.gates.clear();
-            }
-            self.gates.retain(|gate| gate.maybe);
+            let (over, refuse) = (now >= until, self.refuse);
+            self.gates.retain(|gate| {
+                let stays = gate.maybe && !over;
+                if !stays && refuse {
+                    gate.listener.refuse();
+                }
+                stays
+            });
         }
     }
 
@@ -489,7 +503,8 @@ impl Reactor {
         let gate = &mut self.gates[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
-                if self.connections.len() >= self.config.worker_connections.max(1) {
+                let full = self.connections.len() >= self.config.worker_connections.max(1);
+                if full && self.draining.is_none() {
                     if let Some(key) = self.cheapest() {
                         trace::debug!("worker_connections are open: closing one without a request");
                         self.close(key, host);
@@ -504,13 +519,13 @@ impl Reactor {
                 self.advance(key, host, now);
             }
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => gate.maybe = false,
+                // The second: another worker has ended the listening, since the server stops (shutdown(2)).
+                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => gate.maybe = false,
                 // The client has left the queue (accept(2), "Error handling").
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => {
                     trace::error!("cannot accept on {}: {error}", gate.listener);
                     self.admit_at = Some(now + EXHAUSTED);
-                    gate.maybe = self.draining.is_none();
                 }
             },
         }

@@ -81,11 +81,25 @@ impl fmt::Display for Exit {
 /// How the child `pid` ended; `None` while it lives. Never waits.
 pub(crate) fn reap(pid: i32) -> Option<Exit> {
     match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal)),
-        Ok(_) | Err(Errno::EINTR) => None,
+        Ok(status) => ended(status).map(|(_, exit)| exit),
+        Err(Errno::EINTR) => None,
         // ECHILD: the host took it. EINVAL: it was killed by a real-time signal, which nix cannot name.
         Err(_) => Some(Exit::Unknown),
+    }
+}
+
+/// Waits for whatever child has ended, the host's own and adopted ones included: only for a process that
+/// answers for all of them, as process 1 does.
+pub(crate) fn reap_any() -> Option<(i32, Exit)> {
+    let status = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)).ok()?;
+    ended(status)
+}
+
+fn ended(status: WaitStatus) -> Option<(i32, Exit)> {
+    match status {
+        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Exit::Code(code))),
+        WaitStatus::Signaled(pid, signal, _) => Some((pid.as_raw(), Exit::Signal(signal))),
+        _ => None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The socket pair between an arbiter and one worker: shared memory wakes nobody, this does.
 //!
 //! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
-//! answered: a worker says two things in its life, and never waits to say them.
+//! answered: a worker says three things in its life, and never waits to say them.
 //!
 //! ```text
-//!   WorkerEnd ── ready, last words ──▶ ArbiterEnd
+//!   WorkerEnd ── ready, worn, last words ──▶ ArbiterEnd
 //! ```
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,6 +22,8 @@ const LONGEST: usize = 4096;
 pub(crate) enum Message {
     /// It can do its work.
     Ready,
+    /// It has answered as many requests as it was to: so many.
+    Worn(u64),
     /// Why it ends.
     LastWords(LastWords),
 }
@@ -55,12 +57,23 @@ impl ArbiterEnd {
         let n = receive(&self.0, &mut buffer, MsgFlags::empty()).ok()?;
         match buffer[..n] {
             [b'r'] => Some(Message::Ready),
+            [b'n', ref count @ ..] => {
+                let count = count.try_into().ok()?;
+                Some(Message::Worn(u64::from_ne_bytes(count)))
+            }
             [kind @ (b'a' | b'w'), ref sentence @ ..] => Some(Message::LastWords(LastWords {
                 app: kind == b'a',
                 sentence: text(sentence),
             })),
             _ => None,
         }
+    }
+}
+
+impl ArbiterEnd {
+    /// Whether the worker has gone, as far as this end can tell.
+    pub(crate) fn is_closed(&self) -> bool {
+        receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
 }
 
@@ -80,6 +93,10 @@ impl WorkerEnd {
         let mut packet = Vec::new();
         match message {
             Message::Ready => packet.push(b'r'),
+            Message::Worn(requests) => {
+                packet.push(b'n');
+                packet.extend(requests.to_ne_bytes());
+            }
             Message::LastWords(LastWords { app, sentence }) => {
                 packet.push(if *app { b'a' } else { b'w' });
                 packet.extend(sentence.bytes().take(LONGEST));
@@ -129,9 +146,11 @@ mod tests {
             sentence: "no module named 'shop'".into(),
         });
         worker.send(&Message::Ready);
+        worker.send(&Message::Worn(1000));
         worker.send(&words);
         drop(worker);
         assert_eq!(arbiter.receive(), Some(Message::Ready));
+        assert_eq!(arbiter.receive(), Some(Message::Worn(1000)));
         assert_eq!(arbiter.receive(), Some(words));
         assert_eq!(arbiter.receive(), None);
     }

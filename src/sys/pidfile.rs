@@ -47,6 +47,13 @@ impl PidFile {
     }
 }
 
+impl PidFile {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Drop for PidFile {
     fn drop(&mut self) {
         if read(&self.path) == Some(own_pid()) {

@@ -71,6 +71,8 @@ struct Cell {
     connections: AtomicU32,
     /// How many of its calls are running.
     running: AtomicU32,
+    /// How many it may answer at once.
+    places: AtomicU32,
 }
 
 /// One running call of a worker. Neighbours are written by different threads.
@@ -79,6 +81,8 @@ struct Cell {
 struct CallCell {
     /// 0 while nobody has the place.
     started: AtomicU64,
+    /// `pthread_self(3)` of the thread.
+    thread: AtomicU64,
     version: AtomicU32,
     lengths: AtomicU32,
     text: [AtomicU64; WORDS],
@@ -88,6 +92,8 @@ struct CallCell {
 struct Header {
     /// One more than the highest index that was ever assigned: readers need not look further.
     used: AtomicU32,
+    /// Whether the workers that leave close the listeners for everybody.
+    closing: AtomicU32,
 }
 
 /// The slots of all workers.
@@ -156,11 +162,14 @@ impl Scoreboard {
         }
     }
 
-    /// Gives the slot at `index` to a worker that is about to be forked.
-    pub(crate) fn assign(&self, index: usize, id: u64, now: Tick) {
+    /// Gives the slot at `index` to a worker that is about to be forked, and answers up to `calls` requests
+    /// at once: of more than there are places for, some are not shown.
+    pub(crate) fn assign(&self, index: usize, id: u64, calls: usize, now: Tick) {
         let slot = self.slot(index);
         slot.clear();
         slot.cell.id.store(id, Ordering::Relaxed);
+        let places = calls.min(self.calls) as u32;
+        slot.cell.places.store(places, Ordering::Relaxed);
         slot.beat(now);
         slot.set_state(WorkerState::Starting);
         self.header()
@@ -176,6 +185,17 @@ impl Scoreboard {
             .filter(|&(other, cell)| other != index && cell.state() == WorkerState::Ready)
             .map(|(_, cell)| cell.connections.load(Ordering::Relaxed))
             .min()
+    }
+
+    /// The whole server stops, and nobody else has its listeners: a worker that has emptied their queues
+    /// may close them for all.
+    pub(crate) fn close_for_all(&self) {
+        self.header().closing.store(1, Ordering::Release);
+    }
+
+    /// Whether that is so.
+    pub(crate) fn closes_for_all(&self) -> bool {
+        self.header().closing.load(Ordering::Acquire) == 1
     }
 
     fn header(&self) -> &Header {
@@ -233,6 +253,8 @@ pub struct Slot<'a> {
 pub struct Call {
     /// When it began.
     pub started: Tick,
+    /// The thread that is in it, by the number under which debuggers and Python list it (`pthread_self(3)`).
+    pub thread: u64,
     /// Method and target, both cut to their first bytes (about 120 together). `None` in the instant when
     /// the worker writes them.
     pub request: Option<(String, String)>,
@@ -319,10 +341,13 @@ impl Slot<'_> {
     #[must_use = "the end of the call needs its place"]
     pub fn begin_request(&self, now: Tick, method: &str, target: &str) -> Option<usize> {
         self.beat(now);
-        let place = self.calls.iter().position(|call| call.claim(now))?;
+        let places = self.cell.places.load(Ordering::Relaxed) as usize;
+        let mut calls = self.calls.iter().take(places);
+        let place = calls.position(|call| call.claim(now))?;
+        self.calls[place].sign();
         self.calls[place].write(method.as_bytes(), target.as_bytes());
-        let running = self.cell.running.fetch_add(1, Ordering::Relaxed) as usize + 1;
-        if running == self.calls.len() {
+        let running = self.cell.running.fetch_add(1, Ordering::Relaxed) + 1;
+        if running == self.cell.places.load(Ordering::Relaxed) {
             self.change_state(WorkerState::Ready, WorkerState::Busy);
         }
         Some(place)
@@ -396,6 +421,13 @@ impl CallCell {
                 .is_ok()
     }
 
+    /// Notes which thread is in the call.
+    fn sign(&self) {
+        // SAFETY: pthread_self(3) cannot fail, and is no system call.
+        let thread = unsafe { libc::pthread_self() };
+        self.thread.store(thread, Ordering::Relaxed);
+    }
+
     fn clear(&self) {
         self.started.store(0, Ordering::Relaxed);
         // A worker that died while it wrote has left an odd version.
@@ -410,6 +442,7 @@ impl CallCell {
             0 => None,
             nanos => Some(Call {
                 started: Tick::from_nanos(nanos),
+                thread: self.thread.load(Ordering::Relaxed),
                 request: (0..4).find_map(|_| self.try_request()),
             }),
         }
@@ -506,16 +539,15 @@ mod tests {
     #[test]
     fn a_request_makes_a_ready_worker_busy_and_is_counted_at_its_end() {
         let board = board();
-        board.assign(0, 7, at(1));
+        board.assign(0, 7, 1, at(1));
         let slot = board.slot(0);
         slot.set_state(WorkerState::Ready);
         let place = slot.begin_request(at(1_000), "GET", "/slow?x=1");
         assert_eq!(slot.state(), WorkerState::Busy);
-        let call = Call {
-            started: at(1_000),
-            request: Some(("GET".into(), "/slow?x=1".into())),
-        };
-        assert_eq!(only_call(slot), Some(call));
+        let call = only_call(slot).unwrap();
+        assert_eq!(call.started, at(1_000));
+        assert_ne!(call.thread, 0);
+        assert_eq!(call.request, Some(("GET".into(), "/slow?x=1".into())));
         slot.end_request(place, at(1_500), 42);
         assert_eq!(slot.state(), WorkerState::Ready);
         assert_eq!(only_call(slot), None);
@@ -529,7 +561,7 @@ mod tests {
     #[test]
     fn a_draining_worker_stays_so_through_a_request() {
         let board = board();
-        board.assign(0, 1, at(1));
+        board.assign(0, 1, 1, at(1));
         let slot = board.slot(0);
         slot.set_state(WorkerState::Draining);
         let place = slot.begin_request(at(2), "GET", "/");
@@ -541,6 +573,7 @@ mod tests {
     #[test]
     fn a_long_target_is_cut() {
         let board = board();
+        board.assign(0, 1, 1, at(1));
         let slot = board.slot(0);
         let _ = slot.begin_request(at(1), "VERSION-CONTROL-AND-MORE", &"/x".repeat(500));
         let (method, target) = only_request(slot).unwrap();
@@ -551,7 +584,7 @@ mod tests {
     #[test]
     fn text_of_a_worker_that_died_while_writing_is_not_shown() {
         let board = board();
-        board.assign(0, 1, at(1));
+        board.assign(0, 1, 1, at(1));
         let slot = board.slot(0);
         let _ = slot.begin_request(at(2), "GET", "/");
         slot.calls[0].version.fetch_add(1, Ordering::Relaxed);
@@ -565,7 +598,7 @@ mod tests {
     #[test]
     fn a_worker_is_busy_when_all_its_places_are_taken() {
         let board = Scoreboard::new(2, 2).unwrap();
-        board.assign(1, 1, at(1));
+        board.assign(1, 1, 2, at(1));
         let slot = board.slot(1);
         slot.set_state(WorkerState::Ready);
         let first = slot.begin_request(at(2), "GET", "/1");
@@ -589,7 +622,7 @@ mod tests {
             (WorkerState::Starting, 0),
         ];
         for (index, (state, connections)) in states.into_iter().enumerate() {
-            board.assign(index, index as u64 + 1, at(1));
+            board.assign(index, index as u64 + 1, 1, at(1));
             board.slot(index).set_state(state);
             board.slot(index).set_connections(connections);
         }
@@ -603,7 +636,7 @@ mod tests {
     #[test]
     fn a_cleared_slot_is_empty() {
         let board = board();
-        board.assign(1, 9, at(1));
+        board.assign(1, 9, 1, at(1));
         board.slot(1).set_pid(4711);
         board.slot(1).set_state(WorkerState::Ready);
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Signals as bytes in a pipe that the process writes to itself, and the only place that sends them.
 //!
-//! A handler does nothing but queue (`signal-safety(7)`); deciding is for those who read. No signal is
+//! A handler queues, and where a worker may be in a call that never returns it does what nobody else could
+//! (`signal-safety(7)`: no lock, no allocation); deciding is for those who read. No signal is
 //! blocked for longer than a fork takes: a blocked mask would be inherited by the application's children.
 //!
 //! ```text
@@ -11,13 +12,16 @@
 //! *Invariants*: at most one [`Signals`] is installed in a process; when it is dropped, the handlers that
 //! it replaced are back; of every kind of signal that came at least one is drained.
 
+use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
-use nix::unistd::{self, Pid};
+use nix::unistd;
 
 use crate::error::{Error, Result};
 
@@ -25,6 +29,63 @@ use crate::error::{Error, Result};
 static QUEUE: AtomicI32 = AtomicI32::new(-1);
 /// Signals that found the pipe full: a bit for each kind.
 static OVERFLOW: AtomicU64 = AtomicU64::new(0);
+
+/// What [`Order::Expire`] calls: a `fn()`, or null.
+static ON_EXPIRE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// What an arbiter tells a worker, and a worker is told by, each by a signal of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Finish what you have, and leave: SIGTERM.
+    Leave,
+    /// Leave at once: SIGQUIT.
+    Quit,
+    /// Open your logs again: SIGUSR1.
+    Reopen,
+    /// Write the stacks of your threads to where you were told: a real-time signal, since the others have
+    /// their meanings for people.
+    Stacks,
+    /// Give up the request that you have had for too long: another one.
+    Expire,
+    /// Abort: SIGABRT.
+    Abort,
+    /// SIGKILL.
+    Kill,
+}
+
+impl Order {
+    /// The signal's number.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Leave => libc::SIGTERM,
+            Self::Quit => libc::SIGQUIT,
+            Self::Reopen => libc::SIGUSR1,
+            // The first ones are taken by some C libraries and debuggers.
+            Self::Stacks => libc::SIGRTMIN() + 6,
+            Self::Expire => libc::SIGRTMIN() + 7,
+            Self::Abort => libc::SIGABRT,
+            Self::Kill => libc::SIGKILL,
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    /// `SIGTERM`, `SIGRTMIN+6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::try_from(self.number()) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "SIGRTMIN+{}", self.number() - libc::SIGRTMIN()),
+        }
+    }
+}
+
+/// Has `handler` called, in the signal handler, when this worker is told to [expire](Order::Expire) its
+/// request. It must be async-signal-safe (`signal-safety(7)`).
+#[allow(dead_code)]
+pub(crate) fn set_on_expire(handler: Option<fn()>) {
+    let pointer = handler.map_or(ptr::null_mut(), |handler| handler as *mut ());
+    ON_EXPIRE.store(pointer, Ordering::Release);
+}
 
 /// What is to be done with a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +113,17 @@ extern "C" fn on_signal(signal: libc::c_int) {
 }
 
 extern "C" fn on_dropped_signal(_: libc::c_int) {}
+
+extern "C" fn on_expire(_: libc::c_int) {
+    let errno = Errno::last_raw();
+    let handler = ON_EXPIRE.load(Ordering::Acquire);
+    if !handler.is_null() {
+        // SAFETY: what is stored there was a `fn()`, and functions stay where they are.
+        let handler: fn() = unsafe { std::mem::transmute(handler) };
+        handler();
+    }
+    Errno::set_raw(errno);
+}
 
 /// The pipe of a [`Signals`], made beforehand where a failure can still be reported.
 #[derive(Debug)]
@@ -119,6 +191,8 @@ impl Signals {
         for &(signal, disposition) in table {
             set(signal, disposition)?;
         }
+        set_realtime(Order::Stacks, on_dropped_signal)?;
+        set_realtime(Order::Expire, on_expire)?;
         Ok(Self {
             pipe,
             replaced: Vec::new(),
@@ -176,12 +250,29 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
         .map_err(|errno| Error::io(format_args!("cannot handle {signal}"), errno))
 }
 
-/// Sends `signal` to the process `pid`; one that has gone already is no error.
-pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
-    match kill(pid, Some(signal)) {
+/// For signals that `nix` has no name for. Their default would end the process.
+fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
+    // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call empties.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: the mask is ours to write, the action is whole, and the handlers call nothing that is not
+    // async-signal-safe and leave errno as it was.
+    let outcome = unsafe {
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(order.number(), &raw const action, ptr::null_mut())
+    };
+    Errno::result(outcome)
+        .map(drop)
+        .map_err(|errno| Error::io(format_args!("cannot handle {order}"), errno))
+}
+
+/// Gives an order to the process `pid`; one that has gone already is no error.
+pub(crate) fn send(pid: i32, order: Order) -> Result<()> {
+    match kill(pid, order.number()) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(Error::io(
-            format_args!("cannot send {signal} to process {pid}"),
+            format_args!("cannot send {order} to process {pid}"),
             errno,
         )),
     }
@@ -189,19 +280,21 @@ pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
 
 /// Whether a process `pid` exists, ours or not.
 pub(crate) fn exists(pid: i32) -> bool {
-    matches!(kill(pid, None), Ok(()) | Err(Errno::EPERM))
+    matches!(kill(pid, 0), Ok(()) | Err(Errno::EPERM))
+}
+
+/// Whether a terminal controls this process: it sends SIGWINCH to whom it likes (tty(4)).
+pub(crate) fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Never a process group: for kill(2), 0 and negative numbers mean many processes.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the place that sends signals"
-)]
-fn kill(pid: i32, signal: Option<Signal>) -> nix::Result<()> {
+fn kill(pid: i32, number: i32) -> nix::Result<()> {
     if pid <= 0 {
         return Err(Errno::ESRCH);
     }
-    signal::kill(Pid::from_raw(pid), signal)
+    // SAFETY: kill(2) touches no memory. nix has no name for real-time signals.
+    Errno::result(unsafe { libc::kill(pid, number) }).map(drop)
 }
 
 #[cfg(test)]

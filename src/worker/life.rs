@@ -34,8 +34,8 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
 
 fn conclude(end: Result<()>, context: &WorkerContext) -> i32 {
     let Err(error) = end else { return 0 };
-    if let Some((link, _)) = &context.arbiter {
-        link.send(&Message::LastWords(LastWords {
+    if let Some(lines) = &context.arbiter {
+        lines.link.send(&Message::LastWords(LastWords {
             app: error.is_app(),
             sentence: error.to_string(),
         }));

@@ -21,7 +21,7 @@ mod serving;
 mod sync;
 mod threaded;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,7 +36,7 @@ use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
-use crate::sys::signal::{Disposition, Signals};
+use crate::sys::signal::{Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::info;
 
@@ -108,7 +108,7 @@ pub(crate) const SIGNALS: &[(Signal, Disposition)] = &[
     (Signal::SIGINT, Disposition::Queue),
     (Signal::SIGQUIT, Disposition::Queue),
     (Signal::SIGHUP, Disposition::Drop),
-    (Signal::SIGUSR1, Disposition::Drop),
+    (Signal::SIGUSR1, Disposition::Queue),
     (Signal::SIGUSR2, Disposition::Drop),
     (Signal::SIGTTIN, Disposition::Drop),
     (Signal::SIGTTOU, Disposition::Drop),
@@ -125,6 +125,8 @@ pub(crate) struct Place {
     pub(crate) slot: usize,
     pub(crate) workers: usize,
     pub(crate) beat_every: Option<Duration>,
+    /// After how many requests it tells the arbiter that it is worn.
+    pub(crate) max_requests: Option<u64>,
 }
 
 /// A worker's view of its arbiter, its listeners and itself.
@@ -135,10 +137,21 @@ pub struct WorkerContext {
     place: Place,
     listeners: Mutex<Listeners>,
     scoreboard: Arc<Scoreboard>,
-    arbiter: Option<(WorkerEnd, Signals)>,
+    arbiter: Option<Lines>,
     wake: Wake,
     asked: AtomicU8,
     ready: AtomicBool,
+    worn: AtomicBool,
+    reopen: AtomicBool,
+}
+
+/// What connects a worker with its arbiter.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) link: WorkerEnd,
+    pub(crate) signals: Signals,
+    /// Where the stacks of its threads go when they are asked for.
+    pub(crate) stacks: OwnedFd,
 }
 
 impl WorkerContext {
@@ -154,9 +167,10 @@ impl WorkerContext {
             slot: 0,
             workers: 1,
             beat_every: None,
+            max_requests: None,
         };
         let scoreboard = Scoreboard::new(1, 1)?;
-        scoreboard.assign(place.slot, place.id, Tick::now());
+        scoreboard.assign(place.slot, place.id, 1, Tick::now());
         Self::new(place, listeners.into(), Arc::new(scoreboard), None)
     }
 
@@ -164,12 +178,12 @@ impl WorkerContext {
         place: Place,
         listeners: Listeners,
         scoreboard: Arc<Scoreboard>,
-        arbiter: Option<(WorkerEnd, Signals)>,
+        arbiter: Option<Lines>,
     ) -> Result<Self> {
         let wake = Wake::new()?;
-        if let Some((link, signals)) = &arbiter {
-            wake.watch(link)?;
-            wake.watch(signals)?;
+        if let Some(lines) = &arbiter {
+            wake.watch(&lines.link)?;
+            wake.watch(&lines.signals)?;
         }
         scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
@@ -180,6 +194,8 @@ impl WorkerContext {
             wake,
             asked: AtomicU8::new(Shutdown::Running as u8),
             ready: AtomicBool::new(false),
+            worn: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
         })
     }
 
@@ -216,14 +232,25 @@ impl WorkerContext {
         let slot = self.slot();
         slot.beat(Tick::now());
         slot.set_state(WorkerState::Ready);
-        if let Some((link, _)) = &self.arbiter {
-            link.send(&Message::Ready);
+        if let Some(lines) = &self.arbiter {
+            lines.link.send(&Message::Ready);
         }
     }
 
     /// The worker makes progress. One store in shared memory: to be called in each turn of a loop.
+    ///
+    /// The arbiter is told, once, when the worker's [slot](Self::slot) has counted as many requests as the
+    /// worker is to answer: it serves on until it is asked to leave, when another one has taken its place.
     pub fn beat(&self, now: Tick) {
-        self.slot().beat(now);
+        let slot = self.slot();
+        slot.beat(now);
+        let (Some(most), Some(lines)) = (self.place.max_requests, &self.arbiter) else {
+            return;
+        };
+        let requests = slot.requests();
+        if requests >= most && !self.worn.swap(true, Ordering::Relaxed) {
+            lines.link.send(&Message::Worn(requests));
+        }
     }
 
     /// How long a worker may wait for work before it must [`beat`](Self::beat) again: half of the
@@ -238,22 +265,47 @@ impl WorkerContext {
     /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
     pub fn shutdown(&self) -> Shutdown {
         let mut asked = Shutdown::Running;
-        if let Some((link, signals)) = &self.arbiter {
-            for signal in signals.drain() {
+        if let Some(lines) = &self.arbiter {
+            for signal in lines.signals.drain() {
                 asked = asked.max(match signal {
                     Signal::SIGTERM => Shutdown::Graceful,
                     Signal::SIGINT | Signal::SIGQUIT => Shutdown::Quick,
+                    Signal::SIGUSR1 => {
+                        self.reopen.store(true, Ordering::Relaxed);
+                        Shutdown::Running
+                    }
                     _ => Shutdown::Running,
                 });
             }
-            if link.is_closed() {
+            if lines.link.is_closed() {
                 asked = asked.max(Shutdown::Graceful);
                 // It would be readable for ever.
-                self.wake.forget(link);
+                self.wake.forget(&lines.link);
             }
         }
         self.asked.fetch_max(asked as u8, Ordering::Relaxed);
         self.asked()
+    }
+
+    /// Whether the worker was asked to open its logs again since the last time: to be looked at after
+    /// [`shutdown`](Self::shutdown), which takes the signal in.
+    pub fn take_reopen(&self) -> bool {
+        self.reopen.swap(false, Ordering::Relaxed)
+    }
+
+    /// Where this process is to write the stacks of all its threads when it gets the signal of that number,
+    /// even if it hangs; `None` without an arbiter.
+    #[must_use]
+    pub fn stacks(&self) -> Option<(BorrowedFd<'_>, i32)> {
+        let lines = self.arbiter.as_ref()?;
+        Some((lines.stacks.as_fd(), Order::Stacks.number()))
+    }
+
+    /// Whether a worker that leaves, and has emptied the listeners' queues, is to have new connections
+    /// refused: the whole server stops, and the listeners are nobody else's.
+    #[must_use]
+    pub fn closes_for_all(&self) -> bool {
+        self.scoreboard.closes_for_all()
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing

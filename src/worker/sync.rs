@@ -112,7 +112,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(Tick::now());
+                    reactor.drain(Tick::now(), context.closes_for_all());
                 }
                 Shutdown::Quick => return Ok(()),
             }

@@ -263,7 +263,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);
                 self.context.release_listeners();
-                reactor.drain(Tick::now());
+                reactor.drain(Tick::now(), self.context.closes_for_all());
             }
             Shutdown::Quick if self.lead.calls() > 0 => {
                 self.with_log(AccessLog::flush);

@@ -18,6 +18,8 @@ pub(crate) const TESTS: &[Test] = tests![
     a_worker_that_does_not_leave_is_killed_after_graceful_timeout,
     int_ends_stubborn_workers_within_three_seconds,
     int_during_a_graceful_stop_makes_it_quick,
+    hup_puts_new_workers_in_the_place_of_all,
+    winch_sends_all_workers_away_until_one_is_asked_for,
     ttin_and_ttou_change_the_number_of_workers_but_never_to_none,
     a_silent_worker_is_aborted_and_replaced_and_its_request_named,
     a_boot_failure_of_four_workers_is_one_sentence_and_status_3,
@@ -269,18 +271,46 @@ fn a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried() {
     }
 }
 
+fn hup_puts_new_workers_in_the_place_of_all() {
+    let mut server = Server::started(&["steady"], 2);
+    let before = server.workers();
+    server.signal(Signal::SIGHUP);
+    for line in ["ready 3", "ready 4", "exited 1", "exited 2"] {
+        server.wait_for_line(line);
+    }
+    let now = server.workers();
+    assert!(now.len() == 2 && now.iter().all(|worker| !before.contains(worker)));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
+fn winch_sends_all_workers_away_until_one_is_asked_for() {
+    let mut server = Server::started(&["steady"], 2);
+    server.signal(Signal::SIGWINCH);
+    server.wait_for_workers(0);
+    server.signal(Signal::SIGTTIN);
+    server.wait_for_workers(1);
+    server.signal(Signal::SIGHUP);
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
 fn other_signals_kill_nobody() {
     let mut server = Server::started(&["steady"], 2);
     let before = server.workers();
+    for signal in [Signal::SIGUSR1, Signal::SIGCHLD, Signal::SIGPIPE] {
+        server.signal(signal);
+    }
     let others = [
         Signal::SIGHUP,
         Signal::SIGUSR1,
         Signal::SIGUSR2,
         Signal::SIGWINCH,
+        Signal::SIGTTIN,
         Signal::SIGPIPE,
     ];
     for signal in others {
-        server.signal(signal);
         for worker in &before {
             send(*worker, signal);
         }

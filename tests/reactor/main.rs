@@ -56,7 +56,7 @@ fn serve(
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
             if reactor.turn(&host, None).unwrap().woken {
-                reactor.drain(Tick::now());
+                reactor.drain(Tick::now(), false);
             }
             while let Some(mut ready) = reactor.next_ready(&host) {
                 let _ = ready.answer(&host, &service);

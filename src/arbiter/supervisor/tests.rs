@@ -4,11 +4,17 @@ use super::*;
 
 const DEFAULT: Limits = Limits {
     workers: 2,
-    slots: 8,
     timeout: Some(Duration::from_secs(30)),
+    request_timeout: None,
+    max_requests: None,
+    max_requests_jitter: 0,
+    max_worker_age: None,
+    max_worker_memory: None,
+    calls: 1,
     boot_timeout: Some(Duration::from_secs(120)),
     graceful_timeout: Duration::from_secs(10),
 };
+const SLOTS: usize = 8;
 
 /// A supervisor, its clock, and a kernel that forks what it is asked for: worker 1 is process 101.
 struct Scene {
@@ -27,14 +33,14 @@ fn secs(seconds: f64) -> Duration {
 }
 
 /// `SIGTERM 101`
-fn signal(signal: Signal, id: u64) -> String {
-    format!("{signal} {}", pid(id))
+fn order(order: Order, id: u64) -> String {
+    format!("{order} {}", pid(id))
 }
 
 impl Scene {
     fn new(limits: Limits) -> Self {
         Self {
-            supervisor: Supervisor::new(limits),
+            supervisor: Supervisor::new(limits, SLOTS),
             now: Tick::ZERO + Duration::from_secs(1000),
             next: None,
             forks_fail: false,
@@ -74,7 +80,9 @@ impl Scene {
                         Input::Forked { id, pid: pid(id) }
                     });
                 }
-                words.push(describe(&action));
+                if !matches!(action, Action::Ready | Action::Resized { .. }) {
+                    words.push(describe(&action));
+                }
             }
         }
         words
@@ -138,12 +146,19 @@ impl Scene {
 fn describe(action: &Action) -> String {
     match action {
         Action::Spawn { id, slot } => format!("spawn {id} in {slot}"),
-        Action::Signal { pid, signal, .. } => format!("{signal} {pid}"),
+        Action::Signal { pid, order, .. } => format!("{order} {pid}"),
         Action::Bury(obituary) => match obituary.retry {
             Some(pause) => format!("bury {}, retry in {pause:?}", obituary.id),
             None => format!("bury {}", obituary.id),
         },
         Action::Regret { retry, .. } => format!("regret, retry in {retry:?}"),
+        Action::Recycle { pid, wear } => format!("recycle {pid}, {wear:?}"),
+        Action::LoadConfig => "load".into(),
+        Action::Settle => "settle".into(),
+        Action::Revert { reason } => format!("revert {reason:?}"),
+        Action::ReopenLogs => "reopen".into(),
+        Action::Ready => "all ready".into(),
+        Action::Resized { from, to } => format!("resized {from} to {to}"),
         Action::StopListening => "close".into(),
         Action::Exit(Ok(())) => "exit".into(),
         Action::Exit(Err(failure)) => format!("exit {failure:?}"),
@@ -173,15 +188,17 @@ fn an_exit_of_a_process_that_is_not_ours_is_nothing() {
 }
 
 #[test]
-fn a_silent_worker_is_aborted_then_killed_and_replaced_when_it_is_gone() {
+fn a_silent_worker_shows_its_stacks_is_aborted_then_killed_and_replaced_when_it_is_gone() {
     let mut scene = Scene::serving();
     scene.pass(20.0);
     scene.beat(2);
     scene.wake();
     scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGABRT, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
+    scene.expect_next_in(0.1);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
     scene.expect_next_in(1.0);
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGKILL, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
     assert_eq!(
         scene.exit(1, Exit::Signal(Signal::SIGKILL)),
         ["bury 1", "spawn 3 in 0"]
@@ -193,6 +210,7 @@ fn the_cause_of_an_end_is_remembered_from_its_beginning() {
     let mut scene = Scene::serving();
     scene.pass(20.0);
     scene.beat(2);
+    scene.wake_as_planned();
     scene.wake_as_planned();
     scene.wake_as_planned();
     let mut out = Vec::new();
@@ -243,7 +261,8 @@ fn a_step_that_comes_late_kills_nobody() {
     scene.pass(0.5);
     scene.beat(1);
     scene.wake();
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGABRT, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 2)]);
 }
 
 #[test]
@@ -269,7 +288,7 @@ fn a_boot_failure_at_the_start_ends_everything_with_the_first_cause() {
         [
             "bury 1, retry in 0ns".to_owned(),
             "close".into(),
-            signal(Signal::SIGQUIT, 2)
+            order(Order::Quit, 2)
         ]
     );
     assert_eq!(
@@ -309,7 +328,8 @@ fn a_worker_that_is_not_ready_in_time_fails_the_start() {
         ..DEFAULT
     });
     scene.wake();
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGABRT, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
     assert_eq!(
         scene
             .exit(1, Exit::Signal(Signal::SIGABRT))
@@ -439,8 +459,8 @@ fn a_graceful_stop_waits_for_the_workers() {
         scene.command(Command::Stop),
         [
             "close".to_owned(),
-            signal(Signal::SIGTERM, 1),
-            signal(Signal::SIGTERM, 2)
+            order(Order::Leave, 1),
+            order(Order::Leave, 2)
         ]
     );
     scene.expect_next_in(10.0);
@@ -456,7 +476,7 @@ fn a_graceful_stop_kills_those_who_do_not_leave_and_ends_even_if_they_cannot_be_
     scene.command(Command::Stop);
     assert_eq!(
         scene.wake_as_planned(),
-        [signal(Signal::SIGKILL, 1), signal(Signal::SIGKILL, 2)]
+        [order(Order::Kill, 1), order(Order::Kill, 2)]
     );
     scene.expect_next_in(2.0);
     assert_eq!(scene.wake_as_planned(), ["exit"]);
@@ -469,8 +489,8 @@ fn a_quick_stop_has_two_seconds() {
         scene.command(Command::StopNow),
         [
             "close".to_owned(),
-            signal(Signal::SIGQUIT, 1),
-            signal(Signal::SIGQUIT, 2)
+            order(Order::Quit, 1),
+            order(Order::Quit, 2)
         ]
     );
     scene.expect_next_in(2.0);
@@ -484,10 +504,7 @@ fn a_graceful_stop_can_be_made_quick() {
     let mut scene = Scene::serving();
     scene.command(Command::Stop);
     scene.exit(2, Exit::Code(0));
-    assert_eq!(
-        scene.command(Command::StopNow),
-        [signal(Signal::SIGQUIT, 1)]
-    );
+    assert_eq!(scene.command(Command::StopNow), [order(Order::Quit, 1)]);
     scene.expect_next_in(2.0);
 }
 
@@ -501,20 +518,20 @@ fn a_boot_that_fails_because_it_was_stopped_is_no_failure() {
 }
 
 #[test]
-fn growing_stops_at_the_slots() {
+fn growing_leaves_a_slot_for_a_replacement() {
     let mut scene = Scene::serving();
-    for id in 3..=8 {
+    for id in 3..=7 {
         let spawned = format!("spawn {id} in {}", id - 1);
         assert_eq!(scene.command(Command::Grow), [spawned]);
     }
     assert!(scene.command(Command::Grow).is_empty());
-    assert_eq!(scene.supervisor.target(), 8);
+    assert_eq!(scene.supervisor.target(), 7);
 }
 
 #[test]
 fn shrinking_retires_the_oldest_and_leaves_one() {
     let mut scene = Scene::serving();
-    assert_eq!(scene.command(Command::Shrink), [signal(Signal::SIGTERM, 1)]);
+    assert_eq!(scene.command(Command::Shrink), [order(Order::Leave, 1)]);
     assert!(scene.command(Command::Shrink).is_empty());
     assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
     assert_eq!(scene.supervisor.target(), 1);
@@ -525,7 +542,7 @@ fn shrinking_counts_a_worker_that_is_being_ended_anyway() {
     let mut scene = Scene::serving();
     scene.pass(20.0);
     scene.beat(1);
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGABRT, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
     assert!(scene.command(Command::Shrink).is_empty());
     assert_eq!(scene.exit(2, Exit::Signal(Signal::SIGABRT)), ["bury 2"]);
 }
@@ -536,17 +553,150 @@ fn a_retired_worker_that_does_not_leave_is_killed() {
     scene.command(Command::Shrink);
     scene.beat(2);
     scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [signal(Signal::SIGKILL, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
 }
 
 #[test]
 fn a_worker_forked_into_a_stop_is_asked_to_leave() {
-    let mut supervisor = Supervisor::new(DEFAULT);
+    let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
     let now = Tick::ZERO;
     let mut out = Vec::new();
     supervisor.step(now, Input::Wake, &mut out);
     supervisor.step(now, Input::Command(Command::Stop), &mut out);
     out.clear();
     supervisor.step(now, Input::Forked { id: 1, pid: 101 }, &mut out);
-    assert_eq!(describe(&out[0]), signal(Signal::SIGTERM, 1));
+    assert_eq!(describe(&out[0]), order(Order::Leave, 1));
+}
+
+#[test]
+fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
+    let mut scene = Scene::serving();
+    assert_eq!(scene.command(Command::Reload), ["load"]);
+    assert_eq!(
+        scene.input(Input::Loaded(DEFAULT)),
+        ["spawn 3 in 2", "spawn 4 in 3"]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 4 }),
+        ["settle".to_owned(), order(Order::Leave, 1)]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 3 }),
+        [order(Order::Leave, 2)]
+    );
+    assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
+    assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
+}
+
+#[test]
+fn new_settings_whose_workers_cannot_boot_are_given_up() {
+    let mut scene = Scene::serving();
+    scene.command(Command::Reload);
+    scene.input(Input::Loaded(Limits {
+        workers: 3,
+        ..DEFAULT
+    }));
+    assert_eq!(
+        scene.exit_with_words(4, false, "a comma is missing"),
+        [
+            "bury 4".to_owned(),
+            order(Order::Leave, 3),
+            order(Order::Leave, 5),
+            "revert Some(\"a comma is missing\")".into(),
+        ]
+    );
+    assert_eq!(scene.supervisor.target(), 2);
+    for id in [3, 5] {
+        assert_eq!(scene.exit(id, Exit::Code(0)), [format!("bury {id}")]);
+    }
+    // What comes next is as before.
+    assert_eq!(
+        scene.exit(1, Exit::Signal(Signal::SIGKILL)),
+        ["bury 1", "spawn 6 in 0"]
+    );
+}
+
+#[test]
+fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() {
+    let mut scene = Scene::serving();
+    let worn = |id| Input::Worn {
+        id,
+        wear: Wear::Requests(1000),
+    };
+    assert_eq!(
+        scene.input(worn(1)),
+        ["recycle 101, Requests(1000)", "spawn 3 in 2"]
+    );
+    assert_eq!(scene.input(worn(2)), ["recycle 102, Requests(1000)"]);
+    assert!(scene.input(worn(2)).is_empty());
+    assert_eq!(
+        scene.input(Input::Ready { id: 3 }),
+        [order(Order::Leave, 1), "spawn 4 in 3".into()]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 4 }),
+        [order(Order::Leave, 2)]
+    );
+}
+
+#[test]
+fn a_stuck_request_costs_its_worker_and_no_other_request() {
+    let limits = Limits {
+        request_timeout: Some(secs(5.0)),
+        calls: 4,
+        ..DEFAULT
+    };
+    let mut scene = Scene::new(limits);
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    let since = scene.now;
+    let in_call = Input::InCall { id: 1, since };
+    scene.pass(4.9);
+    assert!(scene.input(in_call.clone()).is_empty());
+    scene.pass(0.1);
+    assert_eq!(
+        scene.input(in_call.clone()),
+        [
+            order(Order::Stacks, 1),
+            order(Order::Expire, 1),
+            order(Order::Leave, 1),
+            "spawn 3 in 2".into()
+        ]
+    );
+    assert!(scene.input(in_call).is_empty());
+    scene.beat(2);
+    scene.expect_next_in(10.0);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+}
+
+#[test]
+fn a_worker_whose_only_call_is_stuck_does_not_get_the_whole_grace() {
+    let limits = Limits {
+        request_timeout: Some(secs(5.0)),
+        ..DEFAULT
+    };
+    let mut scene = Scene::new(limits);
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    let since = scene.now;
+    scene.pass(5.0);
+    scene.input(Input::InCall { id: 1, since });
+    scene.pass(1.0);
+    scene.input(Input::InCall { id: 1, since });
+    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
+}
+
+#[test]
+fn rest_ends_all_workers_until_one_is_asked_for() {
+    let mut scene = Scene::serving();
+    assert_eq!(
+        scene.command(Command::Rest),
+        [order(Order::Leave, 1), order(Order::Leave, 2)]
+    );
+    scene.exit(1, Exit::Code(0));
+    scene.exit(2, Exit::Code(0));
+    assert_eq!(scene.supervisor.target(), 0);
+    assert_eq!(scene.command(Command::Grow), ["spawn 3 in 0"]);
 }

@@ -1,0 +1,226 @@
+//! [`Handle`]: the arbiter's door for the program that it runs in.
+//!
+//! It does what signals do, and needs none. What is asked is done by the arbiter in its own time: nothing here
+//! waits.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::command::Command;
+use crate::error::{Error, Result};
+use crate::sys::scoreboard::{Scoreboard, WorkerState};
+
+/// Tells an arbiter things from other threads, or from its observer. Made by
+/// [`Arbiter::handle`](super::Arbiter::handle).
+///
+/// ```no_run
+/// use oxicorn::{Arbiter, Result, WorkerContext};
+///
+/// # fn work(_: &WorkerContext) -> Result<()> { Ok(()) }
+/// fn main() -> Result<()> {
+///     let arbiter = Arbiter::builder(work).signals(false).allow_threads(true).build()?;
+///     let handle = arbiter.handle();
+///     std::thread::spawn(move || {
+///         std::thread::sleep(std::time::Duration::from_secs(60));
+///         handle.stop();
+///     });
+///     arbiter.run()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+/// What an arbiter is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It does not run, or its first workers are not yet all ready.
+    Starting,
+    /// All workers that are to be there are.
+    Serving,
+    /// It puts new workers in the place of the old ones.
+    Reloading,
+    /// It has closed its listeners, and its workers leave.
+    Stopping,
+    /// It has ended.
+    Ended,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Serving,
+        Self::Reloading,
+        Self::Stopping,
+        Self::Ended,
+    ];
+}
+
+/// What an arbiter and its workers are doing. The numbers are read one by one: together they are no snapshot
+/// of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What the arbiter does.
+    pub stage: Stage,
+    /// How many workers there are to be.
+    pub target: usize,
+    /// How many workers can take a request now.
+    pub ready: usize,
+    /// How many workers are there, those that start and that leave included.
+    pub workers: usize,
+    /// Open connections of all workers.
+    pub connections: u64,
+    /// Requests that the workers which are there have answered.
+    pub requests: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    commands: Mutex<VecDeque<Command>>,
+    bell: EventFd,
+    stage: AtomicUsize,
+    target: AtomicUsize,
+    scoreboard: OnceLock<Arc<Scoreboard>>,
+}
+
+impl Handle {
+    /// Lets the workers finish what they have, then ends: what SIGTERM does.
+    pub fn stop(&self) {
+        self.tell(Command::Stop);
+    }
+
+    /// Ends at once, giving up requests that are being answered: what SIGINT does.
+    pub fn stop_now(&self) {
+        self.tell(Command::StopNow);
+    }
+
+    /// Puts new workers in the place of all: what SIGHUP does.
+    pub fn reload(&self) {
+        self.tell(Command::Reload);
+    }
+
+    /// Has so many workers from now on, one at least.
+    pub fn scale(&self, workers: usize) {
+        self.tell(Command::Scale(workers));
+    }
+
+    /// Has the logs opened again, also in the workers: what SIGUSR1 does.
+    pub fn reopen_logs(&self) {
+        self.tell(Command::Reopen);
+    }
+
+    /// What the arbiter and its workers are doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.0;
+        let mut status = Status {
+            stage: Stage::ALL[shared.stage.load(Ordering::Acquire)],
+            target: shared.target.load(Ordering::Relaxed),
+            ready: 0,
+            workers: 0,
+            connections: 0,
+            requests: 0,
+        };
+        if let Some(scoreboard) = shared.scoreboard.get() {
+            for slot in scoreboard.workers() {
+                status.workers += 1;
+                let serves = matches!(slot.state(), WorkerState::Ready | WorkerState::Busy);
+                status.ready += usize::from(serves);
+                status.connections += u64::from(slot.connections());
+                status.requests += slot.requests();
+            }
+        }
+        status
+    }
+
+    fn tell(&self, command: Command) {
+        let mut commands = lock(&self.0.commands);
+        commands.push_back(command);
+        drop(commands);
+        // It fails where the counter is full: then the arbiter is going to look anyway.
+        let _ = self.0.bell.write(1);
+    }
+}
+
+/// The arbiter's side of the door.
+#[derive(Debug)]
+pub(super) struct Desk(Arc<Shared>);
+
+impl Desk {
+    pub(super) fn new() -> Result<Self> {
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+            .map_err(|errno| Error::io("cannot make an event descriptor", errno))?;
+        Ok(Self(Arc::new(Shared {
+            commands: Mutex::default(),
+            bell,
+            stage: AtomicUsize::new(Stage::Starting as usize),
+            target: AtomicUsize::new(0),
+            scoreboard: OnceLock::new(),
+        })))
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.0))
+    }
+
+    /// Takes what has been asked, in order.
+    pub(super) fn take(&self) -> VecDeque<Command> {
+        // First the bell, then the letters: one that comes between them rings again.
+        let _ = self.0.bell.read();
+        std::mem::take(&mut *lock(&self.0.commands))
+    }
+
+    pub(super) fn show(&self, scoreboard: &Arc<Scoreboard>) {
+        let _ = self.0.scoreboard.set(Arc::clone(scoreboard));
+    }
+
+    pub(super) fn set_stage(&self, stage: Stage) {
+        self.0.stage.store(stage as usize, Ordering::Release);
+    }
+
+    pub(super) fn set_target(&self, target: usize) {
+        self.0.target.store(target, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Desk {
+    /// Readable while [`take`](Self::take) has something to give.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_arrives_in_order_and_once() {
+        let desk = Desk::new().unwrap();
+        let handle = desk.handle();
+        handle.scale(3);
+        handle.clone().reload();
+        assert_eq!(desk.take(), [Command::Scale(3), Command::Reload]);
+        assert!(desk.take().is_empty());
+    }
+
+    #[test]
+    fn an_arbiter_that_has_not_run_is_starting() {
+        let desk = Desk::new().unwrap();
+        let status = desk.handle().status();
+        assert_eq!((status.stage, status.workers), (Stage::Starting, 0));
+        desk.set_stage(Stage::Ended);
+        desk.set_target(4);
+        let status = desk.handle().status();
+        assert_eq!((status.stage, status.target), (Stage::Ended, 4));
+    }
+}

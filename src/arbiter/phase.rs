@@ -1,0 +1,81 @@
+//! [`Phase`]: what an arbiter tells its observer.
+//!
+//! Only words, told in the arbiter's own process.
+
+use std::process::ExitStatus;
+
+use crate::net::Listeners;
+
+/// Something that happened to the arbiter or its workers, for an observer in the arbiter's process.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The arbiter begins: its pid file is written, its signals are not yet taken.
+    Starting,
+    /// The arbiter is about to fork its first worker.
+    Started {
+        /// What the workers will share.
+        listeners: Listeners,
+    },
+    /// The number of workers that there are to be has changed; at the start there was none before.
+    Resized {
+        /// What it was.
+        from: Option<usize>,
+        /// What it is.
+        to: usize,
+    },
+    /// A worker is about to be forked.
+    Forking {
+        /// The worker's number.
+        id: u64,
+    },
+    /// A worker was forked.
+    WorkerSpawned {
+        /// The worker's number.
+        id: u64,
+        /// Its process id.
+        pid: i32,
+    },
+    /// A worker can do its work.
+    WorkerReady {
+        /// The worker's number.
+        id: u64,
+        /// Its process id.
+        pid: i32,
+    },
+    /// All workers that are to be there are: for the first time, or again after a reload.
+    Ready {
+        /// How many.
+        workers: usize,
+    },
+    /// A worker has gone.
+    WorkerExited {
+        /// The worker's number.
+        id: u64,
+        /// Its process id, which may belong to another process by now.
+        pid: i32,
+        /// How it ended; `None` where somebody else has waited for it.
+        status: Option<ExitStatus>,
+    },
+    /// The settings are about to be read again.
+    Reloading,
+    /// New settings are in force, and their first worker is about to be forked.
+    Reloaded {
+        /// What the new workers will share.
+        listeners: Listeners,
+    },
+    /// The settings that were in force before a reload stay, or are so again.
+    ReloadFailed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The logs are to be opened again; the workers are told by themselves.
+    ReopenLogs,
+    /// The arbiter has closed its listeners, and asks the workers to leave.
+    Stopping,
+    /// No worker is left, and the pid file is gone.
+    Ended,
+}
+
+/// Who is told.
+pub(super) type Observer = Box<dyn FnMut(&Phase)>;

@@ -1,0 +1,184 @@
+//! How a worker is born: forked here, and made of what the arbiter leaves to it.
+//!
+//! Two processes come out of [`Shell::spawn`]; only one of them goes on as the arbiter.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::errno::Errno;
+
+use super::{Child, Former, Shell};
+use crate::arbiter::action::Input;
+use crate::arbiter::phase::{Observer, Phase};
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::forked::Forked;
+use crate::sys::fork;
+use crate::sys::link::{self, WorkerEnd};
+use crate::sys::signal::{Pipe, Signals};
+use crate::sys::stacks;
+use crate::trace::error;
+use crate::worker::{self, Lines, Place, Worker, WorkerContext};
+
+/// What a child takes from the fork into its own life.
+#[derive(Debug)]
+pub(super) struct Newborn {
+    place: Place,
+    link: WorkerEnd,
+    stacks: OwnedFd,
+    signals: Result<Signals>,
+}
+
+impl<W: Worker> Shell<W> {
+    /// Forks a worker: the result for the supervisor, or, in the child, what it begins its life with.
+    pub(super) fn spawn(
+        &mut self,
+        id: u64,
+        slot: usize,
+        observer: &mut Observer,
+    ) -> Result<Input, Box<Newborn>> {
+        let failed = |reason| Input::ForkFailed { id, reason };
+        let made = link::pair().and_then(|pair| Ok((pair, stacks::pipe()?, Pipe::new()?)));
+        let ((ours, theirs), (stacks, stacks_to), pipe) = match made {
+            Ok(made) => made,
+            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
+        };
+        observer(&Phase::Forking { id });
+        let now = Tick::now();
+        self.scoreboard.assign(slot, id, self.limits.calls, now);
+
+        let mut pipe = Some(pipe);
+        let mut installed = None;
+        let mut forked = None;
+        // A worker that calls `fork` again gets the same answer, and no second child.
+        let mut fork = || {
+            *forked.get_or_insert_with(|| {
+                fork::fork(|| {
+                    installed = pipe
+                        .take()
+                        .map(|pipe| self.signals.install_in_child(pipe, worker::SIGNALS));
+                })
+            })
+        };
+        let panic = catch_unwind(AssertUnwindSafe(|| self.worker.around_fork(&mut fork))).is_err();
+
+        match forked {
+            Some(Forked::Child) => {
+                let signals = match installed {
+                    Some(signals) if !panic => signals,
+                    _ => Err(Error::boot("the worker panicked around its fork")),
+                };
+                Err(Box::new(Newborn {
+                    place: Place {
+                        id,
+                        slot,
+                        workers: self.supervisor.target(),
+                        beat_every: self.limits.timeout.map(|timeout| timeout / 2),
+                        max_requests: self.draw_max_requests(),
+                    },
+                    link: theirs,
+                    stacks: stacks_to,
+                    signals,
+                }))
+            }
+            Some(Forked::Parent(pid)) => {
+                self.scoreboard.slot(slot).set_pid(pid);
+                self.adopt(
+                    pid,
+                    Child {
+                        id,
+                        slot,
+                        link: ours,
+                        stacks,
+                        heard: now,
+                        ready: false,
+                        words: None,
+                        reaped: false,
+                    },
+                );
+                observer(&Phase::WorkerSpawned { id, pid });
+                Ok(Input::Forked { id, pid })
+            }
+            Some(Forked::Failed(errno)) => {
+                self.scoreboard.slot(slot).clear();
+                let errno = Errno::from_raw(errno).desc();
+                Ok(failed(format!("cannot fork a worker: {errno}")))
+            }
+            None => {
+                self.scoreboard.slot(slot).clear();
+                Ok(failed(
+                    "the worker did not fork when it was asked to".into(),
+                ))
+            }
+        }
+    }
+
+    fn adopt(&mut self, pid: i32, child: Child) {
+        let watched = self
+            .watch(&child.link)
+            .and_then(|()| self.watch(&child.stacks));
+        if let Err(error) = watched {
+            // Its exit is noticed by SIGCHLD all the same; its readiness, with the next wake-up.
+            error!("cannot watch the worker with pid {pid}: {error}");
+        }
+        self.children.insert(pid, child);
+    }
+
+    /// After how many requests a new worker is worn: the bound, and a part of the jitter that is its own.
+    fn draw_max_requests(&self) -> Option<u64> {
+        let most = self.limits.max_requests?;
+        let random = RandomState::new().build_hasher().finish();
+        let spread = self.limits.max_requests_jitter.saturating_add(1);
+        Some(most.saturating_add(random % spread))
+    }
+
+    /// Leaves everything of the arbiter's behind, and works. The process ends here.
+    pub(super) fn become_worker(self, newborn: Newborn) -> ! {
+        let Newborn {
+            place,
+            link,
+            stacks,
+            signals,
+        } = newborn;
+        let life = || {
+            let Self {
+                mut worker,
+                mut doors,
+                scoreboard,
+                children,
+                poll,
+                signals: arbiters,
+                pidfile,
+                former,
+                reload,
+                desk,
+                ..
+            } = self;
+            let listeners = doors.hand_over();
+            // Its siblings must see the end of file when the arbiter dies, not when this worker does.
+            drop((children, poll, arbiters, desk));
+            let former = former.map(Former::into_child);
+            let context = signals.and_then(|signals| {
+                let lines = Lines {
+                    link,
+                    signals,
+                    stacks,
+                };
+                WorkerContext::new(place, listeners, scoreboard, Some(lines))
+            });
+            let status = match context {
+                Ok(context) => worker::live(&mut worker, &context),
+                Err(error) => {
+                    error!("{error}");
+                    i32::from(Error::boot("").exit_code())
+                }
+            };
+            // What the host gave is not dropped in a child: it may be there to end with the host.
+            std::mem::forget((worker, former, reload, pidfile));
+            status
+        };
+        fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))
+    }
+}

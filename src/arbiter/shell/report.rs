@@ -1,0 +1,116 @@
+//! What the log says of workers: why they are sent signals, and how they ended.
+//!
+//! Nothing is done here.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::Shell;
+use crate::arbiter::action::{Obituary, Wear, Why};
+use crate::clock::Tick;
+use crate::sys::fork::Exit;
+use crate::sys::memory::OomKills;
+use crate::sys::scoreboard::Slot;
+use crate::trace::{debug, error, info, warning};
+
+impl<W> Shell<W> {
+    /// Says why a worker is sent a signal, where that is not plain from what came before.
+    pub(super) fn explain(&self, pid: i32, slot: usize, why: Why) {
+        let slot = self.scoreboard.slot(slot);
+        match why {
+            Why::Stop | Why::Examined | Why::Logs => {}
+            Why::Retired => info!("Retiring worker (pid: {pid})"),
+            Why::Silent(silence) => error!(
+                "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, {}",
+                slot.id(),
+                silence.as_secs_f64(),
+                doing(slot)
+            ),
+            Why::NotReady(timeout) => error!(
+                "WORKER TIMEOUT (pid:{pid}): worker {} was not ready within {} s",
+                slot.id(),
+                timeout.as_secs_f64()
+            ),
+            Why::Stuck(_) => error!(
+                "REQUEST TIMEOUT (pid:{pid}): worker {} is {}; it is replaced",
+                slot.id(),
+                doing(slot)
+            ),
+            Why::Overdue => warning!(
+                "Killing worker (pid: {pid}): it did not leave in time, {}",
+                doing(slot)
+            ),
+        }
+    }
+}
+
+/// `in GET /slow for 31.2 s (thread 0x7f0c1b2c3d40)`; all calls, the longest first.
+fn doing(slot: Slot<'_>) -> String {
+    let now = Tick::now();
+    let mut calls: Vec<_> = slot.calls().collect();
+    calls.sort_by_key(|call| call.started);
+    if calls.is_empty() {
+        return "in no request".to_owned();
+    }
+    let calls = calls.into_iter().map(|call| {
+        let (method, target) = call.request.unwrap_or_default();
+        let elapsed = now.since(call.started).as_secs_f64();
+        format!(
+            "in {method} {target} for {elapsed:.1} s (thread {:#x})",
+            call.thread
+        )
+    });
+    calls.collect::<Vec<_>>().join(", ")
+}
+
+/// What the log says where a worker is going to be replaced.
+pub(super) fn recycled(pid: i32, wear: Wear) {
+    match wear {
+        Wear::Requests(requests) => {
+            info!("Worker (pid:{pid}) has answered {requests} requests, and is replaced");
+        }
+        Wear::Age(age) => info!(
+            "Worker (pid:{pid}) is {:.0} s old, and is replaced",
+            age.as_secs_f64()
+        ),
+        Wear::Memory(bytes) => warning!(
+            "Worker (pid:{pid}) takes {} MiB of memory, and is replaced",
+            bytes >> 20
+        ),
+    }
+}
+
+/// What the log says of a worker's end.
+pub(super) fn gone(obituary: &Obituary, oom_kills: &mut OomKills) {
+    let Obituary {
+        pid,
+        exit,
+        words,
+        doom,
+        retry,
+        ..
+    } = obituary;
+    let why = match (words, doom, exit) {
+        (Some(words), ..) => format!(": {words}"),
+        (None, Some(_), _) => " by the arbiter".to_owned(),
+        (None, None, Exit::Signal(Signal::SIGKILL)) if oom_kills.has_grown() => {
+            " by the system, for want of memory (oom_kill of its control group)".to_owned()
+        }
+        (None, None, Exit::Signal(Signal::SIGKILL)) => "! Perhaps out of memory?".to_owned(),
+        _ => String::new(),
+    };
+    let next = match retry {
+        Some(Duration::ZERO) | None => String::new(),
+        Some(pause) => format!("; the next attempt follows in {} s", pause.as_secs_f64()),
+    };
+    match exit {
+        Exit::Code(0) => debug!("Worker (pid:{pid}) {exit}{why}{next}"),
+        _ if doom.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),
+        Exit::Signal(Signal::SIGTERM) => info!("Worker (pid:{pid}) {exit}{why}{next}"),
+        Exit::Code(_) | Exit::Signal(Signal::SIGKILL) => {
+            error!("Worker (pid:{pid}) {exit}{why}{next}");
+        }
+        _ => warning!("Worker (pid:{pid}) {exit}{why}{next}"),
+    }
+}
