@@ -146,6 +146,7 @@ impl Server {
             body_rate: settings.body_rate,
             send_timeout: settings.send_timeout,
             send_rate: settings.send_rate,
+            request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
             body_buffer: settings.body_buffer,
             limit_request_body: settings.limit_request_body,
             response_buffer: settings.response_buffer,
@@ -256,6 +257,7 @@ fn arbitrate(
         .listeners(listeners)
         .workers(plan.workers)
         .timeout(plan.timeout)
+        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
         .graceful_timeout(plan.graceful_timeout)
         .boot_timeout(plan.boot_timeout)
         .allow_threads(plan.allow_threads);

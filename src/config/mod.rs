@@ -63,6 +63,8 @@ pub struct Settings {
     pub worker_connections: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
+    /// How long one request may take; zero is for ever.
+    pub request_timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
     /// How long a connection may stay idle between two requests; zero ends it after the first.
@@ -172,6 +174,7 @@ impl Default for Settings {
             threads: 1,
             worker_connections: 1000,
             timeout: Duration::from_secs(30),
+            request_timeout: Duration::ZERO,
             graceful_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(2),
             boot_timeout: Duration::from_secs(120),

@@ -19,4 +19,5 @@ mod slow_clients;
 mod supervision;
 mod threads;
 mod tolerance;
+mod too_long;
 mod venv;
