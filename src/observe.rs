@@ -116,7 +116,7 @@ impl Held<'_> {
 
 /// What a reactor asks of the program that it runs in.
 ///
-/// What is asked during a call (`progress`, `hold`) may come from another thread than the rest.
+/// What is asked during a call (`keeps`, `progress`, `hold`) may come from another thread than the rest.
 pub trait Host {
     /// The present moment. The reactor asks once a turn and passes the answer on.
     fn now(&self) -> Tick {
@@ -142,6 +142,11 @@ pub trait Host {
     /// A response is complete, or will be without the service's help.
     fn finished(&self, access: &Access<'_>) {
         let _ = access;
+    }
+
+    /// May the connection be kept after the response that begins now?
+    fn keeps(&self) -> bool {
+        true
     }
 
     /// A call has written a block of its response, or read one of a body that is still arriving.

@@ -53,6 +53,7 @@ struct Plan {
     boot_timeout: Duration,
     pidfile: Option<PathBuf>,
     access_log: Option<AccessLog>,
+    keepalive_busy: Duration,
     reactor: reactor::Config,
     allow_threads: bool,
     observe: Option<Observer>,
@@ -80,6 +81,7 @@ impl Default for Plan {
             boot_timeout: settings.boot_timeout,
             pidfile: None,
             access_log: None,
+            keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
             allow_threads: false,
             observe: None,
@@ -121,7 +123,8 @@ impl Server {
             .backlog(settings.backlog)
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
-            .boot_timeout(settings.boot_timeout);
+            .boot_timeout(settings.boot_timeout)
+            .keepalive_busy(settings.keepalive_busy);
         let inherited = Listener::inherited()?;
         if inherited.is_empty() {
             for address in &settings.bind {
@@ -187,6 +190,7 @@ impl Server {
         }
         let worker = SyncWorker::new(make)
             .reactor(plan.reactor.clone())
+            .keepalive_busy(plan.keepalive_busy)
             .access_log(plan.access_log.take());
         arbitrate("sync", worker, listeners, plan)
     }
@@ -349,6 +353,13 @@ impl Builder {
     /// How long an idle connection is kept between requests; 2 s by default, zero for not at all.
     pub fn keepalive(mut self, keepalive: Duration) -> Self {
         self.plan.reactor.keepalive = keepalive;
+        self
+    }
+
+    /// How long the calls of a sync worker may take for connections to be kept; 50 ms by default: see
+    /// [`SyncWorker::keepalive_busy`].
+    pub fn keepalive_busy(mut self, limit: Duration) -> Self {
+        self.plan.keepalive_busy = limit;
         self
     }
 
