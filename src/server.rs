@@ -2,10 +2,12 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod reload;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::{Arbiter, Phase};
+use crate::arbiter::Phase;
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -15,6 +17,7 @@ use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
 use crate::worker::{SyncWorker, ThreadedWorker, Worker};
+use reload::{Bound, Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -28,7 +31,7 @@ use crate::worker::{SyncWorker, ThreadedWorker, Worker};
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    listeners: Listeners,
+    bound: Bound,
     plan: Plan,
 }
 
@@ -51,12 +54,26 @@ struct Plan {
     timeout: Duration,
     graceful_timeout: Duration,
     boot_timeout: Duration,
+    max_requests: usize,
+    max_requests_jitter: usize,
+    max_worker_age: Duration,
+    max_worker_memory: usize,
     pidfile: Option<PathBuf>,
     access_log: Option<AccessLog>,
     keepalive_busy: Duration,
     reactor: reactor::Config,
     allow_threads: bool,
     observe: Option<Observer>,
+    reload: Option<Source>,
+}
+
+/// Where new settings come from.
+struct Source(Box<dyn FnMut() -> Result<Settings>>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
 }
 
 /// A callback, which has no text of its own.
@@ -79,12 +96,17 @@ impl Default for Plan {
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
+            max_requests: settings.max_requests,
+            max_requests_jitter: settings.max_requests_jitter,
+            max_worker_age: settings.max_worker_age,
+            max_worker_memory: settings.max_worker_memory,
             pidfile: None,
             access_log: None,
             keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
             allow_threads: false,
             observe: None,
+            reload: None,
         }
     }
 }
@@ -116,15 +138,7 @@ impl Server {
     /// An address that cannot be understood, an inherited socket that cannot be used, or an access log that
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
-        let mut builder = Self::builder()
-            .workers(settings.workers)
-            .threads(settings.threads)
-            .worker_class(settings.worker_class)
-            .backlog(settings.backlog)
-            .timeout(settings.timeout)
-            .graceful_timeout(settings.graceful_timeout)
-            .boot_timeout(settings.boot_timeout)
-            .keepalive_busy(settings.keepalive_busy);
+        let mut builder = Builder::following(settings)?;
         let inherited = Listener::inherited()?;
         if inherited.is_empty() {
             for address in &settings.bind {
@@ -133,19 +147,13 @@ impl Server {
         } else {
             builder = builder.listeners(inherited);
         }
-        if let Some(path) = &settings.pidfile {
-            builder = builder.pidfile(path);
-        }
-        if let Some(destination) = &settings.accesslog {
-            builder = builder.access_log(AccessLog::open(destination)?);
-        }
-        Ok(builder.reactor(reactor_config(settings)))
+        Ok(builder)
     }
 
     /// The addresses that the server listens on.
     #[must_use]
     pub fn listeners(&self) -> &Listeners {
-        &self.listeners
+        self.bound.listeners()
     }
 
     /// Serves until it is told to stop; workers are forked.
@@ -158,19 +166,17 @@ impl Server {
     /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
-        let Self {
-            listeners,
-            mut plan,
-        } = self;
-        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
-            return Self { listeners, plan }.serve_local(make);
-        }
-        let worker = ThreadedWorker::new(make, plan.threads)
-            .reactor(plan.reactor.clone())
-            .access_log(plan.access_log.take());
-        arbitrate("gthread", worker, listeners, plan)
+        self.arbitrate(make, |make, plan| {
+            if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+                return Ok(sync(make, plan));
+            }
+            let worker = ThreadedWorker::new(make, plan.threads)
+                .reactor(plan.reactor.clone())
+                .access_log(plan.access_log.take());
+            Ok(("gthread", Box::new(worker)))
+        })
     }
 
     /// The same for services that stay on one thread: those that hold an `Rc`, say.
@@ -178,22 +184,55 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`serve`](Self::serve), and where the server is to have more than one thread a worker.
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
-        let Self {
-            listeners,
-            mut plan,
-        } = self;
-        if plan.class != WorkerClass::Sync || plan.threads > 1 {
-            return Err(Error::config(
-                "a service that stays on one thread cannot be served by several",
-            ));
-        }
-        let worker = SyncWorker::new(make)
-            .reactor(plan.reactor.clone())
-            .keepalive_busy(plan.keepalive_busy)
-            .access_log(plan.access_log.take());
-        arbitrate("sync", worker, listeners, plan)
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+        self.arbitrate(make, |make, plan| {
+            if plan.class != WorkerClass::Sync || plan.threads > 1 {
+                return Err(Error::config(
+                    "a service that stays on one thread cannot be served by several",
+                ));
+            }
+            Ok(sync(make, plan))
+        })
     }
+
+    fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
+        let Self { bound, mut plan } = self;
+        let make = Shared::new(make);
+        let mut observer = plan.observe.take();
+        let source = plan.reload.take();
+        let listeners = bound.listeners().clone();
+        let class = recipe(make.clone(), &mut plan)?;
+        let mut arbiter = reload::describe(class.1, &plan)
+            .listeners(listeners)
+            .allow_threads(plan.allow_threads)
+            .observe(move |phase: &Phase| {
+                if matches!(phase, Phase::Started { .. }) {
+                    trace::info!("Using worker: {}", class.0);
+                }
+                if let Some(Observer(observe)) = &mut observer {
+                    observe(phase);
+                }
+            });
+        if let Some(source) = source {
+            let error_page = plan.reactor.error_page.clone();
+            arbiter = arbiter.reload(reload::renew(source, &bound, make, recipe, error_page));
+        }
+        // A clone that is kept keeps sockets open, here and in every worker.
+        drop(bound);
+        arbiter.build()?.run()
+    }
+}
+
+/// The worker that answers one request at a time.
+fn sync<M: MakeService + 'static>(
+    make: Shared<M>,
+    plan: &mut Plan,
+) -> (&'static str, Box<dyn Worker>) {
+    let worker = SyncWorker::new(make)
+        .reactor(plan.reactor.clone())
+        .keepalive_busy(plan.keepalive_busy)
+        .access_log(plan.access_log.take());
+    ("sync", Box::new(worker))
 }
 
 /// What the settings say of a worker's reactor: all that it is told.
@@ -261,35 +300,30 @@ fn http(settings: &Settings) -> h1::Config {
     }
 }
 
-fn arbitrate(
-    class: &'static str,
-    worker: impl Worker,
-    listeners: Listeners,
-    plan: Plan,
-) -> Result<()> {
-    let mut arbiter = Arbiter::builder(worker)
-        .listeners(listeners)
-        .workers(plan.workers)
-        .timeout(plan.timeout)
-        .graceful_timeout(plan.graceful_timeout)
-        .boot_timeout(plan.boot_timeout)
-        .allow_threads(plan.allow_threads);
-    if let Some(path) = plan.pidfile {
-        arbiter = arbiter.pidfile(path);
-    }
-    let mut observer = plan.observe;
-    arbiter = arbiter.observe(move |phase: &Phase| {
-        if matches!(phase, Phase::Started { .. }) {
-            trace::info!("Using worker: {class}");
-        }
-        if let Some(Observer(observe)) = &mut observer {
-            observe(phase);
-        }
-    });
-    arbiter.build()?.run()
-}
-
 impl Builder {
+    /// Everything that `settings` say but the addresses.
+    fn following(settings: &Settings) -> Result<Self> {
+        let mut builder = Server::builder()
+            .workers(settings.workers)
+            .threads(settings.threads)
+            .worker_class(settings.worker_class)
+            .backlog(settings.backlog)
+            .timeout(settings.timeout)
+            .graceful_timeout(settings.graceful_timeout)
+            .boot_timeout(settings.boot_timeout)
+            .keepalive_busy(settings.keepalive_busy)
+            .max_requests(settings.max_requests, settings.max_requests_jitter)
+            .max_worker_age(settings.max_worker_age)
+            .max_worker_memory(settings.max_worker_memory);
+        if let Some(path) = &settings.pidfile {
+            builder = builder.pidfile(path);
+        }
+        if let Some(destination) = &settings.accesslog {
+            builder = builder.access_log(AccessLog::open(destination)?);
+        }
+        Ok(builder.reactor(reactor_config(settings)))
+    }
+
     /// One more address to listen on.
     ///
     /// # Errors
@@ -363,6 +397,28 @@ impl Builder {
         self
     }
 
+    /// After how many requests a worker is replaced, and up to how many more, at random for each; 0, the
+    /// usual, is never. It serves until its replacement is ready, and one worker at a time is replaced.
+    pub fn max_requests(mut self, requests: usize, jitter: usize) -> Self {
+        self.plan.max_requests = requests;
+        self.plan.max_requests_jitter = jitter;
+        self
+    }
+
+    /// How old a worker may grow before it is replaced in the same way; zero, the usual, is as old as it
+    /// likes.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.plan.max_worker_age = age;
+        self
+    }
+
+    /// With how many bytes of resident memory a worker is replaced in the same way; 0, the usual, is any
+    /// number.
+    pub fn max_worker_memory(mut self, bytes: usize) -> Self {
+        self.plan.max_worker_memory = bytes;
+        self
+    }
+
     /// A file that holds the arbiter's process id while it serves.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.plan.pidfile = Some(path.into());
@@ -414,6 +470,16 @@ impl Builder {
         self
     }
 
+    /// Where the settings come from when the server is told to reload (SIGHUP): what [`Server::from_settings`]
+    /// makes of them is tried, and stays in force if its workers can boot. Addresses that are still listened
+    /// on keep their sockets. Without this a reload starts new workers with the settings that there are.
+    ///
+    /// It runs in the arbiter, which supervises nobody meanwhile.
+    pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + 'static) -> Self {
+        self.plan.reload = Some(Source(Box::new(source)));
+        self
+    }
+
     /// Opens the listeners.
     ///
     /// # Errors
@@ -426,19 +492,19 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let listeners = match (listeners, addresses.is_empty()) {
+        let bound = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
                 return Err(Error::config(
                     "a server takes either addresses or open listeners, not both",
                 ));
             }
-            (Some(listeners), true) => listeners,
-            (None, _) => Listeners::bind(&addresses, plan.backlog)?,
+            (Some(listeners), true) => Bound::given(listeners),
+            (None, _) => Bound::open(addresses, plan.backlog)?,
         };
-        if listeners.is_empty() {
+        if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }
-        Ok(Server { listeners, plan })
+        Ok(Server { bound, plan })
     }
 
     /// Builds the server and [serves](Server::serve).
@@ -448,7 +514,7 @@ impl Builder {
     /// Those of both.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
         self.build()?.serve(make)
     }
@@ -458,7 +524,7 @@ impl Builder {
     /// # Errors
     ///
     /// Those of both.
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
     }
 }

@@ -246,6 +246,32 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["--max-requests"],
+        help: "Replace a worker that has answered so many requests; 0 is never. It serves until its \
+               replacement is ready, and one worker at a time is replaced.",
+        ..field!(max_requests = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-requests-jitter"],
+        help: "How many more requests those may be, at random for each worker.",
+        ..field!(max_requests_jitter = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-worker-age"],
+        help: "Replace a worker that has served for so long, in the same way; 0 is never.",
+        ..field!(max_worker_age = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-worker-memory"],
+        help: "Replace a worker whose resident memory has grown to so many bytes, in the same way; 0 is \
+               never.",
+        ..field!(max_worker_memory = BYTES)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["--boot-timeout"],
         help: "How long a new worker may take to load the application.",
         ..field!(boot_timeout = DEADLINE)

@@ -65,6 +65,14 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
+    /// After how many requests a worker is replaced; 0 is never.
+    pub max_requests: usize,
+    /// How many more those may be, at random for each worker.
+    pub max_requests_jitter: usize,
+    /// How old a worker may grow before it is replaced; zero is as old as it likes.
+    pub max_worker_age: Duration,
+    /// With how many bytes of memory a worker is replaced; 0 is any number.
+    pub max_worker_memory: usize,
     /// How long a connection may stay idle between two requests; zero ends it after the first.
     pub keepalive: Duration,
     /// How long a sync worker's calls may take, in a moving average, for connections to be kept where there
@@ -193,6 +201,10 @@ impl Default for Settings {
             worker_connections: 1000,
             timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
+            max_requests: 0,
+            max_requests_jitter: 0,
+            max_worker_age: Duration::ZERO,
+            max_worker_memory: 0,
             keepalive: Duration::from_secs(2),
             keepalive_busy: Duration::from_millis(50),
             boot_timeout: Duration::from_secs(120),

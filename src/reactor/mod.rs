@@ -251,6 +251,13 @@ impl Reactor {
         self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
     }
 
+    /// How many connections are lent.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        let lent = |(_, place): &(usize, &Place)| matches!(place, Place::Lent { .. });
+        self.connections.iter().filter(lent).count()
+    }
+
     /// Takes leave: what waits in the listeners' queues is still accepted, however many there are, then they
     /// are closed; every response closes its connection, and clients get [`Config::drain_idle`] to go on with a
     /// last request.

@@ -7,6 +7,7 @@ mod environ;
 mod failures;
 mod flask;
 mod hello;
+mod interrupts;
 mod keepalive;
 mod leaving;
 mod lifecycle;
