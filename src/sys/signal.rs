@@ -71,6 +71,8 @@ pub(crate) enum Order {
     Stacks,
     /// Give up the request that you have had for too long: another one.
     Expire,
+    /// Your arbiter has died: what the kernel says in its place, by a third.
+    Orphaned,
     /// Abort: SIGABRT.
     Abort,
     /// SIGKILL.
@@ -87,6 +89,7 @@ impl Order {
             // The first ones are taken by some C libraries and debuggers.
             Self::Stacks => libc::SIGRTMIN() + 6,
             Self::Expire => libc::SIGRTMIN() + 7,
+            Self::Orphaned => libc::SIGRTMIN() + 8,
             Self::Abort => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
@@ -126,13 +129,7 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    let byte = [u8::try_from(signal).unwrap_or(0)];
-    // SAFETY: write(2) is async-signal-safe, and the buffer is one byte long. A descriptor that has just
-    // been closed gives EBADF: it is cleared in QUEUE before that.
-    let written = unsafe { libc::write(QUEUE.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
-    if written != 1 {
-        OVERFLOW.fetch_or(1 << signal, Ordering::Relaxed);
-    }
+    queue(signal);
     if interrupts(signal) {
         INTERRUPTED.store(true, Ordering::Relaxed);
         let interrupter = INTERRUPTER.load(Ordering::Acquire);
@@ -143,6 +140,17 @@ extern "C" fn on_signal(signal: libc::c_int) {
         }
     }
     Errno::set_raw(errno);
+}
+
+/// Puts a signal in the queue. Async-signal-safe; changes errno.
+pub(super) fn queue(signal: libc::c_int) {
+    let byte = [u8::try_from(signal).unwrap_or(0)];
+    // SAFETY: write(2) is async-signal-safe, and the buffer is one byte long. A descriptor that has just
+    // been closed gives EBADF: it is cleared in QUEUE before that.
+    let written = unsafe { libc::write(QUEUE.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
+    if written != 1 {
+        OVERFLOW.fetch_or(1 << signal, Ordering::Relaxed);
+    }
 }
 
 extern "C" fn on_dropped_signal(_: libc::c_int) {}
@@ -289,7 +297,7 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
 }
 
 /// For signals that `nix` has no name for. Their default would end the process.
-fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
+pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
     // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call empties.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;
