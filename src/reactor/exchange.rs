@@ -7,19 +7,19 @@ use std::cell::{RefCell, RefMut};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Config;
 use super::outbox::{Flushed, Outbox};
+use super::pace::Pace;
+use super::refusal::Refusal;
 use super::stamp;
+use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1;
 use crate::net::Stream;
-use crate::observe::Host;
+use crate::observe::{Held, Host, Wanted};
 use crate::service::Exchange;
 
 /// The socket, the protocol's state and the pending output of one connection.
@@ -27,7 +27,9 @@ use crate::service::Exchange;
 pub(super) struct Link {
     pub(super) stream: Stream,
     pub(super) http: h1::Conn,
-    pub(super) outbox: Outbox,
+    outbox: Outbox,
+    /// How fast the client takes what is in the outbox, if it was found too slow for it once.
+    pace: Option<Pace>,
     /// Encoded and not yet sent: a response's head waits here for the first block of the body.
     encoded: BytesMut,
     /// A piece of a streamed request body that its reader has not taken yet.
@@ -75,6 +77,7 @@ impl Link {
             stream,
             http: h1::Conn::server(config),
             outbox: Outbox::default(),
+            pace: None,
             encoded: BytesMut::new(),
             arrived: Bytes::new(),
             readable: true,
@@ -119,14 +122,17 @@ impl Link {
         }
     }
 
-    /// Sends what is encoded and then the parts of one block; what the socket does not take is kept: in
-    /// memory up to `response_buffer`, then in the spool file.
+    /// Sends what is pending, what is encoded and then the parts of one block; what the socket does not take
+    /// is kept: in memory up to `response_buffer`, then in the spool file.
     pub(super) fn send(&mut self, block: [&[u8]; 3], config: &Config) -> io::Result<()> {
         let [prefix, body, suffix] = block;
         let encoded = std::mem::take(&mut self.encoded);
         let parts = [&encoded[..], prefix, body, suffix];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
+        if !self.outbox.is_empty() {
+            self.flush_outbox()?;
+        }
         if self.outbox.is_empty() && total > 0 {
             // Each slice costs the kernel a check: of four parts, most blocks have two.
             let mut slices = [IoSlice::new(&[]); 4];
@@ -177,19 +183,31 @@ impl Link {
     /// Sends what is pending.
     pub(super) fn flush(&mut self, config: &Config) -> io::Result<Flushed> {
         self.send([b"", b"", b""], config)?;
-        self.outbox.flush(&self.stream)
+        self.flush_outbox()
+    }
+
+    fn flush_outbox(&mut self) -> io::Result<Flushed> {
+        let flushed = self.outbox.flush(&self.stream)?;
+        if flushed == Flushed::Empty {
+            self.pace = None;
+        }
+        Ok(flushed)
+    }
+
+    /// When the client has to have taken more of what is pending, which the socket does not take; not after
+    /// `now`, if it is too slow already.
+    pub(super) fn due(&mut self, now: Tick, config: &Config) -> Tick {
+        // What the system still has, the client has not: its buffers may hold minutes of a slow line.
+        let unsent = self.stream.unsent().unwrap_or(0);
+        let handed = self.outbox.handed();
+        let pace = self.pace.get_or_insert(Pace::new(now, handed, unsent));
+        pace.note(now, handed, unsent);
+        pace.due(config)
     }
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
-    pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
-        stamp::with_lines(&config.server, |lines| {
-            h1::refuse(&mut self.encoded, status, lines, page);
-        });
-        self.response = Response {
-            stage: Stage::Complete,
-            status,
-            sent: page.len() as u64,
-        };
+    pub(super) fn refuse(&mut self, refusal: &Refusal<'_>, config: &Config) {
+        self.response = refusal.encode(config, &mut self.encoded);
     }
 
     /// Takes a response's head back that has not left yet; tells whether it could.
@@ -227,39 +245,37 @@ impl Link {
         error.into()
     }
 
-    /// Waits until the socket is ready for `flags`.
+    /// Has the host wait for the client, until `until` at the most.
     ///
     /// # Errors
     ///
-    /// A timeout when it was not within `limit`.
-    fn wait(&self, flags: PollFlags, limit: Duration, host: &dyn Host) -> Result<()> {
-        let stream = &self.stream;
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut outcome = Ok(0);
-        host.wait(&mut || outcome = poll(&mut [PollFd::new(stream.as_fd(), flags)], timeout));
-        match outcome {
-            Ok(0) => Err(Error::of(
+    /// A timeout where that has come, and the host's own.
+    fn wait(&self, wanted: Wanted, now: Tick, until: Tick, host: &dyn Host) -> Result<()> {
+        if until <= now {
+            return Err(Error::of(
                 Kind::Timeout,
                 "the client made no progress in time",
-            )),
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
+            ));
         }
+        host.hold(&Held {
+            socket: self.stream.as_fd(),
+            wanted,
+            until,
+        })
     }
 
     /// Waits while more is pending than may be.
     fn hold(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
         while self.outbox.spooled() > config.response_spool {
-            match self.outbox.flush(&self.stream) {
-                Ok(Flushed::Empty) => break,
-                Ok(Flushed::Share) => {}
-                Ok(Flushed::Blocked) => {
-                    if let Err(error) = self.wait(PollFlags::POLLOUT, config.send_timeout, host) {
-                        self.response.stage = Stage::Broken;
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(self.broken(error)),
+            let flushed = self.flush_outbox().map_err(|error| self.broken(error))?;
+            if flushed == Flushed::Empty {
+                break;
+            }
+            let now = host.now();
+            let until = self.due(now, config);
+            if let Err(error) = self.wait(Wanted::Room, now, until, host) {
+                self.response.stage = Stage::Broken;
+                return Err(error);
             }
         }
         Ok(())
@@ -268,6 +284,7 @@ impl Link {
     /// The next bytes of a streamed body; empty at its end.
     fn next_piece(&mut self, config: &Config, host: &dyn Host) -> Result<Bytes> {
         let mut scratch = [0; 16 * 1024];
+        let until = host.now() + config.body_timeout;
         loop {
             match self.http.next_event() {
                 Ok(h1::Event::Data(bytes)) => return Ok(bytes),
@@ -281,7 +298,7 @@ impl Link {
                 }
                 Ok(h1::Event::NeedMore | h1::Event::Request(_)) => match self.fill(&mut scratch)? {
                     Fill::Some | Fill::End => {}
-                    Fill::Blocked => self.wait(PollFlags::POLLIN, config.body_timeout, host)?,
+                    Fill::Blocked => self.wait(Wanted::Data, host.now(), until, host)?,
                 },
                 Err(error) => return Err(Error::of(Kind::Body, error.to_string()).because(error)),
             }
@@ -389,6 +406,7 @@ impl Exchange for Lending<'_> {
         if let Err(error) = link.send(block, self.config) {
             return Err(link.broken(error));
         }
+        self.host.progress();
         link.hold(self.config, self.host)
     }
 
@@ -446,6 +464,7 @@ impl Exchange for Lending<'_> {
         let link = &mut *self.link()?;
         if link.arrived.is_empty() {
             link.arrived = link.next_piece(self.config, self.host)?;
+            self.host.progress();
         }
         let n = buffer.len().min(link.arrived.len());
         buffer[..n].copy_from_slice(&link.arrived.split_to(n));

@@ -27,9 +27,12 @@ mod deadlines;
 mod exchange;
 mod forwarded;
 mod outbox;
+mod pace;
 mod preface;
+mod refusal;
 mod request_body;
 mod spares;
+mod spool;
 mod stamp;
 
 use std::collections::VecDeque;
@@ -45,15 +48,17 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 pub use config::Config;
+pub use refusal::{ErrorPage, Refusal};
 
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::net::{Listener, Listeners};
-use crate::observe::{Admit, Host};
+use crate::observe::{Admit, Held, Host};
 use crate::service::{self, Address, Request, Responder, Sent};
 use crate::trace;
 
@@ -93,6 +98,8 @@ pub struct Reactor {
     again: Vec<usize>,
     scratch: Box<[u8]>,
     spares: Spares,
+    /// What the bodies of its requests take in files.
+    spooled: Spooled,
 }
 
 /// Where a connection is.
@@ -162,8 +169,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the system gives no poll, or a listener cannot be polled.
+    /// Where the system gives no poll, a listener cannot be polled, or [`Config::server`] cannot be sent.
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+        config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
         let mut gates = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
@@ -198,6 +206,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spares: Spares::default(),
+            spooled: Spooled::default(),
         })
     }
 
@@ -240,6 +249,13 @@ impl Reactor {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
+    }
+
+    /// How many connections are lent.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        let lent = |(_, place): &(usize, &Place)| matches!(place, Place::Lent { .. });
+        self.connections.iter().filter(lent).count()
     }
 
     /// Takes leave: what waits in the listeners' queues is still accepted, however many there are, then they
@@ -296,15 +312,54 @@ impl Reactor {
             Err(error) => return Err(Error::io("cannot poll", error)),
         }
         let now = host.now();
-        self.take_events(&mut turned, host, now);
+        self.tend(&mut turned, host, now);
+        self.accept(host, now);
+        Ok(turned)
+    }
+
+    /// Waits for a connection that is lent, `limit` at the most, and meanwhile sees to those that are here:
+    /// reads, parses, sends and expires. To be called by the host of a reactor that nobody else turns while
+    /// a call [is held](Host::hold).
+    ///
+    /// Nothing is accepted and nobody is answered: a request that becomes ready waits, one of each connection
+    /// at the most.
+    ///
+    /// # Errors
+    ///
+    /// Where the poll itself fails.
+    pub fn pump(&mut self, host: &dyn Host, held: &Held<'_>, limit: Duration) -> Result<Turned> {
+        let now = host.now();
+        let mut until = held.until.min(now + limit);
+        if let Some(next) = self.deadlines.next() {
+            until = until.min(next);
+        }
+        if !self.again.is_empty() {
+            until = now;
+        }
+        // An epoll set is readable itself while it has events (epoll(7)).
+        let set = self.poll.registry().as_fd();
+        let mut turned = Turned {
+            woken: false,
+            interrupted: held.wait(host, Some(set), until)?,
+        };
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => return Err(Error::io("cannot poll", error)),
+        }
+        self.tend(&mut turned, host, host.now());
+        Ok(turned)
+    }
+
+    /// Sees to the connections that are here.
+    fn tend(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+        self.take_events(turned, host, now);
         for key in std::mem::take(&mut self.again) {
             self.advance(key, host, now);
         }
-        self.accept(host, now);
         while let Some(key) = self.deadlines.expired(now) {
             self.run(key, host, now, Connection::expire);
         }
-        Ok(turned)
     }
 
     /// How long to poll.
@@ -385,6 +440,7 @@ impl Reactor {
             host,
             scratch: &mut self.scratch,
             spares: &mut self.spares,
+            spooled: &self.spooled,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut turn) {

@@ -12,6 +12,7 @@ use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
 use crate::net::{BindAddress, Listener, Listeners};
+use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
 use crate::worker::{Worker, WorkerContext};
 
@@ -179,6 +180,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     bound: &Bound,
     make: Shared<M>,
     recipe: Recipe<M>,
+    error_page: ErrorPage,
 ) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
     let Source(mut source) = source;
     let mut known = Known::new(bound);
@@ -186,6 +188,8 @@ pub(super) fn renew<M: MakeService + 'static>(
     move || {
         let settings = source()?;
         let mut plan = Builder::following(&settings)?.plan;
+        plan.reactor.error_page = error_page.clone();
+        plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
         let arbiter = describe(worker, &plan);
         if were_given {

@@ -2,19 +2,32 @@
 //!
 //! It reads no request and writes no response itself: the reactor collects the one and sends the other, so
 //! that no client can hold it.
+//!
+//! ```text
+//!   turn ──▶ next_ready ──▶ call ──▶ give_back ──▶ turn
+//!                           │  ▲
+//!      the response outgrew │  │ the client has taken some of it
+//!          its bounds       ▼  │
+//!                           pump: what turn does, without accepting and without a call
+//! ```
+//!
+//! *Invariants*: one call at a time; the heart beats with each turn, each pump, and each block that a call
+//! writes or reads; what the worker is asked during a call it does afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
-use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::AccessLog;
-use crate::observe::{Access, Admit, Host};
+use crate::observe::{Access, Admit, Held, Host};
 use crate::reactor::{Config, Reactor};
-use crate::service::{MakeService, Service, Site, Turn};
+use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
+use crate::sys::signal;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
@@ -54,19 +67,15 @@ impl<M: MakeService> SyncWorker<M> {
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
-        let site = Site {
-            worker: context.id(),
-            workers: context.workers(),
-            threads: 1,
-            listeners: &listeners,
-        };
-        let service = self.make.make(&site)?;
+        let service = self.make.make(&site(context, &listeners, 1))?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
+        signal::set_interrupter(service.interrupter());
         service.turn().enter(&mut || {
             outcome = serve(&service, &self.config, access_log.as_ref(), context);
             service.retire();
         });
+        signal::set_interrupter(None);
         outcome
     }
 
@@ -86,27 +95,28 @@ fn serve<S: Service>(
     access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
+    let reactor = Reactor::new(&context.listeners(), config.clone())?;
     let host = SyncHost {
         context,
         turn: service.turn(),
+        nap: nap(context),
+        reactor: RefCell::new(reactor),
+        woken: Cell::new(false),
         access_log,
         drops: Drops::default(),
         courtesy: Courtesy::default(),
         place: Cell::new(None),
     };
-    let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
-    reactor.watch(context.wake())?;
-    let nap = nap(context);
+    host.reactor.borrow_mut().watch(context.wake())?;
     context.ready();
     loop {
-        let turned = reactor.turn(&host, Some(nap))?;
+        let mut reactor = host.reactor.borrow_mut();
+        let turned = reactor.turn(&host, Some(host.nap))?;
         context.beat(Tick::now());
-        if turned.interrupted {
-            if let Err(error) = service.turn().interrupted() {
-                trace::error!("a signal handler of the application failed: {error}");
-            }
+        if let Err(error) = service.turn().interrupted() {
+            trace::error!("a signal handler of the application failed: {error}");
         }
-        if turned.woken {
+        if turned.woken || host.woken.take() {
             match context.shutdown() {
                 Shutdown::Running => {}
                 Shutdown::Graceful => {
@@ -118,8 +128,15 @@ fn serve<S: Service>(
             }
         }
         while let Some(mut ready) = reactor.next_ready(&host) {
+            // Nobody has the reactor during a call: it may have to be pumped.
+            drop(reactor);
             answer(service, &mut ready, &host);
+            reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
+            if signal::is_interrupted() {
+                // That call was the last: the next turn finds the order to leave.
+                break;
+            }
         }
         host.flush();
         if reactor.is_done() {
@@ -132,6 +149,11 @@ fn serve<S: Service>(
 struct SyncHost<'a> {
     context: &'a WorkerContext,
     turn: &'a dyn Turn,
+    nap: Duration,
+    /// Borrowed except during a call.
+    reactor: RefCell<Reactor>,
+    /// Whether the worker was asked for something during a call: it sees to it afterwards.
+    woken: Cell<bool>,
     access_log: Option<&'a RefCell<AccessLog>>,
     drops: Drops,
     courtesy: Courtesy,
@@ -173,6 +195,25 @@ impl Host for SyncHost<'_> {
         if let Some(log) = self.access_log {
             log.borrow_mut().record(access);
         }
+    }
+
+    fn progress(&self) {
+        self.context.beat(self.now());
+    }
+
+    /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
+    fn hold(&self, held: &Held<'_>) -> Result<()> {
+        let turned = match self.reactor.try_borrow_mut() {
+            Ok(mut reactor) => reactor.pump(self, held, self.nap)?,
+            Err(_) => return Err(Error::new("a call waits for its client already")),
+        };
+        self.progress();
+        self.flush();
+        self.woken.set(self.woken.get() | turned.woken);
+        if turned.interrupted {
+            self.turn.interrupted()?;
+        }
+        Ok(())
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {

@@ -97,6 +97,8 @@ pub(crate) fn bad_reload(size: Size) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let shop = Shop::open(folder.path(), site);
         let load = Load::start(shop.house.server.address(), CLIENTS, CLIENTS);
+        // Now all workers are ready: one that boots would try the bad application, too.
+        renew(&shop.house.server, 2);
         for _ in 0..rounds {
             shop.fails("a syntax error", || shop.write("app = (\n"));
             load.wait_for(load.answered() + requests);
@@ -107,6 +109,7 @@ pub(crate) fn bad_reload(size: Size) {
             load.wait_for(load.answered() + requests);
             shop.rename("away", "logs");
             renew(&shop.house.server, 2);
+            load.wait_for(load.answered() + requests);
         }
         let report = load.stop();
         println!("bad_reload, {site}: {report}");
