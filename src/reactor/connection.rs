@@ -16,10 +16,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Config;
-use super::exchange::{Fill, Lending, Link, Stage};
+use super::claim::{Armed, Claim, Verdict, Watch};
+use super::exchange::{Fill, Lending, Link, Stage, given_up};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
@@ -451,7 +453,7 @@ impl Connection {
             status,
             text,
             head: self.head.as_ref(),
-            connection: &self.facts,
+            connection: Some(&self.facts),
         };
         let link = self.link.get_mut();
         link.http.abort();
@@ -580,6 +582,15 @@ impl Connection {
             .map(|_: Sent| ())
         });
         let link = self.link.get_mut();
+        let verdict = link.settle();
+        if let Verdict::Refused { recorded: true, .. } = verdict {
+            host.returned(host.now());
+            return outcome.and(Err(given_up()));
+        }
+        if verdict != Verdict::InTime {
+            self.record(host.now(), host);
+            return outcome.and(Err(given_up()));
+        }
         let outcome = match link.response.stage {
             Stage::Complete => outcome,
             _ => outcome.and(Err(Error::of(
@@ -594,7 +605,7 @@ impl Connection {
                     status: 500,
                     text: "",
                     head: self.head.as_ref(),
-                    connection: &self.facts,
+                    connection: Some(&self.facts),
                 };
                 link.refuse(&refusal, config);
             } else {
@@ -610,6 +621,7 @@ impl Connection {
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
         self.served = true;
         let link = self.link.get_mut();
+        link.claim = None;
         if let Some(head) = self.head.take() {
             link.http.recycle(head);
         }
@@ -625,6 +637,20 @@ impl Connection {
             turn.spares.take_back(self.link.get_mut());
         }
         step
+    }
+
+    /// A call begins that is to have answered by `due`.
+    pub(super) fn arm(&mut self, claim: Arc<Claim>, due: Tick) -> Watch {
+        let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
+        let link = self.link.get_mut();
+        let armed = Armed::new(Arc::clone(&claim), link.stream.as_fd(), due, bodyless);
+        link.claim = Some(armed);
+        Watch {
+            claim,
+            facts: Arc::clone(&self.facts),
+            head: self.head.clone(),
+            started: self.started,
+        }
     }
 
     /// The head of the request that is being answered.
