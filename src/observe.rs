@@ -116,7 +116,8 @@ impl Held<'_> {
 
 /// What a reactor asks of the program that it runs in.
 ///
-/// What is asked during a call (`keeps`, `progress`, `hold`) may come from another thread than the rest.
+/// During a call that is the one which [`Ready::answer`](crate::reactor::Ready::answer) was given, on the call's
+/// own thread; the reactor may turn elsewhere with another one meanwhile.
 pub trait Host {
     /// The present moment. The reactor asks once a turn and passes the answer on.
     fn now(&self) -> Tick {
@@ -142,6 +143,11 @@ pub trait Host {
     /// A response is complete, or will be without the service's help.
     fn finished(&self, access: &Access<'_>) {
         let _ = access;
+    }
+
+    /// A call has ended that was given up for `request_timeout`, and whose answer was recorded then.
+    fn returned(&self, now: Tick) {
+        let _ = now;
     }
 
     /// May the connection be kept after the response that begins now?

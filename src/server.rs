@@ -248,6 +248,7 @@ fn reactor_config(settings: &Settings) -> reactor::Config {
         send_timeout: settings.send_timeout,
         send_rate: settings.send_rate,
         send_grace: settings.send_grace,
+        request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
         linger: settings.linger,
         drain_idle: settings.drain_idle,
         body_buffer: settings.body_buffer,

@@ -136,6 +136,7 @@ fn while_a_slow_reader_holds_the_call_the_others_are_seen_to() {
     // Somebody has to read this for all of it to be taken.
     upload.write_all(&vec![b'y'; LARGE]).unwrap();
     assert!(serving.is_held(), "all of that was while it was held");
+    assert_eq!(serving.context.slot().calls().count(), 1);
 
     let response = read_all(&mut reader);
     assert_eq!(response.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
@@ -169,4 +170,15 @@ fn reader_that_leaves_or_takes_too_little_ends_the_call_that_it_holds() {
     });
     let _stopped = serving.reader();
     until("the call ends", || !serving.is_held());
+}
+
+#[test]
+fn held_call_that_takes_too_long_is_cut() {
+    let serving = serve(|config| config.request_timeout = Some(Duration::from_millis(300)));
+    let mut reader = serving.reader();
+    until("the call ends", || !serving.is_held());
+    let taken = read_all(&mut reader).len();
+    assert!(taken < LARGE, "{taken}");
+    let mut next = serving.client("GET / HTTP/1.0\r\n\r\n");
+    assert!(read_all(&mut next).ends_with("\r\n\r\n0"));
 }

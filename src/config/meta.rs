@@ -240,6 +240,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["--request-timeout"],
+        help: "Give up a request that takes longer: its client gets a 504, or is cut off from a response that \
+               has begun, and the worker is replaced; 0 is never.",
+        ..field!(request_timeout = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["--graceful-timeout"],
         help: "How long a worker that is told to stop may take to finish its requests.",
         ..field!(graceful_timeout = SECONDS)

@@ -63,6 +63,8 @@ pub struct Settings {
     pub worker_connections: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
+    /// How long one request may take; zero is for ever.
+    pub request_timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
     /// After how many requests a worker is replaced; 0 is never.
@@ -200,6 +202,7 @@ impl Default for Settings {
             threads: 1,
             worker_connections: 1000,
             timeout: Duration::from_secs(30),
+            request_timeout: Duration::ZERO,
             graceful_timeout: Duration::from_secs(30),
             max_requests: 0,
             max_requests_jitter: 0,

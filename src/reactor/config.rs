@@ -36,6 +36,9 @@ pub struct Config {
     pub send_rate: u64,
     /// How long it may be slower than that.
     pub send_grace: Duration,
+    /// How long a call may take to answer; `None` for any time. A call that takes longer is given up: its
+    /// client gets a 504, or is cut off from a response that has begun, and what it writes later fails.
+    pub request_timeout: Option<Duration>,
     /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
     /// is left of a body, after an answer that did not wait for it.
     pub linger: Duration,
@@ -102,6 +105,7 @@ impl Default for Config {
             send_timeout: Duration::from_secs(30),
             send_rate: 500,
             send_grace: Duration::from_secs(20),
+            request_timeout: None,
             linger: Duration::from_secs(2),
             drain_idle: Duration::from_secs(1),
             body_buffer: 64 * 1024,

@@ -16,10 +16,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Config;
-use super::exchange::{Fill, Lending, Link, Stage, UNWANTED};
+use super::claim::{Armed, Claim, Verdict, Watch};
+use super::exchange::{Fill, Lending, Link, Stage, UNWANTED, given_up};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
@@ -459,7 +461,7 @@ impl Connection {
             status,
             text,
             head: self.head.as_ref(),
-            connection: &self.facts,
+            connection: Some(&self.facts),
         };
         let link = self.link.get_mut();
         link.http.abort();
@@ -560,7 +562,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The service's own, after it was dealt with: a 500 where nothing had been started, a cut otherwise.
+    /// The service's own, after it was dealt with: where nothing had been started a 500, or what is wrong with
+    /// the request's body; a cut otherwise.
     pub(super) fn answer(
         &mut self,
         config: &Config,
@@ -589,7 +592,18 @@ impl Connection {
             )
             .map(|_: Sent| ())
         });
+        // Nobody reads it any more: its place is another's.
+        self.body = RequestBody::default();
         let link = self.link.get_mut();
+        let verdict = link.settle();
+        if let Verdict::Refused { recorded: true, .. } = verdict {
+            host.returned(host.now());
+            return outcome.and(Err(given_up()));
+        }
+        if verdict != Verdict::InTime {
+            self.record(host.now(), host);
+            return outcome.and(Err(given_up()));
+        }
         let outcome = match link.response.stage {
             Stage::Complete => outcome,
             _ => outcome.and(Err(Error::of(
@@ -612,14 +626,13 @@ impl Connection {
                     status,
                     text,
                     head: self.head.as_ref(),
-                    connection: &self.facts,
+                    connection: Some(&self.facts),
                 };
                 link.refuse(&refusal, config);
             } else {
                 link.response.stage = Stage::Broken;
             }
         }
-        self.body = RequestBody::default();
         self.record(host.now(), host);
         outcome
     }
@@ -628,6 +641,7 @@ impl Connection {
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
         self.served = true;
         let link = self.link.get_mut();
+        link.claim = None;
         if let Some(head) = self.head.take() {
             link.http.recycle(head);
         }
@@ -643,6 +657,20 @@ impl Connection {
             turn.spares.take_back(self.link.get_mut());
         }
         step
+    }
+
+    /// A call begins that is to have answered by `due`.
+    pub(super) fn arm(&mut self, claim: Arc<Claim>, due: Tick) -> Watch {
+        let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
+        let link = self.link.get_mut();
+        let armed = Armed::new(Arc::clone(&claim), link.stream.as_fd(), due, bodyless);
+        link.claim = Some(armed);
+        Watch {
+            claim,
+            facts: Arc::clone(&self.facts),
+            head: self.head.clone(),
+            started: self.started,
+        }
     }
 
     /// The head of the request that is being answered.

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use bytes::BytesMut;
 
 use super::Config;
+use super::claim::{Armed, Verdict};
 use super::outbox::{Flushed, Outbox};
 use super::pace::Pace;
 use super::refusal::Refusal;
@@ -29,6 +30,8 @@ pub(super) const UNWANTED: usize = 64 * 1024;
 /// The socket, the protocol's state and the pending output of one connection.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// While a call that may take too long has it; in front of the stream, since it is to be dropped first.
+    pub(super) claim: Option<Armed>,
     pub(super) stream: Stream,
     pub(super) http: h1::Conn,
     outbox: Outbox,
@@ -78,6 +81,7 @@ pub(super) enum Fill {
 impl Link {
     pub(super) fn new(stream: Stream, config: h1::Config) -> Self {
         Self {
+            claim: None,
             stream,
             http: h1::Conn::server(config),
             outbox: Outbox::default(),
@@ -134,6 +138,9 @@ impl Link {
         let parts = [&encoded[..], prefix, body, suffix];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
+        if total > 0 {
+            self.begin()?;
+        }
         if !self.outbox.is_empty() {
             self.flush_outbox()?;
         }
@@ -160,6 +167,30 @@ impl Link {
         self.encoded = encoded;
         self.encoded.clear();
         Ok(())
+    }
+
+    /// Claims the client for the running call, if the call may take too long.
+    fn begin(&self) -> Result<()> {
+        match &self.claim {
+            Some(claim) if !claim.begin() => Err(given_up()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the running call has ended; from now on it cannot be given up.
+    pub(super) fn settle(&mut self) -> Verdict {
+        let verdict = self.claim.as_ref().map_or(Verdict::InTime, Armed::settle);
+        if let Verdict::Refused { sent, .. } = verdict {
+            self.response.status = 504;
+            self.response.sent = sent;
+        }
+        if verdict != Verdict::InTime {
+            self.response.stage = Stage::Broken;
+            self.http.abort();
+            self.encoded.clear();
+            self.outbox = Outbox::default();
+        }
+        verdict
     }
 
     /// Puts what follows the first `sent` of `total` bytes into the outbox.
@@ -226,7 +257,7 @@ impl Link {
     /// Sends `100 Continue` if the client still waits for it.
     pub(super) fn send_continue(&mut self, config: &Config) -> io::Result<()> {
         if self.http.send_continue(&mut self.encoded) {
-            self.send([b"", b"", b""], config)?;
+            self.send_interim(config)?;
         }
         Ok(())
     }
@@ -243,10 +274,37 @@ impl Link {
         }
     }
 
+    /// Sends what is encoded as no response yet.
+    fn send_interim(&mut self, config: &Config) -> io::Result<()> {
+        self.send([b"", b"", b""], config)?;
+        if let Some(claim) = &self.claim {
+            if self.response.stage == Stage::Waiting && self.outbox.is_empty() {
+                claim.unbegin();
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that the response cannot be completed.
     fn broken(&mut self, error: io::Error) -> Error {
         self.response.stage = Stage::Broken;
-        error.into()
+        self.in_time().err().unwrap_or_else(|| error.into())
+    }
+
+    /// Fails where the call was given up.
+    fn in_time(&self) -> Result<()> {
+        match &self.claim {
+            Some(claim) if claim.is_given_up() => Err(given_up()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the response is complete: whatever the call does now, its client has or gets all of it.
+    fn complete(&mut self) {
+        self.response.stage = Stage::Complete;
+        if let Some(claim) = &self.claim {
+            claim.settle();
+        }
     }
 
     /// Has the host wait for the client, until `until` at the most.
@@ -271,7 +329,8 @@ impl Link {
             socket: self.stream.as_fd(),
             wanted,
             until,
-        })
+        })?;
+        self.in_time()
     }
 
     /// Waits while more is pending than may be.
@@ -332,7 +391,7 @@ impl Lending<'_> {
                 Kind::Response,
                 "the response is complete already",
             )),
-            Stage::Broken => Err(Error::disconnected()),
+            Stage::Broken => Err(link.in_time().err().unwrap_or_else(Error::disconnected)),
         }
     }
 }
@@ -389,7 +448,7 @@ impl Exchange for Lending<'_> {
             head.field(name, value)?;
         }
         head.finish(None)?;
-        if let Err(error) = link.send([b"", b"", b""], self.config) {
+        if let Err(error) = link.send_interim(self.config) {
             return Err(link.broken(error));
         }
         link.hold(self.config, self.host)
@@ -431,7 +490,7 @@ impl Exchange for Lending<'_> {
             link.response.stage = Stage::Broken;
             return Err(error.into());
         }
-        link.response.stage = Stage::Complete;
+        link.complete();
         Ok(())
     }
 
@@ -453,16 +512,24 @@ impl Exchange for Lending<'_> {
                 return Err(error.into());
             }
         }
-        link.response.stage = Stage::Complete;
-        match link.flush(self.config) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(link.broken(error)),
+        if let Err(error) = link.flush(self.config) {
+            return Err(link.broken(error));
         }
+        link.complete();
+        Ok(())
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         self.link()?.read_body(buffer, self.config, self.host)
     }
+}
+
+/// What a call is told that the client waited for too long.
+pub(super) fn given_up() -> Error {
+    Error::of(
+        Kind::Timeout,
+        "the request was given up: it took longer than request_timeout",
+    )
 }
 
 impl From<h1::EncodeError> for Error {

@@ -92,6 +92,7 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
     let mut arbiter = Arbiter::builder(AnyWorker(worker))
         .workers(plan.workers)
         .timeout(plan.timeout)
+        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
         .graceful_timeout(plan.graceful_timeout)
         .boot_timeout(plan.boot_timeout)
         .max_requests(plan.max_requests as u64, jitter)

@@ -15,6 +15,7 @@
 //! writes or reads; what the worker is asked during a call it does afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::busy::Busy;
@@ -25,7 +26,7 @@ use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Held, Host};
-use crate::reactor::{Config, Reactor};
+use crate::reactor::{Claim, Config, Reactor};
 use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
@@ -101,6 +102,18 @@ impl<M: MakeService> Worker for SyncWorker<M> {
     }
 }
 
+/// The claim on the running call, for the handler of the arbiter's signal.
+static CLAIM: OnceLock<Arc<Claim>> = OnceLock::new();
+
+/// Gives the running call up, if it is overdue. Nobody else could: its thread would have to turn the reactor.
+/// Async-signal-safe: atomics, the clock, and two system calls.
+fn give_up() {
+    if let Some(claim) = CLAIM.get() {
+        // What was sent is recorded when the call ends, if it does.
+        claim.expire(Tick::now(), false);
+    }
+}
+
 /// The worker's life from here to its end.
 fn serve<S: Service>(
     service: &S,
@@ -109,7 +122,13 @@ fn serve<S: Service>(
     access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
-    let reactor = Reactor::new(&context.listeners(), config.clone())?;
+    let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
+    if let Some(claim) = reactor.one_at_a_time() {
+        // Of several workers in one process the signal can mean only one.
+        if CLAIM.set(claim).is_ok() {
+            signal::set_on_expire(Some(give_up));
+        }
+    }
     let host = SyncHost {
         context,
         turn: service.turn(),
@@ -180,11 +199,37 @@ struct SyncHost<'a> {
 }
 
 impl SyncHost<'_> {
+    /// Records an answer, with the place of its call if a call has given it.
+    fn record(&self, place: Option<usize>, access: &Access<'_>) {
+        let slot = self.context.slot();
+        slot.end_request(place, access.finished, access.sent);
+        if let Some(log) = self.access_log {
+            log.borrow_mut().record(access);
+        }
+    }
+
     /// Writes the turn's access lines.
     fn flush(&self) {
         if let Some(log) = self.access_log {
             log.borrow_mut().flush();
         }
+    }
+}
+
+/// The worker as its reactor sees it while it is pumped: the running call is none of its affairs.
+struct Meanwhile<'a>(&'a SyncHost<'a>);
+
+impl Host for Meanwhile<'_> {
+    fn connections(&self, open: usize) {
+        self.0.connections(open);
+    }
+
+    fn finished(&self, access: &Access<'_>) {
+        self.0.record(None, access);
+    }
+
+    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
+        self.0.wait(block);
     }
 }
 
@@ -207,12 +252,11 @@ impl Host for SyncHost<'_> {
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.context
-            .slot()
-            .end_request(self.place.take(), access.finished, access.sent);
-        if let Some(log) = self.access_log {
-            log.borrow_mut().record(access);
-        }
+        self.record(self.place.take(), access);
+    }
+
+    fn returned(&self, now: Tick) {
+        self.context.slot().end_request(self.place.take(), now, 0);
     }
 
     fn keeps(&self) -> bool {
@@ -226,7 +270,7 @@ impl Host for SyncHost<'_> {
     /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
     fn hold(&self, held: &Held<'_>) -> Result<()> {
         let turned = match self.reactor.try_borrow_mut() {
-            Ok(mut reactor) => reactor.pump(self, held, self.nap)?,
+            Ok(mut reactor) => reactor.pump(&Meanwhile(self), held, self.nap)?,
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };
         self.progress();
