@@ -132,6 +132,8 @@ pub struct Settings {
     pub raw_env: Vec<(OsString, OsString)>,
     /// The pid file.
     pub pidfile: Option<PathBuf>,
+    /// Whether the application is loaded before the workers are forked.
+    pub preload_app: bool,
     /// Folders to put first on `sys.path`.
     pub pythonpath: Vec<PathBuf>,
     /// The folder of the application's virtual environment.
@@ -217,6 +219,7 @@ impl Default for Settings {
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,
+            preload_app: false,
             pythonpath: Vec::new(),
             venv: None,
             accesslog: None,
