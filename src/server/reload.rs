@@ -11,12 +11,14 @@ use super::{Builder, Plan, Source};
 use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
+use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::service::{MakeService, Site};
 use crate::worker::{Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
-pub(super) type Recipe<M> = fn(Shared<M>, &mut Plan) -> Result<(&'static str, Box<dyn Worker>)>;
+pub(super) type Recipe<M> =
+    fn(Shared<Watched<M>>, &mut Plan) -> Result<(&'static str, Box<dyn Worker>)>;
 
 /// A service's recipe for several workers, one after the other: it is loaded beforehand once at most.
 #[derive(Debug)]
@@ -88,6 +90,10 @@ impl Worker for AnyWorker {
 /// The arbiter that follows a plan.
 pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
+    let worker = match &plan.hooks {
+        Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
+        None => worker,
+    };
     let mut arbiter = Arbiter::builder(AnyWorker(worker))
         .workers(plan.workers)
         .timeout(plan.timeout)
@@ -176,8 +182,9 @@ impl Known {
 /// Describes the arbiter anew, from settings that are read again.
 pub(super) fn renew<M: MakeService + 'static>(
     source: Source,
+    hooks: Option<Installed>,
     bound: &Bound,
-    make: Shared<M>,
+    make: Shared<Watched<M>>,
     recipe: Recipe<M>,
 ) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
     let Source(mut source) = source;
@@ -186,6 +193,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     move || {
         let settings = source()?;
         let mut plan = Builder::following(&settings)?.plan;
+        plan.hooks.clone_from(&hooks);
         let (_, worker) = recipe(make.clone(), &mut plan)?;
         let arbiter = describe(worker, &plan);
         if were_given {

@@ -4,6 +4,7 @@
 //! part that it plays (`roles.rs`), and no test sleeps and hopes: it waits for what it expects, with a
 //! deadline.
 
+mod facade;
 mod host;
 mod roles;
 mod server;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         return roles::play(&arguments[1..]);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let all = [supervision::TESTS, host::TESTS].concat();
+    let all = [supervision::TESTS, host::TESTS, facade::TESTS].concat();
     let chosen = all
         .iter()
         .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter.as_str())));
