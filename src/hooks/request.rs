@@ -96,6 +96,14 @@ impl<S: Service> Service for WatchedService<S> {
         self.service.retire();
     }
 
+    fn interrupt(&self) {
+        self.service.interrupt();
+    }
+
+    fn interrupter(&self) -> Option<fn(i32)> {
+        self.service.interrupter()
+    }
+
     fn turn(&self) -> &dyn Turn {
         self.service.turn()
     }

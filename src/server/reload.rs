@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::net::{BindAddress, Listener, Listeners};
+use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
 use crate::worker::{Worker, WorkerContext};
 
@@ -97,6 +98,7 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
     let mut arbiter = Arbiter::builder(AnyWorker(worker))
         .workers(plan.workers)
         .timeout(plan.timeout)
+        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
         .graceful_timeout(plan.graceful_timeout)
         .boot_timeout(plan.boot_timeout)
         .max_requests(plan.max_requests as u64, jitter)
@@ -179,10 +181,16 @@ impl Known {
     }
 }
 
+/// What the program itself gave, and no settings say.
+pub(super) struct Kept {
+    pub(super) hooks: Option<Installed>,
+    pub(super) error_page: ErrorPage,
+}
+
 /// Describes the arbiter anew, from settings that are read again.
 pub(super) fn renew<M: MakeService + 'static>(
     source: Source,
-    hooks: Option<Installed>,
+    kept: Kept,
     bound: &Bound,
     make: Shared<Watched<M>>,
     recipe: Recipe<M>,
@@ -193,7 +201,9 @@ pub(super) fn renew<M: MakeService + 'static>(
     move || {
         let settings = source()?;
         let mut plan = Builder::following(&settings)?.plan;
-        plan.hooks.clone_from(&hooks);
+        plan.hooks.clone_from(&kept.hooks);
+        plan.reactor.error_page = kept.error_page.clone();
+        plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
         let arbiter = describe(worker, &plan);
         if were_given {

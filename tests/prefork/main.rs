@@ -8,6 +8,8 @@ mod facade;
 mod host;
 mod roles;
 mod server;
+#[cfg(feature = "wsgi")]
+mod stacks;
 mod supervision;
 
 use std::panic::catch_unwind;
@@ -28,7 +30,14 @@ fn main() -> ExitCode {
         return roles::play(&arguments[1..]);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let all = [supervision::TESTS, host::TESTS, facade::TESTS].concat();
+    let all = [
+        supervision::TESTS,
+        host::TESTS,
+        facade::TESTS,
+        #[cfg(feature = "wsgi")]
+        stacks::TESTS,
+    ]
+    .concat();
     let chosen = all
         .iter()
         .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter.as_str())));
