@@ -36,7 +36,7 @@ fn main() {
 }
 
 /// The server's part: tells its address when the worker is ready, and serves until it is killed.
-fn serve(make: impl MakeService<Service: Sync>) {
+fn serve(make: impl MakeService<Service: Sync> + 'static) {
     let mut address = String::new();
     let outcome = Server::bind("127.0.0.1:0").map(|builder| {
         builder.observe(move |phase| match phase {

@@ -62,12 +62,7 @@ impl Bench {
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         std::fs::write(folder.join("bench_apps.py"), SOURCE).expect("a temporary file");
         let local = Address::Ip(([127, 0, 0, 1], 8000).into());
-        let site = Site {
-            worker: 1,
-            workers: 1,
-            threads: 1,
-            listeners: std::slice::from_ref(&local),
-        };
+        let site = Site::new(std::slice::from_ref(&local));
         let application = App::new(format!("bench_apps:{name}"))
             .python_path([&folder])
             .load(&site)

@@ -48,5 +48,7 @@ fn serve(settings: &Settings) -> Result<()> {
     if let Some(venv) = &settings.venv {
         app = app.venv(venv);
     }
-    Server::from_settings(settings)?.serve(app)
+    Server::from_settings(settings)?
+        .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
+        .serve(app)
 }

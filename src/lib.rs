@@ -91,7 +91,7 @@ pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
-    Proxied, Request, Responder, Scheme, Sent, Service, Site, Turn, per_worker, service_fn,
+    Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
 pub use worker::{Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};

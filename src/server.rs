@@ -2,19 +2,22 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod reload;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::{Arbiter, Phase};
+use crate::arbiter::Phase;
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
-use crate::reactor;
+use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
 use crate::worker::{SyncWorker, ThreadedWorker, Worker};
+use reload::{Bound, Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -28,7 +31,7 @@ use crate::worker::{SyncWorker, ThreadedWorker, Worker};
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    listeners: Listeners,
+    bound: Bound,
     plan: Plan,
 }
 
@@ -51,11 +54,25 @@ struct Plan {
     timeout: Duration,
     graceful_timeout: Duration,
     boot_timeout: Duration,
+    max_requests: usize,
+    max_requests_jitter: usize,
+    max_worker_age: Duration,
+    max_worker_memory: usize,
     pidfile: Option<PathBuf>,
     access_log: Option<AccessLog>,
     reactor: reactor::Config,
     allow_threads: bool,
     observe: Option<Observer>,
+    reload: Option<Source>,
+}
+
+/// Where new settings come from.
+struct Source(Box<dyn FnMut() -> Result<Settings>>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
 }
 
 /// A callback, which has no text of its own.
@@ -78,11 +95,16 @@ impl Default for Plan {
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
+            max_requests: settings.max_requests,
+            max_requests_jitter: settings.max_requests_jitter,
+            max_worker_age: settings.max_worker_age,
+            max_worker_memory: settings.max_worker_memory,
             pidfile: None,
             access_log: None,
             reactor: reactor::Config::default(),
             allow_threads: false,
             observe: None,
+            reload: None,
         }
     }
 }
@@ -114,14 +136,7 @@ impl Server {
     /// An address that cannot be understood, an inherited socket that cannot be used, or an access log that
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
-        let mut builder = Self::builder()
-            .workers(settings.workers)
-            .threads(settings.threads)
-            .worker_class(settings.worker_class)
-            .backlog(settings.backlog)
-            .timeout(settings.timeout)
-            .graceful_timeout(settings.graceful_timeout)
-            .boot_timeout(settings.boot_timeout);
+        let mut builder = Builder::following(settings)?;
         let inherited = Listener::inherited()?;
         if inherited.is_empty() {
             for address in &settings.bind {
@@ -130,44 +145,13 @@ impl Server {
         } else {
             builder = builder.listeners(inherited);
         }
-        if let Some(path) = &settings.pidfile {
-            builder = builder.pidfile(path);
-        }
-        if let Some(destination) = &settings.accesslog {
-            builder = builder.access_log(AccessLog::open(destination)?);
-        }
-        let usual = reactor::Config::default();
-        let config = reactor::Config {
-            http: http(settings),
-            worker_connections: settings.worker_connections,
-            keepalive: settings.keepalive,
-            head_timeout: settings.head_timeout,
-            body_timeout: settings.body_timeout,
-            body_rate: settings.body_rate,
-            send_timeout: settings.send_timeout,
-            send_rate: settings.send_rate,
-            request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
-            body_buffer: settings.body_buffer,
-            limit_request_body: settings.limit_request_body,
-            response_buffer: settings.response_buffer,
-            tmp_upload_dir: settings
-                .tmp_upload_dir
-                .clone()
-                .unwrap_or_else(std::env::temp_dir),
-            proxy_protocol: settings.proxy_protocol,
-            proxy_allow_ips: settings.proxy_allow_ips.clone(),
-            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
-            secure_scheme_headers: settings.secure_scheme_headers.clone(),
-            client_address: settings.client_address,
-            ..usual
-        };
-        Ok(builder.reactor(config))
+        Ok(builder)
     }
 
     /// The addresses that the server listens on.
     #[must_use]
     pub fn listeners(&self) -> &Listeners {
-        &self.listeners
+        self.bound.listeners()
     }
 
     /// Serves until it is told to stop; workers are forked.
@@ -180,19 +164,17 @@ impl Server {
     /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
-        let Self {
-            listeners,
-            mut plan,
-        } = self;
-        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
-            return Self { listeners, plan }.serve_local(make);
-        }
-        let worker = ThreadedWorker::new(make, plan.threads)
-            .reactor(plan.reactor.clone())
-            .access_log(plan.access_log.take());
-        arbitrate("gthread", worker, listeners, plan)
+        self.arbitrate(make, |make, plan| {
+            if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+                return Ok(sync(make, plan));
+            }
+            let worker = ThreadedWorker::new(make, plan.threads)
+                .reactor(plan.reactor.clone())
+                .access_log(plan.access_log.take());
+            Ok(("gthread", Box::new(worker)))
+        })
     }
 
     /// The same for services that stay on one thread: those that hold an `Rc`, say.
@@ -200,20 +182,89 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`serve`](Self::serve), and where the server is to have more than one thread a worker.
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
-        let Self {
-            listeners,
-            mut plan,
-        } = self;
-        if plan.class != WorkerClass::Sync || plan.threads > 1 {
-            return Err(Error::config(
-                "a service that stays on one thread cannot be served by several",
-            ));
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
+        self.arbitrate(make, |make, plan| {
+            if plan.class != WorkerClass::Sync || plan.threads > 1 {
+                return Err(Error::config(
+                    "a service that stays on one thread cannot be served by several",
+                ));
+            }
+            Ok(sync(make, plan))
+        })
+    }
+
+    fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
+        let Self { bound, mut plan } = self;
+        let make = Shared::new(make);
+        let mut observer = plan.observe.take();
+        let source = plan.reload.take();
+        let listeners = bound.listeners().clone();
+        let class = recipe(make.clone(), &mut plan)?;
+        let mut arbiter = reload::describe(class.1, &plan)
+            .listeners(listeners)
+            .allow_threads(plan.allow_threads)
+            .observe(move |phase: &Phase| {
+                if matches!(phase, Phase::Started { .. }) {
+                    trace::info!("Using worker: {}", class.0);
+                }
+                if let Some(Observer(observe)) = &mut observer {
+                    observe(phase);
+                }
+            });
+        if let Some(source) = source {
+            let error_page = plan.reactor.error_page.clone();
+            arbiter = arbiter.reload(reload::renew(source, &bound, make, recipe, error_page));
         }
-        let worker = SyncWorker::new(make)
-            .reactor(plan.reactor.clone())
-            .access_log(plan.access_log.take());
-        arbitrate("sync", worker, listeners, plan)
+        // A clone that is kept keeps sockets open, here and in every worker.
+        drop(bound);
+        arbiter.build()?.run()
+    }
+}
+
+/// The worker that answers one request at a time.
+fn sync<M: MakeService + 'static>(
+    make: Shared<M>,
+    plan: &mut Plan,
+) -> (&'static str, Box<dyn Worker>) {
+    let worker = SyncWorker::new(make)
+        .reactor(plan.reactor.clone())
+        .access_log(plan.access_log.take());
+    ("sync", Box::new(worker))
+}
+
+/// What the settings say of a worker's reactor: all that it is told.
+fn reactor_config(settings: &Settings) -> reactor::Config {
+    reactor::Config {
+        http: http(settings),
+        worker_connections: settings.worker_connections,
+        keepalive: settings.keepalive,
+        head_timeout: settings.head_timeout,
+        body_timeout: settings.body_timeout,
+        body_rate: settings.body_rate,
+        body_grace: settings.body_grace,
+        send_timeout: settings.send_timeout,
+        send_rate: settings.send_rate,
+        send_grace: settings.send_grace,
+        request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
+        linger: settings.linger,
+        drain_idle: settings.drain_idle,
+        body_buffer: settings.body_buffer,
+        limit_request_body: settings.limit_request_body,
+        body_total: settings.body_total,
+        stream_request_body: settings.stream_request_body,
+        response_buffer: settings.response_buffer,
+        response_spool: settings.response_spool,
+        tmp_upload_dir: settings
+            .tmp_upload_dir
+            .clone()
+            .unwrap_or_else(std::env::temp_dir),
+        server: settings.server_header.clone(),
+        error_page: ErrorPage::default(),
+        proxy_protocol: settings.proxy_protocol,
+        proxy_allow_ips: settings.proxy_allow_ips.clone(),
+        forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+        secure_scheme_headers: settings.secure_scheme_headers.clone(),
+        client_address: settings.client_address,
     }
 }
 
@@ -247,36 +298,29 @@ fn http(settings: &Settings) -> h1::Config {
     }
 }
 
-fn arbitrate(
-    class: &'static str,
-    worker: impl Worker,
-    listeners: Listeners,
-    plan: Plan,
-) -> Result<()> {
-    let mut arbiter = Arbiter::builder(worker)
-        .listeners(listeners)
-        .workers(plan.workers)
-        .timeout(plan.timeout)
-        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
-        .graceful_timeout(plan.graceful_timeout)
-        .boot_timeout(plan.boot_timeout)
-        .allow_threads(plan.allow_threads);
-    if let Some(path) = plan.pidfile {
-        arbiter = arbiter.pidfile(path);
-    }
-    let mut observer = plan.observe;
-    arbiter = arbiter.observe(move |phase: &Phase| {
-        if matches!(phase, Phase::Started { .. }) {
-            trace::info!("Using worker: {class}");
-        }
-        if let Some(Observer(observe)) = &mut observer {
-            observe(phase);
-        }
-    });
-    arbiter.build()?.run()
-}
-
 impl Builder {
+    /// Everything that `settings` say but the addresses.
+    fn following(settings: &Settings) -> Result<Self> {
+        let mut builder = Server::builder()
+            .workers(settings.workers)
+            .threads(settings.threads)
+            .worker_class(settings.worker_class)
+            .backlog(settings.backlog)
+            .timeout(settings.timeout)
+            .graceful_timeout(settings.graceful_timeout)
+            .boot_timeout(settings.boot_timeout)
+            .max_requests(settings.max_requests, settings.max_requests_jitter)
+            .max_worker_age(settings.max_worker_age)
+            .max_worker_memory(settings.max_worker_memory);
+        if let Some(path) = &settings.pidfile {
+            builder = builder.pidfile(path);
+        }
+        if let Some(destination) = &settings.accesslog {
+            builder = builder.access_log(AccessLog::open(destination)?);
+        }
+        Ok(builder.reactor(reactor_config(settings)))
+    }
+
     /// One more address to listen on.
     ///
     /// # Errors
@@ -343,6 +387,28 @@ impl Builder {
         self
     }
 
+    /// After how many requests a worker is replaced, and up to how many more, at random for each; 0, the
+    /// usual, is never. It serves until its replacement is ready, and one worker at a time is replaced.
+    pub fn max_requests(mut self, requests: usize, jitter: usize) -> Self {
+        self.plan.max_requests = requests;
+        self.plan.max_requests_jitter = jitter;
+        self
+    }
+
+    /// How old a worker may grow before it is replaced in the same way; zero, the usual, is as old as it
+    /// likes.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.plan.max_worker_age = age;
+        self
+    }
+
+    /// With how many bytes of resident memory a worker is replaced in the same way; 0, the usual, is any
+    /// number.
+    pub fn max_worker_memory(mut self, bytes: usize) -> Self {
+        self.plan.max_worker_memory = bytes;
+        self
+    }
+
     /// A file that holds the arbiter's process id while it serves.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.plan.pidfile = Some(path.into());
@@ -361,6 +427,26 @@ impl Builder {
         self
     }
 
+    /// Gives the server's own answers (400, 408, 413, 500, 503 and the like) pages of your own.
+    ///
+    /// ```
+    /// use oxicorn::Server;
+    /// use oxicorn::h1::{Page, reason_phrase};
+    ///
+    /// let builder = Server::bind("127.0.0.1:8000")?.error_page(|refusal| {
+    ///     let reason = reason_phrase(refusal.status);
+    ///     Page::text(refusal.status, format!("{reason}: {}\n", refusal.text))
+    /// });
+    /// # Ok::<(), oxicorn::Error>(())
+    /// ```
+    pub fn error_page(
+        mut self,
+        make: impl Fn(&Refusal<'_>) -> h1::Page + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.reactor.error_page = ErrorPage::new(make);
+        self
+    }
+
     /// Forks even though this process has threads. Their locks stay locked in the workers (fork(2)): for
     /// programs that know theirs.
     pub fn allow_threads(mut self, allow: bool) -> Self {
@@ -371,6 +457,16 @@ impl Builder {
     /// Is told of what happens to the server and its workers, in the arbiter's process.
     pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
         self.plan.observe = Some(Observer(Box::new(observer)));
+        self
+    }
+
+    /// Where the settings come from when the server is told to reload (SIGHUP): what [`Server::from_settings`]
+    /// makes of them is tried, and stays in force if its workers can boot. Addresses that are still listened
+    /// on keep their sockets. Without this a reload starts new workers with the settings that there are.
+    ///
+    /// It runs in the arbiter, which supervises nobody meanwhile.
+    pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + 'static) -> Self {
+        self.plan.reload = Some(Source(Box::new(source)));
         self
     }
 
@@ -385,19 +481,20 @@ impl Builder {
             listeners,
             plan,
         } = self;
-        let listeners = match (listeners, addresses.is_empty()) {
+        plan.reactor.check()?;
+        let bound = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
                 return Err(Error::config(
                     "a server takes either addresses or open listeners, not both",
                 ));
             }
-            (Some(listeners), true) => listeners,
-            (None, _) => Listeners::bind(&addresses, plan.backlog)?,
+            (Some(listeners), true) => Bound::given(listeners),
+            (None, _) => Bound::open(addresses, plan.backlog)?,
         };
-        if listeners.is_empty() {
+        if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }
-        Ok(Server { listeners, plan })
+        Ok(Server { bound, plan })
     }
 
     /// Builds the server and [serves](Server::serve).
@@ -407,7 +504,7 @@ impl Builder {
     /// Those of both.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
-        M: MakeService<Service: Sync>,
+        M: MakeService<Service: Sync> + 'static,
     {
         self.build()?.serve(make)
     }
@@ -417,7 +514,7 @@ impl Builder {
     /// # Errors
     ///
     /// Those of both.
-    pub fn serve_local<M: MakeService>(self, make: M) -> Result<()> {
+    pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
     }
 }
@@ -428,10 +525,9 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_reactor() {
-        let (settings, config) = (Settings::default(), reactor::Config::default());
-        assert_eq!(http(&settings), config.http);
-        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
-        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
+        let config = reactor_config(&Settings::default());
+        let usual = reactor::Config::default();
+        assert_eq!(format!("{config:#?}"), format!("{usual:#?}"));
     }
 
     #[test]

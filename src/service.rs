@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -34,6 +35,17 @@ pub trait Service {
     /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
     /// thread, with the [turn](Self::turn) held; not where the worker is killed.
     fn retire(&self) {}
+
+    /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
+    /// done; by default nothing. Called with the [turn](Self::turn) held; waits for nothing.
+    fn interrupt(&self) {}
+
+    /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
+    /// from within its handlers of INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`), and do
+    /// nothing where no call runs. None by default.
+    fn interrupter(&self) -> Option<fn(i32)> {
+        None
+    }
 
     /// What a thread must hold while it calls this service; nothing by default.
     fn turn(&self) -> &dyn Turn {
@@ -102,8 +114,9 @@ impl<S: Service, F: Fn(&Site<'_>) -> Result<S>> MakeService for PerWorker<F> {
     }
 }
 
-/// The place where a service will run.
+/// The place where a service will run: [`Site::new`], and then what is different there.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Site<'a> {
     /// Which of the server's workers this is; a replacement has a number of its own.
     pub worker: u64,
@@ -113,6 +126,32 @@ pub struct Site<'a> {
     pub threads: usize,
     /// The addresses that the server listens on; [`Connection::listener`] is an index into them.
     pub listeners: &'a [Address],
+    /// How this process is asked what its threads are doing, if it is.
+    pub stacks: Option<Stacks<'a>>,
+}
+
+impl<'a> Site<'a> {
+    /// Worker 1 of 1, with one thread, which nobody asks for its stacks.
+    #[must_use]
+    pub fn new(listeners: &'a [Address]) -> Self {
+        Self {
+            worker: 1,
+            workers: 1,
+            threads: 1,
+            listeners,
+            stacks: None,
+        }
+    }
+}
+
+/// A service in a language with stacks of its own writes those of all its threads when this process gets a
+/// signal: also while nobody can have the [turn](Service::turn), which is when they are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Stacks<'a> {
+    /// Where to write them. Who wants to write later duplicates it.
+    pub to: BorrowedFd<'a>,
+    /// The signal's number.
+    pub on: i32,
 }
 
 /// What a thread must hold to call a service: Python's interpreter lock, or nothing.
@@ -126,7 +165,8 @@ pub trait Turn: Sync {
     /// Gives the turn up, runs `block`, and returns holding it again.
     fn wait(&self, block: &mut (dyn FnMut() + Send));
 
-    /// To be called when a wait was interrupted by a signal.
+    /// To be called between waits: a signal may have come, also just before a wait, which it did not
+    /// interrupt then.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ const NEVER_STD: &[(&str, &[&str])] = &[
         "h1",
         &["fs", "net", "os", "process", "sync", "thread", "time"],
     ),
-    ("service", &["os", "process", "thread", "time"]),
+    ("service", &["process", "thread", "time"]),
 ];
 
 /// A module's path without `crate`; empty for the root.

@@ -8,9 +8,9 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
-    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, RATE, SECONDS, SOME,
-    TEXT,
+    ADDRESS, BYTES, BYTES_64, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELD_VALUE,
+    FIELDS, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY,
+    Problem, SECONDS, SOME, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -253,6 +253,32 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["--max-requests"],
+        help: "Replace a worker that has answered so many requests; 0 is never. It serves until its \
+               replacement is ready, and one worker at a time is replaced.",
+        ..field!(max_requests = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-requests-jitter"],
+        help: "How many more requests those may be, at random for each worker.",
+        ..field!(max_requests_jitter = COUNT)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-worker-age"],
+        help: "Replace a worker that has served for so long, in the same way; 0 is never.",
+        ..field!(max_worker_age = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
+        flags: &["--max-worker-memory"],
+        help: "Replace a worker whose resident memory has grown to so many bytes, in the same way; 0 is \
+               never.",
+        ..field!(max_worker_memory = BYTES)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["--boot-timeout"],
         help: "How long a new worker may take to load the application.",
         ..field!(boot_timeout = DEADLINE)
@@ -278,9 +304,14 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--body-rate"],
-        help: "How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any \
-               number.",
-        ..field!(body_rate = RATE)
+        help: "How many bytes a second a request's body must bring on average; 0 is any number.",
+        ..field!(body_rate = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-grace"],
+        help: "For how long from its start a request's body may bring less than that.",
+        ..field!(body_grace = SECONDS)
     },
     Setting {
         section: CLIENTS,
@@ -291,9 +322,28 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--send-rate"],
-        help: "How many bytes a second a client must take of a response on average, after 20 seconds; 0 is \
-               any number.",
-        ..field!(send_rate = RATE)
+        help: "How many bytes a second a client must take of a response on average of what is pending \
+               for it; 0 is any number.",
+        ..field!(send_rate = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--send-grace"],
+        help: "For how long a client may take less than that.",
+        ..field!(send_grace = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--linger"],
+        help: "How long a connection is kept for its client to close, after an answer that ends it.",
+        ..field!(linger = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--drain-idle"],
+        help: "How long a client may take to begin a last request, or pause within it, once its worker is \
+               told to stop.",
+        ..field!(drain_idle = SECONDS)
     },
     Setting {
         section: CLIENTS,
@@ -370,15 +420,43 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--body-total"],
+        help: "How much the temporary files of a worker's request bodies may hold together (4 GiB); past it a \
+               body that needs one is refused with 503; 0 is any number.",
+        ..field!(body_total = LIMIT)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--stream-request-body"],
+        bare: Some("true"),
+        help: "Call the application before a request's body is complete, and let it read while the client \
+               sends: a slow client then holds a worker, or one of its threads.",
+        ..field!(stream_request_body = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--response-buffer"],
         help: "How much of a response is kept in memory for a client that reads slowly (1 MiB).",
         ..field!(response_buffer = BYTES)
     },
     Setting {
         section: CLIENTS,
+        flags: &["--response-spool"],
+        help: "How much of a response is kept in a temporary file after that (64 MiB), before the application \
+               has to wait.",
+        ..field!(response_spool = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--tmp-upload-dir"],
         help: "The folder of temporary files; without it, the system's.",
         ..field!(tmp_upload_dir = Option<PATH>)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--server-header"],
+        help: "The value of the header field Server; empty for none.",
+        ..field!(server_header = FIELD_VALUE)
     },
     Setting {
         section: PROXIES,

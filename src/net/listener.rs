@@ -251,6 +251,12 @@ impl From<Listener> for Listeners {
     }
 }
 
+impl FromIterator<Arc<Listener>> for Listeners {
+    fn from_iter<I: IntoIterator<Item = Arc<Listener>>>(listeners: I) -> Self {
+        Self(listeners.into_iter().collect())
+    }
+}
+
 impl From<Vec<Listener>> for Listeners {
     fn from(listeners: Vec<Listener>) -> Self {
         Self(listeners.into_iter().map(Arc::new).collect())

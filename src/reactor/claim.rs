@@ -75,7 +75,7 @@ pub(super) enum Verdict {
 pub(super) struct Claims {
     /// How long a call may take.
     pub(super) limit: Duration,
-    page: Page,
+    answer: Answer,
     only: Option<Arc<Claim>>,
 }
 
@@ -84,7 +84,7 @@ impl Claims {
     pub(super) fn new(config: &Config) -> Option<Self> {
         config.request_timeout.map(|limit| Self {
             limit,
-            page: Page::new(config),
+            answer: Answer::new(config),
             only: None,
         })
     }
@@ -93,7 +93,7 @@ impl Claims {
     pub(super) fn claim(&self) -> Arc<Claim> {
         match &self.only {
             Some(only) => Arc::clone(only),
-            None => Arc::new(Claim::new(self.page.clone())),
+            None => Arc::new(Claim::new(self.answer.clone())),
         }
     }
 
@@ -106,12 +106,12 @@ impl Claims {
 
 /// What is sent in a call's place: a head, and a page.
 #[derive(Clone, Debug)]
-struct Page {
+struct Answer {
     bytes: Bytes,
     head: usize,
 }
 
-impl Page {
+impl Answer {
     /// That of a reactor with this configuration. Without a date, which RFC 9110 §6.6.1 leaves to us and a
     /// signal handler cannot make.
     fn new(config: &Config) -> Self {
@@ -121,9 +121,10 @@ impl Page {
             server => format!("Server: {server}\r\n"),
         };
         let mut bytes = BytesMut::new();
-        h1::refuse(&mut bytes, 504, server.as_bytes(), &page);
+        // It fails for pages that cannot be sent.
+        let _ = h1::refuse(&mut bytes, server.as_bytes(), &page, false);
         Self {
-            head: bytes.len() - page.len(),
+            head: bytes.len() - page.body().len(),
             bytes: bytes.freeze(),
         }
     }
@@ -134,29 +135,29 @@ pub(crate) struct Claim {
     state: AtomicU8,
     socket: AtomicI32,
     due: AtomicU64,
-    /// How much of the page its client is to have.
+    /// How much of the answer its client is to have.
     length: AtomicUsize,
-    page: Page,
+    answer: Answer,
 }
 
 impl Claim {
     /// One without a call.
-    fn new(page: Page) -> Self {
+    fn new(answer: Answer) -> Self {
         Self {
             state: AtomicU8::new(State::Settled as u8),
             socket: AtomicI32::new(-1),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
-            page,
+            answer,
         }
     }
 
     /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
     fn arm(&self, socket: BorrowedFd<'_>, due: Tick, bodyless: bool) {
         let length = if bodyless {
-            self.page.head
+            self.answer.head
         } else {
-            self.page.bytes.len()
+            self.answer.bytes.len()
         };
         self.socket.store(socket.as_raw_fd(), Ordering::Relaxed);
         self.due.store(due.as_nanos(), Ordering::Relaxed);
@@ -194,7 +195,7 @@ impl Claim {
                     let length = self.length.load(Ordering::Relaxed);
                     return Verdict::Refused {
                         recorded: state == State::Recorded,
-                        sent: (length - self.page.head) as u64,
+                        sent: (length - self.answer.head) as u64,
                     };
                 }
                 State::Settled | State::Busy => return Verdict::InTime,
@@ -225,7 +226,7 @@ impl Claim {
         let length = self.length.load(Ordering::Relaxed);
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let answered = state == State::Free
-            && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
+            && socket::send(socket, &self.answer.bytes[..length], flags) == Ok(length);
         // Both fail only where the client has gone.
         if answered {
             let _ = socket::shutdown(socket, socket::Shutdown::Write);
@@ -237,7 +238,7 @@ impl Claim {
             (true, false) => State::Refused,
             (true, true) => State::Recorded,
         });
-        answered.then_some((length - self.page.head) as u64)
+        answered.then_some((length - self.answer.head) as u64)
     }
 
     /// The state, once nobody gives the call up just now.
@@ -353,7 +354,7 @@ mod tests {
     /// A call of which the test has the client's side.
     fn call(bodyless: bool) -> (Arc<Claim>, Armed, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let claim = Arc::new(Claim::new(Page::new(&Config::default())));
+        let claim = Arc::new(Claim::new(Answer::new(&Config::default())));
         let armed = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, bodyless);
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))

@@ -25,7 +25,8 @@ use super::exchange::{Fill, Lending, Link, Stage, given_up};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
-use super::request_body::{Refusal, RequestBody, Room};
+use super::refusal::Refusal;
+use super::request_body::{RequestBody, Room, Spooled, Unkept};
 use super::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
@@ -110,6 +111,7 @@ pub(super) struct Turn<'t> {
     pub(super) host: &'t dyn Host,
     pub(super) scratch: &'t mut [u8],
     pub(super) spares: &'t mut Spares,
+    pub(super) spooled: &'t Spooled,
     /// Since when the reactor takes its leave: no connection is kept.
     pub(super) draining: bool,
 }
@@ -337,21 +339,9 @@ impl Connection {
                     }
                 }
                 Event::Data(bytes) if self.phase == Phase::Body => {
-                    let room = Room {
-                        memory: turn.config.body_buffer,
-                        limit: turn.config.limit_request_body.unwrap_or(u64::MAX),
-                        dir: &turn.config.tmp_upload_dir,
-                    };
-                    match self.body.push(bytes, room) {
-                        Ok(()) => {}
-                        Err(Refusal::TooLarge) => return self.refuse_large(turn),
-                        Err(Refusal::Unwritable(error)) => {
-                            trace::error!(
-                                "cannot keep a request body in {}: {error}",
-                                turn.config.tmp_upload_dir.display()
-                            );
-                            return self.refuse(503, "The request's body cannot be stored", turn);
-                        }
+                    if let Err(unkept) = self.body.push(bytes, Room::new(turn.config, turn.spooled))
+                    {
+                        return self.refuse_body(&unkept, turn);
                     }
                 }
                 Event::Data(bytes) => {
@@ -384,12 +374,17 @@ impl Connection {
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();
         }
-        match (length, turn.config.limit_request_body) {
-            (BodyLength::Known(len), Some(limit)) if len > limit => {
-                return Some(self.refuse_large(turn));
+        let room = Room::new(turn.config, turn.spooled);
+        match length {
+            BodyLength::Known(len) if !room.allows(len) => {
+                return Some(self.refuse_body(&Unkept::TooLarge, turn));
             }
-            (BodyLength::Empty, _) => return Some(self.ready()),
+            BodyLength::Empty => return Some(self.ready()),
             _ if turn.config.stream_request_body => return Some(self.ready()),
+            // What cannot be kept now is not asked for: others may need the room that is left.
+            BodyLength::Known(len) if !room.fits(len) => {
+                return Some(self.refuse_body(&Unkept::NoRoom, turn));
+            }
             _ => self.phase = Phase::Body,
         }
         None
@@ -423,21 +418,46 @@ impl Connection {
         Step::Close
     }
 
-    fn refuse_large(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.refuse(
-            413,
-            "The request's body is larger than this server allows",
-            turn,
-        )
+    /// Refuses a body; what is not the client's fault is told to the operator.
+    fn refuse_body(&mut self, unkept: &Unkept, turn: &mut Turn<'_>) -> Step {
+        let dir = turn.config.tmp_upload_dir.display();
+        let text = match unkept {
+            Unkept::TooLarge => {
+                let text = "The request's body is larger than this server allows";
+                return self.refuse(413, text, turn);
+            }
+            Unkept::NoRoom => {
+                let total = turn.config.body_total.unwrap_or(u64::MAX);
+                trace::error!(
+                    "a request body is refused: those in {dir} would exceed body_total, {total} bytes"
+                );
+                "The server has too many large requests at this moment"
+            }
+            Unkept::Unwritable(error) => {
+                trace::error!("cannot keep a request body in {dir}: {error}");
+                "The request's body cannot be stored at this moment"
+            }
+        };
+        self.turn_away(503, text, turn)
+    }
+
+    /// Refuses what the client has sent.
+    fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
+        trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
+        self.turn_away(status, text, turn)
     }
 
     /// Answers with an error page of the server's own, and ends the connection.
-    fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
-        trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
-        let page = h1::error_page(status, text);
+    fn turn_away(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
+        let refusal = Refusal {
+            status,
+            text,
+            head: self.head.as_ref(),
+            connection: &self.facts,
+        };
         let link = self.link.get_mut();
         link.http.abort();
-        link.refuse(status, &page, turn.config);
+        link.refuse(&refusal, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
         self.record(turn.now, turn.host);
@@ -552,7 +572,7 @@ impl Connection {
         let body = if streamed {
             Ok(Body::stream(&lending))
         } else {
-            std::mem::take(&mut self.body).into_body()
+            self.body.take()
         };
         let outcome = body.and_then(|body| {
             call(
@@ -561,6 +581,7 @@ impl Connection {
             )
             .map(|_: Sent| ())
         });
+        self.body = RequestBody::default();
         let link = self.link.get_mut();
         let verdict = link.settle();
         if let Verdict::Refused { recorded: true, .. } = verdict {
@@ -581,7 +602,13 @@ impl Connection {
         if link.response.stage != Stage::Complete {
             link.http.abort();
             if link.response.stage == Stage::Waiting || link.retract() {
-                link.refuse(500, &h1::error_page(500, ""), config);
+                let refusal = Refusal {
+                    status: 500,
+                    text: "",
+                    head: self.head.as_ref(),
+                    connection: &self.facts,
+                };
+                link.refuse(&refusal, config);
             } else {
                 link.response.stage = Stage::Broken;
             }

@@ -14,6 +14,7 @@ use super::Config;
 use super::claim::{Armed, Verdict};
 use super::outbox::{Flushed, Outbox};
 use super::pace::Pace;
+use super::refusal::Refusal;
 use super::stamp;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
@@ -236,15 +237,8 @@ impl Link {
     }
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
-    pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
-        stamp::with_lines(&config.server, |lines| {
-            h1::refuse(&mut self.encoded, status, lines, page);
-        });
-        self.response = Response {
-            stage: Stage::Complete,
-            status,
-            sent: page.len() as u64,
-        };
+    pub(super) fn refuse(&mut self, refusal: &Refusal<'_>, config: &Config) {
+        self.response = refusal.encode(config, &mut self.encoded);
     }
 
     /// Takes a response's head back that has not left yet; tells whether it could.

@@ -31,8 +31,10 @@ mod outbox;
 mod pace;
 mod preface;
 mod ready;
+mod refusal;
 mod request_body;
 mod spares;
+mod spool;
 mod stamp;
 
 use std::collections::VecDeque;
@@ -50,10 +52,12 @@ use slab::Slab;
 pub(crate) use claim::Claim;
 pub use config::Config;
 pub use ready::Ready;
+pub use refusal::{ErrorPage, Refusal};
 
 use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -100,6 +104,8 @@ pub struct Reactor {
     spares: Spares,
     /// Where calls may take too long.
     claims: Option<Claims>,
+    /// What the bodies of its requests take in files.
+    spooled: Spooled,
 }
 
 /// Where a connection is.
@@ -163,8 +169,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the system gives no poll, or a listener cannot be polled.
+    /// Where the system gives no poll, a listener cannot be polled, or [`Config::server`] cannot be sent.
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+        config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
         let mut gates = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
@@ -200,6 +207,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spares: Spares::default(),
+            spooled: Spooled::default(),
         })
     }
 
@@ -248,6 +256,13 @@ impl Reactor {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
+    }
+
+    /// How many connections are lent.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        let lent = |(_, place): &(usize, &Place)| matches!(place, Place::Lent { .. });
+        self.connections.iter().filter(lent).count()
     }
 
     /// Takes leave: what waits in the listeners' queues is still accepted, however many there are, then they
@@ -439,6 +454,7 @@ impl Reactor {
             host,
             scratch: &mut self.scratch,
             spares: &mut self.spares,
+            spooled: &self.spooled,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut turn) {

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::spool;
 use crate::net::Stream;
 
 /// How much of files one turn may send, so that a fast reader cannot hold the others up.
@@ -90,7 +91,7 @@ impl Outbox {
         let spool = match &mut self.spool {
             Some(spool) => spool,
             none => none.insert(Spool {
-                file: tempfile::tempfile_in(dir)?,
+                file: spool::file_in(dir)?,
                 end: 0,
             }),
         };

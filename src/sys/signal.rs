@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -29,6 +29,30 @@ use crate::error::{Error, Result};
 static QUEUE: AtomicI32 = AtomicI32::new(-1);
 /// Signals that found the pipe full: a bit for each kind.
 static OVERFLOW: AtomicU64 = AtomicU64::new(0);
+/// What INT and QUIT call besides: an [`Interrupter`], or null.
+static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// Whether INT or QUIT has come to the present handlers.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Breaks off what the process is doing; gets the signal's number.
+pub(crate) type Interrupter = fn(i32);
+
+/// Has `interrupter` called within the handlers of INT and QUIT, after they have queued. It must be
+/// async-signal-safe (`signal-safety(7)`).
+pub(crate) fn set_interrupter(interrupter: Option<Interrupter>) {
+    let pointer = interrupter.map_or(ptr::null_mut(), |interrupter| interrupter as *mut ());
+    INTERRUPTER.store(pointer, Ordering::Release);
+}
+
+/// Whether INT or QUIT has come: asks no system call, and takes nothing from the queue.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The signals that break off what they find: also a system call, which is not begun again.
+fn interrupts(signal: libc::c_int) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGQUIT)
+}
 
 /// What [`Order::Expire`] calls: a `fn()`, or null.
 static ON_EXPIRE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -47,6 +71,8 @@ pub(crate) enum Order {
     Stacks,
     /// Give up the request that you have had for too long: another one.
     Expire,
+    /// Your arbiter has died: what the kernel says in its place, by a third.
+    Orphaned,
     /// Abort: SIGABRT.
     Abort,
     /// SIGKILL.
@@ -63,6 +89,7 @@ impl Order {
             // The first ones are taken by some C libraries and debuggers.
             Self::Stacks => libc::SIGRTMIN() + 6,
             Self::Expire => libc::SIGRTMIN() + 7,
+            Self::Orphaned => libc::SIGRTMIN() + 8,
             Self::Abort => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
@@ -102,6 +129,21 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
+    queue(signal);
+    if interrupts(signal) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        let interrupter = INTERRUPTER.load(Ordering::Acquire);
+        if !interrupter.is_null() {
+            // SAFETY: what is stored there was an `Interrupter`, and functions stay where they are.
+            let interrupter: Interrupter = unsafe { std::mem::transmute(interrupter) };
+            interrupter(signal);
+        }
+    }
+    Errno::set_raw(errno);
+}
+
+/// Puts a signal in the queue. Async-signal-safe; changes errno.
+pub(super) fn queue(signal: libc::c_int) {
     let byte = [u8::try_from(signal).unwrap_or(0)];
     // SAFETY: write(2) is async-signal-safe, and the buffer is one byte long. A descriptor that has just
     // been closed gives EBADF: it is cleared in QUEUE before that.
@@ -109,7 +151,6 @@ extern "C" fn on_signal(signal: libc::c_int) {
     if written != 1 {
         OVERFLOW.fetch_or(1 << signal, Ordering::Relaxed);
     }
-    Errno::set_raw(errno);
 }
 
 extern "C" fn on_dropped_signal(_: libc::c_int) {}
@@ -164,6 +205,7 @@ impl Signals {
             ));
         }
         OVERFLOW.store(0, Ordering::Relaxed);
+        INTERRUPTED.store(false, Ordering::Relaxed);
         let mut signals = Self {
             pipe,
             replaced: Vec::new(),
@@ -185,6 +227,7 @@ impl Signals {
     ) -> Result<Self> {
         QUEUE.store(pipe.writer.as_raw_fd(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
+        INTERRUPTED.store(false, Ordering::Relaxed);
         for (signal, _) in self.replaced.drain(..) {
             set(signal, Disposition::Default)?;
         }
@@ -240,7 +283,10 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
         Disposition::Ignore => SigHandler::SigIgn,
         Disposition::Default => SigHandler::SigDfl,
     };
-    let mut flags = SaFlags::SA_RESTART | SaFlags::SA_ONSTACK;
+    let mut flags = SaFlags::SA_ONSTACK;
+    if !interrupts(signal as libc::c_int) {
+        flags |= SaFlags::SA_RESTART;
+    }
     if signal == Signal::SIGCHLD {
         flags |= SaFlags::SA_NOCLDSTOP;
     }
@@ -251,7 +297,7 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
 }
 
 /// For signals that `nix` has no name for. Their default would end the process.
-fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
+pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
     // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call empties.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;

@@ -25,8 +25,12 @@ const FAILED: i32 = 255;
 /// follows from it.
 pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
-    let end = catch_unwind(AssertUnwindSafe(|| worker.run(context)))
-        .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    let life = || {
+        context.prepare_for_the_arbiters_end()?;
+        worker.run(context)
+    };
+    let end =
+        catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
     let status = conclude(end, context);
     info!("Worker exiting (pid: {})", process::id());
     status

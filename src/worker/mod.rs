@@ -35,6 +35,7 @@ use crate::forked::Forked;
 use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
+use crate::sys::orphan;
 use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{Disposition, Order, Signals};
 use crate::sys::wake::Wake;
@@ -127,6 +128,8 @@ pub(crate) struct Place {
     pub(crate) beat_every: Option<Duration>,
     /// After how many requests it tells the arbiter that it is worn.
     pub(crate) max_requests: Option<u64>,
+    /// How long its last requests may take when the arbiter has died.
+    pub(crate) graceful_timeout: Duration,
 }
 
 /// A worker's view of its arbiter, its listeners and itself.
@@ -152,6 +155,8 @@ pub(crate) struct Lines {
     pub(crate) signals: Signals,
     /// Where the stacks of its threads go when they are asked for.
     pub(crate) stacks: OwnedFd,
+    /// The arbiter's process id.
+    pub(crate) arbiter: i32,
 }
 
 impl WorkerContext {
@@ -168,6 +173,7 @@ impl WorkerContext {
             workers: 1,
             beat_every: None,
             max_requests: None,
+            graceful_timeout: Duration::ZERO,
         };
         let scoreboard = Scoreboard::new(1, 1)?;
         scoreboard.assign(place.slot, place.id, 1, Tick::now());
@@ -306,6 +312,27 @@ impl WorkerContext {
     #[must_use]
     pub fn closes_for_all(&self) -> bool {
         self.scoreboard.closes_for_all()
+    }
+
+    /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests.
+    fn prepare_for_the_arbiters_end(&self) -> Result<()> {
+        let Some(lines) = &self.arbiter else {
+            return Ok(());
+        };
+        let Place {
+            slot,
+            graceful_timeout,
+            ..
+        } = self.place;
+        let listeners = self.listeners();
+        let sockets = listeners.iter().map(|listener| listener.as_fd());
+        orphan::prepare(
+            lines.arbiter,
+            sockets,
+            graceful_timeout,
+            &self.scoreboard,
+            slot,
+        )
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing

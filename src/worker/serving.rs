@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
 use crate::reactor::Ready;
-use crate::service::{Address, Service};
+use crate::service::{Address, Service, Site, Stacks};
 use crate::trace;
 
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
@@ -34,6 +34,21 @@ pub(super) fn addresses(context: &WorkerContext) -> Vec<Address> {
         .iter()
         .map(|listener| Address::from(&**listener))
         .collect()
+}
+
+/// Where a service is made that answers on `threads` threads.
+pub(super) fn site<'a>(
+    context: &'a WorkerContext,
+    listeners: &'a [Address],
+    threads: usize,
+) -> Site<'a> {
+    Site {
+        worker: context.id(),
+        workers: context.workers(),
+        threads,
+        stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
+        ..Site::new(listeners)
+    }
 }
 
 /// Calls the service; whatever becomes of the call, the worker lives.

@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -26,7 +26,7 @@ use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Held, Host};
 use crate::reactor::{Claim, Config, Reactor};
-use crate::service::{MakeService, Service, Site, Turn};
+use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
 use crate::trace;
@@ -68,19 +68,15 @@ impl<M: MakeService> SyncWorker<M> {
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
-        let site = Site {
-            worker: context.id(),
-            workers: context.workers(),
-            threads: 1,
-            listeners: &listeners,
-        };
-        let service = self.make.make(&site)?;
+        let service = self.make.make(&site(context, &listeners, 1))?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
+        signal::set_interrupter(service.interrupter());
         service.turn().enter(&mut || {
             outcome = serve(&service, &self.config, access_log.as_ref(), context);
             service.retire();
         });
+        signal::set_interrupter(None);
         outcome
     }
 
@@ -136,10 +132,8 @@ fn serve<S: Service>(
         let mut reactor = host.reactor.borrow_mut();
         let turned = reactor.turn(&host, Some(host.nap))?;
         context.beat(Tick::now());
-        if turned.interrupted {
-            if let Err(error) = service.turn().interrupted() {
-                trace::error!("a signal handler of the application failed: {error}");
-            }
+        if let Err(error) = service.turn().interrupted() {
+            trace::error!("a signal handler of the application failed: {error}");
         }
         if turned.woken || host.woken.take() {
             match context.shutdown() {
@@ -158,6 +152,10 @@ fn serve<S: Service>(
             answer(service, &mut ready, &host);
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
+            if signal::is_interrupted() {
+                // That call was the last: the next turn finds the order to leave.
+                break;
+            }
         }
         host.flush();
         if reactor.is_done() {

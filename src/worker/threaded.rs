@@ -20,11 +20,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, Drops, addresses, answer, nap};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -32,10 +33,14 @@ use crate::h1::Head;
 use crate::log::AccessLog;
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
-use crate::service::{MakeService, Service, Site, Turn};
+use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
+
+/// How long calls that are broken off may take to end: half of what the arbiter gives the worker, which has
+/// to retire in the other half.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A worker that calls its service on several threads.
 #[derive(Debug)]
@@ -75,13 +80,8 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
 
 impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        let site = Site {
-            worker: context.id(),
-            workers: context.workers(),
-            threads: self.threads,
-            listeners: &addresses(context),
-        };
-        let service = self.make.make(&site)?;
+        let listeners = addresses(context);
+        let service = self.make.make(&site(context, &listeners, self.threads))?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let access_log = self.access_log.take().map(Mutex::new);
         let crew = Crew::new(&service, context, self.threads, reactor, access_log)?;
@@ -229,12 +229,10 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             };
             self.context.beat(host.now());
             let turned = turned?;
-            if turned.interrupted {
-                if let Err(error) = self.turn.interrupted() {
-                    trace::error!("a signal handler of the application failed: {error}");
-                }
+            if let Err(error) = self.turn.interrupted() {
+                trace::error!("a signal handler of the application failed: {error}");
             }
-            if turned.woken && self.obey(reactor) == Shutdown::Quick || reactor.is_done() {
+            if turned.woken && self.obey(reactor, host) == Shutdown::Quick || reactor.is_done() {
                 self.lead.end();
                 return Ok(None);
             }
@@ -257,7 +255,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     /// Does what the worker is asked.
-    fn obey(&self, reactor: &mut Reactor) -> Shutdown {
+    fn obey(&self, reactor: &mut Reactor, host: &Seat<'_, S>) -> Shutdown {
         let asked = self.context.shutdown();
         match asked {
             Shutdown::Graceful => {
@@ -265,13 +263,33 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 self.context.release_listeners();
                 reactor.drain(Tick::now(), self.context.closes_for_all());
             }
-            Shutdown::Quick if self.lead.calls() > 0 => {
-                self.with_log(AccessLog::flush);
-                self.context.abandon();
+            Shutdown::Quick => {
+                self.service.interrupt();
+                self.take_back(reactor, host);
+                if reactor.lent() > 0 {
+                    self.with_log(AccessLog::flush);
+                    self.context.abandon();
+                }
             }
-            Shutdown::Running | Shutdown::Quick => {}
+            Shutdown::Running => {}
         }
         asked
+    }
+
+    /// Waits for the connections that are lent, a moment, so that their answers are sent.
+    fn take_back(&self, reactor: &mut Reactor, host: &Seat<'_, S>) {
+        let end = Tick::now() + LAST_WORDS;
+        while reactor.lent() > 0 {
+            let mut returned = None;
+            self.turn.wait(&mut || {
+                let left = end.since(Tick::now());
+                returned = self.returned.1.recv_timeout(left).ok();
+            });
+            match returned {
+                Some(ready) => reactor.give_back(ready, host),
+                None => break,
+            }
+        }
     }
 
     /// Leaves an answered connection for the leader.

@@ -12,13 +12,16 @@ use pyo3::prelude::*;
 
 use super::answer::Answer;
 use super::body::{self, Failure};
+use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
 use super::environ::{Memory, SOFTWARE, Templates};
 use super::errors;
 use super::gil::Gil;
 use super::input::Input;
 use super::interpreter;
+use super::signals::{self, StandIns};
 use super::spec::Spec;
+use super::stacks;
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
@@ -96,10 +99,16 @@ impl App {
         let spec = Spec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
         Python::attach(|py| {
-            interpreter::furnish(py, &self.paths, &self.env)
-                .map_err(|error| python_failed(py, &error))?;
+            let failed = |error| python_failed(py, &error);
+            // Before the import, which may hang, too.
+            if let Some(stacks) = site.stacks {
+                stacks::write_on_request(py, stacks).map_err(failed)?;
+            }
+            let stand_ins = StandIns::set(py, false).map_err(failed)?;
+            interpreter::furnish(py, &self.paths, &self.env).map_err(failed)?;
             let application = spec.load(py)?;
-            Application::new(&application, site).map_err(|error| python_failed(py, &error))
+            stand_ins.retake(py).map_err(failed)?;
+            Application::new(&application, site).map_err(failed)
         })
     }
 }
@@ -202,6 +211,7 @@ impl Application {
 impl Service for Application {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
         Python::attach(|py| {
+            let _call = Call::begin(py);
             let mut kit = Kit::take();
             let outcome = self.answer(py, &mut kit, request, reply);
             kit.put_back();
@@ -213,6 +223,15 @@ impl Service for Application {
     /// functions registered with `atexit`.
     fn retire(&self) {
         Python::attach(interpreter::leave);
+    }
+
+    /// Raises `SystemExit` in them. A thread that waits in a call of the system is not woken for it.
+    fn interrupt(&self) {
+        Python::attach(calls::break_off);
+    }
+
+    fn interrupter(&self) -> Option<fn(i32)> {
+        Some(signals::break_off)
     }
 
     fn turn(&self) -> &dyn Turn {
@@ -268,7 +287,7 @@ impl Kit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, connection, head, site, text, with_python};
+    use super::super::testing::{Script, connection, head, text, with_python};
     use super::*;
     use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
@@ -517,7 +536,7 @@ app = print
         App::new("t_env")
             .python_path([folder.path()])
             .env("T_ENV", "a b")
-            .load(&site(&[]))
+            .load(&Site::new(&[]))
             .unwrap();
     }
 

@@ -360,7 +360,7 @@ fn append<'py>(
 mod tests {
     use std::ffi::CString;
 
-    use super::super::testing::{connection, head, ip, site, with_python};
+    use super::super::testing::{connection, head, ip, with_python};
     use super::*;
     use crate::service::Proxied;
 
@@ -375,7 +375,7 @@ mod tests {
         fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
             with_python(|py| {
                 let templates =
-                    Templates::new(py, &site(self.listeners), self.script_name).unwrap();
+                    Templates::new(py, &Site::new(self.listeners), self.script_name).unwrap();
                 let mut memory = Memory::default();
                 let mut environ =
                     || templates.environ(py, &mut memory, head, &self.connection, None);

@@ -1,9 +1,9 @@
 //! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count and the duplicate of a descriptor.
+//! count, the duplicate of a descriptor, signals, and exceptions for other threads.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_long};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 use pyo3::{Py, ffi};
 
 /// Whether this process has an interpreter.
@@ -136,4 +136,86 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     // SAFETY: it is not -1, and borrowed for `fcntl(2)` alone, which answers EBADF if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     Ok(borrowed.try_clone_to_owned()?.into())
+}
+
+/// What this process does with a signal.
+#[derive(Clone, Copy)]
+pub(super) struct Action {
+    signal: i32,
+    action: libc::sigaction,
+}
+
+impl Action {
+    /// What it does now.
+    pub(super) fn of(signal: i32) -> io::Result<Self> {
+        let mut action = MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: a null pointer changes nothing, and the other is to be written to.
+        if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: sigaction(2) has written it.
+        let action = unsafe { action.assume_init() };
+        Ok(Self { signal, action })
+    }
+
+    /// The signal's number.
+    pub(super) fn signal(&self) -> i32 {
+        self.signal
+    }
+
+    /// Whether a function is called, and it is neither the system's default nor ignored.
+    pub(super) fn is_handler(&self) -> bool {
+        ![libc::SIG_DFL, libc::SIG_IGN].contains(&self.action.sa_sigaction)
+    }
+
+    /// Has the process do so again.
+    pub(super) fn put(&self) {
+        // SAFETY: it was in force for this very signal; who installed it vouches for it. It cannot fail, as
+        // the signal's number is one that there is.
+        unsafe { libc::sigaction(self.signal, &raw const self.action, ptr::null_mut()) };
+    }
+}
+
+/// Sends a signal to this thread: its handler has returned when this does, unless it is blocked.
+pub(super) fn raise(signal: i32) {
+    // SAFETY: raise(3) touches no memory of ours. A number that is none is an error of its own.
+    unsafe { libc::raise(signal) };
+}
+
+/// Has Python call its handler of a signal on its main thread, as soon as that runs Python code.
+/// Async-signal-safe; there must be an interpreter.
+pub(super) fn mark_signal(signal: i32) {
+    // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
+    #[cfg(Py_3_10)]
+    unsafe {
+        ffi::PyErr_SetInterruptEx(signal)
+    };
+    // Python 3.9 knows of SIGINT alone, which is treated alike.
+    // SAFETY: as above.
+    #[cfg(not(Py_3_10))]
+    unsafe {
+        let _ = signal;
+        ffi::PyErr_SetInterrupt();
+    }
+}
+
+/// This thread's number, as [`raise_in_thread`] takes it.
+pub(super) fn this_thread() -> c_long {
+    // SAFETY: needs nothing, not even an interpreter.
+    let number = unsafe { ffi::PyThread_get_thread_ident() };
+    // It is unsigned on both sides in C since Python 3.7.
+    c_long::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// Has an exception of this type raised in a thread when it next runs Python code; `None` takes one back.
+/// A thread that is none is no error.
+pub(super) fn raise_in_thread(
+    _: Python<'_>,
+    thread: c_long,
+    exception: Option<&Bound<'_, PyType>>,
+) {
+    let exception = exception.map_or(ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: the interpreter's lock is held, for which the token stands; the type is a live object, of which
+    // the call takes a reference of its own.
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception) };
 }

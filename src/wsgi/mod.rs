@@ -22,6 +22,7 @@
 mod answer;
 mod app;
 mod body;
+mod calls;
 mod early_hints;
 mod environ;
 mod errors;
@@ -32,7 +33,9 @@ mod input;
 mod interpreter;
 mod lend;
 mod names;
+mod signals;
 mod spec;
+mod stacks;
 mod start_response;
 #[cfg(test)]
 mod testing;

@@ -277,8 +277,8 @@ fn literals<'py>(
 #[cfg(test)]
 mod tests {
     use super::super::app::App;
-    use super::super::testing::site;
     use super::*;
+    use crate::service::Site;
 
     #[test]
     fn a_specification_splits_into_module_name_and_arguments() {
@@ -305,13 +305,15 @@ mod tests {
         std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
         App::new(spec)
             .python_path([folder.path()])
-            .load(&site(&[]))
+            .load(&Site::new(&[]))
             .unwrap_err()
     }
 
     #[test]
     fn a_module_that_does_not_exist_is_named_with_the_folder() {
-        let error = App::new("no_such_shop.wsgi").load(&site(&[])).unwrap_err();
+        let error = App::new("no_such_shop.wsgi")
+            .load(&Site::new(&[]))
+            .unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(
@@ -404,7 +406,11 @@ class Site:
 ";
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t_make.py"), source).unwrap();
-        let load = |spec: &str| App::new(spec).python_path([folder.path()]).load(&site(&[]));
+        let load = |spec: &str| {
+            App::new(spec)
+                .python_path([folder.path()])
+                .load(&Site::new(&[]))
+        };
         assert!(load("t_make:make(1, text='a:b')").is_ok());
         assert!(load("t_make:Site.make()").is_ok());
         for (spec, code, words) in [
@@ -426,7 +432,7 @@ class Site:
         let file = folder.path().join("hello.py");
         std::fs::write(&file, "").unwrap();
         let error = App::new(file.to_str().unwrap())
-            .load(&site(&[]))
+            .load(&Site::new(&[]))
             .unwrap_err();
         assert!(
             error.to_string().ends_with("did you mean 'hello:app'?"),

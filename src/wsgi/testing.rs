@@ -22,16 +22,6 @@ pub(super) fn with_python<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
     Python::attach(f)
 }
 
-/// A site with one worker, one thread and one listener.
-pub(super) fn site(listeners: &[Address]) -> Site<'_> {
-    Site {
-        worker: 1,
-        workers: 1,
-        threads: 1,
-        listeners,
-    }
-}
-
 pub(super) fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())
 }
@@ -68,7 +58,7 @@ impl Script {
             py.run(&source, Some(&names), None).unwrap();
             let app = names.get_item("app").unwrap().unwrap();
             Self {
-                application: Application::new(&app, &site(&[ip("127.0.0.1:8000")])).unwrap(),
+                application: Application::new(&app, &Site::new(&[ip("127.0.0.1:8000")])).unwrap(),
                 names: names.unbind(),
             }
         })

@@ -7,6 +7,8 @@
 mod host;
 mod roles;
 mod server;
+#[cfg(feature = "wsgi")]
+mod stacks;
 mod supervision;
 
 use std::panic::catch_unwind;
@@ -27,7 +29,13 @@ fn main() -> ExitCode {
         return roles::play(&arguments[1..]);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let all = [supervision::TESTS, host::TESTS].concat();
+    let all = [
+        supervision::TESTS,
+        host::TESTS,
+        #[cfg(feature = "wsgi")]
+        stacks::TESTS,
+    ]
+    .concat();
     let chosen = all
         .iter()
         .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter.as_str())));

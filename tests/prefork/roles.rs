@@ -40,6 +40,10 @@ fn host(arguments: &[String]) -> Result<()> {
         millis.map_or(Duration::from_secs(default), Duration::from_millis)
     };
     let flag = option("--flag").unwrap_or_default();
+    #[cfg(feature = "wsgi")]
+    if role == "python" {
+        return crate::stacks::play(&option("--app").unwrap_or_default(), &flag);
+    }
     let runs = if role == "twice" { 2 } else { 1 };
 
     print!("once ");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
@@ -119,6 +120,15 @@ impl Server {
     fn line(&self, start: &str) -> Option<String> {
         let mut lines = self.seen.iter();
         lines.find(|line| line.starts_with(start)).cloned()
+    }
+
+    /// The address of its only listener.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let line = self.wait_for_line("once started http://");
+        let address = line
+            .strip_prefix("once started http://")
+            .expect("just seen");
+        address.parse().expect("an address")
     }
 
     /// Waits for the server's own end.

@@ -1,6 +1,7 @@
 //! The arbiter and its workers: number, readiness, death, silence, stopping.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried,
     other_signals_kill_nobody,
     workers_leave_when_their_arbiter_is_killed,
+    a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish,
 ];
 
 fn workers_start_and_become_ready() {
@@ -336,4 +338,20 @@ fn workers_leave_when_their_arbiter_is_killed() {
     }
     let ended = server.wait_for_end();
     assert_eq!(ended.status.signal(), Some(9), "{ended:?}");
+}
+
+fn a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish() {
+    let options = ["--bind", "127.0.0.1:0", "--workers", "1"];
+    let times = ["--timeout", "60000", "--graceful-timeout", "1500"];
+    let mut server = Server::started(&[&["silent"], &options[..], &times[..]].concat(), 1);
+    let worker = server.workers()[0];
+    let address = server.address();
+    assert!(TcpStream::connect(address).is_ok());
+    let start = Tick::now();
+    send(server.pid(), Signal::SIGKILL);
+    wait_until("a refusal", || TcpStream::connect(address).is_err());
+    assert!(Tick::now().since(start) < Duration::from_secs(1));
+    assert!(exists(worker));
+    wait_until("the orphan's end", || !exists(worker));
+    assert!(Tick::now().since(start) >= Duration::from_millis(1500));
 }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::{Child, Former, Shell};
 use crate::arbiter::action::Input;
@@ -26,6 +27,7 @@ use crate::worker::{self, Lines, Place, Worker, WorkerContext};
 #[derive(Debug)]
 pub(super) struct Newborn {
     place: Place,
+    arbiter: i32,
     link: WorkerEnd,
     stacks: OwnedFd,
     signals: Result<Signals>,
@@ -49,6 +51,7 @@ impl<W: Worker> Shell<W> {
         let now = Tick::now();
         self.scoreboard.assign(slot, id, self.limits.calls, now);
 
+        let arbiter = Pid::this().as_raw();
         let mut pipe = Some(pipe);
         let mut installed = None;
         let mut forked = None;
@@ -77,7 +80,9 @@ impl<W: Worker> Shell<W> {
                         workers: self.supervisor.target(),
                         beat_every: self.limits.timeout.map(|timeout| timeout / 2),
                         max_requests: self.draw_max_requests(),
+                        graceful_timeout: self.limits.graceful_timeout,
                     },
+                    arbiter,
                     link: theirs,
                     stacks: stacks_to,
                     signals,
@@ -138,6 +143,7 @@ impl<W: Worker> Shell<W> {
     pub(super) fn become_worker(self, newborn: Newborn) -> ! {
         let Newborn {
             place,
+            arbiter,
             link,
             stacks,
             signals,
@@ -165,6 +171,7 @@ impl<W: Worker> Shell<W> {
                     link,
                     signals,
                     stacks,
+                    arbiter,
                 };
                 WorkerContext::new(place, listeners, scoreboard, Some(lines))
             });

@@ -239,6 +239,24 @@ fn leaving_python_in_a_thread_is_a_500_and_not_the_servers_end() {
 }
 
 #[test]
+fn ending_the_process_in_a_thread_costs_one_worker() {
+    let server = Serve::app("probe:app")
+        .args(["--threads", "2"])
+        .workers(2)
+        .start();
+    server.workers(2);
+    server.get("/pid").expect(200);
+    for status in [1, 3, 4] {
+        ask(&server, &format!("/die?{status}")).expect_end();
+        server
+            .stderr()
+            .wait_for(&format!("exited with code {status}"));
+        server.get("/pid").expect(200);
+    }
+    server.stop();
+}
+
+#[test]
 fn calls_longer_than_the_timeout_are_no_reason_to_end_the_worker() {
     let server = Serve::app("threads:app")
         .args(["--threads", "2", "--timeout", "1"])

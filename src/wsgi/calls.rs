@@ -1,0 +1,87 @@
+//! Which threads are in a call of an application, and how the calls of other threads are broken off.
+//! Nothing is waited for here: a call that is broken off ends when its thread next runs Python code.
+//!
+//! *Invariants*: an exception that is to break a call off never comes after it.
+
+use std::ffi::c_long;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+
+use super::ffi;
+
+/// A thread that has called an application.
+struct Caller {
+    /// As Python knows it.
+    thread: c_long,
+    /// How many calls it is in, one inside the other. Only the thread itself writes it.
+    depth: AtomicUsize,
+}
+
+/// All of them that live. No Python code runs while this is held.
+static CALLERS: Mutex<Vec<Weak<Caller>>> = Mutex::new(Vec::new());
+/// Whether calls were broken off in this process.
+static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static CALLER: Arc<Caller> = {
+        let caller = Arc::new(Caller {
+            thread: ffi::this_thread(),
+            depth: AtomicUsize::new(0),
+        });
+        let mut callers = callers();
+        callers.retain(|other| other.strong_count() > 0);
+        callers.push(Arc::downgrade(&caller));
+        caller
+    };
+}
+
+fn callers() -> MutexGuard<'static, Vec<Weak<Caller>>> {
+    CALLERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// This thread is in a call, until this is dropped.
+pub(super) struct Call<'py>(Python<'py>);
+
+impl<'py> Call<'py> {
+    pub(super) fn begin(py: Python<'py>) -> Self {
+        // Fails only at the thread's end.
+        let _ = CALLER.try_with(|caller| {
+            let depth = caller.depth.load(Ordering::Relaxed);
+            caller.depth.store(depth + 1, Ordering::Relaxed);
+        });
+        Self(py)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let _ = CALLER.try_with(|caller| {
+            let depth = caller.depth.load(Ordering::Relaxed) - 1;
+            caller.depth.store(depth, Ordering::SeqCst);
+            if depth == 0 && BROKEN_OFF.load(Ordering::SeqCst) {
+                // Who breaks calls off has seen this one and is done with it, or does not see it any more.
+                drop(callers());
+                ffi::raise_in_thread(self.0, caller.thread, None);
+            }
+        });
+    }
+}
+
+/// Whether this thread is in a call.
+pub(super) fn is_running() -> bool {
+    CALLER.try_with(|caller| caller.depth.load(Ordering::Relaxed) > 0) == Ok(true)
+}
+
+/// Raises `SystemExit` in the calls of all other threads.
+pub(super) fn break_off(py: Python<'_>) {
+    BROKEN_OFF.store(true, Ordering::SeqCst);
+    let (own, exit) = (ffi::this_thread(), py.get_type::<PySystemExit>());
+    for caller in callers().iter().filter_map(Weak::upgrade) {
+        if caller.thread != own && caller.depth.load(Ordering::SeqCst) > 0 {
+            ffi::raise_in_thread(py, caller.thread, Some(&exit));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What Python is shown of the signals that this process handles by itself, as a worker does: stand-ins.
+//! They decide nothing, and take no signal: the process's own handlers stay in force.
+//!
+//! A handler that is not Python's is `None` to `signal.getsignal`, and `signal.signal` cannot bring it back;
+//! so programs fail that set a handler for a while, or call the former one from their own. They find a
+//! stand-in, which can be called and brought back: it passes on to the process's own handler.
+//!
+//! ```text
+//!   signal ──▶ the process's handler ──▶ break_off ──▶ Python's mark ──┐
+//!                     ▲                                                ▼
+//!                     └──────────── passed on ◀────────────────── stand-in ──▶ SystemExit, in a call
+//!                                                                      ▲
+//!   signal ──▶ Python's handler, after the stand-in was brought back ──┘
+//! ```
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use pyo3::exceptions::{PySystemExit, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::calls;
+use super::ffi::{self, Action};
+
+/// Those that end programs, and that programs therefore meddle with.
+const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
+
+/// The signal that is being passed on, or 0.
+static PASSED_ON: AtomicI32 = AtomicI32::new(0);
+
+/// For the process's handlers of INT and QUIT: has the call on Python's main thread, if there is one, end by
+/// `SystemExit`. Async-signal-safe (`signal-safety(7)`).
+pub(super) fn break_off(signal: i32) {
+    if PASSED_ON.load(Ordering::Relaxed) != signal {
+        ffi::mark_signal(signal);
+    }
+}
+
+/// What stands for a handler that is not Python's.
+#[pyclass(frozen, module = "oxicorn", name = "SignalHandler")]
+struct StandIn(Action);
+
+#[pymethods]
+impl StandIn {
+    /// Called by Python on its main thread, or by the application's own handler.
+    #[pyo3(signature = (*_arguments))]
+    fn __call__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let Self(own) = slf.get();
+        let in_force = Action::of(own.signal())?;
+        own.put();
+        PASSED_ON.store(own.signal(), Ordering::Relaxed);
+        ffi::raise(own.signal());
+        PASSED_ON.store(0, Ordering::Relaxed);
+        if !current(slf.py(), own.signal())?.is(slf) {
+            in_force.put();
+        }
+        if own.signal() != libc::SIGTERM && calls::is_running() {
+            return Err(PySystemExit::new_err(0));
+        }
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<oxicorn's handler of signal {}>", self.0.signal())
+    }
+}
+
+/// The stand-ins of this process.
+pub(super) struct StandIns(Vec<Py<StandIn>>);
+
+impl StandIns {
+    /// Sets them for what is handled, but not by Python: as Python itself knows, or, where it has `outdated`
+    /// knowledge from before a fork, as the process knows.
+    ///
+    /// None are set on a thread that is not Python's main one, where Python allows for no handlers.
+    pub(super) fn set(py: Python<'_>, outdated: bool) -> PyResult<Self> {
+        let mut set = Vec::new();
+        for number in SIGNALS {
+            let own = Action::of(number)?;
+            if own.is_handler() && (outdated || current(py, number)?.is_none()) {
+                let stand_in = Py::new(py, StandIn(own))?;
+                match install(py, number, &stand_in) {
+                    Err(error) if error.is_instance_of::<PyValueError>(py) => break,
+                    outcome => outcome?,
+                }
+                set.push(stand_in);
+            }
+        }
+        let set = Self(set);
+        set.retake(py)?;
+        Ok(set)
+    }
+
+    /// Puts the process's handlers in force for the stand-ins that Python knows: setting one, or bringing
+    /// it back, has put Python's own there.
+    pub(super) fn retake(&self, py: Python<'_>) -> PyResult<()> {
+        for stand_in in &self.0 {
+            let StandIn(own) = stand_in.get();
+            if current(py, own.signal())?.is(stand_in) {
+                own.put();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn install(py: Python<'_>, number: i32, stand_in: &Py<StandIn>) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    signal.call_method1(intern!(py, "signal"), (number, stand_in))?;
+    Ok(())
+}
+
+/// What Python believes to be the handler.
+fn current(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
+    py.import("signal")?
+        .call_method1(intern!(py, "getsignal"), (number,))
+}

@@ -1,0 +1,5 @@
+"""Never becomes an application."""
+
+from hangs import app, sleeping
+
+sleeping()
