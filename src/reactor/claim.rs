@@ -24,9 +24,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use nix::sys::socket::{self, MsgFlags};
 
-use super::Config;
+use super::{Config, Refusal};
 use crate::clock::Tick;
-use crate::h1::{self, Head};
+use crate::h1::Head;
 use crate::observe::{Access, Host};
 use crate::service;
 
@@ -75,7 +75,7 @@ pub(super) enum Verdict {
 pub(super) struct Claims {
     /// How long a call may take.
     pub(super) limit: Duration,
-    answer: Answer,
+    page: Page,
     only: Option<Arc<Claim>>,
 }
 
@@ -84,7 +84,7 @@ impl Claims {
     pub(super) fn new(config: &Config) -> Option<Self> {
         config.request_timeout.map(|limit| Self {
             limit,
-            answer: Answer::new(config),
+            page: Page::new(config),
             only: None,
         })
     }
@@ -93,7 +93,7 @@ impl Claims {
     pub(super) fn claim(&self) -> Arc<Claim> {
         match &self.only {
             Some(only) => Arc::clone(only),
-            None => Arc::new(Claim::new(self.answer.clone())),
+            None => Arc::new(Claim::new(self.page.clone())),
         }
     }
 
@@ -106,25 +106,30 @@ impl Claims {
 
 /// What is sent in a call's place: a head, and a page.
 #[derive(Clone, Debug)]
-struct Answer {
+struct Page {
     bytes: Bytes,
     head: usize,
 }
 
-impl Answer {
+impl Page {
     /// That of a reactor with this configuration. Without a date, which RFC 9110 §6.6.1 leaves to us and a
     /// signal handler cannot make.
     fn new(config: &Config) -> Self {
-        let page = h1::error_page(504, "The application did not answer in time");
+        let refusal = Refusal {
+            status: 504,
+            text: "The application did not answer in time",
+            head: None,
+            connection: None,
+        };
         let server = match config.server.as_str() {
             "" => String::new(),
             server => format!("Server: {server}\r\n"),
         };
         let mut bytes = BytesMut::new();
-        // It fails for pages that cannot be sent.
-        let _ = h1::refuse(&mut bytes, server.as_bytes(), &page, false);
+        let made = refusal.encode_with(server.as_bytes(), config, &mut bytes);
+        let body = usize::try_from(made.sent).unwrap_or(0);
         Self {
-            head: bytes.len() - page.body().len(),
+            head: bytes.len() - body,
             bytes: bytes.freeze(),
         }
     }
@@ -135,29 +140,29 @@ pub(crate) struct Claim {
     state: AtomicU8,
     socket: AtomicI32,
     due: AtomicU64,
-    /// How much of the answer its client is to have.
+    /// How much of the page its client is to have.
     length: AtomicUsize,
-    answer: Answer,
+    page: Page,
 }
 
 impl Claim {
     /// One without a call.
-    fn new(answer: Answer) -> Self {
+    fn new(page: Page) -> Self {
         Self {
             state: AtomicU8::new(State::Settled as u8),
             socket: AtomicI32::new(-1),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
-            answer,
+            page,
         }
     }
 
     /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
     fn arm(&self, socket: BorrowedFd<'_>, due: Tick, bodyless: bool) {
         let length = if bodyless {
-            self.answer.head
+            self.page.head
         } else {
-            self.answer.bytes.len()
+            self.page.bytes.len()
         };
         self.socket.store(socket.as_raw_fd(), Ordering::Relaxed);
         self.due.store(due.as_nanos(), Ordering::Relaxed);
@@ -195,7 +200,7 @@ impl Claim {
                     let length = self.length.load(Ordering::Relaxed);
                     return Verdict::Refused {
                         recorded: state == State::Recorded,
-                        sent: (length - self.answer.head) as u64,
+                        sent: (length - self.page.head) as u64,
                     };
                 }
                 State::Settled | State::Busy => return Verdict::InTime,
@@ -226,7 +231,7 @@ impl Claim {
         let length = self.length.load(Ordering::Relaxed);
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let answered = state == State::Free
-            && socket::send(socket, &self.answer.bytes[..length], flags) == Ok(length);
+            && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
         // Both fail only where the client has gone.
         if answered {
             let _ = socket::shutdown(socket, socket::Shutdown::Write);
@@ -238,7 +243,7 @@ impl Claim {
             (true, false) => State::Refused,
             (true, true) => State::Recorded,
         });
-        answered.then_some((length - self.answer.head) as u64)
+        answered.then_some((length - self.page.head) as u64)
     }
 
     /// The state, once nobody gives the call up just now.
@@ -354,7 +359,7 @@ mod tests {
     /// A call of which the test has the client's side.
     fn call(bodyless: bool) -> (Arc<Claim>, Armed, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let claim = Arc::new(Claim::new(Answer::new(&Config::default())));
+        let claim = Arc::new(Claim::new(Page::new(&Config::default())));
         let armed = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, bodyless);
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))

@@ -38,7 +38,6 @@ pub struct Config {
     pub send_grace: Duration,
     /// How long a call may take to answer; `None` for any time. A call that takes longer is given up: its
     /// client gets a 504, or is cut off from a response that has begun, and what it writes later fails.
-    /// The 504 has the built-in page, since it is made beforehand.
     pub request_timeout: Option<Duration>,
     /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
     /// is left of a body, after an answer that did not wait for it.

@@ -453,7 +453,7 @@ impl Connection {
             status,
             text,
             head: self.head.as_ref(),
-            connection: &self.facts,
+            connection: Some(&self.facts),
         };
         let link = self.link.get_mut();
         link.http.abort();
@@ -581,7 +581,6 @@ impl Connection {
             )
             .map(|_: Sent| ())
         });
-        self.body = RequestBody::default();
         let link = self.link.get_mut();
         let verdict = link.settle();
         if let Verdict::Refused { recorded: true, .. } = verdict {
@@ -606,13 +605,14 @@ impl Connection {
                     status: 500,
                     text: "",
                     head: self.head.as_ref(),
-                    connection: &self.facts,
+                    connection: Some(&self.facts),
                 };
                 link.refuse(&refusal, config);
             } else {
                 link.response.stage = Stage::Broken;
             }
         }
+        self.body = RequestBody::default();
         self.record(host.now(), host);
         outcome
     }

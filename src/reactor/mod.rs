@@ -102,10 +102,10 @@ pub struct Reactor {
     again: Vec<usize>,
     scratch: Box<[u8]>,
     spares: Spares,
-    /// Where calls may take too long.
-    claims: Option<Claims>,
     /// What the bodies of its requests take in files.
     spooled: Spooled,
+    /// Where calls may take too long.
+    claims: Option<Claims>,
 }
 
 /// Where a connection is.

@@ -30,8 +30,9 @@ pub struct Refusal<'a> {
     pub text: &'a str,
     /// The request's head; `None` where none could be parsed.
     pub head: Option<&'a Head>,
-    /// The connection that it came on.
-    pub connection: &'a Connection,
+    /// The connection that it came on; `None` for the 504 of a call that took too long, which is made before
+    /// there is any request: nothing could be made when it is needed.
+    pub connection: Option<&'a Connection>,
 }
 
 /// Makes the pages of the server's own answers.
@@ -82,34 +83,41 @@ fn plain(refusal: &Refusal<'_>) -> Page {
 impl Refusal<'_> {
     /// Writes the whole answer to `out`.
     pub(super) fn encode(&self, config: &Config, out: &mut BytesMut) -> Response {
+        stamp::with_lines(&config.server, |lines| self.encode_with(lines, config, out))
+    }
+
+    /// The same with other lines than `Server` and `Date`.
+    pub(super) fn encode_with(
+        &self,
+        lines: &[u8],
+        config: &Config,
+        out: &mut BytesMut,
+    ) -> Response {
         let made = catch_unwind(AssertUnwindSafe(|| (config.error_page.0)(self)));
         let page = made.unwrap_or_else(|_| {
             trace::error!("the error page for status {} panicked", self.status);
             plain(self)
         });
-        self.encode_page(&page, config, out)
-            .unwrap_or_else(|error| {
-                trace::error!("an error page cannot be sent: {error}");
-                self.encode_page(&plain(self), config, out)
-                    .unwrap_or_default()
-            })
+        self.encode_page(&page, lines, out).unwrap_or_else(|error| {
+            trace::error!("an error page cannot be sent: {error}");
+            self.encode_page(&plain(self), lines, out)
+                .unwrap_or_default()
+        })
     }
 
     fn encode_page(
         &self,
         page: &Page,
-        config: &Config,
+        lines: &[u8],
         out: &mut BytesMut,
     ) -> Result<Response, h1::EncodeError> {
         let head_only = self.head.is_some_and(|head| head.method() == "HEAD");
-        stamp::with_lines(&config.server, |lines| {
-            let retry: &[u8] = if page.status() == 503 {
-                RETRY_AFTER
-            } else {
-                b""
-            };
-            h1::refuse(out, &[lines, retry].concat(), page, head_only)
-        })?;
+        let retry: &[u8] = if page.status() == 503 {
+            RETRY_AFTER
+        } else {
+            b""
+        };
+        h1::refuse(out, &[lines, retry].concat(), page, head_only)?;
         Ok(Response {
             stage: Stage::Complete,
             status: page.status(),

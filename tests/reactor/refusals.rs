@@ -14,7 +14,9 @@ use crate::{config, mirror, read_all, serve};
 fn telling() -> ErrorPage {
     ErrorPage::new(|refusal| {
         let target = refusal.head.map_or("?", |head| head.target());
-        let peer = refusal.connection.peer.ip().is_some();
+        let peer = refusal
+            .connection
+            .is_some_and(|connection| connection.peer.ip().is_some());
         let text = format!("{} {target} {peer} {}\n", refusal.status, refusal.text);
         Page::text(refusal.status, text)
     })
