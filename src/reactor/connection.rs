@@ -581,6 +581,7 @@ impl Connection {
             )
             .map(|_: Sent| ())
         });
+        self.body = RequestBody::default();
         let link = self.link.get_mut();
         let verdict = link.settle();
         if let Verdict::Refused { recorded: true, .. } = verdict {
@@ -612,7 +613,6 @@ impl Connection {
                 link.response.stage = Stage::Broken;
             }
         }
-        self.body = RequestBody::default();
         self.record(host.now(), host);
         outcome
     }
