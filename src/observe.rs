@@ -150,6 +150,11 @@ pub trait Host {
         let _ = now;
     }
 
+    /// May the connection be kept after the response that begins now?
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// A call has written a block of its response, or read one of a body that is still arriving.
     fn progress(&self) {}
 

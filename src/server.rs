@@ -60,6 +60,7 @@ struct Plan {
     max_worker_memory: usize,
     pidfile: Option<PathBuf>,
     access_log: Option<AccessLog>,
+    keepalive_busy: Duration,
     reactor: reactor::Config,
     allow_threads: bool,
     observe: Option<Observer>,
@@ -101,6 +102,7 @@ impl Default for Plan {
             max_worker_memory: settings.max_worker_memory,
             pidfile: None,
             access_log: None,
+            keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
             allow_threads: false,
             observe: None,
@@ -228,6 +230,7 @@ fn sync<M: MakeService + 'static>(
 ) -> (&'static str, Box<dyn Worker>) {
     let worker = SyncWorker::new(make)
         .reactor(plan.reactor.clone())
+        .keepalive_busy(plan.keepalive_busy)
         .access_log(plan.access_log.take());
     ("sync", Box::new(worker))
 }
@@ -309,6 +312,7 @@ impl Builder {
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
             .boot_timeout(settings.boot_timeout)
+            .keepalive_busy(settings.keepalive_busy)
             .max_requests(settings.max_requests, settings.max_requests_jitter)
             .max_worker_age(settings.max_worker_age)
             .max_worker_memory(settings.max_worker_memory);
@@ -384,6 +388,13 @@ impl Builder {
     /// How long an idle connection is kept between requests; 2 s by default, zero for not at all.
     pub fn keepalive(mut self, keepalive: Duration) -> Self {
         self.plan.reactor.keepalive = keepalive;
+        self
+    }
+
+    /// How long the calls of a sync worker may take for connections to be kept; 50 ms by default: see
+    /// [`SyncWorker::keepalive_busy`].
+    pub fn keepalive_busy(mut self, limit: Duration) -> Self {
+        self.plan.keepalive_busy = limit;
         self
     }
 

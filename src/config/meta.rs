@@ -291,6 +291,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--keepalive-busy"],
+        help: "How long the calls of a sync worker may take, in a moving average, for connections to be kept \
+               where there are other workers; 0 is any time.",
+        ..field!(keepalive_busy = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--head-timeout"],
         help: "How long a client may take to send a request's head.",
         ..field!(head_timeout = DEADLINE)

@@ -77,6 +77,9 @@ pub struct Settings {
     pub max_worker_memory: usize,
     /// How long a connection may stay idle between two requests; zero ends it after the first.
     pub keepalive: Duration,
+    /// How long a sync worker's calls may take, in a moving average, for connections to be kept where there
+    /// are other workers; zero is any time.
+    pub keepalive_busy: Duration,
     /// How long a new worker may take until it is ready.
     pub boot_timeout: Duration,
 
@@ -206,6 +209,7 @@ impl Default for Settings {
             max_worker_age: Duration::ZERO,
             max_worker_memory: 0,
             keepalive: Duration::from_secs(2),
+            keepalive_busy: Duration::from_millis(50),
             boot_timeout: Duration::from_secs(120),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

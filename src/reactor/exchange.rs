@@ -414,6 +414,9 @@ impl Exchange for Lending<'_> {
                 "the response was started already",
             ));
         }
+        if !self.host.keeps() {
+            link.http.close_after();
+        }
         let mut head = link.http.begin(&mut link.encoded, status, reason)?;
         stamp::with_lines(&self.config.server, |lines| head.preamble(lines));
         for (name, value) in headers {

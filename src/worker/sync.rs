@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::busy::Busy;
 use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -37,6 +38,7 @@ use crate::worker::{Shutdown, Worker, WorkerContext};
 pub struct SyncWorker<M> {
     make: M,
     config: Config,
+    keepalive_busy: Duration,
     access_log: Option<AccessLog>,
 }
 
@@ -46,6 +48,7 @@ impl<M: MakeService> SyncWorker<M> {
         Self {
             make,
             config: Config::default(),
+            keepalive_busy: Duration::from_millis(50),
             access_log: None,
         }
     }
@@ -54,6 +57,15 @@ impl<M: MakeService> SyncWorker<M> {
     #[must_use]
     pub fn reactor(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How long calls may take, in a moving average, for connections to be kept; 50 ms by default, zero for
+    /// any time. Past it, and where there are other workers, each response closes its connection: a request
+    /// that comes on a kept one waits for this worker, though another may be idle.
+    #[must_use]
+    pub fn keepalive_busy(mut self, limit: Duration) -> Self {
+        self.keepalive_busy = limit;
         self
     }
 
@@ -73,7 +85,8 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
         service.turn().enter(&mut || {
-            outcome = serve(&service, &self.config, access_log.as_ref(), context);
+            let busy = Busy::new(self.keepalive_busy, context.workers());
+            outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);
             service.retire();
         });
         signal::set_interrupter(None);
@@ -105,6 +118,7 @@ fn give_up() {
 fn serve<S: Service>(
     service: &S,
     config: &Config,
+    busy: Busy,
     access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
@@ -121,6 +135,7 @@ fn serve<S: Service>(
         nap: nap(context),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
+        busy,
         access_log,
         drops: Drops::default(),
         courtesy: Courtesy::default(),
@@ -149,7 +164,9 @@ fn serve<S: Service>(
         while let Some(mut ready) = reactor.next_ready(&host) {
             // Nobody has the reactor during a call: it may have to be pumped.
             drop(reactor);
+            host.busy.begin(Tick::now());
             answer(service, &mut ready, &host);
+            host.busy.end(Tick::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
             if signal::is_interrupted() {
@@ -173,6 +190,7 @@ struct SyncHost<'a> {
     reactor: RefCell<Reactor>,
     /// Whether the worker was asked for something during a call: it sees to it afterwards.
     woken: Cell<bool>,
+    busy: Busy,
     access_log: Option<&'a RefCell<AccessLog>>,
     drops: Drops,
     courtesy: Courtesy,
@@ -239,6 +257,10 @@ impl Host for SyncHost<'_> {
 
     fn returned(&self, now: Tick) {
         self.context.slot().end_request(self.place.take(), now, 0);
+    }
+
+    fn keeps(&self) -> bool {
+        !self.busy.is_long(self.now())
     }
 
     fn progress(&self) {

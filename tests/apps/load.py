@@ -5,6 +5,8 @@ import time
 
 # As an application that has much to import.
 time.sleep(float(os.environ.get("LOAD_IMPORT_SECONDS", 0)))
+# In one piece, since other workers write there too.
+os.write(2, b"loaded %d\n" % os.getpid())
 
 
 def app(environ, start_response):

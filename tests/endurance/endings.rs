@@ -6,9 +6,9 @@ use nix::sys::signal::Signal;
 use oxicorn::Tick;
 
 use crate::Size;
-use crate::load::{Ask, Line, Load, ask_once};
-use crate::site::{SITES, Site};
-use crate::support::{eventually, send};
+use crate::load::{Ask, Line, Load};
+use crate::site::{CLIENTS, SITES, Site};
+use crate::support::send;
 use crate::watch::wait_for_workers;
 
 /// TERM to a server with a full backlog, and to one in the middle of its work.
@@ -18,7 +18,7 @@ pub(crate) fn stop_under_load(size: Size) {
     }
     for site in SITES {
         for round in 0..size.of(20, 1) {
-            stop_at_work(site, 10 + 5 * round);
+            stop_at_work(site, 100 + 50 * round);
         }
     }
 }
@@ -31,7 +31,6 @@ fn stop_with_a_full_backlog(site: Site, connections: usize) {
     let house = site.serve(2, &["--backlog", &backlog]);
     let server = house.server;
     let held = wait_for_workers(server.pid(), 2);
-    ask_once(server.address()).expect("the server is ready");
     for pid in &held {
         send(*pid, Signal::SIGSTOP);
     }
@@ -72,13 +71,11 @@ fn stop_with_a_full_backlog(site: Site, connections: usize) {
 }
 
 /// Clients of both kinds are at work; only what they had asked before the signal counts.
-fn stop_at_work(site: Site, millis: u64) {
+fn stop_at_work(site: Site, requests: u64) {
     let house = site.serve(2, &[]);
     let server = house.server;
-    let load = Load::start(server.address(), 32, 32);
-    eventually("no answers", || {
-        (load.answered() >= 100 * millis / 10).then_some(())
-    });
+    let load = Load::start(server.address(), CLIENTS, CLIENTS);
+    load.wait_for(requests);
     let signalled = Tick::now();
     server.signal(Signal::SIGTERM);
     let exited = server.wait();

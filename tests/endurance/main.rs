@@ -1,7 +1,7 @@
 //! What a server must bear for a long time: reloads, kills and stops, under clients that forgive nothing.
 //!
 //! No scenario passes with a failed request, and none retries. `cargo test --test endurance` runs them all,
-//! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those whose name holds SCENARIO, whole
+//! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those whose name begins so, whole
 //! with 100. There is no test harness, since it would fork from threads.
 
 #[path = "../support/load.rs"]
@@ -15,6 +15,7 @@ mod load;
 mod support;
 
 mod endings;
+mod renewal;
 mod role;
 mod site;
 mod supply;
@@ -41,6 +42,10 @@ impl Size {
 type Scenario = (&'static str, fn(Size));
 
 const SCENARIOS: &[Scenario] = &[
+    ("reload", renewal::reload),
+    ("recycle", renewal::recycle),
+    ("slow_import", renewal::slow_import),
+    ("bad_reload", renewal::bad_reload),
     ("scale", supply::scale),
     ("kill_storm", supply::kill_storm),
     ("stop_under_load", endings::stop_under_load),
@@ -56,7 +61,9 @@ fn main() -> ExitCode {
         .filter(|argument| !argument.starts_with('-'));
     let filter = words.next().map_or("", String::as_str);
     let size = words.next().and_then(|word| word.parse().ok());
-    let chosen = SCENARIOS.iter().filter(|(name, _)| name.contains(filter));
+    let chosen = SCENARIOS
+        .iter()
+        .filter(|(name, _)| name.starts_with(filter));
     if arguments.iter().any(|argument| argument == "--list") {
         chosen.for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;

@@ -33,15 +33,20 @@ fn serve(arguments: &[String]) -> Result<()> {
         .workers(number("--workers", 1) as usize)
         .threads(number("--threads", 1) as usize)
         .backlog(number("--backlog", 2048))
+        .max_requests(number("--max-requests", 0) as usize, 0)
         .observe(tell);
     server.build()?.serve(answer)
 }
 
-/// The line of the log that scenarios wait for, in a build that has no log.
+/// The lines that scenarios wait for, in a build that may have no log.
 fn tell(phase: &Phase) {
-    if let Phase::Started { listeners } = phase {
-        let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
-        eprintln!("Listening at: {} ({})", urls.join(","), std::process::id());
+    match phase {
+        Phase::Started { listeners } => {
+            let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+            eprintln!("Listening at: {} ({})", urls.join(","), std::process::id());
+        }
+        Phase::WorkerReady { pid, .. } => eprintln!("loaded {pid}"),
+        _ => {}
     }
 }
 
@@ -57,7 +62,9 @@ fn answer(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
         let mut words = path.split('/').skip(1);
         let token = words.next().unwrap_or_default();
         let size = words.next().and_then(|size| size.parse().ok());
-        body.extend(token.bytes().cycle().take(size.unwrap_or(0)));
+        let size: usize = size.unwrap_or(0);
+        body = token.repeat(size / token.len().max(1) + 1).into_bytes();
+        body.truncate(size);
     }
     reply.send(200, &[], &body)
 }

@@ -7,6 +7,15 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Process, Serve, Server};
 
+/// Whether this build serves applications.
+pub(crate) const PYTHON: bool = cfg!(all(feature = "wsgi", feature = "cli", feature = "tracing"));
+
+/// Clients that keep their connections, and as many that do not.
+pub(crate) const CLIENTS: usize = 32;
+
+/// How many requests the whole of a scenario asks for.
+pub(crate) const REQUESTS: u64 = 200_000;
+
 /// A worker class and a kind of socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Site {
@@ -27,24 +36,30 @@ impl Site {
         Self { threads, unix }
     }
 
-    /// A server of `tests/apps/load.py`, or of what stands for it, with these flags besides.
+    /// A server of `tests/apps/load.py` whose workers have loaded it, or of what stands for it, with these flags besides.
     #[track_caller]
     pub(crate) fn serve(self, workers: usize, flags: &[&str]) -> House {
-        if cfg!(all(feature = "wsgi", feature = "cli", feature = "tracing")) {
-            self.open(|bind| {
-                let serve = Serve::app("load:app").bind([bind]).workers(workers);
-                let threads = self.threads.to_string();
-                serve.args(["--threads", &threads]).args(flags).spawn()
-            })
+        if PYTHON {
+            self.serve_app(Serve::app("load:app"), workers, flags)
         } else {
             self.serve_without_python(workers, flags)
         }
     }
 
+    /// A server of another application.
+    #[track_caller]
+    pub(crate) fn serve_app(self, app: Serve, workers: usize, flags: &[&str]) -> House {
+        self.open(workers, |bind| {
+            let threads = self.threads.to_string();
+            let app = app.bind([bind]).workers(workers);
+            app.args(["--threads", &threads]).args(flags).spawn()
+        })
+    }
+
     /// A server that has nothing to load.
     #[track_caller]
     pub(crate) fn serve_without_python(self, workers: usize, flags: &[&str]) -> House {
-        self.open(|bind| {
+        self.open(workers, |bind| {
             let mut command = Command::new(std::env::current_exe().expect("this program's path"));
             let (workers, threads) = (workers.to_string(), self.threads.to_string());
             command
@@ -57,15 +72,20 @@ impl Site {
     }
 
     #[track_caller]
-    fn open(self, start: impl FnOnce(&str) -> Process) -> House {
+    fn open(self, workers: usize, start: impl FnOnce(&str) -> Process) -> House {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let bind = if self.unix {
             format!("unix:{}", folder.path().join("sock").display())
         } else {
             "127.0.0.1:0".to_owned()
         };
+        let server = Server::listening(start(&bind));
+        server.stderr().wait_until("loaded", |lines| {
+            let loaded = lines.iter().filter(|line| line.starts_with("loaded "));
+            (loaded.count() == workers).then_some(())
+        });
         House {
-            server: Server::listening(start(&bind)),
+            server,
             _folder: folder,
         }
     }

@@ -9,14 +9,9 @@ use oxicorn::Tick;
 
 use crate::Size;
 use crate::load::{Load, ask_once};
-use crate::site::{SITES, Site};
+use crate::site::{CLIENTS, REQUESTS, SITES, Site};
 use crate::support::{eventually, send};
 use crate::watch::{children, descriptors, resident, workers};
-
-/// Clients that keep their connections, and as many that do not.
-const CLIENTS: usize = 32;
-/// What the whole asks for under load.
-const REQUESTS: u64 = 200_000;
 
 /// More and fewer workers, over and over, faster than they boot.
 pub(crate) fn scale(size: Size) {
@@ -35,9 +30,7 @@ pub(crate) fn scale(size: Size) {
             for signal in storm {
                 send(arbiter, signal);
             }
-            eventually("no answers", || {
-                (load.answered() >= requests * wave / waves).then_some(())
-            });
+            load.wait_for(requests * wave / waves);
         }
         let report = load.stop();
         println!("scale, {site}, {waves} waves: {report}");

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use oxicorn::Tick;
 
-use crate::support::Address;
+use crate::support::{Address, PATIENCE};
 
 /// How long a client waits for a connection or for bytes.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,7 +124,9 @@ impl Ask {
     }
 
     fn body(&self) -> Vec<u8> {
-        self.token.bytes().cycle().take(self.size).collect()
+        let mut body = self.token.repeat(self.size / self.token.len() + 1);
+        body.truncate(self.size);
+        body.into_bytes()
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -206,7 +208,7 @@ impl Line {
     fn receive(&mut self, ask: &Ask) -> Result<bool, Failure> {
         let mut received = Vec::new();
         let start = loop {
-            if let Some(at) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(at) = memchr::memmem::find(&received, b"\r\n\r\n") {
                 break at + 4;
             }
             let end = match received.len() {
@@ -334,6 +336,31 @@ impl Load {
     /// How many right answers have come.
     pub(crate) fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits for that many right answers.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes for [`PATIENCE`].
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: u64) {
+        let mut before = self.answered();
+        let mut since = Tick::now();
+        while before < count {
+            thread::sleep(PAUSE);
+            let answered = self.answered();
+            let now = Tick::now();
+            if answered > before {
+                (before, since) = (answered, now);
+            }
+            assert!(now.since(since) < PATIENCE, "no answer after {answered}");
+        }
+    }
+
+    /// Looks for the longest time without an answer from now on.
+    pub(crate) fn forget_gap(&self) {
+        self.shared.gap.store(0, Ordering::Relaxed);
     }
 
     /// Lets each client finish its request, and adds up.

@@ -6,6 +6,7 @@ mod django;
 mod environ;
 mod failures;
 mod flask;
+mod hangs;
 mod hello;
 mod interrupts;
 mod keepalive;
