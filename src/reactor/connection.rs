@@ -611,6 +611,7 @@ impl Connection {
                 "the service gave another exchange's receipt",
             ))),
         };
+        link.response.complain(head);
         let fault = link.streamed.take_fault();
         if let Some(Fault { text, .. }) = &fault {
             trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
