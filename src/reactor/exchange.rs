@@ -219,9 +219,9 @@ impl Link {
     /// How the running call has ended; from now on it cannot be given up.
     pub(super) fn settle(&mut self) -> Verdict {
         let verdict = self.claim.as_ref().map_or(Verdict::InTime, Armed::settle);
-        if let Verdict::Refused { sent, .. } = verdict {
-            self.response.status = 504;
-            self.response.sent = sent;
+        if let Verdict::Refused { answer, .. } = verdict {
+            self.response.status = answer.status;
+            self.response.sent = answer.sent;
         }
         if verdict != Verdict::InTime {
             self.response.stage = Stage::Broken;

@@ -11,8 +11,9 @@ use crate::clock::Tick;
 use crate::error::Error;
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
-use crate::reactor::Ready;
+use crate::reactor::{Queues, Ready};
 use crate::service::{Address, Service, Site, Stacks};
+use crate::sys::scoreboard::Leaving;
 use crate::trace;
 
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
@@ -51,15 +52,20 @@ pub(super) fn site<'a>(
     }
 }
 
+/// What becomes of the listeners' queues when this worker leaves.
+pub(super) fn queues(context: &WorkerContext) -> Queues {
+    match context.leaving() {
+        Leaving::ToOthers => Queues::Left,
+        Leaving::Emptied => Queues::Emptied,
+        Leaving::ClosedForAll => Queues::Refused,
+    }
+}
+
 /// Calls the service; whatever becomes of the call, the worker lives.
 pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host) {
     let outcome = ready.answer(host, |request, reply| {
-        catch_unwind(AssertUnwindSafe(|| service.call(request, reply))).unwrap_or_else(|panic| {
-            Err(Error::new(format!(
-                "the service panicked: {}",
-                text_of(&*panic)
-            )))
-        })
+        catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
+            .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)))
     });
     let Err(error) = outcome else { return };
     let (method, target) = ready
@@ -72,14 +78,6 @@ pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host
             "Error handling request {method} {target}: {}",
             error.report()
         );
-    }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
     }
 }
 
