@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => {
                 let mut out = BytesMut::new();
                 let page = error_page(error.status(), &error.to_string());
-                refuse(&mut out, error.status(), b"", &page);
+                refuse(&mut out, b"", &page, false).map_err(std::io::Error::other)?;
                 stdout().write_all(&out)?;
                 eprintln!("refused: {error}");
                 false

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -33,6 +34,7 @@ fn serve(settings: &Settings) -> Result<()> {
             )
         })?;
     }
+    raise_descriptor_limit(settings);
     ErrorLog::open(&settings.errorlog)?
         .level(&settings.loglevel)?
         .install()?;
@@ -53,4 +55,15 @@ fn serve(settings: &Settings) -> Result<()> {
     Server::from_settings(settings)?
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
+}
+
+/// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:
+/// the usual soft limit of 1024 is for programs that use `select(2)`.
+fn raise_descriptor_limit(settings: &Settings) {
+    let wanted = 2 * settings.worker_connections as u64 + 256;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        if soft < wanted.min(hard) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+        }
+    }
 }

@@ -1,11 +1,17 @@
-//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, and [`Host`].
+//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, [`Held`], a call
+//! that waits for its client, and [`Host`].
 //!
 //! Nothing here runs by itself: a worker implements [`Host`] over its log and its scoreboard, a program
 //! of your own over whatever it likes.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::clock::Tick;
+use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::service::Connection;
 
@@ -48,7 +54,70 @@ pub enum Admit {
     Closed,
 }
 
+/// A call of a service that waits for its own client.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The client's socket.
+    pub socket: BorrowedFd<'a>,
+    /// What it is to be ready for.
+    pub wanted: Wanted,
+    /// When the wait is over at the latest.
+    pub until: Tick,
+}
+
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Room for more output.
+    Room,
+    /// Input.
+    Data,
+}
+
+impl Held<'_> {
+    /// Waits until the socket is ready, `other` is readable, `until` has come, or a signal handler has run:
+    /// tells whether it was that.
+    ///
+    /// # Errors
+    ///
+    /// Where the system cannot wait.
+    pub fn wait(
+        &self,
+        host: &(impl Host + ?Sized),
+        other: Option<BorrowedFd<'_>>,
+        until: Tick,
+    ) -> Result<bool> {
+        let wanted = match self.wanted {
+            Wanted::Room => PollFlags::POLLOUT,
+            Wanted::Data => PollFlags::POLLIN,
+        };
+        let mut fds = [
+            PollFd::new(self.socket, wanted),
+            PollFd::new(other.unwrap_or(self.socket), PollFlags::POLLIN),
+        ];
+        let fds = match other {
+            Some(_) => &mut fds[..],
+            None => &mut fds[..1],
+        };
+        // poll(2) counts milliseconds: half a one too early would be a wait for nothing.
+        let limit = until
+            .since(host.now())
+            .saturating_add(Duration::from_micros(999));
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        let mut outcome = Ok(0);
+        host.wait(&mut || outcome = poll(fds, timeout));
+        match outcome {
+            Ok(_) => Ok(false),
+            Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
+        }
+    }
+}
+
 /// What a reactor asks of the program that it runs in.
+///
+/// During a call that is the one which [`Ready::answer`](crate::reactor::Ready::answer) was given, on the call's
+/// own thread; the reactor may turn elsewhere with another one meanwhile.
 pub trait Host {
     /// The present moment. The reactor asks once a turn and passes the answer on.
     fn now(&self) -> Tick {
@@ -74,6 +143,31 @@ pub trait Host {
     /// A response is complete, or will be without the service's help.
     fn finished(&self, access: &Access<'_>) {
         let _ = access;
+    }
+
+    /// A call has ended that was given up for `request_timeout`, and whose answer was recorded then.
+    fn returned(&self, now: Tick) {
+        let _ = now;
+    }
+
+    /// May the connection be kept after the response that begins now?
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    /// A call has written a block of its response, or read one of a body that is still arriving.
+    fn progress(&self) {}
+
+    /// A call waits for its client. May return before its socket is ready: it is asked again.
+    ///
+    /// A host whose reactor nobody turns during a call has it [pump](crate::reactor::Reactor::pump) here, so
+    /// that the client holds nobody else. Without that, this waits for the one socket.
+    ///
+    /// # Errors
+    ///
+    /// End the response, and become the call's.
+    fn hold(&self, held: &Held<'_>) -> Result<()> {
+        held.wait(self, None, held.until).map(drop)
     }
 
     /// Runs `block`, which may block for long: the place to release a lock meanwhile.

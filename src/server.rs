@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::h1;
 use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
-use crate::reactor;
+use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
 use crate::worker::{SyncWorker, ThreadedWorker, Worker};
@@ -60,6 +60,7 @@ struct Plan {
     max_worker_memory: usize,
     pidfile: Option<PathBuf>,
     access_log: Option<AccessLog>,
+    keepalive_busy: Duration,
     reactor: reactor::Config,
     allow_threads: bool,
     observe: Option<Observer>,
@@ -101,6 +102,7 @@ impl Default for Plan {
             max_worker_memory: settings.max_worker_memory,
             pidfile: None,
             access_log: None,
+            keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
             allow_threads: false,
             observe: None,
@@ -212,7 +214,8 @@ impl Server {
                 }
             });
         if let Some(source) = source {
-            arbiter = arbiter.reload(reload::renew(source, &bound, make, recipe));
+            let error_page = plan.reactor.error_page.clone();
+            arbiter = arbiter.reload(reload::renew(source, &bound, make, recipe, error_page));
         }
         // A clone that is kept keeps sockets open, here and in every worker.
         drop(bound);
@@ -227,8 +230,45 @@ fn sync<M: MakeService + 'static>(
 ) -> (&'static str, Box<dyn Worker>) {
     let worker = SyncWorker::new(make)
         .reactor(plan.reactor.clone())
+        .keepalive_busy(plan.keepalive_busy)
         .access_log(plan.access_log.take());
     ("sync", Box::new(worker))
+}
+
+/// What the settings say of a worker's reactor: all that it is told.
+fn reactor_config(settings: &Settings) -> reactor::Config {
+    reactor::Config {
+        http: http(settings),
+        worker_connections: settings.worker_connections,
+        keepalive: settings.keepalive,
+        head_timeout: settings.head_timeout,
+        body_timeout: settings.body_timeout,
+        body_rate: settings.body_rate,
+        body_grace: settings.body_grace,
+        send_timeout: settings.send_timeout,
+        send_rate: settings.send_rate,
+        send_grace: settings.send_grace,
+        request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
+        linger: settings.linger,
+        drain_idle: settings.drain_idle,
+        body_buffer: settings.body_buffer,
+        limit_request_body: settings.limit_request_body,
+        body_total: settings.body_total,
+        stream_request_body: settings.stream_request_body,
+        response_buffer: settings.response_buffer,
+        response_spool: settings.response_spool,
+        tmp_upload_dir: settings
+            .tmp_upload_dir
+            .clone()
+            .unwrap_or_else(std::env::temp_dir),
+        server: settings.server_header.clone(),
+        error_page: ErrorPage::default(),
+        proxy_protocol: settings.proxy_protocol,
+        proxy_allow_ips: settings.proxy_allow_ips.clone(),
+        forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+        secure_scheme_headers: settings.secure_scheme_headers.clone(),
+        client_address: settings.client_address,
+    }
 }
 
 /// The protocol's part of the settings, with Gunicorn's bounds of the bounds.
@@ -272,6 +312,7 @@ impl Builder {
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
             .boot_timeout(settings.boot_timeout)
+            .keepalive_busy(settings.keepalive_busy)
             .max_requests(settings.max_requests, settings.max_requests_jitter)
             .max_worker_age(settings.max_worker_age)
             .max_worker_memory(settings.max_worker_memory);
@@ -281,30 +322,7 @@ impl Builder {
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
-        let usual = reactor::Config::default();
-        let config = reactor::Config {
-            http: http(settings),
-            worker_connections: settings.worker_connections,
-            keepalive: settings.keepalive,
-            head_timeout: settings.head_timeout,
-            body_timeout: settings.body_timeout,
-            body_rate: settings.body_rate,
-            send_timeout: settings.send_timeout,
-            body_buffer: settings.body_buffer,
-            limit_request_body: settings.limit_request_body,
-            response_buffer: settings.response_buffer,
-            tmp_upload_dir: settings
-                .tmp_upload_dir
-                .clone()
-                .unwrap_or_else(std::env::temp_dir),
-            proxy_protocol: settings.proxy_protocol,
-            proxy_allow_ips: settings.proxy_allow_ips.clone(),
-            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
-            secure_scheme_headers: settings.secure_scheme_headers.clone(),
-            client_address: settings.client_address,
-            ..usual
-        };
-        Ok(builder.reactor(config))
+        Ok(builder.reactor(reactor_config(settings)))
     }
 
     /// One more address to listen on.
@@ -373,6 +391,13 @@ impl Builder {
         self
     }
 
+    /// How long the calls of a sync worker may take for connections to be kept; 50 ms by default: see
+    /// [`SyncWorker::keepalive_busy`].
+    pub fn keepalive_busy(mut self, limit: Duration) -> Self {
+        self.plan.keepalive_busy = limit;
+        self
+    }
+
     /// After how many requests a worker is replaced, and up to how many more, at random for each; 0, the
     /// usual, is never. It serves until its replacement is ready, and one worker at a time is replaced.
     pub fn max_requests(mut self, requests: usize, jitter: usize) -> Self {
@@ -413,6 +438,26 @@ impl Builder {
         self
     }
 
+    /// Gives the server's own answers (400, 408, 413, 500, 503 and the like) pages of your own.
+    ///
+    /// ```
+    /// use oxicorn::Server;
+    /// use oxicorn::h1::{Page, reason_phrase};
+    ///
+    /// let builder = Server::bind("127.0.0.1:8000")?.error_page(|refusal| {
+    ///     let reason = reason_phrase(refusal.status);
+    ///     Page::text(refusal.status, format!("{reason}: {}\n", refusal.text))
+    /// });
+    /// # Ok::<(), oxicorn::Error>(())
+    /// ```
+    pub fn error_page(
+        mut self,
+        make: impl Fn(&Refusal<'_>) -> h1::Page + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.reactor.error_page = ErrorPage::new(make);
+        self
+    }
+
     /// Forks even though this process has threads. Their locks stay locked in the workers (fork(2)): for
     /// programs that know theirs.
     pub fn allow_threads(mut self, allow: bool) -> Self {
@@ -447,6 +492,7 @@ impl Builder {
             listeners,
             plan,
         } = self;
+        plan.reactor.check()?;
         let bound = match (listeners, addresses.is_empty()) {
             (Some(_), false) => {
                 return Err(Error::config(
@@ -490,10 +536,9 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_reactor() {
-        let (settings, config) = (Settings::default(), reactor::Config::default());
-        assert_eq!(http(&settings), config.http);
-        assert_eq!(settings.secure_scheme_headers, config.secure_scheme_headers);
-        assert_eq!(settings.forwarded_allow_ips, config.forwarded_allow_ips);
+        let config = reactor_config(&Settings::default());
+        let usual = reactor::Config::default();
+        assert_eq!(format!("{config:#?}"), format!("{usual:#?}"));
     }
 
     #[test]

@@ -55,7 +55,11 @@ const LAYERS: &[Layer] = &[
         &["ipnet", "libc", "mio", "nix", "socket2", "thiserror"],
     ),
     layer("service", &["error", "forked", "h1::head"], &["bytes"]),
-    layer("observe", &["clock", "h1::head", "service"], &[]),
+    layer(
+        "observe",
+        &["clock", "error", "h1::head", "service"],
+        &["nix"],
+    ),
     layer("recorder", &["error", "service"], &[]),
     layer(
         "reactor",
@@ -612,9 +616,9 @@ fn planted_violations_are_found() {
         ("src/h1/conn.rs", "fn f() { unsafe { g() } }", "unsafe code"),
         ("src/h1/conn.rs", "#![allow(unsafe_code)]", "unsafe code"),
         (
-            "src/observe.rs",
+            "src/forked.rs",
             "use crate as c; fn f(e: c::error::Error) {}",
-            "observe must not name c::error::Error",
+            "forked must not name c::error::Error",
         ),
         (
             "src/clock.rs",

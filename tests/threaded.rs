@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use oxicorn::net::Listener;
+use oxicorn::reactor::Config;
 use oxicorn::{Request, Responder, Result, Sent, ThreadedWorker, Worker, WorkerContext};
 
 /// What the service of these tests has.
@@ -19,10 +20,21 @@ struct Stage {
     meeting: Option<Barrier>,
     /// Held by a test while the calls of `/hold` are to wait.
     held: Mutex<()>,
+    /// How the calls of `/begun` and `/late` have ended.
+    ends: Mutex<Vec<String>>,
 }
 
 impl Stage {
     fn call(&self, request: &Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+        if let "/begun" | "/late" = request.path() {
+            let end = self.wait_and_send(request.path() == "/begun", reply);
+            let mut ends = self.ends.lock().unwrap();
+            ends.push(
+                end.as_ref()
+                    .map_or_else(ToString::to_string, |_| String::new()),
+            );
+            return end;
+        }
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         match (request.path(), &self.meeting) {
@@ -40,15 +52,38 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Sends a block, unless it is to be late, and the rest when the test lets it.
+    fn wait_and_send(&self, begin: bool, reply: Responder<'_>) -> Result<Sent> {
+        let mut body = reply.stream(200, &[])?;
+        if begin {
+            body.write_all(b"begun")?;
+        }
+        drop(self.held.lock().unwrap());
+        body.write_all(b"done")?;
+        body.finish()
+    }
+}
+
 /// A worker that serves to the end of the test's process: nobody can ask a detached one to stop.
 fn serve(threads: usize, stage: &Arc<Stage>) -> SocketAddr {
+    serve_within(threads, stage, None)
+}
+
+/// The same with a `request_timeout`.
+fn serve_within(threads: usize, stage: &Arc<Stage>, limit: Option<Duration>) -> SocketAddr {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let stage = Arc::clone(stage);
+    let mut config = Config::default();
+    config.request_timeout = limit;
     thread::spawn(move || {
         let context = WorkerContext::detached(listener).unwrap();
         let service = move |request: Request<'_>, reply: Responder<'_>| stage.call(&request, reply);
-        ThreadedWorker::new(service, threads).run(&context).unwrap();
+        ThreadedWorker::new(service, threads)
+            .reactor(config)
+            .run(&context)
+            .unwrap();
     });
     address
 }
@@ -215,4 +250,63 @@ fn panic_in_a_call_is_a_500_and_the_thread_lives() {
         assert_eq!(get(address, "/panic").0, 500);
     }
     assert_eq!(get(address, "/").0, 200);
+}
+
+fn rest(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn request_that_takes_too_long_is_504_or_cut_and_its_call_learns_why() {
+    let stage = Arc::new(Stage::default());
+    let address = serve_within(3, &stage, Some(Duration::from_millis(300)));
+    let held = stage.held.lock().unwrap();
+    let [mut late, mut begun] = ["/late", "/begun"].map(|path| {
+        let mut stream = connect(address);
+        send(&mut stream, path);
+        stream
+    });
+    let answer = rest(&mut late);
+    assert!(
+        answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    let cut = rest(&mut begun);
+    assert!(
+        cut.starts_with("HTTP/1.1 200 ") && cut.ends_with("\r\n5\r\nbegun\r\n"),
+        "{cut}"
+    );
+    // Both are still in their calls, and the others are answered.
+    assert_eq!(get(address, "/").0, 200);
+    drop(held);
+    while stage.ends.lock().unwrap().len() < 2 {
+        thread::yield_now();
+    }
+    for end in &*stage.ends.lock().unwrap() {
+        assert!(end.contains("request_timeout"), "{end}");
+    }
+    assert_eq!(get(address, "/"), (200, "/ 1".to_owned()));
+}
+
+#[test]
+fn requests_of_all_lengths_within_the_limit_are_answered_by_their_calls() {
+    let stage = Arc::new(Stage::default());
+    let address = serve_within(3, &stage, Some(Duration::from_secs(20)));
+    thread::scope(|scope| {
+        for client in 0..4 {
+            scope.spawn(move || {
+                let mut stream = connect(address);
+                for round in 0..200 {
+                    let path = format!("/{client}/{round}");
+                    send(&mut stream, &path);
+                    let (status, text) = receive(&mut stream);
+                    assert_eq!((status, text.split(' ').next()), (200, Some(&*path)));
+                }
+            });
+        }
+    });
 }

@@ -56,6 +56,8 @@ struct Child {
     slot: usize,
     link: ArbiterEnd,
     stacks: Stacks,
+    /// Whether its stacks have been logged: it shows them once more when it is aborted.
+    examined: bool,
     heard: Tick,
     ready: bool,
     words: Option<LastWords>,
@@ -259,8 +261,9 @@ impl<W: Worker> Shell<W> {
             if exit.is_some() && child.stacks.is_pending() {
                 text = child.stacks.read();
             }
-            if let Some(text) = text {
+            if let Some(text) = text.filter(|_| !child.examined) {
                 error!("Stacks of worker (pid:{pid}):\n{text}");
+                child.examined = true;
             }
             if let Some(exit) = exit {
                 child.reaped = true;
@@ -332,11 +335,11 @@ impl<W: Worker> Shell<W> {
                 why,
             } => {
                 // A worker that has gone in this very turn is not told any more.
-                if self.children.get(&pid).is_none_or(|child| child.reaped) {
+                let Some(child) = self.children.get_mut(&pid).filter(|child| !child.reaped) else {
                     return;
-                }
+                };
+                child.examined &= order != Order::Stacks;
                 self.explain(pid, slot, why);
-                self.look_soon |= order == Order::Stacks;
                 if let Err(error) = signal::send(pid, order) {
                     error!("{error}");
                 }

@@ -161,6 +161,18 @@ pub(super) const CLIENT_ADDRESS: Grammar<ClientAddress> = Grammar {
     show: |mode| mode.field().unwrap_or("off").to_owned(),
 };
 
+/// The value of a header field, or nothing.
+pub(super) const FIELD_VALUE: Grammar<String> = Grammar {
+    parse: |value| {
+        let expected = "visible ASCII and blanks";
+        let text = text(value, expected)?.trim();
+        let fits = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        fits.then(|| text.to_owned())
+            .ok_or(Problem::Expected(expected))
+    },
+    ..TEXT
+};
+
 /// Names of header fields with commas between them.
 pub(super) const NAMES: Grammar<String> = Grammar {
     metavar: "NAME[,NAME]",
@@ -259,8 +271,8 @@ pub(super) const BYTES: Grammar<usize> = Grammar {
     ..COUNT
 };
 
-/// A number of bytes a second.
-pub(super) const RATE: Grammar<u64> = Grammar {
+/// The same of a file, or a second.
+pub(super) const BYTES_64: Grammar<u64> = Grammar {
     metavar: "BYTES",
     parse: integer,
     show: ToString::to_string,
@@ -421,6 +433,16 @@ mod tests {
         assert_eq!((LIMIT.parse)(zero), Ok(None));
         assert_eq!((SECONDS.parse)(zero), Ok(Duration::ZERO));
         assert!((DEADLINE.parse)(zero).is_err());
+    }
+
+    #[test]
+    fn a_header_fields_value_cannot_end_its_line() {
+        for (text, value) in [("", ""), (" a/1 (b) ", "a/1 (b)")] {
+            assert_eq!((FIELD_VALUE.parse)(OsStr::new(text)), Ok(value.to_owned()));
+        }
+        for text in ["a\r\nb: c", "a\nb", "a\tb", "a\0", "caf\u{e9}"] {
+            assert!((FIELD_VALUE.parse)(OsStr::new(text)).is_err(), "{text:?}");
+        }
     }
 
     #[test]

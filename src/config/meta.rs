@@ -8,9 +8,9 @@ use std::fmt;
 
 use super::Settings;
 use super::grammar::{
-    ADDRESS, BYTES, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELDS, FLAG, HEADER_MAP,
-    LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY, Problem, RATE, SECONDS, SOME,
-    TEXT,
+    ADDRESS, BYTES, BYTES_64, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELD_VALUE,
+    FIELDS, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY,
+    Problem, SECONDS, SOME, TEXT,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -248,6 +248,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: WORKERS,
+        flags: &["--request-timeout"],
+        help: "Give up a request that takes longer: its client gets a 504, or is cut off from a response that \
+               has begun, and the worker is replaced; 0 is never.",
+        ..field!(request_timeout = SECONDS)
+    },
+    Setting {
+        section: WORKERS,
         flags: &["--graceful-timeout"],
         help: "How long a worker that is told to stop may take to finish its requests.",
         ..field!(graceful_timeout = SECONDS)
@@ -292,6 +299,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--keepalive-busy"],
+        help: "How long the calls of a sync worker may take, in a moving average, for connections to be kept \
+               where there are other workers; 0 is any time.",
+        ..field!(keepalive_busy = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--head-timeout"],
         help: "How long a client may take to send a request's head.",
         ..field!(head_timeout = DEADLINE)
@@ -305,15 +319,46 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--body-rate"],
-        help: "How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any \
-               number.",
-        ..field!(body_rate = RATE)
+        help: "How many bytes a second a request's body must bring on average; 0 is any number.",
+        ..field!(body_rate = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--body-grace"],
+        help: "For how long from its start a request's body may bring less than that.",
+        ..field!(body_grace = SECONDS)
     },
     Setting {
         section: CLIENTS,
         flags: &["--send-timeout"],
         help: "How long a client may take no byte of a response.",
         ..field!(send_timeout = DEADLINE)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--send-rate"],
+        help: "How many bytes a second a client must take of a response on average of what is pending \
+               for it; 0 is any number.",
+        ..field!(send_rate = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--send-grace"],
+        help: "For how long a client may take less than that.",
+        ..field!(send_grace = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--linger"],
+        help: "How long a connection is kept for its client to close, after an answer that ends it.",
+        ..field!(linger = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--drain-idle"],
+        help: "How long a client may take to begin a last request, or pause within it, once its worker is \
+               told to stop.",
+        ..field!(drain_idle = SECONDS)
     },
     Setting {
         section: CLIENTS,
@@ -390,15 +435,43 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
+        flags: &["--body-total"],
+        help: "How much the temporary files of a worker's request bodies may hold together (4 GiB); past it a \
+               body that needs one is refused with 503; 0 is any number.",
+        ..field!(body_total = LIMIT)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--stream-request-body"],
+        bare: Some("true"),
+        help: "Call the application before a request's body is complete, and let it read while the client \
+               sends: a slow client then holds a worker, or one of its threads.",
+        ..field!(stream_request_body = FLAG)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--response-buffer"],
         help: "How much of a response is kept in memory for a client that reads slowly (1 MiB).",
         ..field!(response_buffer = BYTES)
     },
     Setting {
         section: CLIENTS,
+        flags: &["--response-spool"],
+        help: "How much of a response is kept in a temporary file after that (64 MiB), before the application \
+               has to wait.",
+        ..field!(response_spool = BYTES_64)
+    },
+    Setting {
+        section: CLIENTS,
         flags: &["--tmp-upload-dir"],
         help: "The folder of temporary files; without it, the system's.",
         ..field!(tmp_upload_dir = Option<PATH>)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--server-header"],
+        help: "The value of the header field Server; empty for none.",
+        ..field!(server_header = FIELD_VALUE)
     },
     Setting {
         section: PROXIES,

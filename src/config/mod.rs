@@ -63,6 +63,8 @@ pub struct Settings {
     pub worker_connections: usize,
     /// How long a worker may make no progress before it is replaced; zero is for ever.
     pub timeout: Duration,
+    /// How long one request may take; zero is for ever.
+    pub request_timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
     /// After how many requests a worker is replaced; 0 is never.
@@ -75,6 +77,9 @@ pub struct Settings {
     pub max_worker_memory: usize,
     /// How long a connection may stay idle between two requests; zero ends it after the first.
     pub keepalive: Duration,
+    /// How long a sync worker's calls may take, in a moving average, for connections to be kept where there
+    /// are other workers; zero is any time.
+    pub keepalive_busy: Duration,
     /// How long a new worker may take until it is ready.
     pub boot_timeout: Duration,
 
@@ -82,10 +87,21 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long a client may pause while it sends a request's body.
     pub body_timeout: Duration,
-    /// How many bytes a second a request's body must bring on average, after 20 seconds; 0 is any number.
+    /// How many bytes a second a request's body must bring on average; 0 is any number.
     pub body_rate: u64,
+    /// For how long from its start a request's body may bring less than that.
+    pub body_grace: Duration,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
+    /// How many bytes a second a client must take on average of what is pending for it; 0 is any number.
+    pub send_rate: u64,
+    /// For how long a client may take less than that.
+    pub send_grace: Duration,
+    /// How long a connection is kept for its client to close, after an answer that ends it.
+    pub linger: Duration,
+    /// How long a client may take to begin a last request, or pause within it, once its worker is told to
+    /// stop.
+    pub drain_idle: Duration,
     /// Bytes of a request line, without its CRLF; 0 is any number, and more than 8190 are 8190.
     pub limit_request_line: usize,
     /// Header fields of a request; 0, like more than 32768, is 32768.
@@ -108,10 +124,18 @@ pub struct Settings {
     pub body_buffer: usize,
     /// Bytes that a request's body may have; `None` is any number.
     pub limit_request_body: Option<u64>,
+    /// Bytes that the temporary files of a worker's request bodies may hold together; `None` is any number.
+    pub body_total: Option<u64>,
+    /// Whether the application is called before a request's body is complete, and reads while it arrives.
+    pub stream_request_body: bool,
     /// Bytes of a response that are kept in memory for a client that reads slowly.
     pub response_buffer: usize,
+    /// Bytes of a response that are kept in a temporary file after that, before the application has to wait.
+    pub response_spool: u64,
     /// The folder of temporary files; `None` is the system's.
     pub tmp_upload_dir: Option<PathBuf>,
+    /// The value of the header field `Server`; empty for none.
+    pub server_header: String,
 
     /// Which PROXY headers a connection may begin with.
     pub proxy_protocol: ProxyProtocol,
@@ -180,17 +204,24 @@ impl Default for Settings {
             threads: 1,
             worker_connections: 1000,
             timeout: Duration::from_secs(30),
+            request_timeout: Duration::ZERO,
             graceful_timeout: Duration::from_secs(30),
             max_requests: 0,
             max_requests_jitter: 0,
             max_worker_age: Duration::ZERO,
             max_worker_memory: 0,
             keepalive: Duration::from_secs(2),
+            keepalive_busy: Duration::from_millis(50),
             boot_timeout: Duration::from_secs(120),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             body_rate: 500,
+            body_grace: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
+            send_rate: 500,
+            send_grace: Duration::from_secs(20),
+            linger: Duration::from_secs(2),
+            drain_idle: Duration::from_secs(1),
             limit_request_line: 4094,
             limit_request_fields: 100,
             limit_request_field_size: 8190,
@@ -202,8 +233,12 @@ impl Default for Settings {
             casefold_http_method: false,
             body_buffer: 64 << 10,
             limit_request_body: Some(1 << 30),
+            body_total: Some(4 << 30),
+            stream_request_body: false,
             response_buffer: 1 << 20,
+            response_spool: 64 << 20,
             tmp_upload_dir: None,
+            server_header: "oxicorn".to_owned(),
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
             forwarded_allow_ips: Networks::loopback(),

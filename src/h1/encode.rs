@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use super::error::{EncodeError, quote};
 use super::state::{Framing, State};
-use super::status::reason_phrase;
+use super::status::{Page, reason_phrase};
 use super::syntax::{decimal, is_text, is_token, members, trim};
 
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
@@ -238,19 +238,43 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
 }
 
 /// Writes a whole answer that refuses a request, after which the connection must close: `preamble` holds
-/// encoded lines, as for [`HeadEncoder::preamble`]; `page` is HTML, as [`error_page`](super::error_page)
-/// makes it. The version is HTTP/1.1, since there may be no request to tell another.
-pub fn refuse(out: &mut BytesMut, status: u16, preamble: &[u8], page: &[u8]) {
-    put_status_line(out, false, status, b"");
+/// encoded lines, as for [`HeadEncoder::preamble`]. The version is HTTP/1.1, since there may be no request to
+/// tell another. The page itself is left out where `head_only` tells that the request was HEAD (RFC 9110
+/// §9.3.2).
+///
+/// # Errors
+///
+/// Where the page has a status that is no error's, or a reason or a content type that cannot be sent. Nothing
+/// is written then.
+pub fn refuse(
+    out: &mut BytesMut,
+    preamble: &[u8],
+    page: &Page,
+    head_only: bool,
+) -> Result<(), EncodeError> {
+    let (reason, content_type) = (page.reason.as_bytes(), page.content_type.as_bytes());
+    if !(400..600).contains(&page.status) {
+        return Err(EncodeError::Status(page.status));
+    }
+    if !is_text(reason) {
+        return Err(EncodeError::Reason(quote(reason)));
+    }
+    if !is_text(content_type) {
+        return Err(EncodeError::FieldValue(quote(b"Content-Type")));
+    }
+    put_status_line(out, false, page.status, reason);
     out.extend_from_slice(preamble);
-    put_field(out, b"Content-Type", b"text/html; charset=utf-8");
+    put_field(out, b"Content-Type", trim(content_type));
     put_field(
         out,
         b"Content-Length",
-        itoa::Buffer::new().format(page.len()).as_bytes(),
+        itoa::Buffer::new().format(page.body.len()).as_bytes(),
     );
     out.extend_from_slice(b"Connection: close\r\n\r\n");
-    out.extend_from_slice(page);
+    if !head_only {
+        out.extend_from_slice(&page.body);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -518,11 +542,34 @@ mod tests {
     #[test]
     fn a_refusal_is_whole() {
         let mut out = BytesMut::new();
-        refuse(&mut out, 414, b"Server: oxicorn\r\n", b"<p>");
-        assert_eq!(
-            out,
-            "HTTP/1.1 414 URI Too Long\r\nServer: oxicorn\r\nContent-Type: text/html; charset=utf-8\r\n\
-             Content-Length: 3\r\nConnection: close\r\n\r\n<p>"
-        );
+        let head = "HTTP/1.1 414 URI Too Long\r\nServer: oxicorn\r\n\
+                    Content-Type: text/html; charset=utf-8\r\nContent-Length: 3\r\n\
+                    Connection: close\r\n\r\n";
+        let page = Page::html(414, "<p>");
+        refuse(&mut out, b"Server: oxicorn\r\n", &page, false).unwrap();
+        assert_eq!(out, format!("{head}<p>"));
+        out.clear();
+        refuse(&mut out, b"Server: oxicorn\r\n", &page, true).unwrap();
+        assert_eq!(out, head, "HEAD gets the head");
+    }
+
+    #[test]
+    fn a_refusal_cannot_be_split_or_be_a_success() {
+        let mut out = BytesMut::new();
+        for page in [
+            Page::html(200, ""),
+            Page::html(399, ""),
+            Page::html(600, ""),
+            Page::html(400, "").with_reason("Bad\r\nX: y"),
+            Page::new(400, "text/plain\r\nX: y", ""),
+            Page::new(400, "text/plain\n", ""),
+        ] {
+            assert!(refuse(&mut out, b"", &page, false).is_err(), "{page:?}");
+            assert_eq!(out, "");
+        }
+        let page = Page::new(400, "application/problem+json", "{}").with_reason("No");
+        refuse(&mut out, b"", &page, false).unwrap();
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 No\r\nContent-Type: application/problem+json\r\n"));
     }
 }

@@ -68,7 +68,7 @@ pub use encode::{HeadEncoder, refuse};
 pub use error::{EncodeError, ParseError};
 pub use frame::{Frame, Prefix};
 pub use head::{BodyLength, Head, Version};
-pub use status::{error_page, reason_phrase};
+pub use status::{Page, error_page, reason_phrase};
 
 /// What comes next of what a client sends: the answer of [`Conn::next_event`].
 #[derive(Debug)]

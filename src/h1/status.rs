@@ -1,6 +1,8 @@
 //! Status codes in words: reason phrases and error pages.
 //!
-//! Nothing here decides which status an error has.
+//! Nothing here decides which status an error has, and nothing is checked before it is sent.
+
+use std::borrow::Cow;
 
 /// The reason phrase of a status (the IANA registry of RFC 9110 §16.2.1); empty where there is none.
 #[must_use]
@@ -70,9 +72,66 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
+/// What an answer of the server's own shows: see [`refuse`](super::refuse), which checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub(super) status: u16,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) content_type: Cow<'static, str>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Page {
+    /// A page with a status of 400 to 599 and its [standard reason](reason_phrase).
+    #[must_use]
+    pub fn new(
+        status: u16,
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            status,
+            reason: Cow::Borrowed(""),
+            content_type: content_type.into(),
+            body: body.into(),
+        }
+    }
+
+    /// A page in HTML.
+    #[must_use]
+    pub fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(status, "text/html; charset=utf-8", body)
+    }
+
+    /// A page in plain text.
+    #[must_use]
+    pub fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", body)
+    }
+
+    /// The same page with another reason phrase.
+    #[must_use]
+    pub fn with_reason(self, reason: impl Into<Cow<'static, str>>) -> Self {
+        let reason = reason.into();
+        Self { reason, ..self }
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Its content.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// A small page for an error's answer: the reason as title and heading, and `text`, escaped for HTML.
 #[must_use]
-pub fn error_page(status: u16, text: &str) -> Vec<u8> {
+pub fn error_page(status: u16, text: &str) -> Page {
     let reason = match reason_phrase(status) {
         "" => "Error",
         reason => reason,
@@ -95,7 +154,7 @@ pub fn error_page(status: u16, text: &str) -> Vec<u8> {
         page.push_str("</p>\n");
     }
     page.push_str("</body>\n</html>\n");
-    page.into_bytes()
+    Page::html(status, page)
 }
 
 #[cfg(test)]
@@ -104,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_page_escapes_its_text() {
-        let page = String::from_utf8(error_page(400, "a <b> & \"c\"")).unwrap();
+        let page = String::from_utf8(error_page(400, "a <b> & \"c\"").body).unwrap();
         assert!(page.contains("<title>Bad Request</title>"));
         assert!(page.contains("<p>a &lt;b&gt; &amp; &quot;c&quot;</p>"));
     }
@@ -112,7 +171,7 @@ mod tests {
     #[test]
     fn an_unknown_status_has_a_page_too() {
         assert_eq!(reason_phrase(599), "");
-        let page = String::from_utf8(error_page(599, "")).unwrap();
+        let page = String::from_utf8(error_page(599, "").body).unwrap();
         assert!(page.contains("<h1>Error</h1>") && !page.contains("<p>"));
     }
 
@@ -120,6 +179,7 @@ mod tests {
     fn every_refusal_has_the_reason_of_its_status() {
         for (status, reason) in [
             (400, "Bad Request"),
+            (403, "Forbidden"),
             (408, "Request Timeout"),
             (413, "Content Too Large"),
             (414, "URI Too Long"),
@@ -128,6 +188,7 @@ mod tests {
             (500, "Internal Server Error"),
             (501, "Not Implemented"),
             (503, "Service Unavailable"),
+            (504, "Gateway Timeout"),
         ] {
             assert_eq!(reason_phrase(status), reason);
         }

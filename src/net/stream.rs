@@ -12,6 +12,8 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::sendfile::sendfile64;
 
+use crate::sys::socket;
+
 /// An accepted connection.
 ///
 /// All calls are non-blocking and take `&self`. A write to a peer that has gone is an error and not a
@@ -59,6 +61,12 @@ impl Stream {
         let sent = sendfile64(self, file, Some(&mut position), count)?;
         *offset = position.unsigned_abs();
         Ok(sent)
+    }
+
+    /// How many bytes the system has taken with these calls and not delivered yet: over TCP, those that the
+    /// peer has not acknowledged.
+    pub fn unsent(&self) -> io::Result<u64> {
+        socket::unsent(self)
     }
 
     /// Ends the output, so that the peer reads to an end of file; input goes on.
@@ -161,6 +169,16 @@ mod tests {
         assert_eq!(theirs.read(&mut buffer).unwrap(), 0);
         theirs.write_vectored(&[IoSlice::new(b"x")]).unwrap();
         assert_eq!(ours.read(&mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_the_peer_has_not_read_is_unsent() {
+        let (ours, theirs) = pair();
+        assert_eq!(ours.unsent().unwrap(), 0);
+        ours.write_vectored(&[IoSlice::new(b"abcd")]).unwrap();
+        assert!(ours.unsent().unwrap() >= 4);
+        theirs.read(&mut [0; 16]).unwrap();
+        assert_eq!(ours.unsent().unwrap(), 0);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ErrorPage;
+use crate::error::{Error, Result};
 use crate::h1;
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
@@ -29,7 +31,16 @@ pub struct Config {
     pub body_grace: Duration,
     /// How long a client may take nothing of its response.
     pub send_timeout: Duration,
-    /// How long a connection is kept for its client to close, after an answer that ends it.
+    /// How many bytes a second it must take on average of what is pending for it, once
+    /// [`send_grace`](Self::send_grace) is over; 0 for any number.
+    pub send_rate: u64,
+    /// How long it may be slower than that.
+    pub send_grace: Duration,
+    /// How long a call may take to answer; `None` for any time. A call that takes longer is given up: its
+    /// client gets a 504, or is cut off from a response that has begun, and what it writes later fails.
+    pub request_timeout: Option<Duration>,
+    /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
+    /// is left of a body, after an answer that did not wait for it.
     pub linger: Duration,
     /// Once the reactor drains: how long a client may take to begin a last request, or pause within one.
     pub drain_idle: Duration,
@@ -37,6 +48,9 @@ pub struct Config {
     pub body_buffer: usize,
     /// The largest request body; `None` for no limit.
     pub limit_request_body: Option<u64>,
+    /// How much the files of all request bodies may hold together, from a body's first byte in one to the end
+    /// of its call; `None` for no limit. Past it a body that needs a file is a 503.
+    pub body_total: Option<u64>,
     /// Whether a service is called before the request's body is complete, and reads while it arrives.
     pub stream_request_body: bool,
     /// How much of a response stays in memory while its client is slow; what exceeds it goes to a file.
@@ -45,8 +59,10 @@ pub struct Config {
     pub response_spool: u64,
     /// The folder of the files of bodies and responses, which have no name there.
     pub tmp_upload_dir: PathBuf,
-    /// The value of the `Server` line; empty for none.
+    /// The value of the `Server` line, in visible ASCII; empty for none.
     pub server: String,
+    /// The pages of the server's own answers.
+    pub error_page: ErrorPage,
     /// Which PROXY headers a connection may begin with. None is always fine.
     pub proxy_protocol: ProxyProtocol,
     /// Who may send them: a stranger's header is a 403.
@@ -57,6 +73,17 @@ pub struct Config {
     pub secure_scheme_headers: Vec<(String, String)>,
     /// By which header field those tell the client's address.
     pub client_address: ClientAddress,
+}
+
+impl Config {
+    /// Refuses what could not be sent.
+    pub(crate) fn check(&self) -> Result<()> {
+        let fits = self.server.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        fits.then_some(()).ok_or_else(|| {
+            let server = self.server.escape_debug();
+            Error::config(format!("the Server line cannot be \"{server}\""))
+        })
+    }
 }
 
 impl Default for Config {
@@ -76,15 +103,20 @@ impl Default for Config {
             body_rate: 500,
             body_grace: Duration::from_secs(20),
             send_timeout: Duration::from_secs(30),
+            send_rate: 500,
+            send_grace: Duration::from_secs(20),
+            request_timeout: None,
             linger: Duration::from_secs(2),
             drain_idle: Duration::from_secs(1),
             body_buffer: 64 * 1024,
             limit_request_body: Some(1024 * 1024 * 1024),
+            body_total: Some(4 * 1024 * 1024 * 1024),
             stream_request_body: false,
             response_buffer: 1024 * 1024,
             response_spool: 64 * 1024 * 1024,
             tmp_upload_dir: std::env::temp_dir(),
             server: "oxicorn".to_owned(),
+            error_page: ErrorPage::default(),
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
             forwarded_allow_ips: Networks::loopback(),

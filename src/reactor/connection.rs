@@ -16,14 +16,17 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Config;
-use super::exchange::{Fill, Lending, Link, Stage};
+use super::claim::{Armed, Claim, Verdict, Watch};
+use super::exchange::{Fill, Lending, Link, Stage, given_up};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
-use super::request_body::{Refusal, RequestBody, Room};
+use super::refusal::Refusal;
+use super::request_body::{RequestBody, Room, Spooled, Unkept};
 use super::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
@@ -108,6 +111,7 @@ pub(super) struct Turn<'t> {
     pub(super) host: &'t dyn Host,
     pub(super) scratch: &'t mut [u8],
     pub(super) spares: &'t mut Spares,
+    pub(super) spooled: &'t Spooled,
     /// Since when the reactor takes its leave: no connection is kept.
     pub(super) draining: bool,
 }
@@ -211,10 +215,7 @@ impl Connection {
             }
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
             Phase::Ready => Step::Same,
-            Phase::Flush => {
-                trace::debug!("{} takes no more of its response: closing", self.facts.peer);
-                Step::Close
-            }
+            Phase::Flush => self.await_room(turn),
             Phase::Linger => Step::Close,
         }
     }
@@ -338,21 +339,9 @@ impl Connection {
                     }
                 }
                 Event::Data(bytes) if self.phase == Phase::Body => {
-                    let room = Room {
-                        memory: turn.config.body_buffer,
-                        limit: turn.config.limit_request_body.unwrap_or(u64::MAX),
-                        dir: &turn.config.tmp_upload_dir,
-                    };
-                    match self.body.push(bytes, room) {
-                        Ok(()) => {}
-                        Err(Refusal::TooLarge) => return self.refuse_large(turn),
-                        Err(Refusal::Unwritable(error)) => {
-                            trace::error!(
-                                "cannot keep a request body in {}: {error}",
-                                turn.config.tmp_upload_dir.display()
-                            );
-                            return self.refuse(503, "The request's body cannot be stored", turn);
-                        }
+                    if let Err(unkept) = self.body.push(bytes, Room::new(turn.config, turn.spooled))
+                    {
+                        return self.refuse_body(&unkept, turn);
                     }
                 }
                 Event::Data(bytes) => {
@@ -385,12 +374,17 @@ impl Connection {
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();
         }
-        match (length, turn.config.limit_request_body) {
-            (BodyLength::Known(len), Some(limit)) if len > limit => {
-                return Some(self.refuse_large(turn));
+        let room = Room::new(turn.config, turn.spooled);
+        match length {
+            BodyLength::Known(len) if !room.allows(len) => {
+                return Some(self.refuse_body(&Unkept::TooLarge, turn));
             }
-            (BodyLength::Empty, _) => return Some(self.ready()),
+            BodyLength::Empty => return Some(self.ready()),
             _ if turn.config.stream_request_body => return Some(self.ready()),
+            // What cannot be kept now is not asked for: others may need the room that is left.
+            BodyLength::Known(len) if !room.fits(len) => {
+                return Some(self.refuse_body(&Unkept::NoRoom, turn));
+            }
             _ => self.phase = Phase::Body,
         }
         None
@@ -424,21 +418,46 @@ impl Connection {
         Step::Close
     }
 
-    fn refuse_large(&mut self, turn: &mut Turn<'_>) -> Step {
-        self.refuse(
-            413,
-            "The request's body is larger than this server allows",
-            turn,
-        )
+    /// Refuses a body; what is not the client's fault is told to the operator.
+    fn refuse_body(&mut self, unkept: &Unkept, turn: &mut Turn<'_>) -> Step {
+        let dir = turn.config.tmp_upload_dir.display();
+        let text = match unkept {
+            Unkept::TooLarge => {
+                let text = "The request's body is larger than this server allows";
+                return self.refuse(413, text, turn);
+            }
+            Unkept::NoRoom => {
+                let total = turn.config.body_total.unwrap_or(u64::MAX);
+                trace::error!(
+                    "a request body is refused: those in {dir} would exceed body_total, {total} bytes"
+                );
+                "The server has too many large requests at this moment"
+            }
+            Unkept::Unwritable(error) => {
+                trace::error!("cannot keep a request body in {dir}: {error}");
+                "The request's body cannot be stored at this moment"
+            }
+        };
+        self.turn_away(503, text, turn)
+    }
+
+    /// Refuses what the client has sent.
+    fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
+        trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
+        self.turn_away(status, text, turn)
     }
 
     /// Answers with an error page of the server's own, and ends the connection.
-    fn refuse(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
-        trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
-        let page = h1::error_page(status, text);
+    fn turn_away(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
+        let refusal = Refusal {
+            status,
+            text,
+            head: self.head.as_ref(),
+            connection: Some(&self.facts),
+        };
         let link = self.link.get_mut();
         link.http.abort();
-        link.refuse(status, &page, turn.config);
+        link.refuse(&refusal, turn.config);
         self.refused = true;
         self.body = RequestBody::default();
         self.record(turn.now, turn.host);
@@ -464,13 +483,20 @@ impl Connection {
         self.phase = Phase::Flush;
         match self.link.get_mut().flush(turn.config) {
             Ok(Flushed::Empty) => self.after_response(turn),
-            Ok(Flushed::Blocked) => Step::Wait {
-                until: turn.now + turn.config.send_timeout,
-                write: true,
-            },
+            Ok(Flushed::Blocked) => self.await_room(turn),
             Ok(Flushed::Share) => Step::Again,
             Err(error) => self.lost(&error),
         }
+    }
+
+    /// Waits for a client that takes what is pending, if it is not too slow.
+    fn await_room(&mut self, turn: &mut Turn<'_>) -> Step {
+        let until = self.link.get_mut().due(turn.now, turn.config);
+        if until <= turn.now {
+            trace::debug!("{} does not take its response: closing", self.facts.peer);
+            return Step::Close;
+        }
+        Step::Wait { until, write: true }
     }
 
     /// The response has left: next request, or the end.
@@ -546,7 +572,7 @@ impl Connection {
         let body = if streamed {
             Ok(Body::stream(&lending))
         } else {
-            std::mem::take(&mut self.body).into_body()
+            self.body.take()
         };
         let outcome = body.and_then(|body| {
             call(
@@ -556,6 +582,15 @@ impl Connection {
             .map(|_: Sent| ())
         });
         let link = self.link.get_mut();
+        let verdict = link.settle();
+        if let Verdict::Refused { recorded: true, .. } = verdict {
+            host.returned(host.now());
+            return outcome.and(Err(given_up()));
+        }
+        if verdict != Verdict::InTime {
+            self.record(host.now(), host);
+            return outcome.and(Err(given_up()));
+        }
         let outcome = match link.response.stage {
             Stage::Complete => outcome,
             _ => outcome.and(Err(Error::of(
@@ -566,11 +601,18 @@ impl Connection {
         if link.response.stage != Stage::Complete {
             link.http.abort();
             if link.response.stage == Stage::Waiting || link.retract() {
-                link.refuse(500, &h1::error_page(500, ""), config);
+                let refusal = Refusal {
+                    status: 500,
+                    text: "",
+                    head: self.head.as_ref(),
+                    connection: Some(&self.facts),
+                };
+                link.refuse(&refusal, config);
             } else {
                 link.response.stage = Stage::Broken;
             }
         }
+        self.body = RequestBody::default();
         self.record(host.now(), host);
         outcome
     }
@@ -579,6 +621,7 @@ impl Connection {
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>) -> Step {
         self.served = true;
         let link = self.link.get_mut();
+        link.claim = None;
         if let Some(head) = self.head.take() {
             link.http.recycle(head);
         }
@@ -594,6 +637,20 @@ impl Connection {
             turn.spares.take_back(self.link.get_mut());
         }
         step
+    }
+
+    /// A call begins that is to have answered by `due`.
+    pub(super) fn arm(&mut self, claim: Arc<Claim>, due: Tick) -> Watch {
+        let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
+        let link = self.link.get_mut();
+        let armed = Armed::new(Arc::clone(&claim), link.stream.as_fd(), due, bodyless);
+        link.claim = Some(armed);
+        Watch {
+            claim,
+            facts: Arc::clone(&self.facts),
+            head: self.head.clone(),
+            started: self.started,
+        }
     }
 
     /// The head of the request that is being answered.

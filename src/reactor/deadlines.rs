@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use crate::clock::Tick;
 
@@ -74,6 +75,13 @@ impl Deadlines {
         }
         None
     }
+}
+
+/// Until when `bytes` are enough for a peer that must average `rate` bytes a second once `grace` is over;
+/// `None` where it may be as slow as it likes.
+pub(super) fn paid_until(since: Tick, bytes: u64, rate: u64, grace: Duration) -> Option<Tick> {
+    let nanos = bytes.saturating_mul(1_000_000_000).checked_div(rate)?;
+    Some(since + Duration::from_nanos(nanos).max(grace))
 }
 
 #[cfg(test)]

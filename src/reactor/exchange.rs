@@ -7,27 +7,32 @@ use std::cell::{RefCell, RefMut};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Config;
+use super::claim::{Armed, Verdict};
 use super::outbox::{Flushed, Outbox};
+use super::pace::Pace;
+use super::refusal::Refusal;
 use super::stamp;
+use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1;
 use crate::net::Stream;
-use crate::observe::Host;
+use crate::observe::{Held, Host, Wanted};
 use crate::service::Exchange;
 
 /// The socket, the protocol's state and the pending output of one connection.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// While a call that may take too long has it; in front of the stream, since it is to be dropped first.
+    pub(super) claim: Option<Armed>,
     pub(super) stream: Stream,
     pub(super) http: h1::Conn,
-    pub(super) outbox: Outbox,
+    outbox: Outbox,
+    /// How fast the client takes what is in the outbox, if it was found too slow for it once.
+    pace: Option<Pace>,
     /// Encoded and not yet sent: a response's head waits here for the first block of the body.
     encoded: BytesMut,
     /// A piece of a streamed request body that its reader has not taken yet.
@@ -72,9 +77,11 @@ pub(super) enum Fill {
 impl Link {
     pub(super) fn new(stream: Stream, config: h1::Config) -> Self {
         Self {
+            claim: None,
             stream,
             http: h1::Conn::server(config),
             outbox: Outbox::default(),
+            pace: None,
             encoded: BytesMut::new(),
             arrived: Bytes::new(),
             readable: true,
@@ -119,14 +126,20 @@ impl Link {
         }
     }
 
-    /// Sends what is encoded and then the parts of one block; what the socket does not take is kept: in
-    /// memory up to `response_buffer`, then in the spool file.
+    /// Sends what is pending, what is encoded and then the parts of one block; what the socket does not take
+    /// is kept: in memory up to `response_buffer`, then in the spool file.
     pub(super) fn send(&mut self, block: [&[u8]; 3], config: &Config) -> io::Result<()> {
         let [prefix, body, suffix] = block;
         let encoded = std::mem::take(&mut self.encoded);
         let parts = [&encoded[..], prefix, body, suffix];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
+        if total > 0 {
+            self.begin()?;
+        }
+        if !self.outbox.is_empty() {
+            self.flush_outbox()?;
+        }
         if self.outbox.is_empty() && total > 0 {
             // Each slice costs the kernel a check: of four parts, most blocks have two.
             let mut slices = [IoSlice::new(&[]); 4];
@@ -150,6 +163,30 @@ impl Link {
         self.encoded = encoded;
         self.encoded.clear();
         Ok(())
+    }
+
+    /// Claims the client for the running call, if the call may take too long.
+    fn begin(&self) -> Result<()> {
+        match &self.claim {
+            Some(claim) if !claim.begin() => Err(given_up()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the running call has ended; from now on it cannot be given up.
+    pub(super) fn settle(&mut self) -> Verdict {
+        let verdict = self.claim.as_ref().map_or(Verdict::InTime, Armed::settle);
+        if let Verdict::Refused { sent, .. } = verdict {
+            self.response.status = 504;
+            self.response.sent = sent;
+        }
+        if verdict != Verdict::InTime {
+            self.response.stage = Stage::Broken;
+            self.http.abort();
+            self.encoded.clear();
+            self.outbox = Outbox::default();
+        }
+        verdict
     }
 
     /// Puts what follows the first `sent` of `total` bytes into the outbox.
@@ -177,19 +214,31 @@ impl Link {
     /// Sends what is pending.
     pub(super) fn flush(&mut self, config: &Config) -> io::Result<Flushed> {
         self.send([b"", b"", b""], config)?;
-        self.outbox.flush(&self.stream)
+        self.flush_outbox()
+    }
+
+    fn flush_outbox(&mut self) -> io::Result<Flushed> {
+        let flushed = self.outbox.flush(&self.stream)?;
+        if flushed == Flushed::Empty {
+            self.pace = None;
+        }
+        Ok(flushed)
+    }
+
+    /// When the client has to have taken more of what is pending, which the socket does not take; not after
+    /// `now`, if it is too slow already.
+    pub(super) fn due(&mut self, now: Tick, config: &Config) -> Tick {
+        // What the system still has, the client has not: its buffers may hold minutes of a slow line.
+        let unsent = self.stream.unsent().unwrap_or(0);
+        let handed = self.outbox.handed();
+        let pace = self.pace.get_or_insert(Pace::new(now, handed, unsent));
+        pace.note(now, handed, unsent);
+        pace.due(config)
     }
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
-    pub(super) fn refuse(&mut self, status: u16, page: &[u8], config: &Config) {
-        stamp::with_lines(&config.server, |lines| {
-            h1::refuse(&mut self.encoded, status, lines, page);
-        });
-        self.response = Response {
-            stage: Stage::Complete,
-            status,
-            sent: page.len() as u64,
-        };
+    pub(super) fn refuse(&mut self, refusal: &Refusal<'_>, config: &Config) {
+        self.response = refusal.encode(config, &mut self.encoded);
     }
 
     /// Takes a response's head back that has not left yet; tells whether it could.
@@ -204,7 +253,7 @@ impl Link {
     /// Sends `100 Continue` if the client still waits for it.
     pub(super) fn send_continue(&mut self, config: &Config) -> io::Result<()> {
         if self.http.send_continue(&mut self.encoded) {
-            self.send([b"", b"", b""], config)?;
+            self.send_interim(config)?;
         }
         Ok(())
     }
@@ -221,45 +270,71 @@ impl Link {
         }
     }
 
+    /// Sends what is encoded as no response yet.
+    fn send_interim(&mut self, config: &Config) -> io::Result<()> {
+        self.send([b"", b"", b""], config)?;
+        if let Some(claim) = &self.claim {
+            if self.response.stage == Stage::Waiting && self.outbox.is_empty() {
+                claim.unbegin();
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that the response cannot be completed.
     fn broken(&mut self, error: io::Error) -> Error {
         self.response.stage = Stage::Broken;
-        error.into()
+        self.in_time().err().unwrap_or_else(|| error.into())
     }
 
-    /// Waits until the socket is ready for `flags`.
+    /// Fails where the call was given up.
+    fn in_time(&self) -> Result<()> {
+        match &self.claim {
+            Some(claim) if claim.is_given_up() => Err(given_up()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the response is complete: whatever the call does now, its client has or gets all of it.
+    fn complete(&mut self) {
+        self.response.stage = Stage::Complete;
+        if let Some(claim) = &self.claim {
+            claim.settle();
+        }
+    }
+
+    /// Has the host wait for the client, until `until` at the most.
     ///
     /// # Errors
     ///
-    /// A timeout when it was not within `limit`.
-    fn wait(&self, flags: PollFlags, limit: Duration, host: &dyn Host) -> Result<()> {
-        let stream = &self.stream;
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut outcome = Ok(0);
-        host.wait(&mut || outcome = poll(&mut [PollFd::new(stream.as_fd(), flags)], timeout));
-        match outcome {
-            Ok(0) => Err(Error::of(
+    /// A timeout where that has come, and the host's own.
+    fn wait(&self, wanted: Wanted, now: Tick, until: Tick, host: &dyn Host) -> Result<()> {
+        if until <= now {
+            return Err(Error::of(
                 Kind::Timeout,
                 "the client made no progress in time",
-            )),
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
+            ));
         }
+        host.hold(&Held {
+            socket: self.stream.as_fd(),
+            wanted,
+            until,
+        })?;
+        self.in_time()
     }
 
     /// Waits while more is pending than may be.
     fn hold(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
         while self.outbox.spooled() > config.response_spool {
-            match self.outbox.flush(&self.stream) {
-                Ok(Flushed::Empty) => break,
-                Ok(Flushed::Share) => {}
-                Ok(Flushed::Blocked) => {
-                    if let Err(error) = self.wait(PollFlags::POLLOUT, config.send_timeout, host) {
-                        self.response.stage = Stage::Broken;
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(self.broken(error)),
+            let flushed = self.flush_outbox().map_err(|error| self.broken(error))?;
+            if flushed == Flushed::Empty {
+                break;
+            }
+            let now = host.now();
+            let until = self.due(now, config);
+            if let Err(error) = self.wait(Wanted::Room, now, until, host) {
+                self.response.stage = Stage::Broken;
+                return Err(error);
             }
         }
         Ok(())
@@ -268,6 +343,7 @@ impl Link {
     /// The next bytes of a streamed body; empty at its end.
     fn next_piece(&mut self, config: &Config, host: &dyn Host) -> Result<Bytes> {
         let mut scratch = [0; 16 * 1024];
+        let until = host.now() + config.body_timeout;
         loop {
             match self.http.next_event() {
                 Ok(h1::Event::Data(bytes)) => return Ok(bytes),
@@ -281,7 +357,7 @@ impl Link {
                 }
                 Ok(h1::Event::NeedMore | h1::Event::Request(_)) => match self.fill(&mut scratch)? {
                     Fill::Some | Fill::End => {}
-                    Fill::Blocked => self.wait(PollFlags::POLLIN, config.body_timeout, host)?,
+                    Fill::Blocked => self.wait(Wanted::Data, host.now(), until, host)?,
                 },
                 Err(error) => return Err(Error::of(Kind::Body, error.to_string()).because(error)),
             }
@@ -318,7 +394,7 @@ impl Lending<'_> {
                 Kind::Response,
                 "the response is complete already",
             )),
-            Stage::Broken => Err(Error::disconnected()),
+            Stage::Broken => Err(link.in_time().err().unwrap_or_else(Error::disconnected)),
         }
     }
 }
@@ -337,6 +413,9 @@ impl Exchange for Lending<'_> {
                 Kind::Response,
                 "the response was started already",
             ));
+        }
+        if !self.host.keeps() {
+            link.http.close_after();
         }
         let mut head = link.http.begin(&mut link.encoded, status, reason)?;
         stamp::with_lines(&self.config.server, |lines| head.preamble(lines));
@@ -372,7 +451,7 @@ impl Exchange for Lending<'_> {
             head.field(name, value)?;
         }
         head.finish(None)?;
-        if let Err(error) = link.send([b"", b"", b""], self.config) {
+        if let Err(error) = link.send_interim(self.config) {
             return Err(link.broken(error));
         }
         link.hold(self.config, self.host)
@@ -389,6 +468,7 @@ impl Exchange for Lending<'_> {
         if let Err(error) = link.send(block, self.config) {
             return Err(link.broken(error));
         }
+        self.host.progress();
         link.hold(self.config, self.host)
     }
 
@@ -413,7 +493,7 @@ impl Exchange for Lending<'_> {
             link.response.stage = Stage::Broken;
             return Err(error.into());
         }
-        link.response.stage = Stage::Complete;
+        link.complete();
         Ok(())
     }
 
@@ -435,22 +515,31 @@ impl Exchange for Lending<'_> {
                 return Err(error.into());
             }
         }
-        link.response.stage = Stage::Complete;
-        match link.flush(self.config) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(link.broken(error)),
+        if let Err(error) = link.flush(self.config) {
+            return Err(link.broken(error));
         }
+        link.complete();
+        Ok(())
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         let link = &mut *self.link()?;
         if link.arrived.is_empty() {
             link.arrived = link.next_piece(self.config, self.host)?;
+            self.host.progress();
         }
         let n = buffer.len().min(link.arrived.len());
         buffer[..n].copy_from_slice(&link.arrived.split_to(n));
         Ok(n)
     }
+}
+
+/// What a call is told that the client waited for too long.
+pub(super) fn given_up() -> Error {
+    Error::of(
+        Kind::Timeout,
+        "the request was given up: it took longer than request_timeout",
+    )
 }
 
 impl From<h1::EncodeError> for Error {

@@ -18,18 +18,23 @@
 //! later: a [`Waker`] ends the turn that should not wait for more.
 //!
 //! *Invariants*: a connection is in the reactor or lent, never both; an edge that comes while it is lent is
-//! kept for its return; every connection that waits has a deadline; sockets are registered once,
-//! edge-triggered, and only when a read would block.
+//! kept for its return; every connection that waits has a deadline, and every lent one where there is a
+//! `request_timeout`; sockets are registered once, edge-triggered, and only when a read would block.
 
+mod claim;
 mod config;
 mod connection;
 mod deadlines;
 mod exchange;
 mod forwarded;
 mod outbox;
+mod pace;
 mod preface;
+mod ready;
+mod refusal;
 mod request_body;
 mod spares;
+mod spool;
 mod stamp;
 
 use std::collections::VecDeque;
@@ -44,17 +49,21 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
+pub(crate) use claim::Claim;
 pub use config::Config;
+pub use ready::Ready;
+pub use refusal::{ErrorPage, Refusal};
 
+use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::h1::Head;
 use crate::net::{Listener, Listeners};
-use crate::observe::{Admit, Host};
-use crate::service::{self, Address, Request, Responder, Sent};
+use crate::observe::{Admit, Held, Host};
+use crate::service::{self, Address};
 use crate::trace;
 
 /// Tokens from here on are not connections.
@@ -93,6 +102,10 @@ pub struct Reactor {
     again: Vec<usize>,
     scratch: Box<[u8]>,
     spares: Spares,
+    /// What the bodies of its requests take in files.
+    spooled: Spooled,
+    /// Where calls may take too long.
+    claims: Option<Claims>,
 }
 
 /// Where a connection is.
@@ -101,6 +114,7 @@ enum Place {
     /// With whoever answers its request. The edges that came meanwhile are kept: mio tells of each once.
     Lent {
         edge: Option<Edge>,
+        watch: Option<Box<Watch>>,
     },
 }
 
@@ -149,21 +163,15 @@ impl Waker {
     }
 }
 
-/// A complete request, lent by the reactor with its connection until it is given back.
-pub struct Ready {
-    key: usize,
-    connection: Box<Connection>,
-    config: Arc<Config>,
-}
-
 impl Reactor {
     /// A reactor that accepts from `listeners`. To be made after any fork: an epoll set is shared with
     /// children, and so are its edges.
     ///
     /// # Errors
     ///
-    /// Where the system gives no poll, or a listener cannot be polled.
+    /// Where the system gives no poll, a listener cannot be polled, or [`Config::server`] cannot be sent.
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+        config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
         let mut gates = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
@@ -184,6 +192,7 @@ impl Reactor {
         Ok(Self {
             poll,
             events: Events::with_capacity(256),
+            claims: Claims::new(&config),
             config: Arc::new(config),
             gates,
             next_gate: 0,
@@ -198,6 +207,7 @@ impl Reactor {
             again: Vec::new(),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spares: Spares::default(),
+            spooled: Spooled::default(),
         })
     }
 
@@ -222,6 +232,12 @@ impl Reactor {
         mio::Waker::new(self.poll.registry(), WAKER)
             .map(Waker)
             .map_err(|e| Error::io("cannot make a waker", e))
+    }
+
+    /// The claim of all calls, where there is one at a time; `None` where they may take as long as they like.
+    /// It is for whoever can give a call up that keeps the reactor from turning.
+    pub(crate) fn one_at_a_time(&mut self) -> Option<Arc<Claim>> {
+        self.claims.as_mut().map(Claims::only)
     }
 
     /// Whether complete requests wait to be taken out.
@@ -303,15 +319,61 @@ impl Reactor {
             Err(error) => return Err(Error::io("cannot poll", error)),
         }
         let now = host.now();
-        self.take_events(&mut turned, host, now);
+        self.tend(&mut turned, host, now);
+        self.accept(host, now);
+        Ok(turned)
+    }
+
+    /// Waits for a connection that is lent, `limit` at the most, and meanwhile sees to those that are here:
+    /// reads, parses, sends and expires. To be called by the host of a reactor that nobody else turns while
+    /// a call [is held](Host::hold).
+    ///
+    /// Nothing is accepted and nobody is answered: a request that becomes ready waits, one of each connection
+    /// at the most.
+    ///
+    /// # Errors
+    ///
+    /// Where the poll itself fails.
+    pub fn pump(&mut self, host: &dyn Host, held: &Held<'_>, limit: Duration) -> Result<Turned> {
+        let now = host.now();
+        let mut until = held.until.min(now + limit);
+        if let Some(next) = self.deadlines.next() {
+            until = until.min(next);
+        }
+        if !self.again.is_empty() {
+            until = now;
+        }
+        // An epoll set is readable itself while it has events (epoll(7)).
+        let set = self.poll.registry().as_fd();
+        let mut turned = Turned {
+            woken: false,
+            interrupted: held.wait(host, Some(set), until)?,
+        };
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => return Err(Error::io("cannot poll", error)),
+        }
+        self.tend(&mut turned, host, host.now());
+        Ok(turned)
+    }
+
+    /// Sees to the connections that are here.
+    fn tend(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+        self.take_events(turned, host, now);
         for key in std::mem::take(&mut self.again) {
             self.advance(key, host, now);
         }
-        self.accept(host, now);
         while let Some(key) = self.deadlines.expired(now) {
-            self.run(key, host, now, Connection::expire);
+            match self.connections.get(key) {
+                Some(Place::Lent { watch, .. }) => {
+                    if let Some(watch) = watch {
+                        watch.expire(now, host);
+                    }
+                }
+                _ => self.run(key, host, now, Connection::expire),
+            }
         }
-        Ok(turned)
     }
 
     /// How long to poll.
@@ -366,7 +428,7 @@ impl Reactor {
                 }
                 self.advance(key, host, now);
             }
-            Some(Place::Lent { edge }) => *edge = news.or(*edge),
+            Some(Place::Lent { edge, .. }) => *edge = news.or(*edge),
             None => {}
         }
     }
@@ -392,6 +454,7 @@ impl Reactor {
             host,
             scratch: &mut self.scratch,
             spares: &mut self.spares,
+            spooled: &self.spooled,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut turn) {
@@ -544,9 +607,23 @@ impl Reactor {
             let Some(place @ Place::Here(_)) = self.connections.get_mut(key) else {
                 continue;
             };
-            if let Place::Here(connection) = std::mem::replace(place, Place::Lent { edge: None }) {
+            let lent = Place::Lent {
+                edge: None,
+                watch: None,
+            };
+            if let Place::Here(mut connection) = std::mem::replace(place, lent) {
+                let now = host.now();
                 if let Some(head) = connection.head() {
-                    host.started(host.now(), head);
+                    host.started(now, head);
+                }
+                if let Some(claims) = &self.claims {
+                    let due = now + claims.limit;
+                    let watch = connection.arm(claims.claim(), due);
+                    self.deadlines.set(key, due);
+                    self.connections[key] = Place::Lent {
+                        edge: None,
+                        watch: Some(Box::new(watch)),
+                    };
                 }
                 return Some(Ready {
                     key,
@@ -569,11 +646,13 @@ impl Reactor {
         if let Some(place) = self.connections.get_mut(key) {
             if let Place::Lent {
                 edge: Some(Edge { hung_up }),
+                ..
             } = place
             {
                 connection.readable(*hung_up);
             }
             *place = Place::Here(connection);
+            self.deadlines.clear(key);
             self.run(key, host, host.now(), Connection::answered);
         }
     }
@@ -586,43 +665,6 @@ impl fmt::Debug for Reactor {
             .field("open", &self.connections.len())
             .field("ready", &self.ready.len())
             .field("draining", &self.draining.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Ready {
-    /// Has `call` answer the request, and sees that exactly one answer comes of it: a 500 where an error
-    /// came before the response was started, a cut connection where it came later.
-    ///
-    /// # Errors
-    ///
-    /// The error of `call`, for the log: the client has been dealt with.
-    pub fn answer(
-        &mut self,
-        host: &dyn Host,
-        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
-    ) -> Result<()> {
-        self.connection.answer(&self.config, host, call)
-    }
-
-    /// The request's head.
-    #[must_use]
-    pub fn head(&self) -> Option<&Head> {
-        self.connection.head()
-    }
-
-    /// The request's connection.
-    #[must_use]
-    pub fn connection(&self) -> &service::Connection {
-        self.connection.facts()
-    }
-}
-
-impl fmt::Debug for Ready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready")
-            .field("key", &self.key)
-            .field("head", &self.head())
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::spool;
 use crate::net::Stream;
 
 /// How much of files one turn may send, so that a fast reader cannot hold the others up.
@@ -27,6 +28,8 @@ pub(super) struct Outbox {
     queue: VecDeque<Piece>,
     memory: usize,
     spool: Option<Spool>,
+    /// Bytes that the socket has taken from here, ever.
+    handed: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,11 @@ impl Outbox {
         self.spool.as_ref().map_or(0, |spool| spool.end)
     }
 
+    /// Bytes that the socket has taken from here, ever.
+    pub(super) fn handed(&self) -> u64 {
+        self.handed
+    }
+
     /// Keeps a copy of `bytes` in memory.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -83,7 +91,7 @@ impl Outbox {
         let spool = match &mut self.spool {
             Some(spool) => spool,
             none => none.insert(Spool {
-                file: tempfile::tempfile_in(dir)?,
+                file: spool::file_in(dir)?,
                 end: 0,
             }),
         };
@@ -131,7 +139,10 @@ impl Outbox {
                 }
             };
             match sent {
-                Ok(()) => self.pop_sent(),
+                Ok(sent) => {
+                    self.handed += sent;
+                    self.pop_sent();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Flushed::Blocked);
                 }
@@ -142,7 +153,7 @@ impl Outbox {
     }
 
     /// One vectored write of the pieces of memory at the front.
-    fn send_memory(&mut self, stream: &Stream) -> io::Result<()> {
+    fn send_memory(&mut self, stream: &Stream) -> io::Result<u64> {
         let mut slices = [IoSlice::new(&[]); GATHER];
         let mut count = 0;
         for (slice, piece) in slices.iter_mut().zip(&self.queue) {
@@ -150,15 +161,16 @@ impl Outbox {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        let mut sent = stream.write_vectored(&slices[..count])?;
-        self.memory -= sent;
+        let taken = stream.write_vectored(&slices[..count])?;
+        self.memory -= taken;
+        let mut sent = taken;
         for piece in &mut self.queue {
             let Piece::Memory(bytes) = piece else { break };
             let n = sent.min(bytes.len());
             let _ = bytes.split_to(n);
             sent -= n;
         }
-        Ok(())
+        Ok(taken as u64)
     }
 
     /// Forgets the pieces at the front of which nothing is left.
@@ -176,14 +188,14 @@ impl Outbox {
     }
 }
 
-/// Sends from a file, within this turn's `share`.
+/// Sends from a file what the socket takes, within this turn's `share`.
 fn send_file(
     stream: &Stream,
     file: &File,
     offset: &mut u64,
     len: &mut u64,
     share: &mut u64,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let count = (*len).min(*share);
     let sent = stream.sendfile(file.as_fd(), offset, count as usize)? as u64;
     if sent == 0 {
@@ -194,5 +206,5 @@ fn send_file(
     }
     *len -= sent;
     *share -= sent;
-    Ok(())
+    Ok(sent)
 }

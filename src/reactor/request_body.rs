@@ -1,15 +1,17 @@
 //! A request's body while it arrives: in memory first, then in an unlinked file.
 //!
-//! It knows no socket. It refuses what exceeds its limit.
+//! It knows no socket. It refuses what exceeds its limit, and what exceeds that of all of them.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Config;
+use super::deadlines::paid_until;
+use super::{Config, spool};
 use crate::clock::Tick;
 use crate::error::Result;
 use crate::service::Body;
@@ -19,6 +21,8 @@ use crate::service::Body;
 pub(super) struct RequestBody {
     store: Store,
     len: u64,
+    /// Its part of what all bodies have in files.
+    share: Option<Share>,
 }
 
 #[derive(Debug, Default)]
@@ -33,33 +37,107 @@ enum Store {
 
 /// Why a body is not collected any further.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum Unkept {
     /// It exceeds `limit_request_body`.
     TooLarge,
+    /// With it, `body_total` would be exceeded.
+    NoRoom,
     /// It could not be written to a file.
     Unwritable(std::io::Error),
 }
 
-/// Where bodies are kept.
+/// What a reactor's request bodies have in files, in bytes. Clones count the same.
+///
+/// A request may be answered on another thread, and its body's part ends there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spooled(Arc<AtomicU64>);
+
+impl Spooled {
+    /// Whether `len` bytes more are within `total`.
+    fn has_room(&self, len: u64, total: u64) -> bool {
+        self.0.load(Ordering::Relaxed).saturating_add(len) <= total
+    }
+}
+
+/// One body's part of [`Spooled`], until it is dropped.
+#[derive(Debug)]
+struct Share {
+    of: Spooled,
+    len: u64,
+}
+
+impl Share {
+    /// Counts up to `len` bytes, unless there is no room for them.
+    fn reach(&mut self, len: u64, total: u64) -> Result<(), Unkept> {
+        let more = len - self.len;
+        // Only the thread that leads collects: nobody else takes the room meanwhile.
+        if !self.of.has_room(more, total) {
+            return Err(Unkept::NoRoom);
+        }
+        self.of.0.fetch_add(more, Ordering::Relaxed);
+        self.len = len;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.0.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+/// Where bodies are kept. Sizes are bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room<'a> {
-    /// Bytes that may stay in memory.
-    pub(super) memory: usize,
-    /// Bytes at all; `u64::MAX` for no limit.
-    pub(super) limit: u64,
-    /// The folder of spool files.
-    pub(super) dir: &'a Path,
+    /// What of one may stay in memory.
+    memory: usize,
+    /// What one may have; `u64::MAX` for no limit.
+    limit: u64,
+    /// What all may have in files; `u64::MAX` for no limit.
+    total: u64,
+    spooled: &'a Spooled,
+    /// The folder of the files.
+    dir: &'a Path,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(config: &'a Config, spooled: &'a Spooled) -> Self {
+        Self {
+            memory: config.body_buffer,
+            limit: config.limit_request_body.unwrap_or(u64::MAX),
+            total: config.body_total.unwrap_or(u64::MAX),
+            spooled,
+            dir: &config.tmp_upload_dir,
+        }
+    }
+
+    /// Whether a body may have `len` bytes.
+    pub(super) fn allows(&self, len: u64) -> bool {
+        len <= self.limit
+    }
+
+    /// Whether one of `len` bytes could be kept now.
+    pub(super) fn fits(&self, len: u64) -> bool {
+        len <= self.memory as u64 || self.spooled.has_room(len, self.total)
+    }
 }
 
 impl RequestBody {
     /// Takes the next piece.
-    pub(super) fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<(), Unkept> {
         let len = self.len + bytes.len() as u64;
-        if len > room.limit {
-            return Err(Refusal::TooLarge);
+        if !room.allows(len) {
+            return Err(Unkept::TooLarge);
+        }
+        let spill = len > room.memory as u64;
+        if spill {
+            let share = self.share.get_or_insert_with(|| Share {
+                of: room.spooled.clone(),
+                len: 0,
+            });
+            share.reach(len, room.total)?;
         }
         self.len = len;
-        let spill = len > room.memory as u64;
         self.store = match std::mem::take(&mut self.store) {
             Store::Empty if !spill => Store::Block(bytes),
             Store::Empty => spool(room.dir, &[&bytes])?,
@@ -77,7 +155,7 @@ impl RequestBody {
                 Store::Memory(memory)
             }
             Store::File(mut file) => {
-                file.write_all(&bytes).map_err(Refusal::Unwritable)?;
+                file.write_all(&bytes).map_err(Unkept::Unwritable)?;
                 Store::File(file)
             }
         };
@@ -88,21 +166,13 @@ impl RequestBody {
     /// average rate falls below what it must be. A byte now and then is not progress.
     pub(super) fn due(&self, started: Tick, now: Tick, config: &Config) -> Tick {
         let soon = now + config.body_timeout;
-        // Without a rate there is no such moment.
-        let Some(nanos) = self
-            .len
-            .saturating_mul(1_000_000_000)
-            .checked_div(config.body_rate)
-        else {
-            return soon;
-        };
-        let paid = Duration::from_nanos(nanos);
-        soon.min(started + paid.max(config.body_grace))
+        paid_until(started, self.len, config.body_rate, config.body_grace)
+            .map_or(soon, |paid| soon.min(paid))
     }
 
-    /// The complete body, to be read.
-    pub(super) fn into_body(self) -> Result<Body<'static>> {
-        match self.store {
+    /// The complete body, to be read. Its place is taken until this is dropped.
+    pub(super) fn take(&mut self) -> Result<Body<'static>> {
+        match std::mem::take(&mut self.store) {
             Store::Empty => Ok(Body::empty()),
             Store::Block(bytes) => Ok(Body::memory(bytes)),
             Store::Memory(bytes) => Ok(Body::memory(bytes.freeze())),
@@ -111,10 +181,10 @@ impl RequestBody {
     }
 }
 
-fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Refusal> {
-    let mut file = tempfile::tempfile_in(dir).map_err(Refusal::Unwritable)?;
+fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Unkept> {
+    let mut file = spool::file_in(dir).map_err(Unkept::Unwritable)?;
     for block in blocks {
-        file.write_all(block).map_err(Refusal::Unwritable)?;
+        file.write_all(block).map_err(Unkept::Unwritable)?;
     }
     Ok(Store::File(file))
 }
@@ -122,6 +192,7 @@ fn spool(dir: &Path, blocks: &[&[u8]]) -> Result<Store, Refusal> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::time::Duration;
 
     use super::*;
 
@@ -145,8 +216,8 @@ mod tests {
             (u64::MAX, 25, 55),
         ] {
             let body = RequestBody {
-                store: Store::Empty,
                 len,
+                ..RequestBody::default()
             };
             let found = body.due(Tick::ZERO, after(now), &config);
             assert_eq!(found, after(due), "{len} bytes after {now} s");
@@ -156,76 +227,97 @@ mod tests {
         assert_eq!(none.due(Tick::ZERO, after(100), &config), after(130));
     }
 
-    fn collect(
-        pieces: &[&'static [u8]],
-        memory: usize,
-        limit: u64,
-    ) -> Result<(RequestBody, Vec<u8>), Refusal> {
-        let dir = std::env::temp_dir();
+    /// Room for `memory` bytes in memory, and more in files.
+    fn room<'a>(memory: usize, dir: &'a Path, spooled: &'a Spooled) -> Room<'a> {
+        Room {
+            memory,
+            limit: u64::MAX,
+            spooled,
+            total: u64::MAX,
+            dir,
+        }
+    }
+
+    fn collect(pieces: &[&'static [u8]], room: Room<'_>) -> Result<RequestBody, Unkept> {
         let mut body = RequestBody::default();
         for piece in pieces {
-            body.push(
-                Bytes::from_static(piece),
-                Room {
-                    memory,
-                    limit,
-                    dir: &dir,
-                },
-            )?;
+            body.push(Bytes::from_static(piece), room)?;
         }
+        Ok(body)
+    }
+
+    fn read(body: &mut RequestBody) -> Vec<u8> {
         let mut whole = Vec::new();
-        let copy = std::mem::take(&mut body);
-        copy.into_body().unwrap().read_to_end(&mut whole).unwrap();
-        Ok((body, whole))
+        body.take().unwrap().read_to_end(&mut whole).unwrap();
+        whole
     }
 
     #[test]
     fn a_body_is_the_same_in_memory_and_in_a_file() {
-        let pieces: &[&[u8]] = &[b"one", b"two", b"three"];
+        let (dir, spooled) = (std::env::temp_dir(), Spooled::default());
         for memory in [0, 3, 5, 6, 100] {
-            assert_eq!(
-                collect(pieces, memory, u64::MAX).unwrap().1,
-                b"onetwothree",
-                "memory {memory}"
-            );
+            let room = room(memory, &dir, &spooled);
+            let mut body = collect(&[b"one", b"two", b"three"], room).unwrap();
+            assert_eq!(read(&mut body), b"onetwothree", "memory {memory}");
         }
     }
 
     #[test]
     fn one_block_is_kept_without_a_copy() {
-        let bytes = Bytes::from_static(b"block");
-        let mut body = RequestBody::default();
-        body.push(
-            bytes,
-            Room {
-                memory: 64,
-                limit: 64,
-                dir: Path::new("/"),
-            },
-        )
-        .unwrap();
+        let spooled = Spooled::default();
+        let body = collect(&[b"block"], room(64, Path::new("/"), &spooled)).unwrap();
         assert!(matches!(body.store, Store::Block(_)));
     }
 
     #[test]
     fn a_body_past_the_limit_is_refused() {
+        let spooled = Spooled::default();
+        let room = Room {
+            limit: 4,
+            ..room(64, Path::new("/"), &spooled)
+        };
         assert!(matches!(
-            collect(&[b"123", b"45"], 64, 4),
-            Err(Refusal::TooLarge)
+            collect(&[b"123", b"45"], room),
+            Err(Unkept::TooLarge)
         ));
     }
 
     #[test]
-    fn a_missing_spool_folder_is_a_refusal() {
-        let mut body = RequestBody::default();
+    fn bodies_in_files_share_a_total_and_give_their_part_back() {
+        let (dir, spooled) = (std::env::temp_dir(), Spooled::default());
         let room = Room {
-            memory: 0,
-            limit: 10,
-            dir: Path::new("/no/such/folder"),
+            total: 10,
+            ..room(2, &dir, &spooled)
         };
-        assert!(matches!(
-            body.push(Bytes::from_static(b"x"), room),
-            Err(Refusal::Unwritable(_))
-        ));
+        let mut first = collect(&[b"12", b"3456"], room).unwrap();
+        assert!(spooled.has_room(4, 10) && !spooled.has_room(5, 10));
+        let refused = collect(&[b"12", b"34", b"5"], room);
+        assert!(matches!(refused, Err(Unkept::NoRoom)));
+        // What is in memory needs no room, and what was refused took none.
+        collect(&[b"12"], room).unwrap();
+        let second = collect(&[b"1234"], room).unwrap();
+        assert!(!spooled.has_room(1, 10));
+        assert_eq!(read(&mut first), b"123456");
+        assert!(!spooled.has_room(1, 10), "its call may still read it");
+        drop(first);
+        assert!(spooled.has_room(6, 10) && !spooled.has_room(7, 10));
+        drop(second);
+        assert!(spooled.has_room(10, 10));
+    }
+
+    #[test]
+    fn a_file_that_takes_no_more_is_a_refusal_with_its_cause() {
+        let spooled = Spooled::default();
+        // Every write to it fails as on a full disk (full(4)).
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut body = RequestBody {
+            store: Store::File(full),
+            ..RequestBody::default()
+        };
+        let room = room(0, Path::new("/"), &spooled);
+        let Err(Unkept::Unwritable(error)) = body.push(Bytes::from_static(b"x"), room) else {
+            panic!("it was kept");
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }

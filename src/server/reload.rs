@@ -12,6 +12,7 @@ use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
 use crate::net::{BindAddress, Listener, Listeners};
+use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
 use crate::worker::{Worker, WorkerContext};
 
@@ -99,6 +100,7 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
     let mut arbiter = Arbiter::builder(AnyWorker(worker))
         .workers(plan.workers)
         .timeout(plan.timeout)
+        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
         .graceful_timeout(plan.graceful_timeout)
         .boot_timeout(plan.boot_timeout)
         .max_requests(plan.max_requests as u64, jitter)
@@ -187,6 +189,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     bound: &Bound,
     make: Shared<M>,
     recipe: Recipe<M>,
+    error_page: ErrorPage,
 ) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
     let Source(mut source) = source;
     let mut known = Known::new(bound);
@@ -194,6 +197,8 @@ pub(super) fn renew<M: MakeService + 'static>(
     move || {
         let settings = source()?;
         let mut plan = Builder::following(&settings)?.plan;
+        plan.reactor.error_page = error_page.clone();
+        plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
         let arbiter = describe(worker, &plan);
         if were_given {

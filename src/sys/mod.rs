@@ -1,6 +1,6 @@
 //! What the system gives to a pre-fork server: [`fork`], [`signal`], the shared [`scoreboard`], the
 //! [`link`] between an arbiter and a worker, what [`wake`]s a worker, its [`stacks`] and its [`memory`], what
-//! becomes of an [`orphan`], and the [`pidfile`].
+//! becomes of an [`orphan`], what a [`socket`] holds, and the [`pidfile`].
 //!
 //! Nothing here knows HTTP, a service or Python, and nothing decides: the arbiter does.
 
@@ -13,5 +13,6 @@ pub(crate) mod orphan;
 pub(crate) mod pidfile;
 pub(crate) mod scoreboard;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod stacks;
 pub(crate) mod wake;

@@ -108,7 +108,6 @@ impl fmt::Display for Order {
 
 /// Has `handler` called, in the signal handler, when this worker is told to [expire](Order::Expire) its
 /// request. It must be async-signal-safe (`signal-safety(7)`).
-#[allow(dead_code)]
 pub(crate) fn set_on_expire(handler: Option<fn()>) {
     let pointer = handler.map_or(ptr::null_mut(), |handler| handler as *mut ());
     ON_EXPIRE.store(pointer, Ordering::Release);

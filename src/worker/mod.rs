@@ -16,6 +16,7 @@
 //! returns into the frames of the program that started the arbiter.
 
 mod baton;
+mod busy;
 mod life;
 mod serving;
 mod sync;

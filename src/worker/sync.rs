@@ -2,17 +2,31 @@
 //!
 //! It reads no request and writes no response itself: the reactor collects the one and sends the other, so
 //! that no client can hold it.
+//!
+//! ```text
+//!   turn ──▶ next_ready ──▶ call ──▶ give_back ──▶ turn
+//!                           │  ▲
+//!      the response outgrew │  │ the client has taken some of it
+//!          its bounds       ▼  │
+//!                           pump: what turn does, without accepting and without a call
+//! ```
+//!
+//! *Invariants*: one call at a time; the heart beats with each turn, each pump, and each block that a call
+//! writes or reads; what the worker is asked during a call it does afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use super::busy::Busy;
 use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
 use crate::clock::Tick;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::AccessLog;
-use crate::observe::{Access, Admit, Host};
-use crate::reactor::{Config, Reactor};
+use crate::observe::{Access, Admit, Held, Host};
+use crate::reactor::{Claim, Config, Reactor};
 use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
@@ -24,6 +38,7 @@ use crate::worker::{Shutdown, Worker, WorkerContext};
 pub struct SyncWorker<M> {
     make: M,
     config: Config,
+    keepalive_busy: Duration,
     access_log: Option<AccessLog>,
 }
 
@@ -33,6 +48,7 @@ impl<M: MakeService> SyncWorker<M> {
         Self {
             make,
             config: Config::default(),
+            keepalive_busy: Duration::from_millis(50),
             access_log: None,
         }
     }
@@ -41,6 +57,15 @@ impl<M: MakeService> SyncWorker<M> {
     #[must_use]
     pub fn reactor(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How long calls may take, in a moving average, for connections to be kept; 50 ms by default, zero for
+    /// any time. Past it, and where there are other workers, each response closes its connection: a request
+    /// that comes on a kept one waits for this worker, though another may be idle.
+    #[must_use]
+    pub fn keepalive_busy(mut self, limit: Duration) -> Self {
+        self.keepalive_busy = limit;
         self
     }
 
@@ -60,7 +85,8 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
         service.turn().enter(&mut || {
-            outcome = serve(&service, &self.config, access_log.as_ref(), context);
+            let busy = Busy::new(self.keepalive_busy, context.workers());
+            outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);
             service.retire();
         });
         signal::set_interrupter(None);
@@ -80,32 +106,55 @@ impl<M: MakeService> Worker for SyncWorker<M> {
     }
 }
 
+/// The claim on the running call, for the handler of the arbiter's signal.
+static CLAIM: OnceLock<Arc<Claim>> = OnceLock::new();
+
+/// Gives the running call up, if it is overdue. Nobody else could: its thread would have to turn the reactor.
+/// Async-signal-safe: atomics, the clock, and two system calls.
+fn give_up() {
+    if let Some(claim) = CLAIM.get() {
+        // What was sent is recorded when the call ends, if it does.
+        claim.expire(Tick::now(), false);
+    }
+}
+
 /// The worker's life from here to its end.
 fn serve<S: Service>(
     service: &S,
     config: &Config,
+    busy: Busy,
     access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
+    let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
+    if let Some(claim) = reactor.one_at_a_time() {
+        // Of several workers in one process the signal can mean only one.
+        if CLAIM.set(claim).is_ok() {
+            signal::set_on_expire(Some(give_up));
+        }
+    }
     let host = SyncHost {
         context,
         turn: service.turn(),
+        nap: nap(context),
+        reactor: RefCell::new(reactor),
+        woken: Cell::new(false),
+        busy,
         access_log,
         drops: Drops::default(),
         courtesy: Courtesy::default(),
         place: Cell::new(None),
     };
-    let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
-    reactor.watch(context.wake())?;
-    let nap = nap(context);
+    host.reactor.borrow_mut().watch(context.wake())?;
     context.ready();
     loop {
-        let turned = reactor.turn(&host, Some(nap))?;
+        let mut reactor = host.reactor.borrow_mut();
+        let turned = reactor.turn(&host, Some(host.nap))?;
         context.beat(Tick::now());
         if let Err(error) = service.turn().interrupted() {
             trace::error!("a signal handler of the application failed: {error}");
         }
-        if turned.woken {
+        if turned.woken || host.woken.take() {
             match context.shutdown() {
                 Shutdown::Running => {}
                 Shutdown::Graceful => {
@@ -117,7 +166,12 @@ fn serve<S: Service>(
             }
         }
         while let Some(mut ready) = reactor.next_ready(&host) {
+            // Nobody has the reactor during a call: it may have to be pumped.
+            drop(reactor);
+            host.busy.begin(Tick::now());
             answer(service, &mut ready, &host);
+            host.busy.end(Tick::now());
+            reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
             if signal::is_interrupted() {
                 // That call was the last: the next turn finds the order to leave.
@@ -135,6 +189,12 @@ fn serve<S: Service>(
 struct SyncHost<'a> {
     context: &'a WorkerContext,
     turn: &'a dyn Turn,
+    nap: Duration,
+    /// Borrowed except during a call.
+    reactor: RefCell<Reactor>,
+    /// Whether the worker was asked for something during a call: it sees to it afterwards.
+    woken: Cell<bool>,
+    busy: Busy,
     access_log: Option<&'a RefCell<AccessLog>>,
     drops: Drops,
     courtesy: Courtesy,
@@ -143,11 +203,37 @@ struct SyncHost<'a> {
 }
 
 impl SyncHost<'_> {
+    /// Records an answer, with the place of its call if a call has given it.
+    fn record(&self, place: Option<usize>, access: &Access<'_>) {
+        let slot = self.context.slot();
+        slot.end_request(place, access.finished, access.sent);
+        if let Some(log) = self.access_log {
+            log.borrow_mut().record(access);
+        }
+    }
+
     /// Writes the turn's access lines.
     fn flush(&self) {
         if let Some(log) = self.access_log {
             log.borrow_mut().flush();
         }
+    }
+}
+
+/// The worker as its reactor sees it while it is pumped: the running call is none of its affairs.
+struct Meanwhile<'a>(&'a SyncHost<'a>);
+
+impl Host for Meanwhile<'_> {
+    fn connections(&self, open: usize) {
+        self.0.connections(open);
+    }
+
+    fn finished(&self, access: &Access<'_>) {
+        self.0.record(None, access);
+    }
+
+    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
+        self.0.wait(block);
     }
 }
 
@@ -170,12 +256,34 @@ impl Host for SyncHost<'_> {
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.context
-            .slot()
-            .end_request(self.place.take(), access.finished, access.sent);
-        if let Some(log) = self.access_log {
-            log.borrow_mut().record(access);
+        self.record(self.place.take(), access);
+    }
+
+    fn returned(&self, now: Tick) {
+        self.context.slot().end_request(self.place.take(), now, 0);
+    }
+
+    fn keeps(&self) -> bool {
+        !self.busy.is_long(self.now())
+    }
+
+    fn progress(&self) {
+        self.context.beat(self.now());
+    }
+
+    /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
+    fn hold(&self, held: &Held<'_>) -> Result<()> {
+        let turned = match self.reactor.try_borrow_mut() {
+            Ok(mut reactor) => reactor.pump(&Meanwhile(self), held, self.nap)?,
+            Err(_) => return Err(Error::new("a call waits for its client already")),
+        };
+        self.progress();
+        self.flush();
+        self.woken.set(self.woken.get() | turned.woken);
+        if turned.interrupted {
+            self.turn.interrupted()?;
         }
+        Ok(())
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {

@@ -365,6 +365,11 @@ impl<S: Service + Sync> Host for Seat<'_, S> {
         self.crew.with_log(|log| log.record(access));
     }
 
+    fn returned(&self, now: Tick) {
+        let slot = self.crew.context.slot();
+        slot.end_request(self.place.take(), now, 0);
+    }
+
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {
         self.crew.turn.wait(block);
     }

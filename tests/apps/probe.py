@@ -96,6 +96,14 @@ def big(environ, start_response):
     return (bytes(65536) for _ in range(16 * int(environ["QUERY_STRING"])))
 
 
+def ticks(environ, start_response):
+    """Blocks, with a pause before each: its seconds in the query."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for pause in environ["QUERY_STRING"].split(","):
+        time.sleep(float(pause))
+        yield b"tick\n"
+
+
 def boom(environ, start_response):
     raise RuntimeError("the application's own words")
 
@@ -129,6 +137,6 @@ PAGES = {
     page.__name__: page
     for page in (
         big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, pid, process, sleep,
-        speak, stream, unread,
+        speak, stream, ticks, unread,
     )
 }

@@ -94,14 +94,88 @@ fn a_body_over_the_limit_is_413_before_and_while_it_is_read() {
 }
 
 #[test]
-fn an_unwritable_spool_folder_is_503() {
-    let broken = config(|config| {
+fn without_a_folder_that_can_be_written_large_bodies_and_responses_are_kept_in_memory() {
+    let closed = config(|config| {
         config.body_buffer = 0;
+        config.response_buffer = 0;
         config.tmp_upload_dir = "/no/such/folder".into();
     });
-    let answer =
-        serve(broken, mirror).ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1");
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let serving = serve(closed, |request, reply| {
+        let mut body = Vec::new();
+        request.into_body().read_to_end(&mut body)?;
+        let mut writer = reply.stream(200, &[])?;
+        for _ in 0..32 {
+            writer.write_all(&body)?;
+        }
+        writer.finish()
+    });
+    let body = "0123456789abcdef".repeat(20_000);
+    let len = body.len();
+    let mut stream = serving.connect();
+    write!(
+        stream,
+        "POST / HTTP/1.0\r\nContent-Length: {len}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let answer = read_all(&mut stream);
+    let (head, sent) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+    assert!(sent == body.repeat(32), "{} bytes", sent.len());
+}
+
+#[test]
+fn a_body_past_the_total_of_all_is_503_until_others_have_been_answered() {
+    let full = config(|config| {
+        config.body_buffer = 100;
+        config.body_total = Some(1000);
+    });
+    let serving = serve(full, |request, reply| {
+        let len = std::io::copy(&mut request.into_body(), &mut std::io::sink())?;
+        reply.text(200, format!("{len} bytes."))
+    });
+    let head = |len| format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");
+    let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut first = serving.connect();
+    write!(first, "{}{}", head(900), "x".repeat(800)).unwrap();
+    // An answer shows that the next turn will have read what had come before.
+    assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").ends_with("0 bytes."));
+    for request in [
+        head(201),
+        format!("{chunked}C9\r\n{}\r\n0\r\n\r\n", "x".repeat(201)),
+    ] {
+        let refused = serving.ask(request);
+        assert!(
+            refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{refused}"
+        );
+        assert!(refused.contains("Retry-After: 5\r\n"), "{refused}");
+        assert!(refused.contains("Connection: close\r\n"), "{refused}");
+    }
+    // What memory holds needs no place.
+    let small = serving.ask(format!("{}{}", head(100), "x".repeat(100)));
+    assert!(small.ends_with("100 bytes."), "{small}");
+    write!(first, "{}", "x".repeat(100)).unwrap();
+    read_until(&mut first, "900 bytes.");
+    let second = serving.ask(format!("{}{}", head(1000), "x".repeat(1000)));
+    assert!(second.ends_with("1000 bytes."), "{second}");
+}
+
+#[test]
+fn a_body_that_leaves_before_its_end_gives_its_place_back() {
+    let full = config(|config| {
+        config.body_buffer = 0;
+        config.body_total = Some(4);
+    });
+    let serving = serve(full, mirror);
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+    for _ in 0..3 {
+        let mut cut = serving.connect();
+        write!(cut, "{head}123").unwrap();
+        cut.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&mut cut), "", "it has left");
+        let answer = serving.ask(format!("{head}1234"));
+        assert!(answer.ends_with("POST / 1234"), "{answer}");
+    }
 }
 
 #[test]

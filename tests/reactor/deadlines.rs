@@ -46,7 +46,9 @@ fn a_silent_connection_is_closed_without_an_answer_and_half_a_head_gets_408() {
 
 /// The size of the page that the reactor sends with a status by itself.
 fn page_len(status: u16) -> u64 {
-    oxicorn::h1::error_page(status, "The request's head did not arrive in time").len() as u64
+    oxicorn::h1::error_page(status, "The request's head did not arrive in time")
+        .body()
+        .len() as u64
 }
 
 #[test]

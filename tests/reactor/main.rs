@@ -17,6 +17,7 @@ mod bodies;
 mod deadlines;
 mod endings;
 mod proxies;
+mod refusals;
 mod requests;
 mod responses;
 

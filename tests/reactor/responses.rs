@@ -1,6 +1,8 @@
 //! Responses: whole, cut, slow to be read, from files, interim.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxicorn::reactor::Config;
@@ -89,6 +91,56 @@ fn a_reader_that_stops_altogether_loses_its_connection() {
         .unwrap();
     // The reactor ends once it has given the connection up, although nothing was read.
     assert_eq!(serving.finish(), [(200, 32 * 1024 * 1024, true)]);
+}
+
+#[test]
+fn a_reader_that_drips_loses_its_connection_whether_the_call_waits_or_not() {
+    for spool in [1024, 1 << 30] {
+        let strict = config(|config| {
+            config.send_rate = u64::MAX;
+            config.send_grace = Duration::from_millis(100);
+            config.response_spool = spool;
+            config.response_buffer = 64 * 1024;
+        });
+        let serving = serve(strict, |_: Request<'_>, reply: Responder<'_>| {
+            reply.send(200, &[], &vec![b'x'; 32 * 1024 * 1024])
+        });
+        let mut stream = serving.connect();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut block = vec![0; 64 * 1024];
+        let mut taken = 0;
+        // It ends the response early, by an end or by a reset.
+        while let Ok(n @ 1..) = stream.read(&mut block) {
+            taken += n;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!((1..32 * 1024 * 1024).contains(&taken), "{taken} of {spool}");
+    }
+}
+
+#[test]
+fn what_the_socket_did_not_take_is_on_its_way_while_the_next_blocks_are_produced() {
+    const SIZE: usize = 16 * 1024 * 1024;
+    let read = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&read);
+    let serving = serve(Config::default(), move |_: Request<'_>, reply| {
+        let mut body = reply.stream(200, &[])?;
+        body.write_all(&vec![b'x'; SIZE])?;
+        while !told.load(Ordering::SeqCst) {
+            body.write_all(b".")?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        body.finish()
+    });
+    let mut stream = serving.connect();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    // The call has not ended before this has come.
+    let mut first = vec![0; SIZE];
+    stream.read_exact(&mut first).unwrap();
+    read.store(true, Ordering::SeqCst);
+    assert!(read_all(&mut stream).ends_with('.'));
 }
 
 #[test]

@@ -134,6 +134,24 @@ impl Serve {
         self
     }
 
+    /// Has a shell start it after `prelude`: with other limits, say.
+    pub(crate) fn after(mut self, prelude: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{prelude} && exec \"$0\" \"$@\"")])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        self.command = shell;
+        self
+    }
+
     /// The folder in which the process starts, where it is not the package's.
     pub(crate) fn started_in(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(folder);

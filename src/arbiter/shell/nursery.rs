@@ -97,6 +97,7 @@ impl<W: Worker> Shell<W> {
                         slot,
                         link: ours,
                         stacks,
+                        examined: false,
                         heard: now,
                         ready: false,
                         words: None,

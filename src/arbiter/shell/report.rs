@@ -11,7 +11,7 @@ use crate::arbiter::action::{Obituary, Wear, Why};
 use crate::clock::Tick;
 use crate::sys::fork::Exit;
 use crate::sys::memory::OomKills;
-use crate::sys::scoreboard::Slot;
+use crate::sys::scoreboard::{Slot, WorkerState};
 use crate::trace::{debug, error, info, warning};
 
 impl<W> Shell<W> {
@@ -45,23 +45,31 @@ impl<W> Shell<W> {
     }
 }
 
-/// `in GET /slow for 31.2 s (thread 0x7f0c1b2c3d40)`; all calls, the longest first.
+/// `busy, in GET /slow for 31.2 s (thread 0x00007f0c1b2c3d40)`; all calls, the longest first.
 fn doing(slot: Slot<'_>) -> String {
+    let state = match slot.state() {
+        WorkerState::Empty => "gone",
+        WorkerState::Starting => "starting",
+        WorkerState::Ready => "ready",
+        WorkerState::Busy => "busy",
+        WorkerState::Draining => "draining",
+    };
     let now = Tick::now();
     let mut calls: Vec<_> = slot.calls().collect();
     calls.sort_by_key(|call| call.started);
     if calls.is_empty() {
-        return "in no request".to_owned();
+        return format!("{state}, in no request");
     }
     let calls = calls.into_iter().map(|call| {
         let (method, target) = call.request.unwrap_or_default();
         let elapsed = now.since(call.started).as_secs_f64();
         format!(
-            "in {method} {target} for {elapsed:.1} s (thread {:#x})",
+            "in {method} {target} for {elapsed:.1} s (thread {:#018x})",
             call.thread
         )
     });
-    calls.collect::<Vec<_>>().join(", ")
+    let calls: Vec<String> = calls.collect();
+    format!("{state}, {}", calls.join(", "))
 }
 
 /// What the log says where a worker is going to be replaced.

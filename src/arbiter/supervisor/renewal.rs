@@ -154,9 +154,11 @@ impl Supervisor {
         !row.retired && !self.is_fresh(row)
     }
 
-    /// Lets the fading go for whom there is somebody else, the oldest first, and those that do not serve.
+    /// Lets the fading go for whom there is somebody else, the oldest first, and those that cannot serve. One
+    /// that starts may still be wanted while it is not sure that the new settings are good.
     fn retire_the_replaced(&mut self, now: Tick, out: &mut Vec<Action>) {
         let until = now + self.limits.graceful_timeout;
+        let on_trial = self.trial.is_some();
         let serving = |row: &&Row| row.stage == Stage::Serving && !row.retired;
         let mut spare = self
             .table
@@ -178,7 +180,8 @@ impl Supervisor {
             };
             if row.stage != Stage::Serving {
                 // A worn one that is being ended is replaced by what follows its end.
-                if row.generation != generation {
+                let starts = matches!(row.stage, Stage::Forking | Stage::Booting);
+                if row.generation != generation && !(starts && on_trial) {
                     retire(row, until, out);
                 }
             } else if spare > 0 {

@@ -700,3 +700,20 @@ fn rest_ends_all_workers_until_one_is_asked_for() {
     assert_eq!(scene.supervisor.target(), 0);
     assert_eq!(scene.command(Command::Grow), ["spawn 3 in 0"]);
 }
+
+#[test]
+fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good() {
+    let mut scene = Scene::new(DEFAULT);
+    scene.wake();
+    scene.ready(1);
+    scene.command(Command::Reload);
+    scene.input(Input::Loaded(DEFAULT));
+    scene.exit_with_words(3, false, "a comma is missing");
+    // It was never asked to leave.
+    assert!(scene.input(Input::Ready { id: 2 }).is_empty());
+    scene.command(Command::Reload);
+    assert_eq!(
+        scene.input(Input::Loaded(DEFAULT)),
+        ["spawn 5 in 2", "spawn 6 in 4"]
+    );
+}

@@ -181,3 +181,22 @@ fn python_variables_of_the_environment_are_honoured() {
     assert_eq!(environment["PYTHONWARNINGS"], "error");
     server.stop();
 }
+
+#[test]
+fn server_line_can_be_another_or_left_out_but_never_two() {
+    for (flag, line) in [
+        ("--server-header=shop/1 (b)", Some("shop/1 (b)")),
+        ("--server-header=", None),
+    ] {
+        let server = Serve::app("probe:app").args([flag]).start();
+        assert_eq!(server.get("/pid").expect(200).header("server"), line);
+        let mut client = server.client();
+        let refused = client.send("GET\r\n\r\n").response().expect(400);
+        assert_eq!(refused.header("server"), line);
+        server.stop();
+    }
+    let exited = Serve::app("probe:app")
+        .args(["--server-header", "a\r\nX-Split: b"])
+        .run();
+    assert_eq!(exited.status, 2, "{exited:#?}");
+}

@@ -50,3 +50,44 @@ fn client_that_asks_for_close_gets_it() {
     client.expect_end();
     server.stop();
 }
+
+#[test]
+fn sync_worker_with_long_calls_keeps_no_connection_where_another_may_be_idle() {
+    for (workers, flags, kept) in [
+        (2, &[][..], false),
+        (1, &[], true),
+        (2, &["--keepalive-busy", "0"], true),
+        (2, &["--keepalive-busy", "10"], true),
+    ] {
+        let server = Serve::app("threads:app")
+            .workers(workers)
+            .args(flags)
+            .start();
+        let mut client = server.client();
+        let quick = client.get("/").expect(200);
+        assert_eq!(quick.header("connection"), None);
+        // A quarter of it is in the average, which is then beyond 50 ms.
+        let slow = client.get("/sleep?300").expect(200);
+        let said = (!kept).then_some("close");
+        assert_eq!(slow.header("connection"), said, "{workers} {flags:?}");
+        if kept {
+            client.get("/").expect(200);
+        } else {
+            client.expect_end();
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn threads_with_long_calls_keep_connections_since_others_wait_for_none_of_them() {
+    let server = Serve::app("threads:app")
+        .args(["--threads", "2"])
+        .workers(2)
+        .start();
+    let mut client = server.client();
+    let slow = client.get("/sleep?300").expect(200);
+    assert_eq!(slow.header("connection"), None);
+    client.get("/").expect(200);
+    server.stop();
+}

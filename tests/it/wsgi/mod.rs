@@ -22,4 +22,6 @@ mod slow_clients;
 mod supervision;
 mod threads;
 mod tolerance;
+mod too_long;
+mod uploads;
 mod venv;

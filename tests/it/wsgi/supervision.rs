@@ -111,6 +111,25 @@ fn worker_that_sleeps_past_the_timeout_is_replaced_and_the_others_serve_on() {
 }
 
 #[test]
+fn response_in_blocks_may_take_longer_than_the_timeout_and_a_silent_one_not() {
+    let server = Serve::app("probe:app").args(["--timeout", "2"]).start();
+    let before = server.workers(1);
+    let ticks = server.get(&format!("/ticks?{}", ["0.5"; 8].join(",")));
+    assert_eq!(ticks.expect(200).text(), "tick\n".repeat(8));
+    assert!(!server.stderr().contain("WORKER TIMEOUT"));
+    let mut client = server.client();
+    client.send("GET /ticks?0,10 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().expect(200);
+    assert_eq!(client.chunk().as_deref(), Some(&b"tick\n"[..]));
+    client.expect_end();
+    server.stderr().wait_for("WORKER TIMEOUT");
+    eventually("no replacement", || {
+        (server.workers(1) != before).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
 fn application_that_ends_the_process_costs_one_worker() {
     let server = Serve::app("probe:app").workers(2).start();
     server.workers(2);

@@ -1,0 +1,443 @@
+//! [`Claim`]: who answers a request that takes long, its call or whoever watches the time.
+//!
+//! It takes no lock, allocates nothing and waits for nobody but a system call, so that a signal handler may
+//! use it (signal-safety(7)).
+//!
+//! ```text
+//!   arm ──▶ Free ── begin ──▶ Begun ── settle ──▶ Settled
+//!            │ ◀── unbegin ─── │
+//!          expire            expire
+//!            ▼                 ▼
+//!          Busy ─▶ Refused   Busy ─▶ Cut          then settle changes nothing
+//! ```
+//!
+//! *Invariants*: one side wins; the socket is the call's, and is used here in `Busy` only, which `settle`
+//! waits for: so a claim that is settled knows no socket that may be closed.
+
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use nix::sys::socket::{self, MsgFlags};
+
+use super::{Config, Refusal};
+use crate::clock::Tick;
+use crate::h1::Head;
+use crate::observe::{Access, Host};
+use crate::service;
+
+/// How far it has come. The order is that of [`STATES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no call, or its response is complete.
+    Settled,
+    /// A call runs that has sent nothing.
+    Free,
+    /// Its response has begun.
+    Begun,
+    /// Somebody gives it up just now.
+    Busy,
+    /// It was answered in its place.
+    Refused,
+    /// The same, and that has been recorded.
+    Recorded,
+    /// Its response was cut, since it had begun.
+    Cut,
+}
+
+const STATES: [State; 7] = [
+    State::Settled,
+    State::Free,
+    State::Begun,
+    State::Busy,
+    State::Refused,
+    State::Recorded,
+    State::Cut,
+];
+
+/// How a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It answers itself.
+    InTime,
+    /// It was answered in its place, with so many bytes of a body.
+    Refused { recorded: bool, sent: u64 },
+    /// Its response was cut.
+    Cut,
+}
+
+/// The claims of a reactor's calls.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// How long a call may take.
+    pub(super) limit: Duration,
+    page: Page,
+    only: Option<Arc<Claim>>,
+}
+
+impl Claims {
+    /// `None` where a call may take as long as it likes.
+    pub(super) fn new(config: &Config) -> Option<Self> {
+        config.request_timeout.map(|limit| Self {
+            limit,
+            page: Page::new(config),
+            only: None,
+        })
+    }
+
+    /// For the next call.
+    pub(super) fn claim(&self) -> Arc<Claim> {
+        match &self.only {
+            Some(only) => Arc::clone(only),
+            None => Arc::new(Claim::new(self.page.clone())),
+        }
+    }
+
+    /// The claim of all calls, of which there is one at a time.
+    pub(super) fn only(&mut self) -> Arc<Claim> {
+        let only = self.claim();
+        Arc::clone(self.only.insert(only))
+    }
+}
+
+/// What is sent in a call's place: a head, and a page.
+#[derive(Clone, Debug)]
+struct Page {
+    bytes: Bytes,
+    head: usize,
+}
+
+impl Page {
+    /// That of a reactor with this configuration. Without a date, which RFC 9110 §6.6.1 leaves to us and a
+    /// signal handler cannot make.
+    fn new(config: &Config) -> Self {
+        let refusal = Refusal {
+            status: 504,
+            text: "The application did not answer in time",
+            head: None,
+            connection: None,
+        };
+        let server = match config.server.as_str() {
+            "" => String::new(),
+            server => format!("Server: {server}\r\n"),
+        };
+        let mut bytes = BytesMut::new();
+        let made = refusal.encode_with(server.as_bytes(), config, &mut bytes);
+        let body = usize::try_from(made.sent).unwrap_or(0);
+        Self {
+            head: bytes.len() - body,
+            bytes: bytes.freeze(),
+        }
+    }
+}
+
+/// What is decided about one call at a time.
+pub(crate) struct Claim {
+    state: AtomicU8,
+    socket: AtomicI32,
+    due: AtomicU64,
+    /// How much of the page its client is to have.
+    length: AtomicUsize,
+    page: Page,
+}
+
+impl Claim {
+    /// One without a call.
+    fn new(page: Page) -> Self {
+        Self {
+            state: AtomicU8::new(State::Settled as u8),
+            socket: AtomicI32::new(-1),
+            due: AtomicU64::new(0),
+            length: AtomicUsize::new(0),
+            page,
+        }
+    }
+
+    /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
+    fn arm(&self, socket: BorrowedFd<'_>, due: Tick, bodyless: bool) {
+        let length = if bodyless {
+            self.page.head
+        } else {
+            self.page.bytes.len()
+        };
+        self.socket.store(socket.as_raw_fd(), Ordering::Relaxed);
+        self.due.store(due.as_nanos(), Ordering::Relaxed);
+        self.length.store(length, Ordering::Relaxed);
+        self.set(State::Free);
+    }
+
+    /// The call is about to send something. `false` where it may not: it was given up.
+    fn begin(&self) -> bool {
+        loop {
+            if self.change(State::Free, State::Begun) {
+                return true;
+            }
+            match self.decided() {
+                State::Free => {}
+                state => return matches!(state, State::Begun | State::Settled),
+            }
+        }
+    }
+
+    /// What the call has sent is no response yet, and all of it has left.
+    fn unbegin(&self) {
+        self.change(State::Begun, State::Free);
+    }
+
+    /// The call's response is complete, or the call has ended.
+    fn settle(&self) -> Verdict {
+        loop {
+            match self.decided() {
+                state @ (State::Free | State::Begun) => {
+                    self.change(state, State::Settled);
+                }
+                State::Cut => return Verdict::Cut,
+                state @ (State::Refused | State::Recorded) => {
+                    let length = self.length.load(Ordering::Relaxed);
+                    return Verdict::Refused {
+                        recorded: state == State::Recorded,
+                        sent: (length - self.page.head) as u64,
+                    };
+                }
+                State::Settled | State::Busy => return Verdict::InTime,
+            }
+        }
+    }
+
+    /// Gives a call up that is overdue: answers in its place if it has sent nothing, else cuts its response.
+    /// `record` says whether the caller records that, if it is the answer; gives its bytes of a body.
+    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<u64> {
+        let late = || now.as_nanos() >= self.due.load(Ordering::Relaxed);
+        let state = loop {
+            let state = self.state();
+            if !matches!(state, State::Free | State::Begun) || !late() {
+                return None;
+            }
+            // Unless it has just begun its response, or ended.
+            if self.change(state, State::Busy) {
+                break state;
+            }
+        };
+        if !late() {
+            // It has ended since, and another one has begun.
+            self.set(state);
+            return None;
+        }
+        let socket = self.socket.load(Ordering::Relaxed);
+        let length = self.length.load(Ordering::Relaxed);
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let answered = state == State::Free
+            && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
+        // Both fail only where the client has gone.
+        if answered {
+            let _ = socket::shutdown(socket, socket::Shutdown::Write);
+        } else {
+            let _ = socket::shutdown(socket, socket::Shutdown::Both);
+        }
+        self.set(match (answered, record) {
+            (false, _) => State::Cut,
+            (true, false) => State::Refused,
+            (true, true) => State::Recorded,
+        });
+        answered.then_some((length - self.page.head) as u64)
+    }
+
+    /// The state, once nobody gives the call up just now.
+    fn decided(&self) -> State {
+        loop {
+            match self.state() {
+                State::Busy => thread::yield_now(),
+                state => return state,
+            }
+        }
+    }
+
+    fn state(&self) -> State {
+        STATES[usize::from(self.state.load(Ordering::Acquire))]
+    }
+
+    fn set(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    fn change(&self, from: State, to: State) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        self.state
+            .compare_exchange(from as u8, to as u8, success, failure)
+            .is_ok()
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Claim").field(&self.state()).finish()
+    }
+}
+
+/// A call's side of a claim. To be dropped before the socket is closed.
+#[derive(Debug)]
+pub(super) struct Armed(Arc<Claim>);
+
+impl Armed {
+    /// A call begins on `socket` that is to have answered by `due`; `bodyless` for HEAD.
+    pub(super) fn new(
+        claim: Arc<Claim>,
+        socket: BorrowedFd<'_>,
+        due: Tick,
+        bodyless: bool,
+    ) -> Self {
+        claim.arm(socket, due, bodyless);
+        Self(claim)
+    }
+
+    /// The call is about to send something. `false` where it may not: it was given up.
+    pub(super) fn begin(&self) -> bool {
+        self.0.begin()
+    }
+
+    /// What the call has sent is no response yet, and all of it has left.
+    pub(super) fn unbegin(&self) {
+        self.0.unbegin();
+    }
+
+    /// The call's response is complete, or the call has ended: nobody gives it up any more.
+    pub(super) fn settle(&self) -> Verdict {
+        self.0.settle()
+    }
+
+    /// Whether the call was given up.
+    pub(super) fn is_given_up(&self) -> bool {
+        !matches!(
+            self.0.decided(),
+            State::Settled | State::Free | State::Begun
+        )
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+/// A call that is given up at the connection's deadline, and what is to be recorded then.
+pub(super) struct Watch {
+    pub(super) claim: Arc<Claim>,
+    pub(super) facts: Arc<service::Connection>,
+    pub(super) head: Option<Head>,
+    pub(super) started: Tick,
+}
+
+impl Watch {
+    pub(super) fn expire(&self, now: Tick, host: &dyn Host) {
+        if let Some(sent) = self.claim.expire(now, true) {
+            host.finished(&Access {
+                connection: &self.facts,
+                head: self.head.as_ref(),
+                status: 504,
+                sent,
+                started: self.started,
+                finished: now,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    const DUE: Tick = Tick::from_nanos(1000);
+
+    /// A call of which the test has the client's side.
+    fn call(bodyless: bool) -> (Arc<Claim>, Armed, UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let claim = Arc::new(Claim::new(Page::new(&Config::default())));
+        let armed = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, bodyless);
+        theirs
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        (claim, armed, ours, theirs)
+    }
+
+    fn read(mut client: UnixStream) -> String {
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn an_overdue_call_that_has_sent_nothing_is_answered_in_its_place_once() {
+        let (claim, armed, _ours, client) = call(false);
+        assert_eq!(claim.expire(Tick::ZERO, true), None);
+        let sent = claim.expire(DUE, true).unwrap();
+        assert_eq!(claim.expire(DUE, true), None);
+        assert!(armed.is_given_up() && !armed.begin());
+        let recorded = Verdict::Refused {
+            recorded: true,
+            sent,
+        };
+        assert_eq!(armed.settle(), recorded);
+        let text = read(client);
+        assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout\r\nServer: oxicorn\r\n"));
+        let (head, page) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Connection: close"));
+        assert_eq!(page.len() as u64, sent);
+    }
+
+    #[test]
+    fn an_answer_to_head_has_no_body() {
+        let (claim, _armed, _ours, client) = call(true);
+        assert_eq!(claim.expire(DUE, false), Some(0));
+        assert!(read(client).ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_response_that_has_begun_is_cut() {
+        let (claim, armed, _ours, client) = call(false);
+        assert!(armed.begin() && armed.begin());
+        assert_eq!(claim.expire(DUE, true), None);
+        assert!(!armed.begin());
+        assert_eq!(armed.settle(), Verdict::Cut);
+        assert_eq!(read(client), "");
+    }
+
+    #[test]
+    fn a_call_that_has_only_hinted_is_answered_and_one_that_is_over_left_alone() {
+        let (claim, armed, _ours, _client) = call(false);
+        assert!(armed.begin());
+        armed.unbegin();
+        assert!(claim.expire(DUE, false).is_some());
+        let (claim, armed, ours, _client) = call(false);
+        assert!(armed.begin());
+        assert_eq!(armed.settle(), Verdict::InTime);
+        assert_eq!(claim.expire(DUE, false), None);
+        // What it still sends is its own affair.
+        assert!(armed.begin());
+        drop(armed);
+        let next = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, false);
+        assert_eq!(next.settle(), Verdict::InTime);
+    }
+
+    #[test]
+    fn one_side_wins_each_time() {
+        for _ in 0..200 {
+            let (claim, armed, _ours, client) = call(false);
+            thread::scope(|threads| {
+                let watcher = threads.spawn(|| claim.expire(DUE, false).is_some());
+                let begun = armed.begin();
+                let answered = watcher.join().unwrap();
+                assert_ne!(begun, answered);
+                assert_eq!(armed.settle() == Verdict::Cut, begun);
+            });
+            assert_eq!(read(client).is_empty(), armed.settle() == Verdict::Cut);
+        }
+    }
+}

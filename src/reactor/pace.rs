@@ -1,0 +1,107 @@
+//! [`Pace`]: how fast a client takes what is pending for it, and when that is too slow.
+//!
+//! It knows no socket and reads no clock. Only the time in which something is pending counts: a service may
+//! be as slow as it likes.
+
+use super::Config;
+use super::deadlines::paid_until;
+use crate::clock::Tick;
+
+/// A client's progress since something became pending for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    since: Tick,
+    /// When it was last seen to have taken more.
+    moved: Tick,
+    /// Bytes that it has taken.
+    taken: u64,
+    /// What `note` was told at the beginning.
+    handed: u64,
+    unsent: u64,
+}
+
+impl Pace {
+    /// Begins with a system that was `handed` so many bytes by now and has not delivered `unsent` of them.
+    pub(super) fn new(now: Tick, handed: u64, unsent: u64) -> Self {
+        Self {
+            since: now,
+            moved: now,
+            taken: 0,
+            handed,
+            unsent,
+        }
+    }
+
+    /// Notes what the client has taken by now.
+    pub(super) fn note(&mut self, now: Tick, handed: u64, unsent: u64) {
+        let owed = (handed - self.handed).saturating_add(self.unsent);
+        let taken = owed.saturating_sub(unsent);
+        if taken > self.taken {
+            self.taken = taken;
+            self.moved = now;
+        }
+    }
+
+    /// When it has to have come further: soon, and before its average rate falls below what it must be.
+    pub(super) fn due(&self, config: &Config) -> Tick {
+        let soon = self.moved + config.send_timeout;
+        paid_until(self.since, self.taken, config.send_rate, config.send_grace)
+            .map_or(soon, |paid| soon.min(paid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Tick {
+        Tick::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn config() -> Config {
+        Config {
+            send_timeout: Duration::from_secs(30),
+            send_rate: 500,
+            send_grace: Duration::from_secs(20),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn a_client_is_due_soon_after_each_progress_and_before_its_rate_is_too_low() {
+        // What it has taken, by when, and when it has to have taken more.
+        for (taken, now, due) in [
+            (0, 0, 20),
+            (9_999, 15, 20),
+            (15_000, 25, 30),
+            (1_000_000, 25, 55),
+        ] {
+            let mut pace = Pace::new(at(0), 9, 70);
+            pace.note(at(now), 9 + taken, 70);
+            assert_eq!(pace.due(&config()), at(due), "{taken} by {now}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_keeps_for_a_client_is_no_progress_and_what_it_delivers_is() {
+        let mut pace = Pace::new(at(0), 0, 1_000_000);
+        pace.note(at(5), 500_000, 1_500_000);
+        assert_eq!(pace.due(&config()), at(20));
+        pace.note(at(15), 500_000, 700_000);
+        pace.note(at(40), 500_000, 700_000);
+        assert_eq!(pace.due(&config()), at(45));
+    }
+
+    #[test]
+    fn without_a_rate_any_progress_will_do() {
+        let mut pace = Pace::new(at(0), 0, 0);
+        pace.note(at(500), 1, 0);
+        let config = Config {
+            send_rate: 0,
+            ..config()
+        };
+        assert_eq!(pace.due(&config), at(530));
+    }
+}

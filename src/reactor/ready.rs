@@ -1,0 +1,57 @@
+//! [`Ready`]: a complete request on its way to a service and back.
+//!
+//! It is polled by nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Config;
+use super::connection::Connection;
+use crate::error::Result;
+use crate::h1::Head;
+use crate::observe::Host;
+use crate::service::{self, Request, Responder, Sent};
+
+/// A complete request, lent by the reactor with its connection until it is given back.
+pub struct Ready {
+    pub(super) key: usize,
+    pub(super) connection: Box<Connection>,
+    pub(super) config: Arc<Config>,
+}
+
+impl Ready {
+    /// Has `call` answer the request, and sees that exactly one answer comes of it: a 500 where an error
+    /// came before the response was started, a cut connection where it came later.
+    ///
+    /// # Errors
+    ///
+    /// The error of `call`, for the log: the client has been dealt with.
+    pub fn answer(
+        &mut self,
+        host: &dyn Host,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
+    ) -> Result<()> {
+        self.connection.answer(&self.config, host, call)
+    }
+
+    /// The request's head.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        self.connection.head()
+    }
+
+    /// The request's connection.
+    #[must_use]
+    pub fn connection(&self) -> &service::Connection {
+        self.connection.facts()
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("key", &self.key)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}

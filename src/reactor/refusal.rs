@@ -1,0 +1,131 @@
+//! [`Refusal`]: an answer of the server's own, and [`ErrorPage`], the callback that gives it its page.
+//!
+//! Whatever the callback does, exactly one well-formed answer comes of it: a page that cannot be sent and a
+//! callback that panics are logged, and the built-in page goes out in their place.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::Config;
+use super::exchange::{Response, Stage};
+use super::stamp;
+use crate::h1::{self, Head, Page};
+use crate::service::Connection;
+use crate::trace;
+
+/// After how many seconds a client that got a 503 may try again: time for some uploads to end.
+const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
+
+/// What the server has to say by itself: that a request is refused, or that its service has failed.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Refusal<'a> {
+    /// The status that belongs to it, 400 to 599.
+    pub status: u16,
+    /// What is wrong, for the client to read; it may quote what the client has sent and is not escaped. Empty
+    /// where a service has failed: that is for the log.
+    pub text: &'a str,
+    /// The request's head; `None` where none could be parsed.
+    pub head: Option<&'a Head>,
+    /// The connection that it came on; `None` for the 504 of a call that took too long, which is made before
+    /// there is any request: nothing could be made when it is needed.
+    pub connection: Option<&'a Connection>,
+}
+
+/// Makes the pages of the server's own answers.
+///
+/// By default it is [`h1::error_page`]. Framing, `Server`, `Date` and `Connection: close` are the server's;
+/// the page decides on status, reason phrase, content type and body. It is called on the worker's threads,
+/// without Python's lock held, and should not block.
+///
+/// ```
+/// use oxicorn::h1::Page;
+/// use oxicorn::reactor::{Config, ErrorPage};
+///
+/// let mut config = Config::default();
+/// config.error_page = ErrorPage::new(|refusal| {
+///     let json = format!("{{\"status\": {}}}\n", refusal.status);
+///     Page::new(refusal.status, "application/json", json)
+/// });
+/// ```
+#[derive(Clone)]
+pub struct ErrorPage(Arc<Make>);
+
+type Make = dyn Fn(&Refusal<'_>) -> Page + Send + Sync;
+
+impl ErrorPage {
+    /// Pages made by `make`.
+    pub fn new(make: impl Fn(&Refusal<'_>) -> Page + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+}
+
+impl Default for ErrorPage {
+    fn default() -> Self {
+        Self::new(plain)
+    }
+}
+
+impl fmt::Debug for ErrorPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErrorPage")
+    }
+}
+
+/// The built-in page.
+fn plain(refusal: &Refusal<'_>) -> Page {
+    h1::error_page(refusal.status, refusal.text)
+}
+
+impl Refusal<'_> {
+    /// Writes the whole answer to `out`.
+    pub(super) fn encode(&self, config: &Config, out: &mut BytesMut) -> Response {
+        stamp::with_lines(&config.server, |lines| self.encode_with(lines, config, out))
+    }
+
+    /// The same with other lines than `Server` and `Date`.
+    pub(super) fn encode_with(
+        &self,
+        lines: &[u8],
+        config: &Config,
+        out: &mut BytesMut,
+    ) -> Response {
+        let made = catch_unwind(AssertUnwindSafe(|| (config.error_page.0)(self)));
+        let page = made.unwrap_or_else(|_| {
+            trace::error!("the error page for status {} panicked", self.status);
+            plain(self)
+        });
+        self.encode_page(&page, lines, out).unwrap_or_else(|error| {
+            trace::error!("an error page cannot be sent: {error}");
+            self.encode_page(&plain(self), lines, out)
+                .unwrap_or_default()
+        })
+    }
+
+    fn encode_page(
+        &self,
+        page: &Page,
+        lines: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Response, h1::EncodeError> {
+        let head_only = self.head.is_some_and(|head| head.method() == "HEAD");
+        let retry: &[u8] = if page.status() == 503 {
+            RETRY_AFTER
+        } else {
+            b""
+        };
+        h1::refuse(out, &[lines, retry].concat(), page, head_only)?;
+        Ok(Response {
+            stage: Stage::Complete,
+            status: page.status(),
+            sent: if head_only {
+                0
+            } else {
+                page.body().len() as u64
+            },
+        })
+    }
+}

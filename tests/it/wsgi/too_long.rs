@@ -1,0 +1,107 @@
+//! Requests that take longer than `request_timeout`.
+
+use std::time::Duration;
+
+use oxicorn::Tick;
+
+use crate::support::{Client, Gate, Serve, Server, eventually};
+
+fn serve(app: &str, args: &[&str]) -> Server {
+    Serve::app(app)
+        .args(["--request-timeout", "1", "--access-logfile", "-"])
+        .args(args)
+        .start()
+}
+
+fn ask(server: &Server, target: &str) -> Client {
+    let mut client = server.client();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client
+}
+
+/// The client is answered in the call's place, in time.
+#[track_caller]
+fn expect_504(server: &Server, target: &str) {
+    let start = Tick::now();
+    let mut client = ask(server, target);
+    let answer = client.response().expect(504);
+    assert_eq!(answer.header("connection"), Some("close"));
+    client.expect_end();
+    let took = Tick::now().since(start);
+    let expected = Duration::from_millis(990)..Duration::from_secs(3);
+    assert!(expected.contains(&took), "took {took:?}");
+}
+
+#[test]
+fn thread_that_is_stuck_costs_its_client_a_504_and_the_other_requests_nothing() {
+    let server = serve("probe:app", &["--threads", "4"]);
+    let before = server.workers(1);
+    let gate = Gate::new();
+    let mut begun = ask(&server, "/ticks?0,0.4,0.4,0.4,0.4,0.4");
+    begun.head().expect(200);
+    expect_504(&server, "/sleep");
+    server.stderr().wait_for("GET /sleep");
+    server.stdout().wait_for("\"GET /sleep HTTP/1.1\" 504 ");
+    // Cut where it was, for it had begun.
+    assert!(!begun.rest().ends_with(b"0\r\n\r\n"));
+    // Whoever came after it is served to the end.
+    let mut next = ask(&server, &gate.at("/hold"));
+    drop(gate.arrival());
+    next.response().expect(200);
+    eventually("the worker is not replaced", || {
+        (server.workers(1) != before).then_some(())
+    });
+    assert_eq!(
+        server
+            .stdout()
+            .all()
+            .iter()
+            .filter(|line| line.contains("GET /sleep"))
+            .count(),
+        1
+    );
+    server.stop();
+}
+
+#[test]
+fn sync_worker_that_is_stuck_costs_its_client_a_504_and_is_replaced() {
+    for (app, target) in [("probe:app", "/sleep"), ("threads:app", "/stuck")] {
+        let server = serve(app, &[]);
+        let before = server.workers(1);
+        server.get("/").expect(200);
+        // Python sleeps, or C holds the interpreter for ever.
+        expect_504(&server, target);
+        server.stderr().wait_for(&format!("GET {target}"));
+        server.get("/").expect(200);
+        eventually("the worker is not replaced", || {
+            (server.workers(1) != before).then_some(())
+        });
+        server.stop();
+    }
+}
+
+#[test]
+fn response_of_a_sync_worker_that_takes_too_long_is_cut() {
+    let server = serve("probe:app", &[]);
+    let mut client = ask(&server, "/ticks?0,0.4,0.4,0.4,0.4,0.4");
+    client.head().expect(200);
+    assert_eq!(client.chunk().as_deref(), Some(&b"tick\n"[..]));
+    assert!(!client.rest().ends_with(b"0\r\n\r\n"));
+    server.get("/pid").expect(200);
+    server.stop();
+}
+
+#[test]
+fn requests_within_the_limit_are_answered_as_ever() {
+    for threads in ["1", "4"] {
+        let server = serve("probe:app", &["--threads", threads]);
+        let worker = server.workers(1);
+        let mut client = server.client();
+        for _ in 0..4 {
+            let ticks = client.get("/ticks?0.1,0.1,0.1,0.1");
+            assert_eq!(ticks.expect(200).text(), "tick\n".repeat(4));
+        }
+        assert_eq!(server.workers(1), worker);
+        server.stop();
+    }
+}

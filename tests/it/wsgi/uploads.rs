@@ -1,0 +1,110 @@
+//! Where large request bodies are kept, and what happens where they cannot be.
+
+use crate::support::{Response, Serve, Server};
+
+const KIB: usize = 1024;
+
+/// The answer to a request with a body of `length` bytes of which the first are sent, which are enough to be
+/// refused.
+fn refused(server: &Server, length: usize, sent: usize) -> Response {
+    let mut client = server.client();
+    client.send(format!(
+        "POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    client.send(vec![b'x'; sent]);
+    let response = client.response();
+    client.expect_end();
+    response
+}
+
+#[test]
+fn disk_that_takes_no_more_is_503_with_a_line_that_names_folder_and_cause() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // No file may grow past 128 KiB (setrlimit(2), RLIMIT_FSIZE): the write fails as on a full disk.
+    let server = Serve::app("probe:app")
+        .args(["--tmp-upload-dir".as_ref(), folder.path().as_os_str()])
+        .after("trap '' XFSZ && ulimit -f 256")
+        .start();
+    let worker = server.workers(1);
+    let response = refused(&server, 1024 * KIB, 160 * KIB).expect(503);
+    assert_eq!(response.header("retry-after"), Some("5"));
+    assert_eq!(response.header("connection"), Some("close"));
+    let line = server
+        .stderr()
+        .wait_for("[ERROR] cannot keep a request body in ");
+    assert!(line.contains(&*folder.path().to_string_lossy()), "{line}");
+    assert!(line.contains("os error"), "{line}");
+    // Others are served, and nothing is left in the folder.
+    let mut client = server.client();
+    client.post("/digest", &vec![b'x'; 100 * KIB]).expect(200);
+    assert_eq!(server.workers(1), worker);
+    let left = folder.path().read_dir().expect("it is readable").count();
+    assert_eq!(left, 0);
+    server.stop();
+}
+
+#[test]
+fn bodies_past_the_total_of_a_worker_are_503_and_say_which_setting() {
+    let server = Serve::app("probe:app")
+        .args(["--body-total", "1048576", "--access-logfile", "-"])
+        .start();
+    refused(&server, 1024 * KIB + 1, 0).expect(503);
+    server
+        .stderr()
+        .wait_for("would exceed body_total, 1048576 bytes");
+    server.stdout().wait_for("\"POST /digest HTTP/1.1\" 503");
+    let mut client = server.client();
+    client.post("/digest", &vec![b'x'; 1024 * KIB]).expect(200);
+    client.post("/digest", &vec![b'x'; 1024 * KIB]).expect(200);
+    server.stop();
+}
+
+#[test]
+fn folder_that_cannot_be_written_is_warned_of_once_and_bodies_are_kept_in_memory() {
+    let server = Serve::app("probe:app")
+        .args(["--tmp-upload-dir", "/no/such/folder"])
+        .start();
+    let body: Vec<u8> = (0..3_000_001_u32).map(|i| (i % 251) as u8).collect();
+    let mut client = server.client();
+    for _ in 0..3 {
+        assert!(client.post("/echo", &body).expect(200).body == body);
+    }
+    let lines = server.stderr();
+    lines.wait_for("no temporary file can be made in /no/such/folder");
+    let exited = server.stop();
+    let warnings = exited
+        .stderr
+        .iter()
+        .filter(|line| line.contains("no temporary file"));
+    assert_eq!(warnings.count(), 1, "{exited:#?}");
+}
+
+#[test]
+fn upload_of_200_mib_leaves_the_workers_memory_flat() {
+    let server = Serve::app("probe:app").start();
+    let worker = server.workers(1)[0];
+    // The most that it has ever had (proc_pid_status(5)).
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{worker}/status"));
+        let status = status.expect("the worker lives");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<usize>().ok())
+            .expect("a size in KiB")
+    };
+    let mut client = server.client();
+    client.post("/unread", &vec![b'x'; 100 * KIB]).expect(200);
+    let before = resident();
+    let length = 200 * KIB * KIB;
+    client.send(format!(
+        "POST /unread HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    let block = vec![b'x'; 1024 * KIB];
+    for _ in 0..200 {
+        client.send(&block);
+    }
+    client.response().expect(200);
+    let grown = resident() - before;
+    assert!(grown < 8 * KIB, "by {grown} KiB");
+    server.stop();
+}

@@ -1,0 +1,495 @@
+//! [`Load`]: clients that keep a server busy and count every answer that is not the one they asked for.
+//!
+//! Nothing is asked twice and nothing is excused: a kept connection that ends without an answer has said
+//! `Connection: close`, or it is a failure.
+//!
+//! ```text
+//!   Line::connect ─▶ ask ─▶ answer ─┬─ may be kept, by a client that keeps ──▶ ask
+//!                                   └─ close ──▶ end of input ──▶ Line::connect
+//! ```
+//!
+//! *Invariants*: a request's token is unique, and its answer holds nothing but that token; what a client asks
+//! for follows from its number alone.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use oxicorn::Tick;
+
+use crate::support::{Address, PATIENCE};
+
+/// How long a client waits for a connection or for bytes.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client stays away from a server that has failed it.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How many failures are described.
+const DESCRIBED: usize = 8;
+
+/// How a request can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// No connection.
+    Refused,
+    /// The server has reset it.
+    Reset,
+    /// The server has closed it before the first byte of an answer.
+    Unanswered,
+    /// It has ended within an answer.
+    Truncated,
+    /// The answer is another one, or not the last thing that came.
+    Wrong,
+    /// Nothing came in time.
+    TimedOut,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    what: String,
+    /// When the request's last byte was sent, if it was.
+    sent: Option<Tick>,
+}
+
+impl Failure {
+    fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            sent: None,
+        }
+    }
+
+    /// An error of the socket, where `end` is what its end means.
+    fn io(error: &io::Error, end: Kind) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Kind::Reset,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Kind::TimedOut,
+            _ => end,
+        };
+        Self::new(kind, error.to_string())
+    }
+
+    /// Whether the request was complete before that moment.
+    pub(crate) fn sent_before(&self, moment: Tick) -> bool {
+        self.sent.is_some_and(|sent| sent < moment)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.what)
+    }
+}
+
+/// One request, and so its answer: `size` bytes of the token, over and over.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    token: String,
+    size: usize,
+    /// The body is sent by the client, and comes back.
+    upload: bool,
+    close: bool,
+    /// How long the service is to take.
+    millis: u64,
+}
+
+impl Ask {
+    /// The request of that number by that client: mostly small ones, some of which need several reads or
+    /// writes.
+    pub(crate) fn new(client: usize, number: u64, close: bool) -> Self {
+        Self {
+            token: format!("c{client}n{number}."),
+            size: match number % 16 {
+                7 => 150_000,
+                11 => 5_000,
+                rest => 24 + 16 * rest as usize,
+            },
+            upload: number % 4 == 3,
+            close,
+            millis: 0,
+        }
+    }
+
+    /// The service is to take that long for it.
+    pub(crate) fn slow(mut self, millis: u64) -> Self {
+        self.millis = millis;
+        self
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut body = self.token.repeat(self.size / self.token.len() + 1);
+        body.truncate(self.size);
+        body.into_bytes()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let method = if self.upload { "POST" } else { "GET" };
+        let Self {
+            token,
+            size,
+            millis,
+            ..
+        } = self;
+        let mut bytes =
+            format!("{method} /{token}/{size}?{millis} HTTP/1.1\r\nHost: load\r\n").into_bytes();
+        if self.close {
+            bytes.extend_from_slice(b"Connection: close\r\n");
+        }
+        if self.upload {
+            bytes.extend_from_slice(format!("Content-Length: {size}\r\n\r\n").as_bytes());
+            bytes.extend_from_slice(&self.body());
+        } else {
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    }
+}
+
+trait Socket: Read + Write + Send {}
+impl<T: Read + Write + Send> Socket for T {}
+
+/// One connection.
+pub(crate) struct Line {
+    socket: Box<dyn Socket>,
+    sent: Option<Tick>,
+}
+
+impl Line {
+    /// Connects.
+    pub(crate) fn connect(address: &Address) -> Result<Self, Failure> {
+        Self::open(address).map_err(|e| Failure::io(&e, Kind::Refused))
+    }
+
+    fn open(address: &Address) -> io::Result<Self> {
+        let socket: Box<dyn Socket> = match address {
+            Address::Tcp(address) => {
+                let socket = TcpStream::connect_timeout(address, TIMEOUT)?;
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(Some(TIMEOUT))?;
+                socket.set_write_timeout(Some(TIMEOUT))?;
+                Box::new(socket)
+            }
+            Address::Unix(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(Some(TIMEOUT))?;
+                socket.set_write_timeout(Some(TIMEOUT))?;
+                Box::new(socket)
+            }
+        };
+        Ok(Self { socket, sent: None })
+    }
+
+    /// Sends a request.
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), Failure> {
+        self.sent = None;
+        self.socket
+            .write_all(&ask.bytes())
+            .map_err(|e| Failure::io(&e, Kind::Reset))?;
+        self.sent = Some(Tick::now());
+        Ok(())
+    }
+
+    /// Receives its answer, and says whether the connection can be kept. If it cannot, its end was seen.
+    pub(crate) fn answer(&mut self, ask: &Ask) -> Result<bool, Failure> {
+        self.receive(ask).map_err(|failure| Failure {
+            what: format!("{} after the request {}", failure.what, ask.token),
+            sent: self.sent,
+            ..failure
+        })
+    }
+
+    fn receive(&mut self, ask: &Ask) -> Result<bool, Failure> {
+        let mut received = Vec::new();
+        let start = loop {
+            if let Some(at) = memchr::memmem::find(&received, b"\r\n\r\n") {
+                break at + 4;
+            }
+            let end = match received.len() {
+                0 => Kind::Unanswered,
+                _ => Kind::Truncated,
+            };
+            self.read(&mut received, end)?;
+        };
+        let head = Head::parse(&received[..start])?;
+        while received.len() < start + head.length {
+            self.read(&mut received, Kind::Truncated)?;
+        }
+        if received[start..] != ask.body() {
+            let text = String::from_utf8_lossy(&received[start..]);
+            let text: String = text.chars().take(60).collect();
+            return Err(Failure::new(Kind::Wrong, format!("the body {text:?}")));
+        }
+        if head.close {
+            self.expect_end()?;
+        }
+        Ok(!head.close)
+    }
+
+    /// At least one byte more.
+    fn read(&mut self, received: &mut Vec<u8>, end: Kind) -> Result<(), Failure> {
+        let mut buffer = [0; 16 * 1024];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => Err(Failure::new(end, format!("the end at {}", received.len()))),
+            Ok(n) => {
+                received.extend_from_slice(&buffer[..n]);
+                Ok(())
+            }
+            Err(error) => Err(Failure::io(&error, end)),
+        }
+    }
+
+    fn expect_end(&mut self) -> Result<(), Failure> {
+        match self.socket.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Failure::new(Kind::Wrong, "more than one answer")),
+            Err(error) => Err(Failure::io(&error, Kind::Wrong)),
+        }
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) fn ask_once(address: &Address) -> Result<(), Failure> {
+    let ask = Ask::new(0, 0, true);
+    let mut line = Line::connect(address)?;
+    line.ask(&ask)?;
+    line.answer(&ask).map(|_| ())
+}
+
+/// What must be known of an answer's head.
+struct Head {
+    length: usize,
+    close: bool,
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        let text = String::from_utf8_lossy(bytes);
+        let wrong = || Failure::new(Kind::Wrong, format!("the head {text:?}"));
+        let mut lines = text.split("\r\n");
+        if !lines
+            .next()
+            .is_some_and(|line| line.starts_with("HTTP/1.1 200 "))
+        {
+            return Err(wrong());
+        }
+        let mut length = None;
+        let mut close = false;
+        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse().ok(),
+                "connection" => close = value.eq_ignore_ascii_case("close"),
+                _ => {}
+            }
+        }
+        let length = length.ok_or_else(wrong)?;
+        Ok(Self { length, close })
+    }
+}
+
+/// What the clients have in common.
+#[derive(Debug)]
+struct Shared {
+    address: Address,
+    start: Tick,
+    stop: AtomicBool,
+    answered: AtomicU64,
+    /// When the last answer came, whoever got it, in nanoseconds from the start.
+    last: AtomicU64,
+    /// The longest time in which nobody got one, in nanoseconds.
+    gap: AtomicU64,
+}
+
+/// Clients at work.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<Report>>,
+}
+
+impl Load {
+    /// Starts `kept` clients that keep their connections, and `closing` ones that ask once on each.
+    pub(crate) fn start(address: &Address, kept: usize, closing: usize) -> Self {
+        let shared = Arc::new(Shared {
+            address: address.clone(),
+            start: Tick::now(),
+            stop: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            gap: AtomicU64::new(0),
+        });
+        let client = |number| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.client(number, number >= kept))
+        };
+        Self {
+            clients: (0..kept + closing).map(client).collect(),
+            shared,
+        }
+    }
+
+    /// How many right answers have come.
+    pub(crate) fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits for that many right answers.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes for [`PATIENCE`].
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: u64) {
+        let mut before = self.answered();
+        let mut since = Tick::now();
+        while before < count {
+            thread::sleep(PAUSE);
+            let answered = self.answered();
+            let now = Tick::now();
+            if answered > before {
+                (before, since) = (answered, now);
+            }
+            assert!(now.since(since) < PATIENCE, "no answer after {answered}");
+        }
+    }
+
+    /// Looks for the longest time without an answer from now on.
+    pub(crate) fn forget_gap(&self) {
+        self.shared.gap.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets each client finish its request, and adds up.
+    pub(crate) fn stop(self) -> Report {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut report = Report::default();
+        for client in self.clients {
+            report.add(client.join().expect("a client counts and does not panic"));
+        }
+        report.took.sort_unstable();
+        report.gap = Duration::from_nanos(self.shared.gap.load(Ordering::Relaxed));
+        report
+    }
+}
+
+impl Shared {
+    fn client(&self, client: usize, close: bool) -> Report {
+        let mut report = Report::default();
+        let mut line = None;
+        let mut number = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let start = Tick::now();
+            let ask = Ask::new(client, number, close);
+            number += 1;
+            match self.exchange(line.take(), &ask) {
+                Ok(kept) => {
+                    report.turned_away += u64::from(kept.is_none() && !close);
+                    line = kept;
+                    report.took.push(self.answer_came(start));
+                }
+                Err(failure) => {
+                    report.failures.push(failure);
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+        report
+    }
+
+    fn exchange(&self, line: Option<Line>, ask: &Ask) -> Result<Option<Line>, Failure> {
+        let mut line = match line {
+            Some(line) => line,
+            None => Line::connect(&self.address)?,
+        };
+        // A server may answer and close before it has read everything: so the answer is looked for.
+        let asked = line.ask(ask);
+        let kept = line
+            .answer(ask)
+            .map_err(|answer| asked.err().unwrap_or(answer))?;
+        Ok(kept.then_some(line))
+    }
+
+    /// How long it took, in microseconds.
+    fn answer_came(&self, start: Tick) -> u32 {
+        let now = Tick::now();
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let nanos = now.since(self.start).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        let last = self.last.fetch_max(nanos, Ordering::Relaxed);
+        self.gap
+            .fetch_max(nanos.saturating_sub(last), Ordering::Relaxed);
+        u32::try_from(now.since(start).as_micros()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What became of the requests.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Microseconds that each answer took, in order once the clients have stopped.
+    took: Vec<u32>,
+    /// The requests that were not answered rightly, in each client's order.
+    pub(crate) failures: Vec<Failure>,
+    /// How often a server closed a connection that a client would have kept, and said so.
+    turned_away: u64,
+    /// The longest time without an answer to anybody.
+    pub(crate) gap: Duration,
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.took.extend(other.took);
+        self.failures.extend(other.failures);
+        self.turned_away += other.turned_away;
+    }
+
+    /// The time within which that many of a thousand answers came.
+    fn within(&self, thousandths: usize) -> Duration {
+        let last = self.took.len().saturating_sub(1);
+        let micros = self.took.get(last * thousandths / 1000).copied();
+        Duration::from_micros(micros.unwrap_or(0).into())
+    }
+
+    /// Fails where a request has failed, with how many of each kind and the first few.
+    #[track_caller]
+    pub(crate) fn assert_flawless(&self, what: &str) {
+        let mut counts: Vec<(Kind, usize)> = Vec::new();
+        for failure in &self.failures {
+            match counts.iter_mut().find(|(kind, _)| *kind == failure.kind) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((failure.kind, 1)),
+            }
+        }
+        let first: Vec<String> = self
+            .failures
+            .iter()
+            .take(DESCRIBED)
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            counts.is_empty(),
+            "{what}: {counts:?} of {self}\n{}",
+            first.join("\n")
+        );
+        assert!(!self.took.is_empty(), "{what}: nobody has asked");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} answers, {} failed; p50 {:?}, p99 {:?}, max {:?}, gap {:?}; {} connections closed by the server",
+            self.took.len(),
+            self.failures.len(),
+            self.within(500),
+            self.within(990),
+            self.within(1000),
+            self.gap,
+            self.turned_away,
+        )
+    }
+}

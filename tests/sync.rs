@@ -1,0 +1,184 @@
+//! The sync worker in this process, over real sockets: no arbiter, no Python, no turn to hold.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use oxicorn::net::Listener;
+use oxicorn::reactor::Config;
+use oxicorn::{Request, Responder, Result, Sent, SyncWorker, Tick, Worker, WorkerContext};
+
+/// Far more than what two sockets hold.
+const LARGE: usize = 48 << 20;
+
+/// What the service of these tests tells.
+#[derive(Default)]
+struct Stage {
+    /// Whether a call of `/large` is running.
+    held: AtomicBool,
+}
+
+impl Stage {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+        if request.path() == "/large" {
+            self.held.store(true, Ordering::SeqCst);
+            let outcome = large(reply);
+            self.held.store(false, Ordering::SeqCst);
+            return outcome;
+        }
+        let length = std::io::copy(&mut request.into_body(), &mut std::io::sink())?;
+        reply.text(200, format!("{length}"))
+    }
+}
+
+fn large(reply: Responder<'_>) -> Result<Sent> {
+    let mut body = reply.stream(200, &[])?;
+    let block = vec![b'x'; 1 << 16];
+    for _ in 0..LARGE / block.len() {
+        body.write_all(&block)?;
+    }
+    body.finish()
+}
+
+/// A worker that serves to the end of the test's process: nobody can ask a detached one to stop.
+struct Serving {
+    address: SocketAddr,
+    stage: Arc<Stage>,
+    context: Arc<WorkerContext>,
+}
+
+/// One that holds a call soon.
+fn serve(change: impl FnOnce(&mut Config)) -> Serving {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let mut config = Config::default();
+    config.response_buffer = 1 << 16;
+    config.response_spool = 1 << 16;
+    change(&mut config);
+    let serving = Serving {
+        address,
+        stage: Arc::default(),
+        context: Arc::new(WorkerContext::detached(listener).unwrap()),
+    };
+    let (stage, context) = (Arc::clone(&serving.stage), Arc::clone(&serving.context));
+    thread::spawn(move || {
+        let service = move |request: Request<'_>, reply: Responder<'_>| stage.call(request, reply);
+        SyncWorker::new(service)
+            .reactor(config)
+            .run(&context)
+            .unwrap();
+    });
+    serving
+}
+
+impl Serving {
+    /// A client that has sent this.
+    fn client(&self, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+        stream.set_write_timeout(patience).unwrap();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        stream
+    }
+
+    /// A client that asks for more than it takes, once its call is running.
+    fn reader(&self) -> TcpStream {
+        let reader = self.client("GET /large HTTP/1.0\r\n\r\n");
+        until("the call begins", || self.is_held());
+        reader
+    }
+
+    fn is_held(&self) -> bool {
+        self.stage.held.load(Ordering::SeqCst)
+    }
+}
+
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Tick::now();
+    while !condition() {
+        assert!(Tick::now().since(start).as_secs() < 20, "in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn while_a_slow_reader_holds_the_call_the_others_are_seen_to() {
+    let serving = serve(|config| {
+        config.head_timeout = Duration::from_secs(1);
+        config.keepalive = Duration::from_secs(1);
+    });
+    // All of them are accepted before the call begins.
+    let mut kept = serving.client("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    kept.read_exact(&mut [0; 1]).unwrap();
+    let mut silent = serving.client("");
+    let mut halting = serving.client("GET / HT");
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {LARGE}\r\n\r\n");
+    let mut upload = serving.client(&head);
+    until("four are accepted", || {
+        serving.context.slot().connections() == 4
+    });
+    let mut reader = serving.reader();
+
+    assert!(read_all(&mut kept).ends_with("\r\n\r\n0"));
+    assert_eq!(read_all(&mut silent), "");
+    assert!(read_all(&mut halting).starts_with("HTTP/1.1 408 "));
+    // Somebody has to read this for all of it to be taken.
+    upload.write_all(&vec![b'y'; LARGE]).unwrap();
+    assert!(serving.is_held(), "all of that was while it was held");
+    assert_eq!(serving.context.slot().calls().count(), 1);
+
+    let response = read_all(&mut reader);
+    assert_eq!(response.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
+    assert!(read_all(&mut upload).ends_with(&LARGE.to_string()));
+}
+
+#[test]
+fn heart_of_a_held_worker_beats_and_it_accepts_nothing() {
+    let serving = serve(|_| ());
+    let mut reader = serving.reader();
+    let mut waiting = serving.client("GET / HTTP/1.0\r\n\r\n");
+    for _ in 0..2 {
+        let heard = serving.context.slot().heard();
+        until("it beats", || serving.context.slot().heard() > heard);
+    }
+    assert_eq!(serving.context.slot().connections(), 1);
+    assert!(serving.is_held());
+    read_all(&mut reader);
+    assert!(read_all(&mut waiting).ends_with("\r\n\r\n0"));
+}
+
+#[test]
+fn reader_that_leaves_or_takes_too_little_ends_the_call_that_it_holds() {
+    let serving = serve(|_| ());
+    drop(serving.reader());
+    until("the call ends", || !serving.is_held());
+
+    let serving = serve(|config| {
+        config.send_rate = u64::MAX;
+        config.send_grace = Duration::from_millis(100);
+    });
+    let _stopped = serving.reader();
+    until("the call ends", || !serving.is_held());
+}
+
+#[test]
+fn held_call_that_takes_too_long_is_cut() {
+    let serving = serve(|config| config.request_timeout = Some(Duration::from_millis(300)));
+    let mut reader = serving.reader();
+    until("the call ends", || !serving.is_held());
+    let taken = read_all(&mut reader).len();
+    assert!(taken < LARGE, "{taken}");
+    let mut next = serving.client("GET / HTTP/1.0\r\n\r\n");
+    assert!(read_all(&mut next).ends_with("\r\n\r\n0"));
+}
