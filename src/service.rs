@@ -588,6 +588,12 @@ impl<'a> Responder<'a> {
         Self { exchange }
     }
 
+    /// The exchange that it would answer, for a service that puts one of its own before another service's.
+    #[must_use]
+    pub fn into_exchange(self) -> &'a dyn Exchange {
+        self.exchange
+    }
+
     /// Answers with a text in UTF-8.
     pub fn text(self, status: u16, text: impl AsRef<[u8]>) -> Result<Sent> {
         self.send(
