@@ -1,5 +1,5 @@
 //! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count, the duplicate of a descriptor, signals, exceptions for other threads, and what a fork needs.
+//! count, the duplicate of a descriptor, signals, the process's user, exceptions for other threads, forks.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
@@ -138,6 +138,12 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     // SAFETY: it is not -1, and borrowed for `fcntl(2)` alone, which answers EBADF if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     Ok(borrowed.try_clone_to_owned()?.into())
+}
+
+/// The user whose privileges this process has.
+pub(super) fn user() -> u32 {
+    // SAFETY: geteuid(2) touches no memory, and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// What this process does with a signal.
