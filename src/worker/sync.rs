@@ -292,10 +292,7 @@ impl Host for SyncHost<'_> {
         self.progress();
         self.flush();
         self.woken.set(self.woken.get() | turned.woken);
-        if turned.interrupted {
-            self.turn.interrupted()?;
-        }
-        Ok(())
+        self.turn.interrupted()
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {
