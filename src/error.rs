@@ -3,6 +3,7 @@
 //! Layer errors (`h1::ParseError`, `net::BindError`, `config::SettingError`) are enums of their own and
 //! become an [`Error`] where they leave their layer.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -103,6 +104,18 @@ impl Error {
         Self::of(Kind::Io, format!("{what}: {error}")).because(error)
     }
 
+    /// `who`, code of the program's own, panicked.
+    pub(crate) fn panicked(who: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::new(match text {
+            Some(text) => format!("{who} panicked: {text}"),
+            None => format!("{who} panicked"),
+        })
+    }
+
     /// For a log: the sentence and, on lines of their own, the causes that it does not quote itself, such
     /// as the traceback of an application's exception.
     #[must_use]
@@ -154,6 +167,13 @@ impl Error {
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.0.kind == Kind::Timeout
+    }
+
+    /// A request's body could not be read to its end: it was malformed, cut, too large or too slow. The
+    /// client has been or will be told.
+    #[must_use]
+    pub fn is_body(&self) -> bool {
+        self.0.kind == Kind::Body
     }
 
     /// The response that a service gave cannot be sent as it is.
@@ -257,5 +277,13 @@ mod tests {
     fn a_lost_peer_is_a_disconnect() {
         assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_disconnected());
         assert!(!Error::from(io::Error::from(io::ErrorKind::NotFound)).is_disconnected());
+    }
+
+    #[test]
+    fn a_panic_is_told_with_its_message() {
+        let text = |panic: Box<dyn Any + Send>| Error::panicked("it", &*panic).to_string();
+        assert_eq!(text(Box::new("x")), "it panicked: x");
+        assert_eq!(text(Box::new("x".to_owned())), "it panicked: x");
+        assert_eq!(text(Box::new(1)), "it panicked");
     }
 }

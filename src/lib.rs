@@ -70,6 +70,7 @@ pub mod config;
 mod error;
 mod forked;
 pub mod h1;
+mod hooks;
 pub mod log;
 pub mod net;
 pub mod observe;
@@ -87,6 +88,7 @@ pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
+pub use hooks::{Answer, Hooks, ServerInfo, WorkerInfo};
 pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
@@ -94,7 +96,7 @@ pub use service::{
     Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
-pub use worker::{Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
+pub use worker::{Door, Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
 
 /// The README's examples, as tests.
 #[cfg(all(doctest, feature = "wsgi"))]

@@ -7,10 +7,11 @@ mod reload;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::Phase;
+use crate::arbiter::{Desk, Handle, Phase};
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
+use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor::{self, ErrorPage, Refusal};
@@ -33,6 +34,7 @@ use reload::{Bound, Recipe, Shared};
 pub struct Server {
     bound: Bound,
     plan: Plan,
+    desk: Desk,
 }
 
 /// A server that is being described. Nothing is opened before [`build`](Builder::build).
@@ -63,6 +65,8 @@ struct Plan {
     keepalive_busy: Duration,
     reactor: reactor::Config,
     allow_threads: bool,
+    signals: bool,
+    hooks: Option<Installed>,
     observe: Option<Observer>,
     reload: Option<Source>,
 }
@@ -105,6 +109,8 @@ impl Default for Plan {
             keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
             allow_threads: false,
+            signals: true,
+            hooks: None,
             observe: None,
             reload: None,
         }
@@ -156,9 +162,17 @@ impl Server {
         self.bound.listeners()
     }
 
+    /// What tells this server things from the program that it runs in: to be taken before
+    /// [`serve`](Self::serve), and good from any thread, from the observer, and from the hooks in the arbiter.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.desk.handle()
+    }
+
     /// Serves until it is told to stop; workers are forked.
     ///
-    /// Installs signal handlers for its time and restores the former ones. Forked workers never return
+    /// Installs signal handlers for its time and restores the former ones, unless
+    /// [`Builder::signals`] says otherwise. When it has returned another server may serve. Forked workers never return
     /// from here.
     ///
     /// # Errors
@@ -196,36 +210,57 @@ impl Server {
     }
 
     fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
-        let Self { bound, mut plan } = self;
-        let make = Shared::new(make);
+        let Self {
+            bound,
+            mut plan,
+            desk,
+        } = self;
+        let hooks = plan.hooks.clone();
+        let watched = Watched::new(
+            make,
+            hooks.as_ref().map(|installed| installed.hooks.clone()),
+        );
+        let make = Shared::new(watched);
         let mut observer = plan.observe.take();
+        let mut follower = hooks
+            .as_ref()
+            .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
         let mut arbiter = reload::describe(class.1, &plan)
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
+            .signals(plan.signals)
+            .desk(desk)
             .observe(move |phase: &Phase| {
                 if matches!(phase, Phase::Started { .. }) {
                     trace::info!("Using worker: {}", class.0);
+                }
+                if let Some(follower) = &mut follower {
+                    follower.follow(phase);
                 }
                 if let Some(Observer(observe)) = &mut observer {
                     observe(phase);
                 }
             });
         if let Some(source) = source {
-            let error_page = plan.reactor.error_page.clone();
-            arbiter = arbiter.reload(reload::renew(source, &bound, make, recipe, error_page));
+            let kept = reload::Kept {
+                hooks: hooks.clone(),
+                error_page: plan.reactor.error_page.clone(),
+            };
+            arbiter = arbiter.reload(reload::renew(source, kept, &bound, make, recipe));
         }
         // A clone that is kept keeps sockets open, here and in every worker.
         drop(bound);
-        arbiter.build()?.run()
+        arbiter.build()?.run()?;
+        hooks.map_or(Ok(()), |hooks| hooks.take_failure())
     }
 }
 
 /// The worker that answers one request at a time.
 fn sync<M: MakeService + 'static>(
-    make: Shared<M>,
+    make: Shared<Watched<M>>,
     plan: &mut Plan,
 ) -> (&'static str, Box<dyn Worker>) {
     let worker = SyncWorker::new(make)
@@ -465,6 +500,19 @@ impl Builder {
         self
     }
 
+    /// Whether the server takes the process's signals, as it usually does. A program that has its own uses a
+    /// [handle](Server::handle).
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.plan.signals = signals;
+        self
+    }
+
+    /// Has these called at the turns of the server's life, in the process that takes the turn.
+    pub fn hooks(mut self, hooks: impl Hooks + 'static) -> Self {
+        self.plan.hooks = Some(Installed::new(hooks));
+        self
+    }
+
     /// Is told of what happens to the server and its workers, in the arbiter's process.
     pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
         self.plan.observe = Some(Observer(Box::new(observer)));
@@ -505,7 +553,11 @@ impl Builder {
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }
-        Ok(Server { bound, plan })
+        Ok(Server {
+            bound,
+            plan,
+            desk: Desk::new()?,
+        })
     }
 
     /// Builds the server and [serves](Server::serve).

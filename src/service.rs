@@ -83,6 +83,11 @@ pub trait MakeService {
         Ok(())
     }
 
+    /// Whether there is something that was loaded so: a worker that is made from it later has no newer one.
+    fn is_preloaded(&self) -> bool {
+        false
+    }
+
     /// Forks a worker: must call `fork` exactly once, and may do what must be done around it.
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         fork();
@@ -581,6 +586,12 @@ impl<'a> Responder<'a> {
     #[must_use]
     pub fn new(exchange: &'a dyn Exchange) -> Self {
         Self { exchange }
+    }
+
+    /// The exchange that it would answer, for a service that puts one of its own before another service's.
+    #[must_use]
+    pub fn into_exchange(self) -> &'a dyn Exchange {
+        self.exchange
     }
 
     /// Answers with a text in UTF-8.

@@ -166,6 +166,14 @@ const LAYERS: &[Layer] = &[
         &["error", "net::forwarded", "net::networks", "net::proxy"],
         &["thiserror"],
     ),
+    // Of the arbiter it knows what it tells, of workers what runs them.
+    layer(
+        "hooks",
+        &[
+            "arbiter", "error", "forked", "h1::head", "net", "service", "trace", "worker",
+        ],
+        &[],
+    ),
     layer("server", &["*"], &[]),
     layer("cli", &["*"], &["clap"]),
 ];

@@ -149,10 +149,10 @@ impl Handle {
 
 /// The arbiter's side of the door.
 #[derive(Debug)]
-pub(super) struct Desk(Arc<Shared>);
+pub(crate) struct Desk(Arc<Shared>);
 
 impl Desk {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| Error::io("cannot make an event descriptor", errno))?;
         Ok(Self(Arc::new(Shared {
@@ -164,7 +164,7 @@ impl Desk {
         })))
     }
 
-    pub(super) fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         Handle(Arc::clone(&self.0))
     }
 

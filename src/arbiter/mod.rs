@@ -38,7 +38,7 @@ use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
 use doors::Doors;
-use handle::Desk;
+pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};
 use phase::Observer;
 pub use phase::Phase;
@@ -111,6 +111,7 @@ impl<W: Worker> Arbiter<W> {
             reap_orphans: process::id() == 1,
             observer: Box::new(|_| {}),
             reload: None,
+            desk: None,
         }
     }
 
@@ -199,6 +200,7 @@ pub struct Builder<W> {
     reap_orphans: bool,
     observer: Observer,
     reload: Option<Source<W>>,
+    desk: Option<Desk>,
 }
 
 impl<W: Worker> Builder<W> {
@@ -295,6 +297,12 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// The door of the arbiter, where a handle to it is wanted before there is one.
+    pub(crate) fn desk(mut self, desk: Desk) -> Self {
+        self.desk = Some(desk);
+        self
+    }
+
     /// Whether the arbiter takes the process's signals, as it usually does. A host that has its own uses a
     /// [`Handle`].
     pub fn signals(mut self, signals: bool) -> Self {
@@ -343,7 +351,10 @@ impl<W: Worker> Builder<W> {
             reap_orphans: self.reap_orphans,
             observer: self.observer,
             reload: self.reload,
-            desk: Desk::new()?,
+            desk: match self.desk {
+                Some(desk) => desk,
+                None => Desk::new()?,
+            },
         })
     }
 }

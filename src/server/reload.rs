@@ -11,13 +11,15 @@ use super::{Builder, Plan, Source};
 use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
+use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
 use crate::worker::{Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
-pub(super) type Recipe<M> = fn(Shared<M>, &mut Plan) -> Result<(&'static str, Box<dyn Worker>)>;
+pub(super) type Recipe<M> =
+    fn(Shared<Watched<M>>, &mut Plan) -> Result<(&'static str, Box<dyn Worker>)>;
 
 /// A service's recipe for several workers, one after the other: it is loaded beforehand once at most.
 #[derive(Debug)]
@@ -60,6 +62,10 @@ impl<M: MakeService> MakeService for Shared<M> {
         Ok(())
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.0.borrow().make.is_preloaded()
+    }
+
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.borrow_mut().make.around_fork(fork);
     }
@@ -77,6 +83,10 @@ impl Worker for AnyWorker {
         self.0.preload()
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.0.is_preloaded()
+    }
+
     fn calls(&self) -> usize {
         self.0.calls()
     }
@@ -89,6 +99,10 @@ impl Worker for AnyWorker {
 /// The arbiter that follows a plan.
 pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
+    let worker = match &plan.hooks {
+        Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
+        None => worker,
+    };
     let mut arbiter = Arbiter::builder(AnyWorker(worker))
         .workers(plan.workers)
         .timeout(plan.timeout)
@@ -175,13 +189,19 @@ impl Known {
     }
 }
 
+/// What the program itself gave, and no settings say.
+pub(super) struct Kept {
+    pub(super) hooks: Option<Installed>,
+    pub(super) error_page: ErrorPage,
+}
+
 /// Describes the arbiter anew, from settings that are read again.
 pub(super) fn renew<M: MakeService + 'static>(
     source: Source,
+    kept: Kept,
     bound: &Bound,
-    make: Shared<M>,
+    make: Shared<Watched<M>>,
     recipe: Recipe<M>,
-    error_page: ErrorPage,
 ) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
     let Source(mut source) = source;
     let mut known = Known::new(bound);
@@ -189,7 +209,8 @@ pub(super) fn renew<M: MakeService + 'static>(
     move || {
         let settings = source()?;
         let mut plan = Builder::following(&settings)?.plan;
-        plan.reactor.error_page = error_page.clone();
+        plan.hooks.clone_from(&kept.hooks);
+        plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
         let arbiter = describe(worker, &plan);

@@ -3,8 +3,8 @@
 //! No child of ours ever returns into its parent's frames, runs its parent's exit handlers, or is waited
 //! for by anything but its own process id.
 //!
-//! *Invariants*: between the fork and the child's own handlers no signal is delivered in the child; what
-//! was buffered before the fork is written once.
+//! *Invariants*: between the fork and the child's own handlers no signal is delivered in the child, and none
+//! stays blocked there, whatever its parent has blocked; what was buffered before the fork is written once.
 
 use std::fmt;
 use std::fs;
@@ -29,15 +29,16 @@ pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
     // another thread held stays held. The arbiter refuses a host that has threads, unless that host
     // vouches for them.
     #[expect(clippy::disallowed_methods, reason = "this is the place that forks")]
-    let forked = match unsafe { unistd::fork() } {
-        Ok(ForkResult::Parent { child }) => Forked::Parent(child.as_raw()),
+    let (forked, mask) = match unsafe { unistd::fork() } {
+        Ok(ForkResult::Parent { child }) => (Forked::Parent(child.as_raw()), mask),
         Ok(ForkResult::Child) => {
             in_child();
-            Forked::Child
+            // A parent that waits for its signals (sigwaitinfo(2), signalfd(2)) has them blocked.
+            (Forked::Child, SigSet::empty())
         }
-        Err(errno) => Forked::Failed(errno as i32),
+        Err(errno) => (Forked::Failed(errno as i32), mask),
     };
-    // It cannot fail: the mask is one that the system gave (pthread_sigmask(3)).
+    // It cannot fail: the mask is a valid one (pthread_sigmask(3)).
     let _ = mask.thread_set_mask();
     forked
 }

@@ -2,7 +2,6 @@
 //!
 //! Nothing unwinds through here: the frames below belong to the program that started the arbiter.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::Ordering;
@@ -29,8 +28,8 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
         context.prepare_for_the_arbiters_end()?;
         worker.run(context)
     };
-    let end =
-        catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    let end = catch_unwind(AssertUnwindSafe(life))
+        .unwrap_or_else(|panic| Err(Error::panicked("the worker", panic.as_ref())));
     let status = conclude(end, context);
     info!("Worker exiting (pid: {})", process::id());
     status
@@ -49,17 +48,6 @@ fn conclude(end: Result<()>, context: &WorkerContext) -> i32 {
         (false, true) => APP_FAILED,
         (false, false) => BOOT_FAILED,
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let what = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::new(match what {
-        Some(what) => format!("the worker panicked: {what}"),
-        None => "the worker panicked".to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -95,11 +83,5 @@ mod tests {
     #[test]
     fn a_panic_does_not_leave_the_worker() {
         assert_eq!(status(|_: &WorkerContext| panic!("at the disco")), 3);
-        assert_eq!(panicked(&"x").to_string(), "the worker panicked: x");
-        assert_eq!(
-            panicked(&"x".to_owned()).to_string(),
-            "the worker panicked: x"
-        );
-        assert_eq!(panicked(&1).to_string(), "the worker panicked");
     }
 }

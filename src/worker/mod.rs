@@ -12,19 +12,23 @@
 //!                  └─ Err: last words, exit status 3 or 4
 //! ```
 //!
+//! In a process of somebody's own there is no arbiter and there are no signals: a [`Door`] asks.
+//!
 //! *Invariants*: what a worker is asked only grows (Running, Graceful, Quick); a worker process never
 //! returns into the frames of the program that started the arbiter.
 
 mod baton;
 mod busy;
+mod door;
 mod life;
 mod serving;
 mod sync;
 mod threaded;
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -42,6 +46,7 @@ use crate::sys::signal::{Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::info;
 
+pub use door::Door;
 pub(crate) use life::live;
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
@@ -69,6 +74,11 @@ pub trait Worker {
     /// End the start.
     fn preload(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether something was loaded so: the workers of a reload have it as well, and nothing newer.
+    fn is_preloaded(&self) -> bool {
+        false
     }
 
     /// How many requests it answers at once: the scoreboard has a place for each.
@@ -99,6 +109,36 @@ pub enum Shutdown {
     Graceful,
     /// To leave at once (SIGINT, SIGQUIT).
     Quick,
+}
+
+impl Shutdown {
+    fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Running,
+            1 => Self::Graceful,
+            _ => Self::Quick,
+        }
+    }
+}
+
+/// What a worker comes to, for who runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It can do its work.
+    Ready,
+    /// It is asked for more than it was before.
+    Asked(Shutdown),
+    /// Its process ends now, within calls of its service: nothing will return.
+    Abandoned,
+}
+
+/// A callback, which has no text of its own.
+struct Observer(Box<dyn Fn(Passage) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// What a worker does with signals; the arbiter's own table has the same ones.
@@ -142,11 +182,13 @@ pub struct WorkerContext {
     listeners: Mutex<Listeners>,
     scoreboard: Arc<Scoreboard>,
     arbiter: Option<Lines>,
+    door: Door,
     wake: Wake,
     asked: AtomicU8,
     ready: AtomicBool,
     worn: AtomicBool,
     reopen: AtomicBool,
+    observer: OnceLock<Observer>,
 }
 
 /// What connects a worker with its arbiter.
@@ -162,7 +204,7 @@ pub(crate) struct Lines {
 
 impl WorkerContext {
     /// A context without an arbiter and without signals, for a worker that runs in a process of yours:
-    /// nobody asks it to stop. It is worker 1 of 1.
+    /// only its [`door`](Self::door) asks it to stop. It is worker 1 of 1.
     ///
     /// # Errors
     ///
@@ -187,7 +229,9 @@ impl WorkerContext {
         scoreboard: Arc<Scoreboard>,
         arbiter: Option<Lines>,
     ) -> Result<Self> {
+        let door = Door::new()?;
         let wake = Wake::new()?;
+        wake.watch(&door)?;
         if let Some(lines) = &arbiter {
             wake.watch(&lines.link)?;
             wake.watch(&lines.signals)?;
@@ -198,12 +242,31 @@ impl WorkerContext {
             listeners: Mutex::new(listeners),
             scoreboard,
             arbiter,
+            door,
             wake,
             asked: AtomicU8::new(Shutdown::Running as u8),
             ready: AtomicBool::new(false),
             worn: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
+            observer: OnceLock::new(),
         })
+    }
+
+    /// Tells `observer` what the worker comes to, on the thread that finds out. Only the first one is told.
+    pub(crate) fn observe(&self, observer: impl Fn(Passage) + Send + Sync + 'static) {
+        let _ = self.observer.set(Observer(Box::new(observer)));
+    }
+
+    fn tell(&self, passage: Passage) {
+        if let Some(Observer(observe)) = self.observer.get() {
+            observe(passage);
+        }
+    }
+
+    /// What asks this worker to leave from other threads of its process: good for as long as one likes.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Which worker this is, from 1 on; a replacement has a number of its own.
@@ -242,6 +305,7 @@ impl WorkerContext {
         if let Some(lines) = &self.arbiter {
             lines.link.send(&Message::Ready);
         }
+        self.tell(Passage::Ready);
     }
 
     /// The worker makes progress. One store in shared memory: to be called in each turn of a loop.
@@ -271,7 +335,7 @@ impl WorkerContext {
     ///
     /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
     pub fn shutdown(&self) -> Shutdown {
-        let mut asked = Shutdown::Running;
+        let mut asked = self.door.answer();
         if let Some(lines) = &self.arbiter {
             for signal in lines.signals.drain() {
                 asked = asked.max(match signal {
@@ -290,7 +354,9 @@ impl WorkerContext {
                 self.wake.forget(&lines.link);
             }
         }
-        self.asked.fetch_max(asked as u8, Ordering::Relaxed);
+        if self.asked.fetch_max(asked as u8, Ordering::Relaxed) < asked as u8 {
+            self.tell(Passage::Asked(asked));
+        }
         self.asked()
     }
 
@@ -340,6 +406,7 @@ impl WorkerContext {
     /// could make them return. Returns only where there is no arbiter, and the process is somebody's.
     pub(crate) fn abandon(&self) {
         if self.arbiter.is_some() {
+            self.tell(Passage::Abandoned);
             info!("Worker exiting (pid: {})", Pid::this());
             fork::exit_now(0);
         }
@@ -364,8 +431,8 @@ impl WorkerContext {
         }
     }
 
-    /// A descriptor to register in the worker's own poll: readable when a signal has come or the arbiter
-    /// has gone, until [`shutdown`](Self::shutdown) is called.
+    /// A descriptor to register in the worker's own poll: readable when a signal has come, the door was used
+    /// or the arbiter has gone, until [`shutdown`](Self::shutdown) is called.
     #[must_use]
     pub fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
@@ -391,11 +458,7 @@ impl WorkerContext {
     }
 
     fn asked(&self) -> Shutdown {
-        match self.asked.load(Ordering::Relaxed) {
-            0 => Shutdown::Running,
-            1 => Shutdown::Graceful,
-            _ => Shutdown::Quick,
-        }
+        Shutdown::from_number(self.asked.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listeners> {
@@ -415,12 +478,42 @@ mod tests {
     }
 
     #[test]
-    fn a_detached_worker_is_never_asked_to_stop() {
+    fn a_detached_worker_is_asked_by_nobody_but_its_door() {
         let context = detached();
         assert_eq!((context.id(), context.workers()), (1, 1));
         assert_eq!(context.shutdown(), Shutdown::Running);
         assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
         assert_eq!(context.least_loaded_other(), None);
+        context.door().ask(Shutdown::Graceful);
+        assert_eq!(context.pause(Duration::from_secs(60)), Shutdown::Graceful);
+    }
+
+    #[test]
+    fn what_a_door_asks_only_grows_and_is_told_once() {
+        let context = detached();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        context.observe(move |passage| sink.lock().unwrap().push(passage));
+        context.ready();
+        context.ready();
+        let door = context.door();
+        for (ask, asked) in [
+            (Shutdown::Graceful, Shutdown::Graceful),
+            (Shutdown::Running, Shutdown::Graceful),
+            (Shutdown::Quick, Shutdown::Quick),
+            (Shutdown::Graceful, Shutdown::Quick),
+        ] {
+            door.ask(ask);
+            assert_eq!(context.shutdown(), asked);
+        }
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                Passage::Ready,
+                Passage::Asked(Shutdown::Graceful),
+                Passage::Asked(Shutdown::Quick)
+            ]
+        );
     }
 
     #[test]

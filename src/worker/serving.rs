@@ -54,32 +54,20 @@ pub(super) fn site<'a>(
 /// Calls the service; whatever becomes of the call, the worker lives.
 pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host) {
     let outcome = ready.answer(host, |request, reply| {
-        catch_unwind(AssertUnwindSafe(|| service.call(request, reply))).unwrap_or_else(|panic| {
-            Err(Error::new(format!(
-                "the service panicked: {}",
-                text_of(&*panic)
-            )))
-        })
+        catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
+            .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)))
     });
     let Err(error) = outcome else { return };
     let (method, target) = ready
         .head()
         .map_or(("?", "?"), |head| (head.method(), head.target()));
-    if error.is_disconnected() {
+    if error.is_disconnected() || error.is_body() {
         trace::debug!("{method} {target}: {error}");
     } else {
         trace::error!(
             "Error handling request {method} {target}: {}",
             error.report()
         );
-    }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
     }
 }
 

@@ -111,3 +111,28 @@ fn protocol_alone_answers_what_comes_from_anywhere() {
     );
     assert_eq!(exited.stderr[..2], ["POST /a Known(2)", "HEAD /b Empty"]);
 }
+
+#[test]
+fn hooks_of_a_program_count_what_each_worker_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let bind = format!("unix:{}", path.display());
+    let process = Serve::example("hooks").args([&bind]).spawn();
+    let mut client = eventually("nobody listens", || {
+        UnixStream::connect(&path).ok().map(Client::unix)
+    });
+    assert_eq!(client.get("/a").expect(200).text(), "GET /a\n");
+    let refused = client
+        .send("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .response();
+    assert_eq!(refused.status, 500);
+    process.signal(Signal::SIGTERM);
+    process.stdout.wait_for(&format!("listens at {bind}"));
+    process
+        .stdout
+        .wait_for("has answered 2 requests with 7 bytes");
+    process
+        .stdout
+        .wait_for("TRACE / failed: the hook pre_request failed: nobody is to see");
+    assert_eq!(process.wait().status, 0);
+}

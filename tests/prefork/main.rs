@@ -4,6 +4,7 @@
 //! part that it plays (`roles.rs`), and no test sleeps and hopes: it waits for what it expects, with a
 //! deadline.
 
+mod facade;
 mod host;
 mod roles;
 mod server;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let all = [
         supervision::TESTS,
         host::TESTS,
+        facade::TESTS,
         #[cfg(feature = "wsgi")]
         stacks::TESTS,
     ]

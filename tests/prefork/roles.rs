@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
+use crate::facade;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
 
@@ -19,7 +20,7 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match host(arguments) {
+    match facade::play(arguments).unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");
@@ -82,7 +83,7 @@ fn host(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn tell(phase: &Phase) {
+pub(crate) fn tell(phase: &Phase) {
     match phase {
         Phase::Started { listeners } => {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();

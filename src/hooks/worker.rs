@@ -1,0 +1,56 @@
+//! [`HookedWorker`]: a worker with the hooks of its process around it.
+//!
+//! It does no work of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::{Installed, WorkerInfo, guard, tell};
+use crate::error::{Error, Result};
+use crate::forked::Forked;
+use crate::worker::{Passage, Shutdown, Worker, WorkerContext};
+
+/// A worker that is hooked.
+pub(crate) struct HookedWorker {
+    worker: Box<dyn Worker>,
+    installed: Installed,
+}
+
+impl HookedWorker {
+    pub(crate) fn new(worker: Box<dyn Worker>, installed: Installed) -> Self {
+        Self { worker, installed }
+    }
+}
+
+impl Worker for HookedWorker {
+    fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        let hooks = Arc::clone(&self.installed.hooks);
+        let here = WorkerInfo::here(context.id());
+        let watcher = Arc::clone(&hooks);
+        context.observe(move |passage| match passage {
+            Passage::Asked(Shutdown::Quick) => tell("worker_int", || watcher.worker_int(&here)),
+            Passage::Abandoned => tell("worker_exit", || watcher.worker_exit(&here)),
+            Passage::Ready | Passage::Asked(_) => {}
+        });
+        let end = guard("post_fork", || hooks.post_fork(&here)).and_then(|()| {
+            catch_unwind(AssertUnwindSafe(|| self.worker.run(context)))
+                .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)))
+        });
+        tell("worker_exit", || hooks.worker_exit(&here));
+        end
+    }
+
+    fn preload(&mut self) -> Result<()> {
+        // What `on_starting` has failed with.
+        self.installed.take_failure()?;
+        self.worker.preload()
+    }
+
+    fn calls(&self) -> usize {
+        self.worker.calls()
+    }
+
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+        self.worker.around_fork(fork);
+    }
+}

@@ -1,0 +1,411 @@
+//! [`oxicorn::Server`] as a program has it: with hooks, with a handle and signals of the program's own, and
+//! several of them one after the other.
+//!
+//! The roles first, then the tests that start them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ExitStatus;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use oxicorn::arbiter::Handle;
+use oxicorn::h1::Head;
+use oxicorn::{
+    Answer, Arbiter, Error, Hooks, Phase, Request, Responder, Result, Sent, ServerInfo, Shutdown,
+    WorkerContext, WorkerInfo,
+};
+
+use crate::roles::tell;
+use crate::server::{Ended, Server, send};
+use crate::{Test, tests};
+
+/// Plays a role of this file, if it is one.
+pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
+    let argument = arguments.get(1).cloned().unwrap_or_default();
+    match arguments.first()?.as_str() {
+        "hooked" => Some(hooked(argument)),
+        "own-signals" => Some(own_signals()),
+        "several" => Some(several()),
+        _ => None,
+    }
+}
+
+fn serve(_: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    reply.text(200, "served\n")
+}
+
+/// Prints every call, and fails or panics in the hook that it is named.
+struct Printing(String);
+
+impl Printing {
+    fn print(&self, hook: &str, more: impl std::fmt::Display) -> Result<()> {
+        println!("hook {} {hook}{more}", std::process::id());
+        if let Some(hook) = self.0.strip_suffix('!').filter(|name| *name == hook) {
+            panic!("{hook} was told to");
+        }
+        if self.0 == hook {
+            return Err(Error::new("it was told to"));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, hook: &str, more: impl std::fmt::Display) {
+        let _ = self.print(hook, more);
+    }
+}
+
+impl Hooks for Printing {
+    fn on_starting(&self, _: &ServerInfo) -> Result<()> {
+        self.print("on_starting", "")
+    }
+
+    fn on_reload(&self, _: &ServerInfo) {
+        self.tell("on_reload", "");
+    }
+
+    fn when_ready(&self, _: &ServerInfo) -> Result<()> {
+        self.print("when_ready", "")
+    }
+
+    fn pre_fork(&self, _: &ServerInfo, id: u64) {
+        self.tell("pre_fork", format_args!(" {id}"));
+    }
+
+    fn post_fork(&self, worker: &WorkerInfo) -> Result<()> {
+        self.print("post_fork", format_args!(" {}", worker.id))
+    }
+
+    fn post_worker_init(&self, worker: &WorkerInfo) -> Result<()> {
+        self.print("post_worker_init", format_args!(" {}", worker.id))
+    }
+
+    fn worker_int(&self, worker: &WorkerInfo) {
+        self.tell("worker_int", format_args!(" {}", worker.id));
+    }
+
+    fn pre_request(&self, _: &WorkerInfo, request: &Request<'_>) -> Result<()> {
+        self.print("pre_request", format_args!(" {}", request.path()))
+    }
+
+    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+        let status = answer.status.unwrap_or_default();
+        let line = format!(" {} {status} {}", request.path(), answer.sent);
+        self.tell("post_request", line);
+    }
+
+    fn child_exit(&self, _: &ServerInfo, worker: &WorkerInfo, status: Option<ExitStatus>) {
+        let status = status.and_then(|status| status.code());
+        self.tell("child_exit", format_args!(" {} {status:?}", worker.id));
+    }
+
+    fn worker_exit(&self, worker: &WorkerInfo) {
+        self.tell("worker_exit", format_args!(" {}", worker.id));
+    }
+
+    fn nworkers_changed(&self, _: &ServerInfo, new: usize, old: Option<usize>) {
+        self.tell("nworkers_changed", format_args!(" {old:?} {new}"));
+    }
+
+    fn on_exit(&self, _: &ServerInfo) {
+        self.tell("on_exit", "");
+    }
+}
+
+/// One worker, and hooks of which one fails.
+fn hooked(fails: String) -> Result<()> {
+    let server = oxicorn::Server::bind("127.0.0.1:0")?
+        .hooks(Printing(fails))
+        .observe(tell);
+    server.serve(serve)
+}
+
+/// A host that waits for its signals itself, in a thread of its own, and tells the server what it likes.
+fn own_signals() -> Result<()> {
+    let mut own = SigSet::empty();
+    own.extend([Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM]);
+    own.thread_block().map_err(std::io::Error::from)?;
+    let server = oxicorn::Server::bind("127.0.0.1:0")?
+        .workers(2)
+        .signals(false)
+        .allow_threads(true)
+        .observe(tell)
+        .build()?;
+    let handle = server.handle();
+    thread::spawn(move || {
+        while let Ok(signal) = own.wait() {
+            println!("host {signal}");
+            match signal {
+                Signal::SIGUSR1 => handle.scale(3),
+                Signal::SIGUSR2 => handle.reload(),
+                _ => handle.stop(),
+            }
+        }
+    });
+    server.serve(serve)?;
+    println!("returned");
+    Ok(())
+}
+
+/// Ends with the host's frame, and only there.
+struct Frame;
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        println!("frame left in {}", std::process::id());
+    }
+}
+
+extern "C" fn at_exit() {
+    println!("exit handler in {}", std::process::id());
+}
+
+/// Two servers and an arbiter, each stopped when all is there; the last one's worker panics.
+fn several() -> Result<()> {
+    let _frame = Frame;
+    // SAFETY: the function is there for as long as the program.
+    #[expect(unsafe_code, reason = "the standard library has no atexit(3)")]
+    let registered = unsafe { libc::atexit(at_exit) };
+    assert_eq!(registered, 0);
+    for _ in 0..2 {
+        let builder = oxicorn::Server::bind("127.0.0.1:0")?.workers(2);
+        let (sender, receiver) = channel::<Handle>();
+        let server = builder
+            .observe(move |phase| {
+                tell(phase);
+                if matches!(phase, Phase::Ready { .. }) {
+                    for handle in receiver.try_iter() {
+                        handle.stop();
+                    }
+                }
+            })
+            .build()?;
+        let _ = sender.send(server.handle());
+        server.serve(serve)?;
+        println!("returned");
+    }
+    let (sender, receiver) = channel::<Handle>();
+    let arbiter = Arbiter::builder(|context: &WorkerContext| {
+        context.ready();
+        assert!(context.id() > 1, "the first worker was told to");
+        while context.pause(Duration::from_secs(60)) == Shutdown::Running {}
+        Ok(())
+    })
+    .observe(move |phase| {
+        tell(phase);
+        if matches!(phase, Phase::WorkerExited { .. }) {
+            for handle in receiver.try_iter() {
+                handle.stop();
+            }
+        }
+    })
+    .build()?;
+    let _ = sender.send(arbiter.handle());
+    arbiter.run()?;
+    println!("returned");
+    Ok(())
+}
+
+pub(crate) const TESTS: &[Test] = tests![
+    hooks_are_called_in_gunicorns_order_and_processes,
+    a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker,
+    a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
+    a_hook_that_fails_around_a_request_costs_that_request_at_most,
+    a_hook_that_panics_later_costs_nothing,
+    a_host_keeps_its_signals_and_has_a_handle,
+    servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
+];
+
+fn get(server: &mut Server, path: &str) -> String {
+    let line = server.wait_for_line("started http://");
+    let address = line.trim_start_matches("started http://");
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("it answers");
+    response.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The hooks that were called, with the process as a word: the arbiter, or a worker.
+fn called(ended: &Ended, arbiter: i32) -> Vec<String> {
+    let lines = ended.seen.iter();
+    let calls = lines.filter_map(|line| line.strip_prefix("hook ")?.split_once(' '));
+    let named = calls.map(|(pid, call)| {
+        let who = if pid == arbiter.to_string() {
+            "arbiter"
+        } else {
+            "worker"
+        };
+        format!("{who}: {call}")
+    });
+    named.collect()
+}
+
+fn hooks_are_called_in_gunicorns_order_and_processes() {
+    let mut server = Server::started(&["hooked"], 1);
+    let arbiter = server.pid();
+    assert_eq!(get(&mut server, "/a"), "HTTP/1.1 200 OK");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("hook ");
+    server.wait_for_line(&format!("hook {arbiter} child_exit 1"));
+    server.wait_for_workers(1);
+    server.signal(Signal::SIGTTIN);
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTTOU);
+    server.wait_for_line(&format!("hook {arbiter} child_exit 2"));
+    server.signal(Signal::SIGINT);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let expected = [
+        "arbiter: nworkers_changed None 1",
+        "arbiter: on_starting",
+        "arbiter: when_ready",
+        "arbiter: pre_fork 1",
+        "worker: post_fork 1",
+        "worker: post_worker_init 1",
+        "worker: pre_request /a",
+        "worker: post_request /a 200 7",
+        // HUP: the old worker leaves when the new one is ready.
+        "arbiter: on_reload",
+        "arbiter: pre_fork 2",
+        "worker: post_fork 2",
+        "worker: post_worker_init 2",
+        "worker: worker_exit 1",
+        "arbiter: child_exit 1 Some(0)",
+        "arbiter: nworkers_changed Some(1) 2",
+        "arbiter: pre_fork 3",
+        "worker: post_fork 3",
+        "worker: post_worker_init 3",
+        "arbiter: nworkers_changed Some(2) 1",
+        "worker: worker_exit 2",
+        "arbiter: child_exit 2 Some(0)",
+        "worker: worker_int 3",
+        "worker: worker_exit 3",
+        "arbiter: child_exit 3 Some(0)",
+        "arbiter: on_exit",
+    ];
+    assert_eq!(called(&ended, arbiter), expected);
+}
+
+fn a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker() {
+    for (fails, why) in [
+        ("on_starting", "on_starting failed: it was told to"),
+        (
+            "on_starting!",
+            "on_starting panicked: on_starting was told to",
+        ),
+        ("when_ready", "when_ready failed: it was told to"),
+    ] {
+        let ended = Server::start(&["hooked", fails]).wait_for_end();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let sentence = format!("Error: the hook {why}");
+        assert_eq!(ended.log.lines().last(), Some(sentence.as_str()));
+        assert!(!ended.seen.iter().any(|line| line.starts_with("spawned")));
+    }
+}
+
+fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
+    for fails in ["post_fork", "post_fork!", "post_worker_init"] {
+        let server = Server::start(&["hooked", fails]);
+        let arbiter = server.pid();
+        let ended = server.wait_for_end();
+        assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+        let last = ended.log.lines().last().unwrap_or_default();
+        let hook = fails.trim_end_matches('!');
+        assert!(last.contains(&format!("the hook {hook} ")), "{last}");
+        let calls = called(&ended, arbiter);
+        let left = ["worker: worker_exit 1", "arbiter: child_exit 1 Some(3)"];
+        assert!(calls.windows(2).any(|pair| pair == left), "{calls:?}");
+    }
+}
+
+fn a_hook_that_fails_around_a_request_costs_that_request_at_most() {
+    for (fails, status, call) in [
+        (
+            "pre_request",
+            "HTTP/1.1 500 Internal Server Error",
+            "post_request / 0 0",
+        ),
+        (
+            "pre_request!",
+            "HTTP/1.1 500 Internal Server Error",
+            "post_request / 0 0",
+        ),
+        ("post_request!", "HTTP/1.1 200 OK", "post_request / 200 7"),
+    ] {
+        let mut server = Server::started(&["hooked", fails], 1);
+        let arbiter = server.pid();
+        assert_eq!(get(&mut server, "/"), status);
+        assert_eq!(get(&mut server, "/"), status);
+        server.signal(Signal::SIGTERM);
+        let ended = server.wait_for_end();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let calls = called(&ended, arbiter);
+        let call = format!("worker: {call}");
+        assert_eq!(calls.iter().filter(|made| **made == call).count(), 2);
+        let spawned = |line: &&String| line.starts_with("spawned");
+        assert_eq!(ended.seen.iter().filter(spawned).count(), 1, "{ended:?}");
+    }
+}
+
+fn a_hook_that_panics_later_costs_nothing() {
+    for fails in [
+        "pre_fork!",
+        "worker_int!",
+        "worker_exit!",
+        "child_exit!",
+        "nworkers_changed!",
+        "on_exit!",
+    ] {
+        let mut server = Server::started(&["hooked", fails], 1);
+        assert_eq!(get(&mut server, "/"), "HTTP/1.1 200 OK");
+        server.signal(Signal::SIGINT);
+        let ended = server.wait_for_end();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    }
+}
+
+fn a_host_keeps_its_signals_and_has_a_handle() {
+    let mut server = Server::started(&["own-signals"], 2);
+    let first = server.workers();
+    server.signal(Signal::SIGUSR1);
+    server.wait_for_line("host SIGUSR1");
+    server.wait_for_workers(3);
+    // Nobody takes CHLD: the end of the worker's line tells.
+    send(first[0], Signal::SIGKILL);
+    server.wait_for_line(&format!("exited 1 {}", first[0]));
+    server.wait_for_workers(3);
+    server.signal(Signal::SIGUSR2);
+    // The number is the settings' again.
+    server.wait_for_line("exited 4 ");
+    server.wait_for_workers(2);
+    assert!(!server.workers().contains(&first[1]));
+    assert_eq!(get(&mut server, "/"), "HTTP/1.1 200 OK");
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.seen.contains(&"host SIGTERM".to_owned()));
+    assert!(ended.seen.contains(&"returned".to_owned()));
+}
+
+fn servers_follow_each_other_and_no_worker_touches_the_hosts_frames() {
+    let server = Server::start(&["several"]);
+    let host = server.pid();
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let count = |text: &str| {
+        ended
+            .seen
+            .iter()
+            .filter(|line| line.starts_with(text))
+            .count()
+    };
+    assert_eq!(count("returned"), 3, "{ended:?}");
+    for what in ["frame left in", "exit handler in"] {
+        assert_eq!(count(what), 1, "{ended:?}");
+        assert_eq!(count(&format!("{what} {host}")), 1, "{ended:?}");
+    }
+}
