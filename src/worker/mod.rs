@@ -41,7 +41,7 @@ use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::orphan;
-use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
+use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::info;
@@ -188,6 +188,7 @@ pub struct WorkerContext {
     ready: AtomicBool,
     worn: AtomicBool,
     reopen: AtomicBool,
+    orphaned: AtomicBool,
     observer: OnceLock<Observer>,
 }
 
@@ -248,6 +249,7 @@ impl WorkerContext {
             ready: AtomicBool::new(false),
             worn: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
             observer: OnceLock::new(),
         })
     }
@@ -352,6 +354,7 @@ impl WorkerContext {
                 asked = asked.max(Shutdown::Graceful);
                 // It would be readable for ever.
                 self.wake.forget(&lines.link);
+                self.orphaned.store(true, Ordering::Relaxed);
             }
         }
         if self.asked.fetch_max(asked as u8, Ordering::Relaxed) < asked as u8 {
@@ -374,11 +377,14 @@ impl WorkerContext {
         Some((lines.stacks.as_fd(), Order::Stacks.number()))
     }
 
-    /// Whether a worker that leaves, and has emptied the listeners' queues, is to have new connections
-    /// refused: the whole server stops, and the listeners are nobody else's.
+    /// How a worker that is asked to leave is to leave the listeners behind.
     #[must_use]
-    pub fn closes_for_all(&self) -> bool {
-        self.scoreboard.closes_for_all()
+    pub fn leaving(&self) -> Leaving {
+        match self.scoreboard.leaving() {
+            // Without an arbiter nobody comes after those who are here.
+            Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
+            leaving => leaving,
+        }
     }
 
     /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests.
