@@ -292,6 +292,7 @@ impl Host for SyncHost<'_> {
         self.progress();
         self.flush();
         self.woken.set(self.woken.get() | turned.woken);
+        // A signal may have come before the wait.
         self.turn.interrupted()
     }
 
