@@ -20,6 +20,7 @@
 mod baton;
 mod busy;
 mod door;
+pub(crate) mod in_process;
 mod life;
 mod serving;
 mod sync;
@@ -47,6 +48,7 @@ use crate::sys::wake::Wake;
 use crate::trace::info;
 
 pub use door::Door;
+pub use in_process::{Running, RunningHandle, RunningStatus};
 pub(crate) use life::live;
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
@@ -205,6 +207,11 @@ impl WorkerContext {
     ///
     /// Where the system gives no memory or no descriptor.
     pub fn detached(listeners: impl Into<Listeners>) -> Result<Self> {
+        Self::within(listeners.into(), 1)
+    }
+
+    /// The same, for a worker that answers so many requests at once.
+    fn within(listeners: Listeners, calls: usize) -> Result<Self> {
         let place = Place {
             id: 1,
             slot: 0,
@@ -213,9 +220,9 @@ impl WorkerContext {
             max_requests: None,
             graceful_timeout: Duration::ZERO,
         };
-        let scoreboard = Scoreboard::new(1, 1)?;
-        scoreboard.assign(place.slot, place.id, 1, Tick::now());
-        Self::new(place, listeners.into(), Arc::new(scoreboard), None)
+        let scoreboard = Scoreboard::new(1, calls)?;
+        scoreboard.assign(place.slot, place.id, calls, Tick::now());
+        Self::new(place, listeners, Arc::new(scoreboard), None)
     }
 
     pub(crate) fn new(
