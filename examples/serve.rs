@@ -43,7 +43,9 @@ fn serve(settings: &Settings) -> Result<()> {
             "no application was named: serve [OPTIONS] MODULE:APP",
         ));
     };
-    let mut app = App::new(spec).python_path(&settings.pythonpath);
+    let mut app = App::new(spec)
+        .preload(settings.preload_app)
+        .python_path(&settings.pythonpath);
     for (key, value) in &settings.raw_env {
         app = app.env(key, value);
     }

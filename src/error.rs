@@ -169,6 +169,13 @@ impl Error {
         self.0.kind == Kind::Timeout
     }
 
+    /// A request's body could not be read to its end: it was malformed, cut, too large or too slow. The
+    /// client has been or will be told.
+    #[must_use]
+    pub fn is_body(&self) -> bool {
+        self.0.kind == Kind::Body
+    }
+
     /// The response that a service gave cannot be sent as it is.
     #[must_use]
     pub fn is_response(&self) -> bool {

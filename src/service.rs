@@ -83,6 +83,11 @@ pub trait MakeService {
         Ok(())
     }
 
+    /// Whether there is something that was loaded so: a worker that is made from it later has no newer one.
+    fn is_preloaded(&self) -> bool {
+        false
+    }
+
     /// Forks a worker: must call `fork` exactly once, and may do what must be done around it.
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         fork();

@@ -182,3 +182,23 @@ fn held_call_that_takes_too_long_is_cut() {
     let mut next = serving.client("GET / HTTP/1.0\r\n\r\n");
     assert!(read_all(&mut next).ends_with("\r\n\r\n0"));
 }
+
+#[test]
+fn while_a_call_reads_a_body_that_arrives_the_others_are_seen_to() {
+    let serving = serve(|config| {
+        config.stream_request_body = true;
+        config.head_timeout = Duration::from_secs(1);
+    });
+    let mut halting = serving.client("GET / HT");
+    until("it is accepted", || {
+        serving.context.slot().connections() == 1
+    });
+    let mut upload = serving.client("POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n1");
+    until("the call begins", || {
+        serving.context.slot().calls().count() == 1
+    });
+    assert!(read_all(&mut halting).starts_with("HTTP/1.1 408 "));
+    assert_eq!(serving.context.slot().calls().count(), 1);
+    upload.write_all(b"23").unwrap();
+    assert!(read_all(&mut upload).ends_with("\r\n\r\n3"));
+}

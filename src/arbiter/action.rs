@@ -51,8 +51,8 @@ pub(super) enum Input {
     Beat { id: u64, at: Tick },
     /// Worker `id` has served for long enough: it is to be replaced, and serves until it is.
     Worn { id: u64, wear: Wear },
-    /// Worker `id` has been in a request since then.
-    InCall { id: u64, since: Tick },
+    /// Worker `id` has been in a request since then; `alone` where it has nothing else to do.
+    InCall { id: u64, since: Tick, alone: bool },
     /// [`Action::LoadConfig`] has found settings that can be used.
     Loaded(Limits),
     /// A process ended. `ready` is whether it had said so, even if no [`Input::Ready`] came of it.

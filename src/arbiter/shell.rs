@@ -290,7 +290,8 @@ impl<W: Worker> Shell<W> {
             }
             if self.limits.request_timeout.is_some() {
                 let oldest = slot.calls().map(|call| call.started).min();
-                inputs.extend(oldest.map(|since| Input::InCall { id, since }));
+                let alone = slot.connections() <= 1;
+                inputs.extend(oldest.map(|since| Input::InCall { id, since, alone }));
             }
             if let Some(most) = self.limits.max_worker_memory {
                 let memory = memory::resident(pid).filter(|bytes| *bytes >= most);

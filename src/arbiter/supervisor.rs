@@ -140,7 +140,7 @@ impl Supervisor {
             Input::Ready { id } => self.ready(now, id, out),
             Input::Beat { id, at } => self.heard(id, at),
             Input::Worn { id, wear } => self.worn(id, wear, out),
-            Input::InCall { id, since } => self.in_call(now, id, since, out),
+            Input::InCall { id, since, alone } => self.in_call(now, id, since, alone, out),
             Input::Loaded(limits) => self.loaded(limits, out),
             Input::Exited {
                 pid,

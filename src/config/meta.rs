@@ -188,6 +188,14 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(raw_env = Vec<PAIR>)
     },
     Setting {
+        section: APPLICATION,
+        flags: &["--preload"],
+        bare: Some("true"),
+        help: "Load the application once, before the workers are forked, which then share its memory. A reload \
+               does not load it again.",
+        ..field!(preload_app = FLAG)
+    },
+    Setting {
         section: SOCKET,
         flags: &["-b", "--bind"],
         variable: Some(Variable {

@@ -156,6 +156,8 @@ pub struct Settings {
     pub raw_env: Vec<(OsString, OsString)>,
     /// The pid file.
     pub pidfile: Option<PathBuf>,
+    /// Whether the application is loaded before the workers are forked.
+    pub preload_app: bool,
     /// Folders to put first on `sys.path`.
     pub pythonpath: Vec<PathBuf>,
     /// The folder of the application's virtual environment.
@@ -252,6 +254,7 @@ impl Default for Settings {
             chdir: None,
             raw_env: Vec::new(),
             pidfile: None,
+            preload_app: false,
             pythonpath: Vec::new(),
             venv: None,
             accesslog: None,

@@ -46,6 +46,14 @@ impl Reader {
         }
     }
 
+    /// What is left.
+    pub(super) fn left(&self) -> BodyLength {
+        match self {
+            Self::Sized(left) => BodyLength::Known(*left),
+            Self::Chunked(_) => BodyLength::Chunked,
+        }
+    }
+
     pub(super) fn next(
         &mut self,
         bytes: &mut BytesMut,

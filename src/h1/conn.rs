@@ -188,6 +188,15 @@ impl Conn {
         self.bytes.len()
     }
 
+    /// What is left of the current request's body: of one with a length, the bytes that are missing.
+    #[must_use]
+    pub fn unread(&self) -> BodyLength {
+        match self.state.client() {
+            Client::Body => self.body.left(),
+            Client::Head | Client::Done | Client::Closed(_) => BodyLength::Empty,
+        }
+    }
+
     /// Whether the connection is between requests and nothing of a next one has come.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -327,6 +336,27 @@ mod tests {
         assert_eq!(event(&mut conn), "b\"bc\"");
         assert_eq!(event(&mut conn), "EndOfBody");
         assert_eq!(event(&mut conn), "GET /");
+    }
+
+    #[test]
+    fn what_is_left_of_a_body_is_known_until_its_end() {
+        let mut conn = received(&[POST, b"ab"].concat());
+        assert_eq!(conn.unread(), BodyLength::Empty, "no request yet");
+        event(&mut conn);
+        assert_eq!(conn.unread(), BodyLength::Known(3));
+        event(&mut conn);
+        assert_eq!(conn.unread(), BodyLength::Known(1));
+        conn.receive(b"c");
+        event(&mut conn);
+        assert_eq!(event(&mut conn), "EndOfBody");
+        assert_eq!(conn.unread(), BodyLength::Empty);
+        let mut conn =
+            received(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+        event(&mut conn);
+        assert_eq!(conn.unread(), BodyLength::Chunked);
+        conn.receive(b"\r\n");
+        assert_eq!(event(&mut conn), "EndOfBody");
+        assert_eq!(conn.unread(), BodyLength::Empty);
     }
 
     #[test]

@@ -64,10 +64,18 @@ const STATES: [State; 7] = [
 pub(super) enum Verdict {
     /// It answers itself.
     InTime,
-    /// It was answered in its place, with so many bytes of a body.
-    Refused { recorded: bool, sent: u64 },
+    /// It was answered in its place.
+    Refused { recorded: bool, answer: Answer },
     /// Its response was cut.
     Cut,
+}
+
+/// What was sent in a call's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(super) status: u16,
+    /// Bytes of its body.
+    pub(super) sent: u64,
 }
 
 /// The claims of a reactor's calls.
@@ -107,6 +115,7 @@ impl Claims {
 /// What is sent in a call's place: a head, and a page.
 #[derive(Clone, Debug)]
 struct Page {
+    status: u16,
     bytes: Bytes,
     head: usize,
 }
@@ -129,6 +138,7 @@ impl Page {
         let made = refusal.encode_with(server.as_bytes(), config, &mut bytes);
         let body = usize::try_from(made.sent).unwrap_or(0);
         Self {
+            status: made.status,
             head: bytes.len() - body,
             bytes: bytes.freeze(),
         }
@@ -197,10 +207,9 @@ impl Claim {
                 }
                 State::Cut => return Verdict::Cut,
                 state @ (State::Refused | State::Recorded) => {
-                    let length = self.length.load(Ordering::Relaxed);
                     return Verdict::Refused {
                         recorded: state == State::Recorded,
-                        sent: (length - self.page.head) as u64,
+                        answer: self.answer(),
                     };
                 }
                 State::Settled | State::Busy => return Verdict::InTime,
@@ -209,8 +218,8 @@ impl Claim {
     }
 
     /// Gives a call up that is overdue: answers in its place if it has sent nothing, else cuts its response.
-    /// `record` says whether the caller records that, if it is the answer; gives its bytes of a body.
-    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<u64> {
+    /// `record` says whether the caller records the answer, which it is given.
+    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<Answer> {
         let late = || now.as_nanos() >= self.due.load(Ordering::Relaxed);
         let state = loop {
             let state = self.state();
@@ -232,6 +241,7 @@ impl Claim {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let answered = state == State::Free
             && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
+        let answer = self.answer();
         // Both fail only where the client has gone.
         if answered {
             let _ = socket::shutdown(socket, socket::Shutdown::Write);
@@ -243,7 +253,15 @@ impl Claim {
             (true, false) => State::Refused,
             (true, true) => State::Recorded,
         });
-        answered.then_some((length - self.page.head) as u64)
+        answered.then_some(answer)
+    }
+
+    /// What the call's client gets, or has got.
+    fn answer(&self) -> Answer {
+        Answer {
+            status: self.page.status,
+            sent: (self.length.load(Ordering::Relaxed) - self.page.head) as u64,
+        }
     }
 
     /// The state, once nobody gives the call up just now.
@@ -334,11 +352,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn expire(&self, now: Tick, host: &dyn Host) {
-        if let Some(sent) = self.claim.expire(now, true) {
+        if let Some(Answer { status, sent }) = self.claim.expire(now, true) {
             host.finished(&Access {
                 connection: &self.facts,
                 head: self.head.as_ref(),
-                status: 504,
+                status,
                 sent,
                 started: self.started,
                 finished: now,
@@ -377,25 +395,25 @@ mod tests {
     fn an_overdue_call_that_has_sent_nothing_is_answered_in_its_place_once() {
         let (claim, armed, _ours, client) = call(false);
         assert_eq!(claim.expire(Tick::ZERO, true), None);
-        let sent = claim.expire(DUE, true).unwrap();
+        let answer = claim.expire(DUE, true).unwrap();
         assert_eq!(claim.expire(DUE, true), None);
         assert!(armed.is_given_up() && !armed.begin());
         let recorded = Verdict::Refused {
             recorded: true,
-            sent,
+            answer,
         };
         assert_eq!(armed.settle(), recorded);
         let text = read(client);
         assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout\r\nServer: oxicorn\r\n"));
         let (head, page) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("Connection: close"));
-        assert_eq!(page.len() as u64, sent);
+        assert_eq!((504, page.len() as u64), (answer.status, answer.sent));
     }
 
     #[test]
     fn an_answer_to_head_has_no_body() {
         let (claim, _armed, _ours, client) = call(true);
-        assert_eq!(claim.expire(DUE, false), Some(0));
+        assert_eq!(claim.expire(DUE, false).map(|answer| answer.sent), Some(0));
         assert!(read(client).ends_with("\r\n\r\n"));
     }
 

@@ -21,13 +21,14 @@ use std::sync::Arc;
 
 use super::Config;
 use super::claim::{Armed, Claim, Verdict, Watch};
-use super::exchange::{Fill, Lending, Link, Stage, given_up};
+use super::exchange::{Fill, Lending, Link, Stage, UNWANTED, given_up};
 use super::forwarded::{self, Contradiction, Heard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
 use super::refusal::Refusal;
 use super::request_body::{RequestBody, Room, Spooled, Unkept};
 use super::spares::Spares;
+use super::streamed::{Fault, Streamed};
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Event, Head};
@@ -39,8 +40,6 @@ use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
 const READS_A_TURN: usize = 16;
-/// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
-const UNWANTED: usize = 64 * 1024;
 
 /// A connection, on the heap: it moves between the reactor and whoever answers its request.
 #[derive(Debug)]
@@ -76,6 +75,8 @@ enum Phase {
     Ready,
     /// The response is complete; the outbox is not empty.
     Flush,
+    /// All is sent, and what is left of the request's body is read and thrown away: it was answered without.
+    Drain,
     /// All is sent and the write side is shut: what still comes is thrown away, so that the kernel does not
     /// reset the connection under the answer (RFC 9112 §9.6).
     Linger,
@@ -190,7 +191,7 @@ impl Connection {
             Phase::Preface => self.receive_preface(turn),
             // It is in the queue already.
             Phase::Ready => Step::Same,
-            Phase::Head | Phase::Body => {
+            Phase::Head | Phase::Body | Phase::Drain => {
                 let fresh = self.is_idle();
                 self.receive(fresh, turn)
             }
@@ -216,7 +217,7 @@ impl Connection {
             Phase::Body => self.refuse(408, "The request's body did not arrive in time", turn),
             Phase::Ready => Step::Same,
             Phase::Flush => self.await_room(turn),
-            Phase::Linger => Step::Close,
+            Phase::Drain | Phase::Linger => Step::Close,
         }
     }
 
@@ -310,6 +311,8 @@ impl Connection {
             let link = self.link.get_mut();
             let event = match link.http.next_event() {
                 Ok(event) => event,
+                // It has been answered: there is no second answer to it.
+                Err(_) if self.phase == Phase::Drain => return self.shut(turn),
                 Err(error) => return self.refuse(error.status(), &error.to_string(), turn),
             };
             match event {
@@ -351,7 +354,10 @@ impl Connection {
                     }
                 }
                 Event::EndOfBody if self.phase == Phase::Body => return self.ready(),
-                Event::EndOfBody => {}
+                Event::EndOfBody => {
+                    self.phase = Phase::Head;
+                    fresh = true;
+                }
                 Event::Closed(reason) => {
                     trace::debug!("{}: connection closed: {reason}", self.facts.peer);
                     return Step::Close;
@@ -400,6 +406,8 @@ impl Connection {
         let (config, now) = (turn.config, turn.now);
         let until = match self.phase {
             Phase::Head if !self.is_idle() && !fresh => return Step::Same,
+            Phase::Drain if !fresh => return Step::Same,
+            Phase::Drain => now + config.linger,
             _ if turn.draining => now + config.drain_idle,
             Phase::Body => self.body.due(self.started, now, config),
             _ if !self.is_idle() => now + config.head_timeout,
@@ -507,12 +515,13 @@ impl Connection {
             self.unhear();
         }
         let link = self.link.get_mut();
+        let left = link.http.unread() != BodyLength::Empty;
         if link.http.will_close() {
             // Bytes that nobody reads would make the kernel reset the connection under the response.
-            let unread = self.refused || link.readable || link.http.buffered() > 0;
+            let unread = self.refused || left || link.readable || link.http.buffered() > 0;
             return if unread { self.shut(turn) } else { Step::Close };
         }
-        self.phase = Phase::Head;
+        self.phase = if left { Phase::Drain } else { Phase::Head };
         self.receive(true, turn)
     }
 
@@ -553,7 +562,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The service's own, after it was dealt with: a 500 where nothing had been started, a cut otherwise.
+    /// The service's own, after it was dealt with: where nothing had been started a 500, or what is wrong with
+    /// the request's body; a cut otherwise.
     pub(super) fn answer(
         &mut self,
         config: &Config,
@@ -570,6 +580,7 @@ impl Connection {
         };
         let streamed = config.stream_request_body && head.length() != BodyLength::Empty;
         let body = if streamed {
+            self.link.borrow_mut().streamed = Streamed::default();
             Ok(Body::stream(&lending))
         } else {
             self.body.take()
@@ -581,6 +592,8 @@ impl Connection {
             )
             .map(|_: Sent| ())
         });
+        // Nobody reads it any more: its place is another's.
+        self.body = RequestBody::default();
         let link = self.link.get_mut();
         let verdict = link.settle();
         if let Verdict::Refused { recorded: true, .. } = verdict {
@@ -598,12 +611,20 @@ impl Connection {
                 "the service gave another exchange's receipt",
             ))),
         };
+        let fault = link.streamed.take_fault();
+        if let Some(Fault { text, .. }) = &fault {
+            trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);
+        }
         if link.response.stage != Stage::Complete {
+            // What a body was is the client's fault, and all else the service's.
+            let (status, text) = fault
+                .as_ref()
+                .map_or((500, ""), |fault| (fault.status, &fault.text));
             link.http.abort();
             if link.response.stage == Stage::Waiting || link.retract() {
                 let refusal = Refusal {
-                    status: 500,
-                    text: "",
+                    status,
+                    text,
                     head: self.head.as_ref(),
                     connection: Some(&self.facts),
                 };
@@ -612,7 +633,6 @@ impl Connection {
                 link.response.stage = Stage::Broken;
             }
         }
-        self.body = RequestBody::default();
         self.record(host.now(), host);
         outcome
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Config;
 use super::claim::{Armed, Verdict};
@@ -16,12 +16,16 @@ use super::outbox::{Flushed, Outbox};
 use super::pace::Pace;
 use super::refusal::Refusal;
 use super::stamp;
+use super::streamed::Streamed;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
-use crate::h1;
+use crate::h1::{self, BodyLength};
 use crate::net::Stream;
 use crate::observe::{Held, Host, Wanted};
 use crate::service::Exchange;
+
+/// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
+pub(super) const UNWANTED: usize = 64 * 1024;
 
 /// The socket, the protocol's state and the pending output of one connection.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ pub(super) struct Link {
     pace: Option<Pace>,
     /// Encoded and not yet sent: a response's head waits here for the first block of the body.
     encoded: BytesMut,
-    /// A piece of a streamed request body that its reader has not taken yet.
-    arrived: Bytes,
+    /// The body of the current request, if it is read while it arrives.
+    pub(super) streamed: Streamed,
     /// Whether the socket may have something to read: an edge that has not been used up.
     pub(super) readable: bool,
     /// Whether the peer has shut its side down: a short read is then not the last.
@@ -83,7 +87,7 @@ impl Link {
             outbox: Outbox::default(),
             pace: None,
             encoded: BytesMut::new(),
-            arrived: Bytes::new(),
+            streamed: Streamed::default(),
             readable: true,
             hung_up: false,
             response: Response::default(),
@@ -176,9 +180,9 @@ impl Link {
     /// How the running call has ended; from now on it cannot be given up.
     pub(super) fn settle(&mut self) -> Verdict {
         let verdict = self.claim.as_ref().map_or(Verdict::InTime, Armed::settle);
-        if let Verdict::Refused { sent, .. } = verdict {
-            self.response.status = 504;
-            self.response.sent = sent;
+        if let Verdict::Refused { answer, .. } = verdict {
+            self.response.status = answer.status;
+            self.response.sent = answer.sent;
         }
         if verdict != Verdict::InTime {
             self.response.stage = Stage::Broken;
@@ -308,7 +312,13 @@ impl Link {
     /// # Errors
     ///
     /// A timeout where that has come, and the host's own.
-    fn wait(&self, wanted: Wanted, now: Tick, until: Tick, host: &dyn Host) -> Result<()> {
+    pub(super) fn wait(
+        &self,
+        wanted: Wanted,
+        now: Tick,
+        until: Tick,
+        host: &dyn Host,
+    ) -> Result<()> {
         if until <= now {
             return Err(Error::of(
                 Kind::Timeout,
@@ -339,29 +349,16 @@ impl Link {
         }
         Ok(())
     }
+}
 
-    /// The next bytes of a streamed body; empty at its end.
-    fn next_piece(&mut self, config: &Config, host: &dyn Host) -> Result<Bytes> {
-        let mut scratch = [0; 16 * 1024];
-        let until = host.now() + config.body_timeout;
-        loop {
-            match self.http.next_event() {
-                Ok(h1::Event::Data(bytes)) => return Ok(bytes),
-                Ok(h1::Event::EndOfBody) => return Ok(Bytes::new()),
-                Ok(h1::Event::ExpectContinue) => self.send_continue(config)?,
-                Ok(h1::Event::Closed(_)) => {
-                    return Err(Error::of(
-                        Kind::Body,
-                        "the client left before the request's body was complete",
-                    ));
-                }
-                Ok(h1::Event::NeedMore | h1::Event::Request(_)) => match self.fill(&mut scratch)? {
-                    Fill::Some | Fill::End => {}
-                    Fill::Blocked => self.wait(Wanted::Data, host.now(), until, host)?,
-                },
-                Err(error) => return Err(Error::of(Kind::Body, error.to_string()).because(error)),
-            }
-        }
+/// Whether so much of a request's body is left when its response begins that the client should know that it
+/// is the connection's last. A service that reads on after it has begun to answer is told of, too.
+fn leaves_too_much(unread: BodyLength) -> bool {
+    match unread {
+        BodyLength::Empty => false,
+        BodyLength::Known(len) => len > UNWANTED as u64,
+        // It may have no end at all.
+        BodyLength::Chunked => true,
     }
 }
 
@@ -414,7 +411,7 @@ impl Exchange for Lending<'_> {
                 "the response was started already",
             ));
         }
-        if !self.host.keeps() {
+        if !self.host.keeps() || leaves_too_much(link.http.unread()) {
             link.http.close_after();
         }
         let mut head = link.http.begin(&mut link.encoded, status, reason)?;
@@ -523,14 +520,7 @@ impl Exchange for Lending<'_> {
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        let link = &mut *self.link()?;
-        if link.arrived.is_empty() {
-            link.arrived = link.next_piece(self.config, self.host)?;
-            self.host.progress();
-        }
-        let n = buffer.len().min(link.arrived.len());
-        buffer[..n].copy_from_slice(&link.arrived.split_to(n));
-        Ok(n)
+        self.link()?.read_body(buffer, self.config, self.host)
     }
 }
 

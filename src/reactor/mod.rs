@@ -36,6 +36,7 @@ mod request_body;
 mod spares;
 mod spool;
 mod stamp;
+mod streamed;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -62,6 +62,10 @@ impl<M: MakeService> MakeService for Shared<M> {
         Ok(())
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.0.borrow().make.is_preloaded()
+    }
+
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.borrow_mut().make.around_fork(fork);
     }
@@ -77,6 +81,10 @@ impl Worker for AnyWorker {
 
     fn preload(&mut self) -> Result<()> {
         self.0.preload()
+    }
+
+    fn is_preloaded(&self) -> bool {
+        self.0.is_preloaded()
     }
 
     fn calls(&self) -> usize {

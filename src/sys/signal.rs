@@ -131,14 +131,19 @@ extern "C" fn on_signal(signal: libc::c_int) {
     queue(signal);
     if interrupts(signal) {
         INTERRUPTED.store(true, Ordering::Relaxed);
-        let interrupter = INTERRUPTER.load(Ordering::Acquire);
-        if !interrupter.is_null() {
-            // SAFETY: what is stored there was an `Interrupter`, and functions stay where they are.
-            let interrupter: Interrupter = unsafe { std::mem::transmute(interrupter) };
-            interrupter(signal);
-        }
+        break_off(signal);
     }
     Errno::set_raw(errno);
+}
+
+/// Breaks off the call that runs. Async-signal-safe.
+fn break_off(signal: libc::c_int) {
+    let interrupter = INTERRUPTER.load(Ordering::Acquire);
+    if !interrupter.is_null() {
+        // SAFETY: what is stored there was an `Interrupter`, and functions stay where they are.
+        let interrupter: Interrupter = unsafe { std::mem::transmute(interrupter) };
+        interrupter(signal);
+    }
 }
 
 /// Puts a signal in the queue. Async-signal-safe; changes errno.
@@ -161,6 +166,7 @@ extern "C" fn on_expire(_: libc::c_int) {
         // SAFETY: what is stored there was a `fn()`, and functions stay where they are.
         let handler: fn() = unsafe { std::mem::transmute(handler) };
         handler();
+        break_off(libc::SIGINT);
     }
     Errno::set_raw(errno);
 }
@@ -300,7 +306,13 @@ pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) ->
     // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call empties.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // What is to be given up is not begun again.
+    let restart = if order == Order::Expire {
+        0
+    } else {
+        libc::SA_RESTART
+    };
+    action.sa_flags = restart | libc::SA_ONSTACK;
     // SAFETY: the mask is ours to write, the action is whole, and the handlers call nothing that is not
     // async-signal-safe and leave errno as it was.
     let outcome = unsafe {

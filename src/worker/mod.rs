@@ -78,6 +78,11 @@ pub trait Worker {
         Ok(())
     }
 
+    /// Whether something was loaded so: the workers of a reload have it as well, and nothing newer.
+    fn is_preloaded(&self) -> bool {
+        false
+    }
+
     /// How many requests it answers at once: the scoreboard has a place for each.
     fn calls(&self) -> usize {
         1

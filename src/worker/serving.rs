@@ -61,7 +61,7 @@ pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host
     let (method, target) = ready
         .head()
         .map_or(("?", "?"), |head| (head.method(), head.target()));
-    if error.is_disconnected() {
+    if error.is_disconnected() || error.is_body() {
         trace::debug!("{method} {target}: {error}");
     } else {
         trace::error!(

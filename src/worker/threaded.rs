@@ -94,6 +94,10 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         self.make.preload()
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.make.is_preloaded()
+    }
+
     fn calls(&self) -> usize {
         self.threads
     }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -16,20 +17,24 @@ use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
 use super::environ::{Memory, SOFTWARE, Templates};
 use super::errors;
+use super::ffi;
 use super::gil::Gil;
 use super::input::Input;
 use super::interpreter;
+use super::preload::Preloaded;
 use super::signals::{self, StandIns};
 use super::spec::Spec;
 use super::stacks;
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
+use crate::forked::Forked;
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
 use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
 ///
-/// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself.
+/// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself, unless
+/// the arbiter is to do so for all of them ([`preload`](Self::preload)).
 ///
 /// The specification is `module`, which stands for its `application` or else its `app`; `module:name`,
 /// also with dots; or `module:factory(1, key="two")`, with literals as arguments.
@@ -48,6 +53,8 @@ pub struct App {
     venv: Option<PathBuf>,
     paths: Vec<PathBuf>,
     env: Vec<(OsString, OsString)>,
+    preload: bool,
+    preloaded: Option<Arc<Preloaded>>,
 }
 
 impl App {
@@ -58,6 +65,8 @@ impl App {
             venv: None,
             paths: Vec::new(),
             env: vec![("SERVER_SOFTWARE".into(), SOFTWARE.into())],
+            preload: false,
+            preloaded: None,
         }
     }
 
@@ -85,6 +94,15 @@ impl App {
         self
     }
 
+    /// Has the arbiter load the application before it forks the first worker. Workers then start in a moment
+    /// and share the application's memory; but a reload does not load it again, it is loaded with the
+    /// arbiter's privileges, and what it opens while it is imported, all workers have.
+    #[must_use]
+    pub fn preload(mut self, preload: bool) -> Self {
+        self.preload = preload;
+        self
+    }
+
     /// Starts the interpreter, unless this process has one, and imports the application, which learns
     /// from `site` whether other processes and threads call it too.
     ///
@@ -97,19 +115,31 @@ impl App {
     /// and 3 where Python could not start or importing failed.
     pub fn load(&self, site: &Site<'_>) -> Result<Application> {
         let spec = Spec::parse(&self.spec)?;
-        interpreter::start(self.venv.as_deref())?;
+        let preloaded = self.preloaded.as_deref();
+        if preloaded.is_none() {
+            interpreter::start(self.venv.as_deref())?;
+        }
         Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
             // Before the import, which may hang, too.
             if let Some(stacks) = site.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
-            let stand_ins = StandIns::set(py, false).map_err(failed)?;
-            interpreter::furnish(py, &self.paths, &self.env).map_err(failed)?;
-            let application = spec.load(py)?;
+            let inherited = preloaded.is_some_and(Preloaded::is_inherited);
+            let stand_ins = StandIns::set(py, inherited).map_err(failed)?;
+            let application = match preloaded {
+                Some(preloaded) => preloaded.application.bind(py).clone(),
+                None => self.import(py, &spec)?,
+            };
             stand_ins.retake(py).map_err(failed)?;
             Application::new(&application, site).map_err(failed)
         })
+    }
+
+    fn import<'py>(&self, py: Python<'py>, spec: &Spec<'_>) -> Result<Bound<'py, PyAny>> {
+        interpreter::furnish(py, &self.paths, &self.env)
+            .map_err(|error| python_failed(py, &error))?;
+        spec.load(py)
     }
 }
 
@@ -118,6 +148,33 @@ impl MakeService for App {
 
     fn make(&self, site: &Site<'_>) -> Result<Application> {
         self.load(site)
+    }
+
+    fn preload(&mut self) -> Result<()> {
+        if !self.preload || self.preloaded.is_some() {
+            return Ok(());
+        }
+        let spec = Spec::parse(&self.spec)?;
+        interpreter::start(self.venv.as_deref())?;
+        let preloaded = Python::attach(|py| {
+            let application = self.import(py, &spec)?;
+            Preloaded::new(application).map_err(|error| python_failed(py, &error))
+        })?;
+        self.preloaded = Some(Arc::new(preloaded));
+        Ok(())
+    }
+
+    fn is_preloaded(&self) -> bool {
+        self.preloaded.is_some()
+    }
+
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+        match self.preloaded {
+            Some(_) => Python::attach(|py| ffi::around_fork(py, fork)),
+            None => {
+                fork();
+            }
+        }
     }
 }
 

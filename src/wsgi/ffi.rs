@@ -1,5 +1,5 @@
 //! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count, the duplicate of a descriptor, signals, and exceptions for other threads.
+//! count, the duplicate of a descriptor, signals, exceptions for other threads, and what a fork needs.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
@@ -14,6 +14,8 @@ use std::ptr;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use pyo3::{Py, ffi};
+
+use crate::forked::Forked;
 
 /// Whether this process has an interpreter.
 pub(super) fn is_running() -> bool {
@@ -163,9 +165,14 @@ impl Action {
         self.signal
     }
 
+    /// Whether it is the system's default.
+    pub(super) fn is_default(&self) -> bool {
+        self.action.sa_sigaction == libc::SIG_DFL
+    }
+
     /// Whether a function is called, and it is neither the system's default nor ignored.
     pub(super) fn is_handler(&self) -> bool {
-        ![libc::SIG_DFL, libc::SIG_IGN].contains(&self.action.sa_sigaction)
+        !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
     }
 
     /// Has the process do so again.
@@ -218,4 +225,37 @@ pub(super) fn raise_in_thread(
     // SAFETY: the interpreter's lock is held, for which the token stands; the type is a live object, of which
     // the call takes a reference of its own.
     unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception) };
+}
+
+/// Calls `fork` with what Python does before and after one around it: a child has the interpreter's lock,
+/// random numbers of its own, and no locks that other threads held.
+pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) {
+    // SAFETY: the interpreter's lock is held, for which the token stands.
+    unsafe { ffi::PyOS_BeforeFork() };
+    match fork() {
+        // SAFETY: as above; this is the thread that forked, in the child.
+        Forked::Child => unsafe { ffi::PyOS_AfterFork_Child() },
+        // SAFETY: as above, in the parent; to be called as well where there is no child.
+        Forked::Parent(_) | Forked::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_python;
+    use super::*;
+
+    #[test]
+    fn python_goes_on_after_a_fork_that_failed() {
+        with_python(|py| {
+            let mut asked = 0;
+            around_fork(py, &mut || {
+                asked += 1;
+                Forked::Failed(libc::EAGAIN)
+            });
+            assert_eq!(asked, 1);
+        });
+        let other = std::thread::spawn(|| with_python(|py| py.import("json").is_ok()));
+        assert!(other.join().unwrap());
+    }
 }

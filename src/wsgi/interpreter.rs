@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::errors;
-use super::ffi::{self, Config};
+use super::ffi::{self, Action, Config};
 use crate::error::{Error, Result};
 use crate::trace;
 
@@ -36,6 +36,7 @@ pub(super) fn start(venv: Option<&Path>) -> Result<()> {
     }
     compare_versions(Python::version_str())?;
     let executable = find_executable(venv)?;
+    let interrupt = Action::of(libc::SIGINT).is_ok_and(|action| action.is_default());
     let configured = || -> Result<(), String> {
         let mut config = Config::new();
         config.argv(env::args_os())?;
@@ -50,7 +51,19 @@ pub(super) fn start(venv: Option<&Path>) -> Result<()> {
             .map(|home| format!(" (PYTHONHOME is {})", Path::new(&home).display()))
             .unwrap_or_default();
         Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{home}"))
-    })
+    })?;
+    if interrupt {
+        // Python takes SIGINT where nobody has it, whatever it was told; it is given back to the program.
+        Python::attach(release_interrupt)
+            .map_err(|error| Error::boot(format!("Python {BUILT_WITH} keeps SIGINT: {error}")))?;
+    }
+    Ok(())
+}
+
+fn release_interrupt(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    signal.call_method1("signal", (libc::SIGINT, signal.getattr("SIG_DFL")?))?;
+    Ok(())
 }
 
 /// Puts the current folder and `paths` in front of `sys.path`, and `variables` into `os.environ`.
@@ -200,7 +213,7 @@ pub(super) fn leave(py: Python<'_>) {
 }
 
 /// A module that was imported already; nothing is imported for the end.
-fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(super) fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     let modules = py.import("sys")?.getattr("modules")?;
     let module = modules.call_method1("get", (name,))?;
     Ok((!module.is_none()).then_some(module))

@@ -33,6 +33,7 @@ mod input;
 mod interpreter;
 mod lend;
 mod names;
+mod preload;
 mod signals;
 mod spec;
 mod stacks;

@@ -96,14 +96,6 @@ def big(environ, start_response):
     return (bytes(65536) for _ in range(16 * int(environ["QUERY_STRING"])))
 
 
-def ticks(environ, start_response):
-    """Blocks, with a pause before each: its seconds in the query."""
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    for pause in environ["QUERY_STRING"].split(","):
-        time.sleep(float(pause))
-        yield b"tick\n"
-
-
 def boom(environ, start_response):
     raise RuntimeError("the application's own words")
 
@@ -131,6 +123,14 @@ def complain(environ, start_response):
 def speak(environ, start_response):
     print("a line for standard output")
     return answer(start_response, "done")
+
+
+def ticks(environ, start_response):
+    """Blocks, with a pause before each: its seconds in the query."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for pause in environ["QUERY_STRING"].split(","):
+        time.sleep(float(pause))
+        yield b"tick\n"
 
 
 PAGES = {

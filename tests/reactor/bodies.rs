@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 
 use oxicorn::reactor::Config;
-use oxicorn::{Request, Responder};
 
 use crate::{config, mirror, read_all, read_until, serve};
 
@@ -176,66 +175,6 @@ fn a_body_that_leaves_before_its_end_gives_its_place_back() {
         let answer = serving.ask(format!("{head}1234"));
         assert!(answer.ends_with("POST / 1234"), "{answer}");
     }
-}
-
-#[test]
-fn a_streamed_body_is_read_while_it_arrives() {
-    let streaming = config(|config| config.stream_request_body = true);
-    let serving = serve(streaming, |request, reply| {
-        let mut body = request.into_body();
-        let mut writer = reply.stream(200, &[])?;
-        let mut block = [0; 4];
-        loop {
-            match body.read(&mut block)? {
-                0 => return writer.finish(),
-                n => writer.write_all(&block[..n])?,
-            }
-        }
-    });
-    let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
-        .unwrap();
-    read_until(&mut stream, "4\r\nping\r\n");
-    stream.write_all(b"pong").unwrap();
-    read_until(&mut stream, "4\r\npong\r\n0\r\n\r\n");
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
-        .unwrap();
-    read_until(&mut stream, "ping\r\n");
-    stream.shutdown(Shutdown::Write).unwrap();
-    let rest = read_all(&mut stream);
-    assert!(
-        !rest.contains("0\r\n\r\n"),
-        "a cut body must not look complete: {rest}"
-    );
-}
-
-#[test]
-fn a_streamed_body_that_nobody_reads_is_drained_or_ends_the_connection() {
-    let streaming = config(|config| config.stream_request_body = true);
-    let serving = serve(streaming, |_: Request<'_>, reply: Responder<'_>| {
-        reply.text(200, "unread")
-    });
-    let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
-        .unwrap();
-    read_until(&mut stream, "unread");
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    read_until(&mut stream, "unread");
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-    )
-    .unwrap();
-    read_until(&mut stream, "unread");
-    let _ = stream.write_all(&vec![0; 1_000_000]);
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    assert_eq!(rest, b"");
 }
 
 #[test]

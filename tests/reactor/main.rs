@@ -20,6 +20,7 @@ mod proxies;
 mod refusals;
 mod requests;
 mod responses;
+mod streaming;
 
 /// What the reactor told of each answer: status, bytes of the body, whether a head was known.
 type Log = Arc<Mutex<Vec<(u16, u64, bool)>>>;

@@ -114,7 +114,8 @@ def killed(serve):
     with tempfile.TemporaryDirectory() as folder:
         gate = Gate(folder)
         with serving(serve, "contained:app", ["-w", "3"], start_new_session=True) as (server, port, _):
-            workers = eventually("three workers", lambda: len(found := children(server.pid)) == 3 and found)
+            eventually("three workers have loaded", lambda: server.log.read_text().count("loaded") == 3)
+            workers = children(server.pid)
             answers = []
             request = threading.Thread(target=lambda: answers.append(get(port, f"/wait?{gate.path}")))
             request.start()

@@ -96,9 +96,10 @@ def serving(serve, app, flags=(), before=(), **options):
     with tempfile.NamedTemporaryFile("r", prefix="serve-log-") as log:
         with open(log.name, "w") as stderr:
             server = subprocess.Popen(command, stderr=stderr, **options)
+        server.log = pathlib.Path(log.name)
 
         def booted():
-            text = pathlib.Path(log.name).read_text()
+            text = server.log.read_text()
             check("the server did not start: " + text, server.poll() is None)
             return re.search(r"http://127\.0\.0\.1:(\d+)[\s\S]*Booting worker with pid: (\d+)", text)
 

@@ -389,7 +389,11 @@ impl Shared {
                 Ok(kept) => {
                     report.turned_away += u64::from(kept.is_none() && !close);
                     line = kept;
-                    report.took.push(self.answer_came(start));
+                    let took = self.answer_came(start);
+                    report.took.push(took);
+                    if report.slowest.as_ref().is_none_or(|(most, _)| *most < took) {
+                        report.slowest = Some((took, ask.token));
+                    }
                 }
                 Err(failure) => {
                     report.failures.push(failure);
@@ -431,6 +435,8 @@ impl Shared {
 pub(crate) struct Report {
     /// Microseconds that each answer took, in order once the clients have stopped.
     took: Vec<u32>,
+    /// The longest of them, and the token of its request.
+    slowest: Option<(u32, String)>,
     /// The requests that were not answered rightly, in each client's order.
     pub(crate) failures: Vec<Failure>,
     /// How often a server closed a connection that a client would have kept, and said so.
@@ -442,6 +448,7 @@ pub(crate) struct Report {
 impl Report {
     fn add(&mut self, other: Self) {
         self.took.extend(other.took);
+        self.slowest = self.slowest.take().max(other.slowest);
         self.failures.extend(other.failures);
         self.turned_away += other.turned_away;
     }
@@ -482,12 +489,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} answers, {} failed; p50 {:?}, p99 {:?}, max {:?}, gap {:?}; {} connections closed by the server",
+            "{} answers, {} failed; p50 {:?}, p99 {:?}, max {:?} ({}), gap {:?}; {} connections closed by the server",
             self.took.len(),
             self.failures.len(),
             self.within(500),
             self.within(990),
             self.within(1000),
+            self.slowest.as_ref().map_or("none", |(_, token)| token),
             self.gap,
             self.turned_away,
         )

@@ -7,7 +7,7 @@ use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
 use crate::error::Result;
 use crate::sys::pidfile::PidFile;
-use crate::trace::{error, info};
+use crate::trace::{error, info, warning};
 use crate::worker::Worker;
 
 /// What was in force before the settings on trial.
@@ -41,6 +41,11 @@ impl<W: Worker> Shell<W> {
         self.desk.set_stage(Stage::Reloading);
         match self.take_new_settings() {
             Ok(()) => {
+                if self.worker.is_preloaded() {
+                    warning!(
+                        "The application was loaded before the workers were forked, and is not loaded again"
+                    );
+                }
                 let listeners = self.doors.listeners();
                 observer(&Phase::Reloaded { listeners });
                 Some(Input::Loaded(self.limits))

@@ -93,11 +93,18 @@ impl Supervisor {
     }
 
     /// A worker has been in one request since then: for too long?
-    pub(super) fn in_call(&mut self, now: Tick, id: u64, since: Tick, out: &mut Vec<Action>) {
+    pub(super) fn in_call(
+        &mut self,
+        now: Tick,
+        id: u64,
+        since: Tick,
+        alone: bool,
+        out: &mut Vec<Action>,
+    ) {
         let Some(timeout) = self.limits.request_timeout else {
             return;
         };
-        let only_call = self.limits.calls == 1;
+        let hopeless = alone || self.limits.calls == 1;
         let until = now + self.limits.graceful_timeout;
         let Some(row) = self.table.get_mut(id) else {
             return;
@@ -120,9 +127,9 @@ impl Supervisor {
                 out.push(order(Order::Expire, Why::Examined));
                 retire(row, until, out);
             }
-            // Nothing else of this worker can be finished while its only call goes on.
+            // Nothing else of this worker can be finished, or is left to be.
             (Stage::Leaving, Some((call, at)))
-                if only_call && call == since && now.since(at) >= STUCK_GRACE =>
+                if hopeless && call == since && now.since(at) >= STUCK_GRACE =>
             {
                 row.deadline = Some(now);
             }

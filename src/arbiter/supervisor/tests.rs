@@ -651,7 +651,11 @@ fn a_stuck_request_costs_its_worker_and_no_other_request() {
     scene.ready(1);
     scene.ready(2);
     let since = scene.now;
-    let in_call = Input::InCall { id: 1, since };
+    let in_call = Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    };
     scene.pass(4.9);
     assert!(scene.input(in_call.clone()).is_empty());
     scene.pass(0.1);
@@ -682,9 +686,17 @@ fn a_worker_whose_only_call_is_stuck_does_not_get_the_whole_grace() {
     scene.ready(2);
     let since = scene.now;
     scene.pass(5.0);
-    scene.input(Input::InCall { id: 1, since });
+    scene.input(Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    });
     scene.pass(1.0);
-    scene.input(Input::InCall { id: 1, since });
+    scene.input(Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    });
     assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
 }
 

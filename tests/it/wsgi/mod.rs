@@ -14,6 +14,7 @@ mod leaving;
 mod lifecycle;
 mod listeners;
 mod logs;
+mod preload;
 mod protocol;
 mod proxies;
 mod responses;

@@ -59,6 +59,50 @@ fn slow_reader_does_not_hold_the_worker() {
     server.stop();
 }
 
+/// A server whose only worker is held by a client that asks for 64 MiB and reads none of them.
+fn held(args: &[&str]) -> (Server, Client, Client) {
+    let server = Serve::app("probe:app")
+        .args(["--response-buffer", "65536", "--response-spool", "65536"])
+        .args(args)
+        .start();
+    server.get("/pid").expect(200);
+    let mut halting = server.client();
+    halting.send("GET / HT");
+    let mut reader = server.client();
+    reader.send("GET /big?64 HTTP/1.1\r\nHost: test\r\n\r\n");
+    reader.head().expect(200);
+    (server, halting, reader)
+}
+
+#[test]
+fn worker_that_a_slow_reader_holds_sees_to_the_others_and_lives() {
+    let (server, mut halting, mut reader) = held(&["--head-timeout", "4", "--timeout", "2"]);
+    let worker = server.workers(1);
+    // Twice the timeout has passed when this comes.
+    halting.response().expect(408);
+    let mut length = 0;
+    while let Some(chunk) = reader.chunk() {
+        length += chunk.len();
+    }
+    assert_eq!(length, 64 << 20);
+    assert!(!server.stderr().contain("WORKER TIMEOUT"));
+    assert_eq!(server.workers(1), worker);
+    server.stop();
+}
+
+#[test]
+fn worker_that_a_slow_reader_holds_leaves_at_once_when_it_is_told_to() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        let (server, _halting, _reader) = held(&[]);
+        let start = Tick::now();
+        server.signal(signal);
+        let exited = server.wait();
+        let took = Tick::now().since(start);
+        assert!(took < Duration::from_secs(3), "took {took:?}: {exited:#?}");
+        assert_eq!(exited.status, 0);
+    }
+}
+
 #[test]
 fn silent_clients_do_not_delay_a_graceful_stop() {
     let server = Serve::app("probe:app").start();

@@ -108,3 +108,32 @@ fn upload_of_200_mib_leaves_the_workers_memory_flat() {
     assert!(grown < 8 * KIB, "by {grown} KiB");
     server.stop();
 }
+
+#[test]
+fn body_is_streamed_to_the_application_where_that_is_asked_for() {
+    for threads in ["1", "2"] {
+        let server = Serve::app("probe:app")
+            .args(["--stream-request-body", "--threads", threads])
+            .start();
+        let mut client = server.client();
+        client.send(
+            "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+        );
+        assert_eq!(client.response().status, 100, "the application reads");
+        assert_eq!(client.send("body").response().expect(200).text(), "body");
+        let chunked = "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("{chunked}4\r\nmore\r\n0\r\n\r\n"));
+        assert_eq!(client.response().expect(200).text(), "more");
+        // What is wrong with a body is its sender's fault, and no traceback's worth.
+        client.send(format!("{chunked}4\r\nmorenonsense"));
+        client.response().expect(400);
+        client.expect_end();
+        server
+            .stderr()
+            .wait_for("Invalid request from ip=127.0.0.1");
+        server.get("/pid").expect(200);
+        let exited = server.stop();
+        let traced = |line: &String| line.contains("Traceback");
+        assert!(!exited.stderr.iter().any(traced), "{exited:#?}");
+    }
+}

@@ -1,0 +1,63 @@
+//! An application that was loaded in the arbiter, before the first fork, so that all workers share its memory.
+//! It forks nothing: `MakeService::around_fork` has Python's part done around the fork of others.
+//!
+//! Between the forks the arbiter holds nothing of Python's: what threads of the application are there go on.
+
+use std::process;
+
+use pyo3::prelude::*;
+
+use super::interpreter::loaded;
+use crate::trace;
+
+/// A loaded application.
+#[derive(Debug)]
+pub(super) struct Preloaded {
+    pub(super) application: Py<PyAny>,
+    /// Who loaded it.
+    process: u32,
+}
+
+impl Preloaded {
+    /// Gives what has just been loaded its last touch.
+    pub(super) fn new(application: Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = application.py();
+        // A collection touches every object that it looks at, and what is touched is not shared any more.
+        let gc = py.import("gc")?;
+        gc.call_method0("collect")?;
+        gc.call_method0("freeze")?;
+        let threads = threads(py)?;
+        if !threads.is_empty() {
+            trace::warning!(
+                "Loading the application before the fork has started threads, which the workers will not \
+                 have while the locks that they hold may stay locked there: {}",
+                threads.join(", ")
+            );
+        }
+        Ok(Self {
+            application: application.unbind(),
+            process: process::id(),
+        })
+    }
+
+    /// Whether this is a child of the process that loaded it.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.process != process::id()
+    }
+}
+
+/// The names of Python's threads other than the main one.
+fn threads(py: Python<'_>) -> PyResult<Vec<String>> {
+    let Some(threading) = loaded(py, "threading")? else {
+        return Ok(Vec::new());
+    };
+    let main = threading.call_method0("main_thread")?;
+    let mut names = Vec::new();
+    for thread in threading.call_method0("enumerate")?.try_iter()? {
+        let thread = thread?;
+        if !thread.is(&main) {
+            names.push(thread.getattr("name")?.to_string());
+        }
+    }
+    Ok(names)
+}

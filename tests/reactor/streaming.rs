@@ -1,0 +1,226 @@
+//! Bodies that a service reads while they arrive.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use oxicorn::reactor::Config;
+use oxicorn::{Request, Responder};
+
+use crate::{config, mirror, read_all, read_until, serve};
+
+fn streaming(change: impl FnOnce(&mut Config)) -> Config {
+    config(|config| {
+        config.stream_request_body = true;
+        change(config);
+    })
+}
+
+const SIZED: &str = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n";
+const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+const NEXT: &str = "GET /next HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn a_streamed_body_is_read_while_it_arrives() {
+    let serving = serve(streaming(|_| ()), |request, reply| {
+        let mut body = request.into_body();
+        let mut writer = reply.stream(200, &[])?;
+        let mut block = [0; 4];
+        loop {
+            match body.read(&mut block)? {
+                0 => return writer.finish(),
+                n => writer.write_all(&block[..n])?,
+            }
+        }
+    });
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
+        .unwrap();
+    read_until(&mut stream, "4\r\nping\r\n");
+    stream.write_all(b"pong").unwrap();
+    read_until(&mut stream, "4\r\npong\r\n0\r\n\r\n");
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
+        .unwrap();
+    read_until(&mut stream, "ping\r\n");
+    stream.shutdown(Shutdown::Write).unwrap();
+    let rest = read_all(&mut stream);
+    assert!(
+        !rest.contains("0\r\n\r\n"),
+        "a cut body must not look complete: {rest}"
+    );
+}
+
+#[test]
+fn a_streamed_body_that_nobody_reads_is_drained_or_ends_the_connection() {
+    let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
+        reply.text(200, "unread")
+    });
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+        .unwrap();
+    read_until(&mut stream, "unread");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    read_until(&mut stream, "unread");
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    .unwrap();
+    read_until(&mut stream, "unread");
+    let _ = stream.write_all(&vec![0; 1_000_000]);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+#[test]
+fn a_streamed_body_keeps_to_the_bounds_of_one_that_is_collected() {
+    type Change = fn(&mut Config);
+    let cases: [(Change, String, u16); 6] = [
+        (
+            |config| config.body_timeout = Duration::from_millis(50),
+            format!("{SIZED}1234"),
+            408,
+        ),
+        (
+            |config| {
+                config.body_rate = 1_000_000_000;
+                config.body_grace = Duration::from_millis(50);
+            },
+            format!("{SIZED}1234"),
+            408,
+        ),
+        (
+            |config| config.limit_request_body = Some(4),
+            SIZED.to_owned(),
+            413,
+        ),
+        (
+            |config| config.limit_request_body = Some(4),
+            format!("{CHUNKED}3\r\nabc\r\n3\r\n"),
+            413,
+        ),
+        (|_| (), format!("{CHUNKED}3\r\nabc\r\nx\r\n"), 400),
+        (|_| (), format!("{CHUNKED}3\r\nabcdef"), 400),
+    ];
+    for (change, request, status) in cases {
+        let serving = serve(streaming(change), mirror);
+        let mut stream = serving.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        if status == 413 {
+            stream.write_all(b"def\r\n0\r\n\r\n").unwrap();
+        }
+        let answer = read_all(&mut stream);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request:?}: {answer}"
+        );
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        let statuses: Vec<_> = serving.finish().iter().map(|record| record.0).collect();
+        assert_eq!(statuses, [status]);
+    }
+}
+
+#[test]
+fn a_streamed_body_that_is_cut_is_an_error_that_stays_and_no_fault_of_the_service() {
+    let serving = serve(streaming(|_| ()), |request, reply| {
+        let mut body = request.into_body();
+        let mut bytes = Vec::new();
+        let first = body.read_to_end(&mut bytes).unwrap_err();
+        let second = body.read(&mut [0]).unwrap_err();
+        assert_eq!(first.to_string(), second.to_string());
+        let error = oxicorn::Error::from(first);
+        assert!(error.is_body(), "{error}");
+        match &bytes[..] {
+            b"ok" => reply.text(200, "forgiven"),
+            _ => Err(error),
+        }
+    });
+    for (body, status) in [("1234", "400"), ("ok", "200")] {
+        let mut stream = serving.connect();
+        write!(stream, "{SIZED}{body}").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = read_all(&mut stream);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn a_streamed_body_may_be_read_again_at_its_end() {
+    let serving = serve(streaming(|_| ()), |request, reply| {
+        let mut body = request.into_body();
+        let mut text = Vec::new();
+        for _ in 0..3 {
+            body.read_to_end(&mut text)?;
+        }
+        reply.text(200, text)
+    });
+    let answer = serving.ask(format!("{SIZED}12345678{CHUNKED}2\r\nab\r\n0\r\n\r\n"));
+    assert!(answer.contains("\r\n\r\n12345678HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nab"), "{answer}");
+}
+
+#[test]
+fn time_that_the_service_takes_is_not_held_against_the_client() {
+    let strict = streaming(|config| {
+        config.body_rate = 1_000_000_000;
+        config.body_grace = Duration::from_millis(20);
+    });
+    let serving = serve(strict, |request, reply| {
+        std::thread::sleep(Duration::from_millis(40));
+        mirror(request, reply)
+    });
+    let answer = serving.ask(format!("{SIZED}12345678"));
+    assert!(answer.ends_with("POST /a 12345678"), "{answer}");
+}
+
+#[test]
+fn an_answer_that_leaves_much_of_a_body_unread_says_that_it_is_the_last() {
+    let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
+        reply.text(200, "unread")
+    });
+    for (head, said) in [
+        ("Content-Length: 65537", true),
+        ("Transfer-Encoding: chunked", true),
+        ("Content-Length: 65536", false),
+    ] {
+        let mut stream = serving.connect();
+        write!(stream, "POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n").unwrap();
+        let answer = read_until(&mut stream, "unread");
+        let close = answer.contains("Connection: close\r\n");
+        assert_eq!(close, said, "{head}: {answer}");
+        if said {
+            assert_eq!(read_all(&mut stream), "");
+        } else {
+            stream.write_all(&vec![b'x'; 65536]).unwrap();
+            stream.write_all(NEXT.as_bytes()).unwrap();
+            read_until(&mut stream, "unread");
+        }
+    }
+}
+
+#[test]
+fn what_follows_an_answer_gets_no_second_one() {
+    let patient = streaming(|config| config.linger = Duration::from_millis(50));
+    let serving = serve(patient, |_: Request<'_>, reply: Responder<'_>| {
+        reply.text(200, "unread")
+    });
+    for rest in ["", "1234"] {
+        let mut stream = serving.connect();
+        write!(stream, "{SIZED}{rest}").unwrap();
+        read_until(&mut stream, "unread");
+        // The rest never comes, and the connection ends without a word.
+        assert_eq!(read_all(&mut stream), "");
+    }
+    let answer = serving.ask(format!("{CHUNKED}nonsense\r\n{NEXT}"));
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
