@@ -143,23 +143,45 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// What a worker does with signals; the arbiter's own table has the same ones.
-///
-/// HUP and USR2 are for the arbiter: a worker that is sent them by mistake (`pkill -HUP`) lives on.
-/// ABRT keeps its default, the end: it is how the arbiter ends a silent worker.
-pub(crate) const SIGNALS: &[(Signal, Disposition)] = &[
-    (Signal::SIGTERM, Disposition::Queue),
-    (Signal::SIGINT, Disposition::Queue),
-    (Signal::SIGQUIT, Disposition::Queue),
-    (Signal::SIGHUP, Disposition::Drop),
-    (Signal::SIGUSR1, Disposition::Queue),
-    (Signal::SIGUSR2, Disposition::Drop),
-    (Signal::SIGTTIN, Disposition::Drop),
-    (Signal::SIGTTOU, Disposition::Drop),
-    (Signal::SIGWINCH, Disposition::Drop),
-    (Signal::SIGCHLD, Disposition::Default),
-    (Signal::SIGABRT, Disposition::Default),
-    (Signal::SIGPIPE, Disposition::Ignore),
+/// What a worker does with signals, and the same in words; the arbiter's own table has the same ones.
+pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
+    (
+        Signal::SIGTERM,
+        Disposition::Queue,
+        "Take nothing new, finish what is there, and leave with status 0; another worker follows.",
+    ),
+    (
+        Signal::SIGINT,
+        Disposition::Queue,
+        "Leave at once, with status 0: calls that run are broken off where they can be (a Python call gets \
+         `SystemExit`); another worker follows.",
+    ),
+    (Signal::SIGQUIT, Disposition::Queue, "As INT."),
+    (
+        Signal::SIGHUP,
+        Disposition::Drop,
+        "Without effect: it is for the arbiter, and a worker that is sent it by mistake (`pkill -HUP`) lives on.",
+    ),
+    (Signal::SIGTTIN, Disposition::Drop, "Without effect."),
+    (Signal::SIGTTOU, Disposition::Drop, "Without effect."),
+    (
+        Signal::SIGUSR1,
+        Disposition::Queue,
+        "Logs are to be opened again: what the worker runs is told.",
+    ),
+    (Signal::SIGUSR2, Disposition::Drop, "Without effect."),
+    (Signal::SIGWINCH, Disposition::Drop, "Without effect."),
+    (
+        Signal::SIGCHLD,
+        Disposition::Default,
+        "The application's own.",
+    ),
+    (Signal::SIGPIPE, Disposition::Ignore, "Ignored."),
+    (
+        Signal::SIGABRT,
+        Disposition::Default,
+        "The end, whatever it hangs in: so the arbiter ends a worker that makes no progress.",
+    ),
 ];
 
 /// The numbers that a worker is given when it is forked.
