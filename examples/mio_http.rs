@@ -9,7 +9,7 @@ use std::thread;
 
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::observe::{Access, Host};
-use oxicorn::reactor::{Config, Reactor};
+use oxicorn::reactor::{Config, Queues, Reactor};
 use oxicorn::{Request, Responder, Result, Sent, Tick};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
@@ -39,7 +39,7 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
         if reactor.turn(&Log, None)?.woken {
-            reactor.drain(Tick::now(), false);
+            reactor.drain(Tick::now(), Queues::Refused);
         }
         while let Some(mut ready) = reactor.next_ready(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {

@@ -150,6 +150,31 @@ fn stopping_finishes_the_request_that_runs() {
 }
 
 #[test]
+fn stopping_answers_those_who_wait_in_the_queue() {
+    let (service, runs, go) = held();
+    let server = on_a_free_port().build().unwrap();
+    let running = server.in_process(service).unwrap();
+    let address = running.listeners()[0].ip().unwrap();
+    let connected = || {
+        let mut client = connect(address);
+        ask(&mut client, "/");
+        client
+    };
+    let mut clients = vec![connected()];
+    runs.recv_timeout(PATIENCE).unwrap();
+    // The only thread is in a call, and accepts nobody.
+    clients.extend((0..5).map(|_| connected()));
+    running.handle().stop();
+    for _ in &clients {
+        go.send(()).unwrap();
+    }
+    for client in clients {
+        assert!(all_of(client).ends_with("done\n"));
+    }
+    running.join().unwrap();
+}
+
+#[test]
 fn stopping_waits_for_no_client_longer_than_the_grace() {
     for threads in [1, 4] {
         let builder = on_a_free_port().threads(threads);

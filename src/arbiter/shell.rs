@@ -34,7 +34,7 @@ use crate::sys::fork::{self, Exit};
 use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::pidfile::PidFile;
-use crate::sys::scoreboard::Scoreboard;
+use crate::sys::scoreboard::{Leaving, Scoreboard};
 use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
 use crate::trace::{debug, error, info};
@@ -368,9 +368,11 @@ impl<W: Worker> Shell<W> {
             }
             Action::StopListening => {
                 self.desk.set_stage(Stage::Stopping);
-                if self.doors.are_ours_alone() {
-                    self.scoreboard.close_for_all();
-                }
+                self.scoreboard.set_leaving(if self.doors.are_ours_alone() {
+                    Leaving::ClosedForAll
+                } else {
+                    Leaving::Emptied
+                });
                 observer(&Phase::Stopping);
                 self.doors.close();
             }

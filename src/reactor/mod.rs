@@ -94,8 +94,8 @@ pub struct Reactor {
     crowded: bool,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
-    /// Whether listeners that were emptied are closed for all processes that have them.
-    refuse: bool,
+    /// What becomes of the listeners' queues meanwhile.
+    queues: Queues,
     connections: Slab<Place>,
     deadlines: Deadlines,
     ready: VecDeque<usize>,
@@ -141,6 +141,18 @@ struct Gate {
     index: usize,
     address: Address,
     maybe: bool,
+}
+
+/// What becomes of the connections that wait in the listeners' queues when a reactor takes its leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queues {
+    /// They stay there: another process accepts them.
+    Left,
+    /// They are accepted first, however many there are.
+    Emptied,
+    /// The same, and then new connections are refused, even if another process that leaves as well, but is
+    /// busy, has the listeners still (`shutdown(2)`).
+    Refused,
 }
 
 /// What a turn found beside requests.
@@ -201,7 +213,7 @@ impl Reactor {
             full: false,
             crowded: false,
             draining: None,
-            refuse: false,
+            queues: Queues::Left,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -266,20 +278,19 @@ impl Reactor {
         self.connections.iter().filter(lent).count()
     }
 
-    /// Takes leave: what waits in the listeners' queues is still accepted, however many there are, then they
-    /// are closed; every response closes its connection, and clients get [`Config::drain_idle`] to go on with a
-    /// last request.
-    ///
-    /// `refuse`: the listeners are nobody's any more once they are empty. New connections are then refused
-    /// even if another process, which leaves as well but is busy, has them still (`shutdown(2)`).
-    pub fn drain(&mut self, now: Tick, refuse: bool) {
+    /// Takes leave: every response closes its connection, clients get [`Config::drain_idle`] to go on with a
+    /// last request, and the listeners are closed, their queues being dealt with as `queues` says.
+    pub fn drain(&mut self, now: Tick, queues: Queues) {
         if self.draining.is_some() {
             return;
         }
         self.draining = Some(now + DRAIN_ACCEPT);
-        self.refuse = refuse;
+        self.queues = queues;
         self.crowded = false;
         self.admit_at = None;
+        if queues == Queues::Left {
+            self.gates.clear();
+        }
         for gate in &mut self.gates {
             gate.maybe = true;
         }
@@ -540,7 +551,7 @@ impl Reactor {
             self.next_gate = position + 1;
         }
         if let Some(until) = self.draining {
-            let (over, refuse) = (now >= until, self.refuse);
+            let (over, refuse) = (now >= until, self.queues == Queues::Refused);
             self.gates.retain(|gate| {
                 let stays = gate.maybe && !over;
                 if !stays && refuse {

@@ -29,6 +29,17 @@ const WORDS: usize = 16;
 /// The longest method that is kept, in bytes. The longest registered one has 17 (RFC 3253).
 const METHOD: usize = 20;
 
+/// How a worker leaves the listeners behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// As they are: others accept what waits in their queues.
+    ToOthers,
+    /// With empty queues: nobody is sure to come after it.
+    Emptied,
+    /// Emptied, and closed for whoever still has them: the whole server stops, and they are nobody else's.
+    ClosedForAll,
+}
+
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
@@ -92,8 +103,8 @@ struct CallCell {
 struct Header {
     /// One more than the highest index that was ever assigned: readers need not look further.
     used: AtomicU32,
-    /// Whether the workers that leave close the listeners for everybody.
-    closing: AtomicU32,
+    /// What a worker that leaves does with the listeners: a [`Leaving`].
+    leaving: AtomicU32,
 }
 
 /// The slots of all workers.
@@ -187,15 +198,19 @@ impl Scoreboard {
             .min()
     }
 
-    /// The whole server stops, and nobody else has its listeners: a worker that has emptied their queues
-    /// may close them for all.
-    pub(crate) fn close_for_all(&self) {
-        self.header().closing.store(1, Ordering::Release);
+    /// The whole server stops.
+    pub(crate) fn set_leaving(&self, leaving: Leaving) {
+        let number = leaving as u32;
+        self.header().leaving.store(number, Ordering::Release);
     }
 
-    /// Whether that is so.
-    pub(crate) fn closes_for_all(&self) -> bool {
-        self.header().closing.load(Ordering::Acquire) == 1
+    /// What a worker that leaves does with the listeners.
+    pub(crate) fn leaving(&self) -> Leaving {
+        match self.header().leaving.load(Ordering::Acquire) {
+            0 => Leaving::ToOthers,
+            1 => Leaving::Emptied,
+            _ => Leaving::ClosedForAll,
+        }
     }
 
     fn header(&self) -> &Header {

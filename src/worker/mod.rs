@@ -42,7 +42,7 @@ use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::orphan;
-use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
+use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::info;
@@ -212,6 +212,7 @@ pub struct WorkerContext {
     ready: AtomicBool,
     worn: AtomicBool,
     reopen: AtomicBool,
+    orphaned: AtomicBool,
     observer: OnceLock<Observer>,
 }
 
@@ -258,6 +259,7 @@ impl WorkerContext {
         scoreboard: Arc<Scoreboard>,
         arbiter: Option<Lines>,
     ) -> Result<Self> {
+        let orphaned = AtomicBool::new(arbiter.is_none());
         let door = Door::new()?;
         let wake = Wake::new()?;
         wake.watch(&door)?;
@@ -277,6 +279,7 @@ impl WorkerContext {
             ready: AtomicBool::new(false),
             worn: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
+            orphaned,
             observer: OnceLock::new(),
         })
     }
@@ -381,6 +384,7 @@ impl WorkerContext {
                 asked = asked.max(Shutdown::Graceful);
                 // It would be readable for ever.
                 self.wake.forget(&lines.link);
+                self.orphaned.store(true, Ordering::Relaxed);
             }
         }
         if self.asked.fetch_max(asked as u8, Ordering::Relaxed) < asked as u8 {
@@ -403,11 +407,14 @@ impl WorkerContext {
         Some((lines.stacks.as_fd(), Order::Stacks.number()))
     }
 
-    /// Whether a worker that leaves, and has emptied the listeners' queues, is to have new connections
-    /// refused: the whole server stops, and the listeners are nobody else's.
+    /// How a worker that is asked to leave is to leave the listeners behind.
     #[must_use]
-    pub fn closes_for_all(&self) -> bool {
-        self.scoreboard.closes_for_all()
+    pub fn leaving(&self) -> Leaving {
+        match self.scoreboard.leaving() {
+            // Without an arbiter nobody comes after those who are here.
+            Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
+            leaving => leaving,
+        }
     }
 
     /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests.
@@ -513,6 +520,7 @@ mod tests {
         assert_eq!(context.shutdown(), Shutdown::Running);
         assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
         assert_eq!(context.least_loaded_other(), None);
+        assert_eq!(context.leaving(), Leaving::Emptied);
         context.door().ask(Shutdown::Graceful);
         assert_eq!(context.pause(Duration::from_secs(60)), Shutdown::Graceful);
     }

@@ -11,8 +11,9 @@ use crate::clock::Tick;
 use crate::error::Error;
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
-use crate::reactor::Ready;
+use crate::reactor::{Queues, Ready};
 use crate::service::{Address, Service, Site, Stacks};
+use crate::sys::scoreboard::Leaving;
 use crate::trace;
 
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
@@ -48,6 +49,15 @@ pub(super) fn site<'a>(
         threads,
         stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
         ..Site::new(listeners)
+    }
+}
+
+/// What becomes of the listeners' queues when this worker leaves.
+pub(super) fn queues(context: &WorkerContext) -> Queues {
+    match context.leaving() {
+        Leaving::ToOthers => Queues::Left,
+        Leaving::Emptied => Queues::Emptied,
+        Leaving::ClosedForAll => Queues::Refused,
     }
 }
 

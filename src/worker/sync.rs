@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::busy::Busy;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, queues, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -160,7 +160,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(Tick::now(), context.closes_for_all());
+                    reactor.drain(Tick::now(), queues(context));
                 }
                 Shutdown::Quick => return Ok(()),
             }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, site};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, queues, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -265,7 +265,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);
                 self.context.release_listeners();
-                reactor.drain(Tick::now(), self.context.closes_for_all());
+                reactor.drain(Tick::now(), queues(self.context));
             }
             Shutdown::Quick => {
                 self.service.interrupt();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::observe::{Access, Host};
-use oxicorn::reactor::{Config, Reactor};
+use oxicorn::reactor::{Config, Queues, Reactor};
 use oxicorn::{Request, Responder, Result, Sent, Tick};
 
 mod bodies;
@@ -58,7 +58,7 @@ fn serve(
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
             if reactor.turn(&host, None).unwrap().woken {
-                reactor.drain(Tick::now(), false);
+                reactor.drain(Tick::now(), Queues::Emptied);
             }
             while let Some(mut ready) = reactor.next_ready(&host) {
                 let _ = ready.answer(&host, &service);
