@@ -14,6 +14,8 @@ use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners};
+#[cfg(feature = "systemd")]
+use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
@@ -69,6 +71,8 @@ struct Plan {
     hooks: Option<Installed>,
     observe: Option<Observer>,
     reload: Option<Source>,
+    #[cfg(feature = "systemd")]
+    systemd: bool,
 }
 
 /// Where new settings come from.
@@ -113,6 +117,8 @@ impl Default for Plan {
             hooks: None,
             observe: None,
             reload: None,
+            #[cfg(feature = "systemd")]
+            systemd: false,
         }
     }
 }
@@ -281,6 +287,8 @@ impl Server {
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
+        #[cfg(feature = "systemd")]
+        let mut notifier = plan.systemd.then(Notifier::default);
         let mut arbiter = reload::describe(class.1, &plan)
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
@@ -292,6 +300,10 @@ impl Server {
                     Phase::ReopenLogs => log::reopen(),
                     _ => {}
                 }
+                #[cfg(feature = "systemd")]
+                if let Some(notifier) = &mut notifier {
+                    notifier.follow(phase);
+                }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);
                 }
@@ -299,6 +311,10 @@ impl Server {
                     observe(phase);
                 }
             });
+        #[cfg(feature = "systemd")]
+        if let Some(every) = Notifier::pulse().filter(|_| plan.systemd) {
+            arbiter = arbiter.pulse(every);
+        }
         if let Some(source) = source {
             let kept = reload::Kept {
                 hooks: hooks.clone(),
@@ -581,6 +597,15 @@ impl Builder {
     /// It runs in the arbiter, which supervises nobody meanwhile.
     pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + 'static) -> Self {
         self.plan.reload = Some(Source(Box::new(source)));
+        self
+    }
+
+    /// Tells systemd, where it started this process (`Type=notify`), of readiness, reloads and the end, and
+    /// that the arbiter is alive (`WatchdogSec=`): `sd_notify(3)`. The application's processes inherit
+    /// `NOTIFY_SOCKET`; systemd heeds the arbiter alone unless the unit says otherwise (`NotifyAccess=`).
+    #[cfg(feature = "systemd")]
+    pub fn systemd(mut self, notify: bool) -> Self {
+        self.plan.systemd = notify;
         self
     }
 
