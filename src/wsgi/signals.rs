@@ -13,7 +13,7 @@
 //!   signal ──▶ Python's handler, after the stand-in was brought back ──┘
 //! ```
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use pyo3::exceptions::{PySystemExit, PyValueError};
 use pyo3::intern;
@@ -29,10 +29,17 @@ const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 /// The signal that is being passed on, or 0.
 static PASSED_ON: AtomicI32 = AtomicI32::new(0);
 
+/// Whether Python was shown an INT that nobody has sent: it ends a call, and is not passed on.
+static FEIGNED: AtomicBool = AtomicBool::new(false);
+
 /// For the process's handlers of INT and QUIT: has the call on Python's main thread, if there is one, end by
-/// `SystemExit`. Async-signal-safe (`signal-safety(7)`).
+/// `SystemExit`; 0 is for a call that is given up, after which the process goes on. Async-signal-safe
+/// (`signal-safety(7)`).
 pub(super) fn break_off(signal: i32) {
-    if PASSED_ON.load(Ordering::Relaxed) != signal {
+    if signal == 0 {
+        FEIGNED.store(true, Ordering::Relaxed);
+        ffi::mark_signal(libc::SIGINT);
+    } else if PASSED_ON.load(Ordering::Relaxed) != signal {
         ffi::mark_signal(signal);
     }
 }
@@ -47,13 +54,10 @@ impl StandIn {
     #[pyo3(signature = (*_arguments))]
     fn __call__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
         let Self(own) = slf.get();
-        let in_force = Action::of(own.signal())?;
-        own.put();
-        PASSED_ON.store(own.signal(), Ordering::Relaxed);
-        ffi::raise(own.signal());
-        PASSED_ON.store(0, Ordering::Relaxed);
-        if !current(slf.py(), own.signal())?.is(slf) {
-            in_force.put();
+        // One that was sent besides is in the process's queue already.
+        let feigned = own.signal() == libc::SIGINT && FEIGNED.swap(false, Ordering::Relaxed);
+        if !feigned {
+            Self::pass_on(slf)?;
         }
         if own.signal() != libc::SIGTERM && calls::is_running() {
             return Err(PySystemExit::new_err(0));
@@ -63,6 +67,22 @@ impl StandIn {
 
     fn __repr__(&self) -> String {
         format!("<oxicorn's handler of signal {}>", self.0.signal())
+    }
+}
+
+impl StandIn {
+    /// Has the process's own handler called.
+    fn pass_on(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let Self(own) = slf.get();
+        let in_force = Action::of(own.signal())?;
+        own.put();
+        PASSED_ON.store(own.signal(), Ordering::Relaxed);
+        ffi::raise(own.signal());
+        PASSED_ON.store(0, Ordering::Relaxed);
+        if !current(slf.py(), own.signal())?.is(slf) {
+            in_force.put();
+        }
+        Ok(())
     }
 }
 
