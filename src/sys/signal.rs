@@ -34,7 +34,7 @@ static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// Whether INT or QUIT has come to the present handlers.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Breaks off what the process is doing; gets the signal's number, or 0 where only the running call is to end.
+/// Breaks off what the process is doing; gets the signal's number.
 pub(crate) type Interrupter = fn(i32);
 
 /// Has `interrupter` called within the handlers of INT and QUIT, after they have queued. It must be
@@ -167,7 +167,7 @@ extern "C" fn on_expire(_: libc::c_int) {
         // SAFETY: what is stored there was a `fn() -> bool`, and functions stay where they are.
         let handler: fn() -> bool = unsafe { std::mem::transmute(handler) };
         if handler() {
-            break_off(0);
+            break_off(libc::SIGINT);
         }
     }
     Errno::set_raw(errno);
