@@ -129,6 +129,11 @@ const LAYERS: &[Layer] = &[
         &["crossbeam_channel"],
     ),
     layer(
+        "worker::in_process",
+        &["error", "net", "service", "sys", "worker"],
+        &[],
+    ),
+    layer(
         "worker::serving",
         &[
             "clock", "error", "h1", "log", "observe", "reactor", "service", "sys", "trace",
