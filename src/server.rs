@@ -12,7 +12,7 @@ use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
-use crate::log::AccessLog;
+use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
@@ -287,8 +287,10 @@ impl Server {
             .signals(plan.signals)
             .desk(desk)
             .observe(move |phase: &Phase| {
-                if matches!(phase, Phase::Started { .. }) {
-                    trace::info!("Using worker: {}", class.0);
+                match phase {
+                    Phase::Started { .. } => trace::info!("Using worker: {}", class.0),
+                    Phase::ReopenLogs => log::reopen(),
+                    _ => {}
                 }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);

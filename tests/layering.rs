@@ -136,7 +136,8 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::serving",
         &[
-            "clock", "error", "h1", "observe", "reactor", "service", "trace", "worker",
+            "clock", "error", "h1", "log", "observe", "reactor", "service", "sys", "trace",
+            "worker",
         ],
         &[],
     ),
