@@ -208,7 +208,9 @@ impl Supervisor {
     fn reopen(&mut self, out: &mut Vec<Action>) {
         out.push(Action::ReopenLogs);
         for row in self.table.iter() {
-            if let (Some(pid), Stage::Serving | Stage::Leaving) = (row.pid, row.stage) {
+            // One that boots may have opened its logs already.
+            let hears = matches!(row.stage, Stage::Booting | Stage::Serving | Stage::Leaving);
+            if let Some(pid) = row.pid.filter(|_| hears) {
                 out.push(Action::Signal {
                     pid,
                     slot: row.slot,
