@@ -37,6 +37,7 @@ use crate::sys::pidfile::PidFile;
 use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
+pub use command::{SignalRow, signals};
 use doors::Doors;
 pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};

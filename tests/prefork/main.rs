@@ -6,10 +6,10 @@
 
 mod facade;
 mod host;
+#[cfg(feature = "wsgi")]
+mod python;
 mod roles;
 mod server;
-#[cfg(feature = "wsgi")]
-mod stacks;
 mod supervision;
 
 use std::panic::catch_unwind;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         host::TESTS,
         facade::TESTS,
         #[cfg(feature = "wsgi")]
-        stacks::TESTS,
+        python::TESTS,
     ]
     .concat();
     let chosen = all
