@@ -75,7 +75,7 @@ pub(crate) const SIGNALS: &[Row] = &[
     row(
         Signal::SIGTTOU,
         Some(Command::Shrink),
-        "One worker less, but never none: the oldest leaves gracefully.",
+        "One worker less, but never none: the oldest leaves gracefully, or one that is not ready yet.",
     ),
     row(
         Signal::SIGUSR1,
