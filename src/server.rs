@@ -7,7 +7,7 @@ mod reload;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::{Desk, Handle, Phase};
+use crate::arbiter::{Desk, Exec, Handle, Phase};
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -56,6 +56,7 @@ struct Plan {
     timeout: Duration,
     graceful_timeout: Duration,
     boot_timeout: Duration,
+    upgrade_retire: bool,
     max_requests: usize,
     max_requests_jitter: usize,
     max_worker_age: Duration,
@@ -69,6 +70,7 @@ struct Plan {
     hooks: Option<Installed>,
     observe: Option<Observer>,
     reload: Option<Source>,
+    exec: Option<Exec>,
 }
 
 /// Where new settings come from.
@@ -100,6 +102,7 @@ impl Default for Plan {
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
+            upgrade_retire: settings.upgrade_retire,
             max_requests: settings.max_requests,
             max_requests_jitter: settings.max_requests_jitter,
             max_worker_age: settings.max_worker_age,
@@ -113,6 +116,7 @@ impl Default for Plan {
             hooks: None,
             observe: None,
             reload: None,
+            exec: None,
         }
     }
 }
@@ -244,6 +248,9 @@ impl Server {
                     observe(phase);
                 }
             });
+        if let Some(exec) = plan.exec.take() {
+            arbiter = arbiter.exec(exec);
+        }
         if let Some(source) = source {
             let kept = reload::Kept {
                 hooks: hooks.clone(),
@@ -347,6 +354,7 @@ impl Builder {
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
             .boot_timeout(settings.boot_timeout)
+            .upgrade_retire(settings.upgrade_retire)
             .keepalive_busy(settings.keepalive_busy)
             .max_requests(settings.max_requests, settings.max_requests_jitter)
             .max_worker_age(settings.max_worker_age)
@@ -417,6 +425,22 @@ impl Builder {
     /// How long a worker has to become ready; 120 s by default.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.plan.boot_timeout = timeout;
+        self
+    }
+
+    /// Whether the server stops by itself when the one that an upgrade (SIGUSR2) has started is ready; it stays
+    /// until it is told to by default.
+    pub fn upgrade_retire(mut self, retire: bool) -> Self {
+        self.plan.upgrade_retire = retire;
+        self
+    }
+
+    /// What an upgrade executes: this program as it was called, by default, from the folder in which it is when
+    /// it [builds](Self::build) the server. One that changes its folder before that makes an [`Exec`] first.
+    ///
+    /// The program's `main` runs again, with the listeners open.
+    pub fn exec(mut self, exec: Exec) -> Self {
+        self.plan.exec = Some(exec);
         self
     }
 

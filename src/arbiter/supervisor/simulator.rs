@@ -189,6 +189,14 @@ impl World<'_> {
             Action::Ready | Action::Resized { .. } | Action::ReopenLogs => {}
             Action::Recycle { .. }
             | Action::LoadConfig
+            | Action::Reexec
+            | Action::RefuseUpgrade { .. }
+            | Action::Upgraded { .. }
+            | Action::Dismiss { .. }
+            | Action::UpgradeFailed { .. }
+            | Action::SuccessorGone { .. }
+            | Action::Announce
+            | Action::Promote
             | Action::Settle
             | Action::Revert { .. } => {
                 panic!("{action:?} of nothing")
@@ -400,6 +408,7 @@ fn episode(seed: u64, tally: &mut Tally, steps: &mut u64) {
             .pick(&[None, Some(5), Some(120)])
             .map(Duration::from_secs),
         graceful_timeout: Duration::from_secs(dice.pick(&[0, 1, 30])),
+        upgrade_retire: false,
     };
     let mut world = World {
         dice,
@@ -477,6 +486,7 @@ fn a_program_that_always_fails_is_not_forked_in_a_storm() {
         calls: 1,
         boot_timeout: None,
         graceful_timeout: Duration::ZERO,
+        upgrade_retire: false,
     };
     let mut supervisor = Supervisor::new(limits, SLOTS);
     let start = Tick::ZERO + Duration::from_secs(1);
