@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings) -> Result<()> {
     // What an upgrade starts is what was started here, from this folder.
-    let exec = Exec::current()?;
+    let exec = Exec::current();
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir).map_err(|e| {
             Error::with_source(

@@ -40,6 +40,9 @@
 //! when the server was told to stop. A forked worker never returns into your frames. No logger, panic hook
 //! or allocator is installed, and nothing calls `exit` in your process.
 //!
+//! [`Server::in_process`] forks nothing and takes no signals: it serves in threads of your process, for programs
+//! that have threads already, and for tests.
+//!
 //! # Features
 //!
 //! ## `wsgi` (default)
@@ -96,7 +99,10 @@ pub use service::{
     Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};
-pub use worker::{Door, Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
+pub use worker::{
+    Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,
+    WorkerContext,
+};
 
 /// The README's examples, as tests.
 #[cfg(all(doctest, feature = "wsgi"))]

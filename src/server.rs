@@ -12,12 +12,12 @@ use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
-use crate::log::AccessLog;
+use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners};
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
-use crate::worker::{SyncWorker, ThreadedWorker, Worker};
+use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use reload::{Bound, Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
@@ -213,6 +213,59 @@ impl Server {
         })
     }
 
+    /// Serves in threads of this process, and returns when it can take requests: for programs with threads of
+    /// their own, and for tests. It forks nothing, takes no signals, and may be called from any thread.
+    ///
+    /// It is one worker, with the [threads](Builder::threads) that were asked for. There is no arbiter: what
+    /// the builder was told of supervision (workers, `timeout`, recycling, the pid file, the observer, reloads)
+    /// has no meaning. Of the [hooks](Builder::hooks), `post_worker_init`, `pre_request` and `post_request` are
+    /// called. Several such servers may run at once.
+    ///
+    /// In an asynchronous program call it and [`Running::stop`] where blocking is allowed
+    /// (`tokio::task::spawn_blocking`); the handle never blocks, so a signal's task may use it.
+    ///
+    /// With Python: the interpreter is started here and stays to the end of the process, so a program has one
+    /// WSGI server at a time. It is started on the server's own thread, which is Python's main thread from then
+    /// on; the system gives signals to any thread, so an application must not count on `signal.signal`. Its
+    /// `atexit` functions run when the server stops.
+    ///
+    /// # Errors
+    ///
+    /// What the service could not be made for.
+    ///
+    /// ```
+    /// use oxicorn::{Request, Responder, Server};
+    ///
+    /// # fn main() -> oxicorn::Result<()> {
+    /// let hello = |_: Request<'_>, reply: Responder<'_>| reply.text(200, "Hello\n");
+    /// let running = Server::bind("127.0.0.1:0")?.threads(4).build()?.in_process(hello)?;
+    /// println!("http://{}/", running.listeners()[0]);
+    /// running.stop()
+    /// # }
+    /// ```
+    pub fn in_process<M>(self, make: M) -> Result<Running>
+    where
+        M: MakeService<Service: Sync> + Send + 'static,
+    {
+        let Self { bound, plan, .. } = self;
+        let make = Watched::new(make, plan.hooks.map(|installed| installed.hooks));
+        let listeners = bound.listeners().clone();
+        // A clone that is kept keeps sockets open.
+        drop(bound);
+        let grace = plan.graceful_timeout;
+        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+            let worker = SyncWorker::new(make)
+                .reactor(plan.reactor)
+                .keepalive_busy(plan.keepalive_busy)
+                .access_log(plan.access_log);
+            return in_process::start(worker, listeners, grace);
+        }
+        let worker = ThreadedWorker::new(make, plan.threads)
+            .reactor(plan.reactor)
+            .access_log(plan.access_log);
+        in_process::start(worker, listeners, grace)
+    }
+
     fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
         let Self {
             bound,
@@ -238,8 +291,10 @@ impl Server {
             .signals(plan.signals)
             .desk(desk)
             .observe(move |phase: &Phase| {
-                if matches!(phase, Phase::Started { .. }) {
-                    trace::info!("Using worker: {}", class.0);
+                match phase {
+                    Phase::Started { .. } => trace::info!("Using worker: {}", class.0),
+                    Phase::ReopenLogs => log::reopen(),
+                    _ => {}
                 }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);

@@ -38,6 +38,7 @@ use crate::sys::pidfile::PidFile;
 use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
+pub use command::{SignalRow, signals};
 use doors::Doors;
 pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};
@@ -389,10 +390,7 @@ impl<W: Worker> Builder<W> {
             reap_orphans: self.reap_orphans,
             observer: self.observer,
             reload: self.reload,
-            exec: match self.exec {
-                Some(exec) => exec,
-                None => Exec::current()?,
-            },
+            exec: self.exec.unwrap_or_else(Exec::current),
             desk: match self.desk {
                 Some(desk) => desk,
                 None => Desk::new()?,

@@ -15,7 +15,6 @@ use std::{env, iter};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::error::{Error, Result};
 use crate::net::{Listeners, handover};
 use crate::sys::link::{LastWords, Message, WorkerEnd};
 
@@ -31,9 +30,8 @@ const PREDECESSOR: &str = "OXICORN_PREDECESSOR";
 /// use oxicorn::arbiter::Exec;
 ///
 /// // First of all in `main`, before the program changes its folder.
-/// let exec = Exec::current()?;
+/// let exec = Exec::current();
 /// # let _ = exec;
-/// # Ok::<(), oxicorn::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Exec {
@@ -46,43 +44,37 @@ pub struct Exec {
 
 impl Exec {
     /// This program, as it was called: to be made before the process changes its folder.
-    ///
-    /// # Errors
-    ///
-    /// The process has no folder, or no program can be found.
-    pub fn current() -> Result<Self> {
-        let mut arguments = env::args_os();
-        let name = arguments.next().unwrap_or_default();
-        let folder = folder()?;
-        let program = match find(&name, &folder, env::var_os("PATH").as_deref()) {
-            Some(program) => program,
-            None => env::current_exe()
-                .map_err(|error| Error::io("cannot tell which program this is", error))?,
-        };
-        Ok(Self {
+    #[must_use]
+    pub fn current() -> Self {
+        let arguments: Vec<OsString> = env::args_os().collect();
+        let name = arguments.first().cloned().unwrap_or_default();
+        let folder = folder();
+        let path = env::var_os("PATH");
+        let program = find(&name, &folder, path.as_deref())
+            .or_else(|| env::current_exe().ok())
+            .unwrap_or_else(|| name.into());
+        Self {
             program,
-            arguments: iter::once(name).chain(arguments).collect(),
+            arguments,
             environment: env::vars_os().collect(),
             folder,
-        })
+        }
     }
 
     /// Another program, without arguments. A name without a slash is looked for in `PATH`.
     ///
     /// It has to become the new arbiter by itself or by `exec`: a child that it starts is not waited for.
-    ///
-    /// # Errors
-    ///
-    /// The process has no folder.
-    pub fn new(program: impl Into<PathBuf>) -> Result<Self> {
-        let (program, folder) = (program.into(), folder()?);
-        let found = find(program.as_os_str(), &folder, env::var_os("PATH").as_deref());
-        Ok(Self {
-            arguments: vec![program.clone().into_os_string()],
-            program: found.unwrap_or(program),
+    #[must_use]
+    pub fn new(program: impl Into<OsString>) -> Self {
+        let (name, folder) = (program.into(), folder());
+        let path = env::var_os("PATH");
+        let program = find(&name, &folder, path.as_deref());
+        Self {
+            program: program.unwrap_or_else(|| name.clone().into()),
+            arguments: vec![name],
             environment: env::vars_os().collect(),
             folder,
-        })
+        }
     }
 
     /// Adds an argument.
@@ -143,14 +135,15 @@ fn keep_open(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// The folder of this process, by the name that a shell gives it: `getcwd(3)` has resolved the link to a
 /// release, and so would pin it.
-fn folder() -> Result<PathBuf> {
-    let real = env::current_dir().map_err(|e| Error::io("cannot tell the folder", e))?;
+fn folder() -> PathBuf {
+    // Where it was removed, any will do.
+    let real = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let named = env::var_os("PWD").map(PathBuf::from);
     let same = |named: &PathBuf| {
         let identity = |path: &Path| fs::metadata(path).ok().map(|f| (f.dev(), f.ino()));
         named.is_absolute() && identity(named) == identity(&real)
     };
-    Ok(named.filter(same).unwrap_or(real))
+    named.filter(same).unwrap_or(real)
 }
 
 /// Finds a program as `execvp(3)` does, and makes its path absolute.
@@ -238,13 +231,10 @@ mod tests {
 
     #[test]
     fn this_program_is_started_as_it_was() {
-        let exec = Exec::current().unwrap();
+        let exec = Exec::current();
         assert!(exec.program().is_absolute());
         assert_eq!(exec.arguments, env::args_os().collect::<Vec<_>>());
-        let exec = Exec::new("/bin/true")
-            .unwrap()
-            .argument("-x")
-            .variable("A", "1");
+        let exec = Exec::new("/bin/true").argument("-x").variable("A", "1");
         assert_eq!(exec.arguments, ["/bin/true", "-x"]);
     }
 }

@@ -331,6 +331,8 @@ impl Reactor {
             Err(error) => return Err(Error::io("cannot poll", error)),
         }
         let now = host.now();
+        // First who has waited for a turn: connections that never rest have a request ready after each.
+        self.accept(host, now);
         self.tend(&mut turned, host, now);
         self.accept(host, now);
         Ok(turned)

@@ -228,7 +228,7 @@ impl Signals {
     pub(crate) fn install_in_child(
         &mut self,
         pipe: Pipe,
-        table: &[(Signal, Disposition)],
+        table: impl IntoIterator<Item = (Signal, Disposition)>,
     ) -> Result<Self> {
         QUEUE.store(pipe.writer.as_raw_fd(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl Signals {
         for (signal, _) in self.replaced.drain(..) {
             set(signal, Disposition::Default)?;
         }
-        for &(signal, disposition) in table {
+        for (signal, disposition) in table {
             set(signal, disposition)?;
         }
         set_realtime(Order::Stacks, on_dropped_signal)?;

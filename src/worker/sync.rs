@@ -24,7 +24,7 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::h1::Head;
-use crate::log::AccessLog;
+use crate::log::{self, AccessLog};
 use crate::observe::{Access, Admit, Held, Host};
 use crate::reactor::{Claim, Config, Reactor};
 use crate::service::{MakeService, Service, Turn};
@@ -155,7 +155,11 @@ fn serve<S: Service>(
             trace::error!("a signal handler of the application failed: {error}");
         }
         if turned.woken || host.woken.take() {
-            match context.shutdown() {
+            let asked = context.shutdown();
+            if context.take_reopen() {
+                host.reopen_logs();
+            }
+            match asked {
                 Shutdown::Running => {}
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
@@ -209,6 +213,14 @@ impl SyncHost<'_> {
         slot.end_request(place, access.finished, access.sent);
         if let Some(log) = self.access_log {
             log.borrow_mut().record(access);
+        }
+    }
+
+    /// Opens the logs again.
+    fn reopen_logs(&self) {
+        log::reopen();
+        if let Some(log) = self.access_log {
+            log.borrow_mut().reopen();
         }
     }
 
@@ -280,10 +292,8 @@ impl Host for SyncHost<'_> {
         self.progress();
         self.flush();
         self.woken.set(self.woken.get() | turned.woken);
-        if turned.interrupted {
-            self.turn.interrupted()?;
-        }
-        Ok(())
+        // A signal may have come before the wait.
+        self.turn.interrupted()
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {
