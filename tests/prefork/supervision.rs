@@ -350,7 +350,10 @@ fn a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_fi
     let start = Tick::now();
     send(server.pid(), Signal::SIGKILL);
     wait_until("a refusal", || TcpStream::connect(address).is_err());
-    assert!(exists(worker), "the port is closed since the worker has gone");
+    assert!(
+        exists(worker),
+        "the port is closed since the worker has gone"
+    );
     wait_until("the orphan's end", || !exists(worker));
     assert!(Tick::now().since(start) >= Duration::from_secs(5));
 }
