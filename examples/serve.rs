@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -33,6 +34,9 @@ fn serve(settings: &Settings) -> Result<()> {
                 e,
             )
         })?;
+    }
+    if let Some(mask) = settings.umask {
+        umask(Mode::from_bits_truncate(mask));
     }
     raise_descriptor_limit(settings);
     ErrorLog::open(&settings.errorlog)?

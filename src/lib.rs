@@ -96,6 +96,7 @@ pub use service::{
     Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};
+pub use sys::user::Credentials;
 pub use worker::{Door, Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
 
 /// The README's examples, as tests.

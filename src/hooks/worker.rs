@@ -46,6 +46,10 @@ impl Worker for HookedWorker {
         self.worker.preload()
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.worker.is_preloaded()
+    }
+
     fn calls(&self) -> usize {
         self.worker.calls()
     }

@@ -21,6 +21,7 @@ mod baton;
 mod busy;
 mod door;
 mod life;
+mod lowered;
 mod serving;
 mod sync;
 mod threaded;
@@ -48,6 +49,7 @@ use crate::trace::info;
 
 pub use door::Door;
 pub(crate) use life::live;
+pub(crate) use lowered::Lowered;
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
 

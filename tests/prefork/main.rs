@@ -11,6 +11,7 @@ mod server;
 #[cfg(feature = "wsgi")]
 mod stacks;
 mod supervision;
+mod user;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         supervision::TESTS,
         host::TESTS,
         facade::TESTS,
+        user::TESTS,
         #[cfg(feature = "wsgi")]
         stacks::TESTS,
     ]
