@@ -21,6 +21,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");
+            if settings.daemon {
+                // Nobody reads a daemon's standard error.
+                tracing::error!("{error}");
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -34,6 +38,9 @@ fn serve(settings: &Settings) -> Result<()> {
                 e,
             )
         })?;
+    }
+    if settings.daemon {
+        daemonize(settings)?;
     }
     if let Some(mask) = settings.umask {
         umask(Mode::from_bits_truncate(mask));
@@ -59,6 +66,17 @@ fn serve(settings: &Settings) -> Result<()> {
     Server::from_settings(settings)?
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
+}
+
+/// Goes on as a daemon. What the command line has wrong was told before.
+fn daemonize(settings: &Settings) -> Result<()> {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        eprintln!(
+            "Warning: a service manager waits for this process (NOTIFY_SOCKET), which now goes into the background: \
+             leave --daemon out"
+        );
+    }
+    oxicorn::daemonize(settings.enable_stdio_inheritance)
 }
 
 /// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:

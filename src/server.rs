@@ -2,6 +2,7 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod manager;
 mod reload;
 
 use std::path::PathBuf;
@@ -16,9 +17,11 @@ use crate::log::AccessLog;
 use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
+use crate::sys::notify::Notifier;
 use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{SyncWorker, ThreadedWorker, Worker};
+use manager::Manager;
 use reload::{Bound, Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
@@ -70,6 +73,7 @@ struct Plan {
     allow_threads: bool,
     signals: bool,
     hooks: Option<Installed>,
+    manager: Option<Manager>,
     observe: Option<Observer>,
     reload: Option<Source>,
 }
@@ -116,6 +120,7 @@ impl Default for Plan {
             allow_threads: false,
             signals: true,
             hooks: None,
+            manager: None,
             observe: None,
             reload: None,
         }
@@ -152,7 +157,9 @@ impl Server {
     ///
     /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
     ///
-    /// What concerns the process and not the server (`chdir`, its umask, the error log, the application) is left to
+    /// A manager that wants to be told how the service does (`NOTIFY_SOCKET`, sd_notify(3)) is.
+    ///
+    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the application) is left to
     /// the program.
     ///
     /// # Errors
@@ -161,6 +168,13 @@ impl Server {
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Builder::following(settings)?;
+        if let Some(notifier) = Notifier::from_env() {
+            builder = builder.notify(notifier);
+        }
+        if let Some(folder) = &settings.worker_tmp_dir {
+            let folder = folder.display();
+            trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
+        }
         let inherited = Listener::inherited()?;
         if inherited.is_empty() {
             for address in &settings.bind {
@@ -238,6 +252,7 @@ impl Server {
         );
         let make = Shared::new(watched);
         let mut observer = plan.observe.take();
+        let mut manager = plan.manager.take();
         let mut follower = hooks
             .as_ref()
             .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
@@ -252,6 +267,9 @@ impl Server {
             .observe(move |phase: &Phase| {
                 if matches!(phase, Phase::Started { .. }) {
                     trace::info!("Using worker: {}", class.0);
+                }
+                if let Some(manager) = &mut manager {
+                    manager.follow(phase);
                 }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);
@@ -544,6 +562,12 @@ impl Builder {
     /// Has these called at the turns of the server's life, in the process that takes the turn.
     pub fn hooks(mut self, hooks: impl Hooks + 'static) -> Self {
         self.plan.hooks = Some(Installed::new(hooks));
+        self
+    }
+
+    /// Tells a service manager when the server is ready, reloads or stops, and how many workers there are.
+    pub fn notify(mut self, notifier: Notifier) -> Self {
+        self.plan.manager = Some(Manager::new(notifier));
         self
     }
 

@@ -542,6 +542,26 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: MECHANICS,
+        flags: &["-D", "--daemon"],
+        bare: Some("true"),
+        help: "Go on as a daemon: in a session of its own, and with the standard streams closed.",
+        ..field!(daemon = FLAG)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-R", "--enable-stdio-inheritance"],
+        bare: Some("true"),
+        help: "Leave the output and the errors of a daemon where they are, unless that is a terminal.",
+        ..field!(enable_stdio_inheritance = FLAG)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["--worker-tmp-dir"],
+        help: "Accepted and not used: workers show that they live in shared memory, and need no files for it.",
+        ..field!(worker_tmp_dir = Option<PATH>)
+    },
+    Setting {
+        section: MECHANICS,
         flags: &["-u", "--user"],
         metavar: "USER",
         help: "The user that the workers run as, by name or number; with the main group of that user if no \

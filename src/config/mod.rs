@@ -154,6 +154,12 @@ pub struct Settings {
     pub chdir: Option<PathBuf>,
     /// Variables to set in the application's environment: names and values.
     pub raw_env: Vec<(OsString, OsString)>,
+    /// Whether the server goes on as a daemon.
+    pub daemon: bool,
+    /// Whether a daemon's output and errors stay what they are, where that is no terminal.
+    pub enable_stdio_inheritance: bool,
+    /// Gunicorn's folder for the files in which workers beat; ours need none.
+    pub worker_tmp_dir: Option<PathBuf>,
     /// The user that the workers run as, by name or number.
     pub user: Option<String>,
     /// The group that the workers run as, by name or number.
@@ -262,6 +268,9 @@ impl Default for Settings {
             client_address: ClientAddress::Off,
             chdir: None,
             raw_env: Vec::new(),
+            daemon: false,
+            enable_stdio_inheritance: false,
+            worker_tmp_dir: None,
             user: None,
             group: None,
             initgroups: false,

@@ -90,6 +90,7 @@ impl Serve {
             "FORWARDED_ALLOW_IPS",
             "LISTEN_FDS",
             "LISTEN_PID",
+            "NOTIFY_SOCKET",
         ] {
             command.env_remove(name);
         }
