@@ -64,6 +64,7 @@ fn serve(settings: &Settings) -> Result<()> {
         app = app.venv(venv);
     }
     Server::from_settings(settings)?
+        .systemd(true)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
 }

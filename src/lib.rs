@@ -40,6 +40,9 @@
 //! when the server was told to stop. A forked worker never returns into your frames. No logger, panic hook
 //! or allocator is installed, and nothing calls `exit` in your process.
 //!
+//! [`Server::in_process`] forks nothing and takes no signals: it serves in threads of your process, for programs
+//! that have threads already, and for tests.
+//!
 //! # Features
 //!
 //! ## `wsgi` (default)
@@ -55,6 +58,10 @@
 //! ## `cli` (default)
 //!
 //! [`cli`]: Gunicorn's command line, made from the table in [`config`].
+//!
+//! ## `systemd` (default)
+//!
+//! [`Builder::systemd`]: readiness, reloads, the end and a sign of life for `Type=notify` units.
 //!
 //! # Stability
 //!
@@ -73,6 +80,8 @@ pub mod h1;
 mod hooks;
 pub mod log;
 pub mod net;
+#[cfg(feature = "systemd")]
+mod notify;
 pub mod observe;
 pub mod reactor;
 mod recorder;
@@ -96,10 +105,12 @@ pub use service::{
     Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
-pub use sys::notify::Notifier;
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};
 pub use sys::user::Credentials;
-pub use worker::{Door, Shutdown, SyncWorker, ThreadedWorker, Worker, WorkerContext};
+pub use worker::{
+    Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,
+    WorkerContext,
+};
 
 /// The README's examples, as tests.
 #[cfg(all(doctest, feature = "wsgi"))]

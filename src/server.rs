@@ -2,7 +2,6 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
-mod manager;
 mod reload;
 
 use std::path::PathBuf;
@@ -13,15 +12,15 @@ use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
-use crate::log::AccessLog;
+use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
+#[cfg(feature = "systemd")]
+use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
-use crate::sys::notify::Notifier;
 use crate::sys::user::Credentials;
 use crate::trace;
-use crate::worker::{SyncWorker, ThreadedWorker, Worker};
-use manager::Manager;
+use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use reload::{Bound, Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
@@ -73,9 +72,10 @@ struct Plan {
     allow_threads: bool,
     signals: bool,
     hooks: Option<Installed>,
-    manager: Option<Manager>,
     observe: Option<Observer>,
     reload: Option<Source>,
+    #[cfg(feature = "systemd")]
+    systemd: bool,
 }
 
 /// Where new settings come from.
@@ -120,9 +120,10 @@ impl Default for Plan {
             allow_threads: false,
             signals: true,
             hooks: None,
-            manager: None,
             observe: None,
             reload: None,
+            #[cfg(feature = "systemd")]
+            systemd: false,
         }
     }
 }
@@ -157,8 +158,6 @@ impl Server {
     ///
     /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
     ///
-    /// A manager that wants to be told how the service does (`NOTIFY_SOCKET`, sd_notify(3)) is.
-    ///
     /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the application) is left to
     /// the program.
     ///
@@ -168,9 +167,6 @@ impl Server {
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Builder::following(settings)?;
-        if let Some(notifier) = Notifier::from_env() {
-            builder = builder.notify(notifier);
-        }
         if let Some(folder) = &settings.worker_tmp_dir {
             let folder = folder.display();
             trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
@@ -239,6 +235,59 @@ impl Server {
         })
     }
 
+    /// Serves in threads of this process, and returns when it can take requests: for programs with threads of
+    /// their own, and for tests. It forks nothing, takes no signals, and may be called from any thread.
+    ///
+    /// It is one worker, with the [threads](Builder::threads) that were asked for. There is no arbiter: what
+    /// the builder was told of supervision (workers, `timeout`, recycling, the pid file, the observer, reloads)
+    /// has no meaning. Of the [hooks](Builder::hooks), `post_worker_init`, `pre_request` and `post_request` are
+    /// called. Several such servers may run at once.
+    ///
+    /// In an asynchronous program call it and [`Running::stop`] where blocking is allowed
+    /// (`tokio::task::spawn_blocking`); the handle never blocks, so a signal's task may use it.
+    ///
+    /// With Python: the interpreter is started here and stays to the end of the process, so a program has one
+    /// WSGI server at a time. It is started on the server's own thread, which is Python's main thread from then
+    /// on; the system gives signals to any thread, so an application must not count on `signal.signal`. Its
+    /// `atexit` functions run when the server stops.
+    ///
+    /// # Errors
+    ///
+    /// What the service could not be made for.
+    ///
+    /// ```
+    /// use oxicorn::{Request, Responder, Server};
+    ///
+    /// # fn main() -> oxicorn::Result<()> {
+    /// let hello = |_: Request<'_>, reply: Responder<'_>| reply.text(200, "Hello\n");
+    /// let running = Server::bind("127.0.0.1:0")?.threads(4).build()?.in_process(hello)?;
+    /// println!("http://{}/", running.listeners()[0]);
+    /// running.stop()
+    /// # }
+    /// ```
+    pub fn in_process<M>(self, make: M) -> Result<Running>
+    where
+        M: MakeService<Service: Sync> + Send + 'static,
+    {
+        let Self { bound, plan, .. } = self;
+        let make = Watched::new(make, plan.hooks.map(|installed| installed.hooks));
+        let listeners = bound.listeners().clone();
+        // A clone that is kept keeps sockets open.
+        drop(bound);
+        let grace = plan.graceful_timeout;
+        if plan.class == WorkerClass::Sync && plan.threads <= 1 {
+            let worker = SyncWorker::new(make)
+                .reactor(plan.reactor)
+                .keepalive_busy(plan.keepalive_busy)
+                .access_log(plan.access_log);
+            return in_process::start(worker, listeners, grace);
+        }
+        let worker = ThreadedWorker::new(make, plan.threads)
+            .reactor(plan.reactor)
+            .access_log(plan.access_log);
+        in_process::start(worker, listeners, grace)
+    }
+
     fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
         let Self {
             bound,
@@ -252,24 +301,28 @@ impl Server {
         );
         let make = Shared::new(watched);
         let mut observer = plan.observe.take();
-        let mut manager = plan.manager.take();
         let mut follower = hooks
             .as_ref()
             .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
+        #[cfg(feature = "systemd")]
+        let mut notifier = plan.systemd.then(Notifier::default);
         let mut arbiter = reload::describe(class.1, &plan)
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
             .signals(plan.signals)
             .desk(desk)
             .observe(move |phase: &Phase| {
-                if matches!(phase, Phase::Started { .. }) {
-                    trace::info!("Using worker: {}", class.0);
+                match phase {
+                    Phase::Started { .. } => trace::info!("Using worker: {}", class.0),
+                    Phase::ReopenLogs => log::reopen(),
+                    _ => {}
                 }
-                if let Some(manager) = &mut manager {
-                    manager.follow(phase);
+                #[cfg(feature = "systemd")]
+                if let Some(notifier) = &mut notifier {
+                    notifier.follow(phase);
                 }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);
@@ -278,6 +331,10 @@ impl Server {
                     observe(phase);
                 }
             });
+        #[cfg(feature = "systemd")]
+        if let Some(every) = Notifier::pulse().filter(|_| plan.systemd) {
+            arbiter = arbiter.pulse(every);
+        }
         if let Some(source) = source {
             let kept = reload::Kept {
                 hooks: hooks.clone(),
@@ -565,12 +622,6 @@ impl Builder {
         self
     }
 
-    /// Tells a service manager when the server is ready, reloads or stops, and how many workers there are.
-    pub fn notify(mut self, notifier: Notifier) -> Self {
-        self.plan.manager = Some(Manager::new(notifier));
-        self
-    }
-
     /// Is told of what happens to the server and its workers, in the arbiter's process.
     pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
         self.plan.observe = Some(Observer(Box::new(observer)));
@@ -584,6 +635,15 @@ impl Builder {
     /// It runs in the arbiter, which supervises nobody meanwhile.
     pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + 'static) -> Self {
         self.plan.reload = Some(Source(Box::new(source)));
+        self
+    }
+
+    /// Tells systemd, where it started this process (`Type=notify`), of readiness, reloads and the end, and
+    /// that the arbiter is alive (`WatchdogSec=`): `sd_notify(3)`. The application's processes inherit
+    /// `NOTIFY_SOCKET`; systemd heeds the arbiter alone unless the unit says otherwise (`NotifyAccess=`).
+    #[cfg(feature = "systemd")]
+    pub fn systemd(mut self, notify: bool) -> Self {
+        self.plan.systemd = notify;
         self
     }
 

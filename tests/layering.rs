@@ -129,9 +129,15 @@ const LAYERS: &[Layer] = &[
         &["crossbeam_channel"],
     ),
     layer(
+        "worker::in_process",
+        &["error", "net", "service", "sys", "worker"],
+        &[],
+    ),
+    layer(
         "worker::serving",
         &[
-            "clock", "error", "h1", "observe", "reactor", "service", "trace", "worker",
+            "clock", "error", "h1", "log", "observe", "reactor", "service", "sys", "trace",
+            "worker",
         ],
         &[],
     ),
@@ -174,6 +180,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("notify", &["arbiter", "trace"], &["sd_notify"]),
     layer("server", &["*"], &[]),
     layer("cli", &["*"], &["clap"]),
 ];

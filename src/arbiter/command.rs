@@ -5,6 +5,7 @@
 use nix::sys::signal::Signal;
 
 use crate::sys::signal::Disposition;
+use crate::worker;
 
 /// What the arbiter can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,6 @@ pub(crate) struct Row {
     /// What the arbiter is told by it.
     pub(super) command: Option<Command>,
     /// The same in words.
-    #[allow(dead_code)]
     pub(crate) meaning: &'static str,
 }
 
@@ -104,6 +104,30 @@ pub(crate) const SIGNALS: &[Row] = &[
     },
 ];
 
+/// A signal, and what comes of it: a line of `docs/SIGNALS.md`. Given by [`signals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalRow {
+    /// Its name: `TERM`.
+    pub name: &'static str,
+    /// What it does to an arbiter that [takes signals](super::Builder::signals), in Markdown.
+    pub arbiter: &'static str,
+    /// What it does to a worker, in Markdown.
+    pub worker: &'static str,
+}
+
+/// All signals that mean something to the processes of a server, for a program's own help.
+pub fn signals() -> impl Iterator<Item = SignalRow> {
+    worker::SIGNALS.iter().map(|&(signal, _, worker)| {
+        let row = SIGNALS.iter().find(|row| row.signal == signal);
+        SignalRow {
+            name: signal.as_str().trim_start_matches("SIG"),
+            arbiter: row.map_or("Its default.", |row| row.meaning),
+            worker,
+        }
+    })
+}
+
 impl Command {
     /// What a signal says.
     pub(super) fn from_signal(signal: Signal) -> Option<Self> {
@@ -120,7 +144,9 @@ pub(super) fn name(signal: Signal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker;
+    use crate::sys::signal::Order;
+    use std::fmt::Write;
+    use std::{env, fs};
 
     #[test]
     fn signals_are_commands() {
@@ -134,8 +160,51 @@ mod tests {
         for row in SIGNALS {
             let own = worker::SIGNALS
                 .iter()
-                .any(|(known, _)| *known == row.signal);
+                .any(|(known, ..)| *known == row.signal);
             assert!(own, "{}", row.signal);
+        }
+    }
+
+    /// The generated part of `docs/SIGNALS.md`.
+    fn table() -> String {
+        let mut table = "| signal | to the arbiter | to a worker |\n|---|---|---|\n".to_owned();
+        for row in signals() {
+            let _ = writeln!(table, "| {} | {} | {} |", row.name, row.arbiter, row.worker);
+        }
+        for (order, meaning) in [
+            (
+                Order::Stacks,
+                "Write the stacks of all threads into the arbiter's log; nothing else changes.",
+            ),
+            (
+                Order::Expire,
+                "Give up the request that has passed `request_timeout`.",
+            ),
+        ] {
+            let name = order.to_string();
+            let name = name.trim_start_matches("SIG");
+            let _ = writeln!(table, "| {name} | Its default. | {meaning} |");
+        }
+        table
+    }
+
+    #[test]
+    fn the_signals_page_is_up_to_date() {
+        const START: &str = "<!-- Made from the tables in the code; `OXICORN_BLESS=1 cargo test --lib signals_page` writes it anew. -->\n\n";
+        const END: &str = "<!-- The rest is written by hand. -->\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SIGNALS.md");
+        let found = fs::read_to_string(path).unwrap();
+        let (before, rest) = found.split_once(START).expect("the table's start");
+        let (_, after) = rest.split_once(END).expect("the table's end");
+        let wanted = [before, START, &table(), "\n", END, after].concat();
+        if env::var_os("OXICORN_BLESS").is_some_and(|bless| bless == "1") {
+            fs::write(path, &wanted).unwrap();
+        } else {
+            assert!(
+                found == wanted,
+                "docs/SIGNALS.md should have:\n\n{}",
+                table()
+            );
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::sys::pidfile::PidFile;
 use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
+pub use command::{SignalRow, signals};
 use doors::Doors;
 pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};
@@ -78,6 +79,7 @@ pub struct Arbiter<W> {
     allow_threads: bool,
     signals: bool,
     reap_orphans: bool,
+    pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
     desk: Desk,
@@ -109,6 +111,7 @@ impl<W: Worker> Arbiter<W> {
             allow_threads: false,
             signals: true,
             reap_orphans: process::id() == 1,
+            pulse: None,
             observer: Box::new(|_| {}),
             reload: None,
             desk: None,
@@ -150,6 +153,7 @@ impl<W: Worker> Arbiter<W> {
             allow_threads,
             signals,
             reap_orphans,
+            pulse,
             mut observer,
             reload,
             desk,
@@ -170,6 +174,7 @@ impl<W: Worker> Arbiter<W> {
             slots,
             signals,
             reap_orphans,
+            pulse,
         };
         let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk)?;
         shell.reload = reload;
@@ -198,6 +203,7 @@ pub struct Builder<W> {
     allow_threads: bool,
     signals: bool,
     reap_orphans: bool,
+    pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
     desk: Option<Desk>,
@@ -324,6 +330,12 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// Has the observer told every so often that the arbiter is alive ([`Phase::Pulse`]).
+    pub fn pulse(mut self, every: Duration) -> Self {
+        self.pulse = unless_zero(every);
+        self
+    }
+
     /// Forks even if the process has threads: you know that none of them holds a lock which a worker
     /// needs.
     pub fn allow_threads(mut self, allow: bool) -> Self {
@@ -349,6 +361,7 @@ impl<W: Worker> Builder<W> {
             allow_threads: self.allow_threads,
             signals: self.signals,
             reap_orphans: self.reap_orphans,
+            pulse: self.pulse,
             observer: self.observer,
             reload: self.reload,
             desk: match self.desk {

@@ -69,6 +69,8 @@ pub enum Phase {
         /// Why, in a sentence.
         reason: String,
     },
+    /// The arbiter is alive: told as often as [`pulse`](super::Builder::pulse) asked for.
+    Pulse,
     /// The logs are to be opened again; the workers are told by themselves.
     ReopenLogs,
     /// The arbiter has closed its listeners, and asks the workers to leave.

@@ -9,6 +9,7 @@
 //! - The workers that are to stay are never more than the target, except for those that are being replaced:
 //!   all of an older generation, and one that is worn.
 //! - A worker is replaced before it is asked to leave: only when its replacement is ready does it go.
+//! - A worker is held to the settings that it was started with: those it keeps.
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
@@ -90,12 +91,16 @@ pub(super) struct Supervisor {
     generation: u64,
     /// The number that the last settings were given.
     newest: u64,
+    /// Settings are going to be read: being told so twice before that is once.
+    loading: bool,
     /// While the settings in force have not yet proven good.
     trial: Option<Trial>,
     /// Whether all workers that are to be there are, with the settings in force.
     complete: bool,
     /// When the next step was to come at the latest.
     planned: Option<Tick>,
+    /// Until when the arbiter was last not running.
+    resumed: Tick,
 }
 
 impl Supervisor {
@@ -112,9 +117,11 @@ impl Supervisor {
             proven: false,
             generation: 1,
             newest: 1,
+            loading: false,
             trial: None,
             complete: false,
             planned: None,
+            resumed: Tick::ZERO,
         }
     }
 
@@ -138,24 +145,34 @@ impl Supervisor {
             Input::Forked { id, pid } => self.forked(now, id, pid, out),
             Input::ForkFailed { id, reason } => self.fork_failed(now, id, reason, out),
             Input::Ready { id } => self.ready(now, id, out),
-            Input::Beat { id, at } => self.heard(id, at),
+            Input::Beat { id, at } => self.heard(now, id, at, out),
             Input::Worn { id, wear } => self.worn(id, wear, out),
             Input::InCall { id, since, alone } => self.in_call(now, id, since, alone, out),
-            Input::Loaded(limits) => self.loaded(limits, out),
+            Input::Loaded(limits) if self.is_running() => self.loaded(limits, out),
+            // It was told to stop while it read them.
+            Input::Loaded(_) => {}
             Input::Exited {
                 pid,
                 exit,
                 ready,
                 words,
             } => self.exited(now, pid, exit, ready, words, out),
-            Input::Wake => self.enforce(now, out),
+            Input::Wake => {
+                self.loading = false;
+                self.enforce(now, out);
+            }
         }
         match self.mode {
             Mode::Running => self.renew(now, out),
             _ => self.finish(now, out),
         }
-        self.planned = self.next(now);
+        // What new settings make overdue is not late.
+        self.planned = self.next(now).map(|next| next.max(now));
         self.planned
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.mode, Mode::Running)
     }
 
     fn forgive_lateness(&mut self, now: Tick) {
@@ -165,6 +182,7 @@ impl Supervisor {
             return;
         }
         let missed = late + LATE;
+        self.resumed = now;
         for row in self.table.iter_mut() {
             row.deadline = row.deadline.map(|deadline| deadline + missed);
         }
@@ -187,28 +205,24 @@ impl Supervisor {
             Command::Stop => self.stop(now, false, None, out),
             Command::StopNow => self.stop(now, true, None, out),
             Command::Reopen => self.reopen(out),
-            _ if !matches!(self.mode, Mode::Running) => {}
-            Command::Grow => self.resize(self.target + 1, out),
-            Command::Shrink if self.target > 1 => self.resize(self.target - 1, out),
-            Command::Shrink => {}
-            Command::Scale(workers) => self.resize(workers.max(1), out),
-            Command::Rest => self.resize(0, out),
+            _ if !self.is_running() => {}
+            Command::Grow => self.scale(|target| target + 1, out),
+            Command::Shrink => self.scale(|target| target - usize::from(target > 1), out),
+            Command::Scale(workers) => self.scale(|_| workers.max(1), out),
+            Command::Rest => self.scale(|_| 0, out),
+            Command::Reload if self.loading => {}
             Command::Reload => self.reload(now, out),
-        }
-    }
-
-    fn resize(&mut self, to: usize, out: &mut Vec<Action>) {
-        let (from, to) = (self.target, to.min(self.most));
-        if from != to {
-            self.target = to;
-            out.push(Action::Resized { from, to });
         }
     }
 
     fn reopen(&mut self, out: &mut Vec<Action>) {
         out.push(Action::ReopenLogs);
         for row in self.table.iter() {
-            if let (Some(pid), Stage::Serving | Stage::Leaving) = (row.pid, row.stage) {
+            // One that boots may have its logs already, and one that is examined may be spared.
+            if matches!(row.stage, Stage::Aborted | Stage::Killed) {
+                continue;
+            }
+            if let Some(pid) = row.pid {
                 out.push(Action::Signal {
                     pid,
                     slot: row.slot,
@@ -229,6 +243,7 @@ impl Supervisor {
         match &mut self.mode {
             Mode::Running => {
                 out.push(Action::StopListening);
+                self.trial = None;
                 self.mode = Mode::Stopping {
                     quick,
                     until,
@@ -252,24 +267,17 @@ impl Supervisor {
     }
 
     fn forked(&mut self, now: Tick, id: u64, pid: i32, out: &mut Vec<Action>) {
-        let boot = self.limits.boot_timeout.map(|timeout| now + timeout);
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         row.pid = Some(pid);
         row.stage = Stage::Booting;
-        row.deadline = boot;
-        // It may have been asked to leave before it existed.
-        if let Mode::Stopping { quick, until, .. } = self.mode {
-            ask(row, quick, Why::Stop, until, out);
-        } else if row.retired {
-            let until = now + self.limits.graceful_timeout;
-            ask(row, false, Why::Retired, until, out);
-        }
+        row.deadline = row.limits.boot_timeout.map(|timeout| now + timeout);
+        ask_again(row, &self.mode, now, out);
     }
 
     fn fork_failed(&mut self, now: Tick, id: u64, reason: String, out: &mut Vec<Action>) {
-        if self.table.remove(|row| row.id == id).is_none() {
+        if self.table.remove(|row| row.id == id).is_none() || !self.is_running() {
             return;
         }
         if !self.proven && self.table.is_empty() {
@@ -285,16 +293,14 @@ impl Supervisor {
     }
 
     fn ready(&mut self, now: Tick, id: u64, out: &mut Vec<Action>) {
-        let silence = self.limits.timeout.map(|timeout| now + timeout);
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         row.ready.get_or_insert(now);
         self.proven = true;
         if matches!(row.stage, Stage::Booting | Stage::Examined) {
-            row.stage = Stage::Serving;
-            row.deadline = silence;
-            row.doom = None;
+            serve(row, now);
+            ask_again(row, &self.mode, now, out);
             if row.generation == self.generation && self.trial.take().is_some() {
                 out.push(Action::Settle);
             }
@@ -302,17 +308,18 @@ impl Supervisor {
     }
 
     /// A worker that comes back to life while it is being examined is spared.
-    fn heard(&mut self, id: u64, at: Tick) {
-        let silence = self.limits.timeout.map(|timeout| at + timeout);
+    fn heard(&mut self, now: Tick, id: u64, at: Tick, out: &mut Vec<Action>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         match row.stage {
-            Stage::Serving => row.deadline = row.deadline.max(silence),
+            Stage::Serving => {
+                let silence = row.limits.timeout.map(|timeout| at + timeout);
+                row.deadline = row.deadline.max(silence);
+            }
             Stage::Examined if row.ready.is_some() => {
-                row.stage = Stage::Serving;
-                row.deadline = silence;
-                row.doom = None;
+                serve(row, at);
+                ask_again(row, &self.mode, now, out);
             }
             _ => {}
         }
@@ -331,7 +338,7 @@ impl Supervisor {
             return;
         };
         self.proven |= ready;
-        let running = matches!(self.mode, Mode::Running);
+        let running = self.is_running();
         let failure = boot_failure(&row, ready, exit, words.as_ref()).filter(|_| running);
         let on_trial = self.trial.is_some() && row.generation == self.generation;
         let abandon = failure.is_some() && on_trial && self.proven && !row.retired;
@@ -378,11 +385,11 @@ impl Supervisor {
             }
             let late = now.since(deadline);
             let silent = match row.stage {
-                Stage::Booting => self.limits.boot_timeout.map(Why::NotReady),
-                Stage::Serving => self
-                    .limits
-                    .timeout
-                    .map(|timeout| Why::Silent(timeout + late)),
+                Stage::Booting => row.limits.boot_timeout.map(Why::NotReady),
+                Stage::Serving => {
+                    let silent = |timeout| Why::Silent(timeout + late);
+                    row.limits.timeout.map(silent)
+                }
                 _ => None,
             };
             let (order, why) = match (silent, row.stage) {
@@ -435,6 +442,23 @@ impl Supervisor {
         let deadlines = self.table.iter().filter_map(|row| row.deadline);
         let ages = self.table.iter().filter_map(|row| self.grows_old(row));
         deadlines.chain(ages).chain(own).min()
+    }
+}
+
+/// A worker has shown that it lives.
+fn serve(row: &mut Row, at: Tick) {
+    row.stage = Stage::Serving;
+    row.deadline = row.limits.timeout.map(|timeout| at + timeout);
+    row.doom = None;
+}
+
+/// Asks a worker to leave that was to be asked when it did not exist, or could not hear.
+fn ask_again(row: &mut Row, mode: &Mode, now: Tick, out: &mut Vec<Action>) {
+    if let Mode::Stopping { quick, until, .. } = mode {
+        ask(row, *quick, Why::Stop, *until, out);
+    } else if row.retired {
+        let until = now + row.limits.graceful_timeout;
+        ask(row, false, Why::Retired, until, out);
     }
 }
 

@@ -16,7 +16,7 @@
 
 use crate::clock::Tick;
 
-use super::action::Why;
+use super::action::{Limits, Why};
 
 /// Where a worker is in its life, and what its deadline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(super) struct Row {
     pub(super) slot: usize,
     /// Which settings it was started with.
     pub(super) generation: u64,
+    pub(super) limits: Limits,
     /// Known from the fork on.
     pub(super) pid: Option<i32>,
     pub(super) stage: Stage,
@@ -85,7 +86,7 @@ impl Table {
     }
 
     /// Enters a new worker; `None` where all slots are taken.
-    pub(super) fn enter(&mut self, generation: u64) -> Option<&Row> {
+    pub(super) fn enter(&mut self, generation: u64, limits: Limits) -> Option<&Row> {
         let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
         let slot = (0..self.slots).find(|slot| !taken(slot))?;
         self.last += 1;
@@ -93,6 +94,7 @@ impl Table {
             id: self.last,
             slot,
             generation,
+            limits,
             pid: None,
             stage: Stage::Forking,
             deadline: None,

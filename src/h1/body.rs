@@ -224,6 +224,7 @@ fn skip_value(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::{Names, Underscores};
     use super::*;
 
     /// The content of a chunked body and what is left over, or the error, however it is cut.
@@ -350,6 +351,14 @@ mod tests {
             let error = chunked(format!("0\r\n{bad}\r\n\r\n").as_bytes()).unwrap_err();
             assert_eq!(error.status(), 400, "{bad:?}");
         }
+        // A forwarder's exemption is for heads.
+        let mut strict = Config::default();
+        strict.tolerance.underscores = Underscores::Refuse;
+        strict.tolerance.forwarder_headers = Names::new("*");
+        let mut bytes = BytesMut::from("0\r\nSCRIPT_NAME: /a\r\n\r\n");
+        let mut reader = Reader::new(BodyLength::Chunked);
+        let error = reader.next(&mut bytes, &strict).unwrap_err();
+        assert_eq!(error, ParseError::Underscore("\"SCRIPT_NAME\"".to_owned()));
         let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(101));
         assert_eq!(chunked(many.as_bytes()).unwrap_err().status(), 431);
     }

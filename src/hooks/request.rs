@@ -62,6 +62,10 @@ impl<M: MakeService> MakeService for Watched<M> {
         self.make.preload()
     }
 
+    fn is_preloaded(&self) -> bool {
+        self.make.is_preloaded()
+    }
+
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.make.around_fork(fork);
     }

@@ -23,7 +23,6 @@
 //! Values are escaped: `\"`, `\\`, and `\xHH` for everything but visible ASCII.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -32,7 +31,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{STREAM, append, escape, user};
+use super::reopen::LogFile;
+use super::{STREAM, escape, user};
 use crate::error::Result;
 use crate::observe::Access;
 use crate::service::Address;
@@ -61,7 +61,7 @@ pub struct AccessLog {
 enum Target {
     /// Written to directly and not through `std`'s buffer, which a fork would copy.
     Stdout,
-    File(File),
+    File(LogFile),
 }
 
 impl AccessLog {
@@ -77,7 +77,10 @@ impl AccessLog {
     ///
     /// [`Error::is_config`](crate::Error::is_config), naming the path, where it cannot be opened.
     pub fn file(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::to(Target::File(append(path.as_ref(), "access")?)))
+        Ok(Self::to(Target::File(LogFile::open(
+            path.as_ref(),
+            "access",
+        )?)))
     }
 
     /// What the setting `accesslog` means: a file, or `-` for the standard output.
@@ -96,7 +99,7 @@ impl AccessLog {
 
     fn to(target: Target) -> Self {
         let most = match &target {
-            Target::File(file) if file.metadata().is_ok_and(|facts| facts.is_file()) => usize::MAX,
+            Target::File(file) if file.is_regular() => usize::MAX,
             _ => ATOMIC,
         };
         Self {
@@ -105,6 +108,15 @@ impl AccessLog {
             lines: Vec::new(),
             time: Stamp::default(),
             failing: false,
+        }
+    }
+
+    /// Opens its file again, after somebody has moved it away; lines that were recorded before go to the old
+    /// one. If that fails it is logged, and the old one stays in use.
+    pub fn reopen(&mut self) {
+        self.flush();
+        if let Target::File(file) = &self.target {
+            file.reopen();
         }
     }
 
@@ -149,22 +161,24 @@ impl Drop for AccessLog {
 }
 
 impl Target {
-    fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let stdout = io::stdout();
-        let fd: BorrowedFd<'_> = match self {
-            Self::Stdout => stdout.as_fd(),
-            Self::File(file) => file.as_fd(),
-        };
-        while !bytes.is_empty() {
-            match nix::unistd::write(fd, bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = &bytes[n..],
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => write_all(io::stdout().as_fd(), bytes),
+            Self::File(file) => file.with(|fd| write_all(fd, bytes)),
         }
-        Ok(())
     }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// How much of `lines` to write at once: as many lines as fit into `most` bytes, and at least one.
@@ -255,6 +269,7 @@ mod tests {
     use crate::service::Connection;
     use std::fs;
     use std::io::Read;
+    use std::os::fd::AsRawFd;
 
     const TIME: &str = "[05/Mar/2026:14:07:09 +0100]";
 
@@ -402,8 +417,10 @@ mod tests {
 
     #[test]
     fn what_is_no_file_gets_every_line() {
-        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut log = AccessLog::to(Target::File(File::from(std::os::fd::OwnedFd::from(writer))));
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let mut log = AccessLog::file(path).unwrap();
+        drop(writer);
         assert_eq!(log.most, ATOMIC);
         let connection = tcp();
         for _ in 0..100 {
@@ -412,7 +429,9 @@ mod tests {
         assert!(log.lines.len() > ATOMIC);
         drop(log);
         let mut lines = String::new();
-        reader.read_to_string(&mut lines).unwrap();
+        std::fs::File::from(reader)
+            .read_to_string(&mut lines)
+            .unwrap();
         assert_eq!(lines.lines().count(), 100);
     }
 

@@ -7,10 +7,10 @@
 //! ```
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process;
+use std::sync::Arc;
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
@@ -22,7 +22,8 @@ use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{STREAM, append};
+use super::STREAM;
+use super::reopen::LogFile;
 use crate::error::{Error, Result};
 
 /// The log of messages: time, process, level, and a text that may have several lines.
@@ -39,7 +40,19 @@ use crate::error::{Error, Result};
 #[must_use = "a log does nothing until it is installed"]
 pub struct ErrorLog {
     writer: BoxMakeWriter,
+    file: Option<Arc<LogFile>>,
     level: LevelFilter,
+}
+
+/// Gives out the file as a writer.
+struct Lines(Arc<LogFile>);
+
+impl<'w> MakeWriter<'w> for Lines {
+    type Writer = &'w LogFile;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        &self.0
+    }
 }
 
 impl ErrorLog {
@@ -54,8 +67,11 @@ impl ErrorLog {
     ///
     /// [`Error::is_config`], naming the path, where it cannot be opened.
     pub fn file(path: impl AsRef<Path>) -> Result<Self> {
-        let file: File = append(path.as_ref(), "error")?;
-        Ok(Self::to(file))
+        let file = Arc::new(LogFile::open(path.as_ref(), "error")?);
+        Ok(Self {
+            file: Some(Arc::clone(&file)),
+            ..Self::to(Lines(file))
+        })
     }
 
     /// What the setting `errorlog` means: a file, or `-` for the standard error.
@@ -75,6 +91,7 @@ impl ErrorLog {
     fn to(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Self {
         Self {
             writer: BoxMakeWriter::new(writer),
+            file: None,
             level: LevelFilter::INFO,
         }
     }
@@ -101,15 +118,21 @@ impl ErrorLog {
         Ok(self)
     }
 
-    /// Makes it the subscriber of the whole process.
+    /// Makes it the subscriber of the whole process. Its file is among those that [`reopen`](super::reopen)
+    /// opens again.
     ///
     /// # Errors
     ///
     /// [`Error::is_config`] if the process has one already, which then stays.
     pub fn install(self) -> Result<()> {
+        let file = self.file.clone();
         tracing::subscriber::set_global_default(self.into_subscriber()).map_err(|error| {
             Error::config("this process has a tracing subscriber already").because(error)
-        })
+        })?;
+        if let Some(file) = file {
+            file.install();
+        }
+        Ok(())
     }
 
     fn into_subscriber(self) -> impl Subscriber + Send + Sync {

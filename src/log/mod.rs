@@ -7,11 +7,13 @@
 //! - A line is written whole, whichever process writes beside.
 //! - What a client sent cannot end a line or a quoted field of the access log.
 //! - A log that cannot be opened is an error when it is made; one that fails later stops no request.
+//! - A log whose file was moved away goes on in it until it is opened again.
 
 mod access;
 #[cfg(feature = "tracing")]
 mod error;
 mod escape;
+mod reopen;
 mod user;
 
 use std::fs::{File, OpenOptions};
@@ -20,6 +22,7 @@ use std::path::Path;
 pub use access::AccessLog;
 #[cfg(feature = "tracing")]
 pub use error::ErrorLog;
+pub use reopen::reopen;
 
 use crate::error::{Error, Result};
 

@@ -3,14 +3,15 @@
 //! It never calls a service and never waits: each step does what the socket allows now.
 //!
 //! ```text
-//!                ┌──────────────── next request ────────────────┐
-//!                ▼                                              │
-//!   Preface ──▶ Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ closed
-//!      │         │        │                                     │
-//!      └─────────┴────────┴── refused ────▶ Flush ──────────▶ Linger ──▶ closed
+//!                ┌──────────────── next request ───────────────────────┬─────────┐
+//!                ▼                                                     │         │
+//!   Preface ──▶ Head ──▶ Body ──▶ Ready ──▶ (lent to a service) ──▶ Flush ──▶ Drain
+//!      │         │        │                                            │         │
+//!      └─────────┴────────┴── refused ──▶ Flush ───────────────────────┴─────────┴▶ Linger ──▶ closed
 //! ```
 //!
-//! A preface is waited for only where PROXY headers are looked for.
+//! A preface is waited for only where PROXY headers are looked for, and there is something to drain only of a
+//! streamed body. The deadline of each phase is in `docs/ARCHITECTURE.md`.
 //!
 //! *Invariants*: a connection that waits has a deadline; one without a request in it holds no buffer.
 
@@ -611,6 +612,7 @@ impl Connection {
                 "the service gave another exchange's receipt",
             ))),
         };
+        link.response.complain(head);
         let fault = link.streamed.take_fault();
         if let Some(Fault { text, .. }) = &fault {
             trace::warning!("Invalid request from ip={}: {text}", self.facts.peer);

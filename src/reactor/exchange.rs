@@ -19,10 +19,11 @@ use super::stamp;
 use super::streamed::Streamed;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
-use crate::h1::{self, BodyLength};
+use crate::h1::{self, BodyLength, Head};
 use crate::net::Stream;
 use crate::observe::{Held, Host, Wanted};
 use crate::service::Exchange;
+use crate::trace;
 
 /// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
 pub(super) const UNWANTED: usize = 64 * 1024;
@@ -55,6 +56,44 @@ pub(super) struct Response {
     pub(super) status: u16,
     /// Bytes of the body, without framing.
     pub(super) sent: u64,
+    /// Bytes that the service gave for the body beyond what it may have.
+    dropped: u64,
+}
+
+impl Response {
+    /// An answer that is whole.
+    pub(super) fn whole(status: u16, sent: u64) -> Self {
+        Self {
+            stage: Stage::Complete,
+            status,
+            sent,
+            dropped: 0,
+        }
+    }
+
+    fn count(&mut self, given: usize, taken: usize) {
+        self.sent += taken as u64;
+        self.dropped += (given - taken) as u64;
+    }
+
+    /// Tells the operator of bytes that nobody got. After HEAD there is nothing wrong with them.
+    pub(super) fn complain(&self, head: &Head) {
+        let Self {
+            status, dropped, ..
+        } = self;
+        if *dropped == 0 || head.method() == "HEAD" {
+            return;
+        }
+        let why = match status {
+            204 | 304 => "its status allows none",
+            _ => "its Content-Length is smaller",
+        };
+        trace::warning!(
+            "{} {}: {dropped} bytes of the {status} response's body were dropped, since {why}",
+            head.method(),
+            head.target()
+        );
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -423,7 +462,7 @@ impl Exchange for Lending<'_> {
         link.response = Response {
             stage: Stage::Started,
             status,
-            sent: 0,
+            ..Response::default()
         };
         Ok(())
     }
@@ -457,10 +496,10 @@ impl Exchange for Lending<'_> {
     fn write(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
         let frame = link.http.frame(bytes.len())?;
+        link.response.count(bytes.len(), frame.take);
         if frame.take == 0 {
             return Ok(());
         }
-        link.response.sent += frame.take as u64;
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
         if let Err(error) = link.send(block, self.config) {
             return Err(link.broken(error));
@@ -472,7 +511,7 @@ impl Exchange for Lending<'_> {
     fn write_last(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
         let frame = link.http.frame(bytes.len())?;
-        link.response.sent += frame.take as u64;
+        link.response.count(bytes.len(), frame.take);
         // Where the body is shorter than was promised, what there is of it leaves all the same.
         let end = link.http.finish();
         let last = end.as_ref().map_or(b"" as &[u8], |last| last);
@@ -496,10 +535,9 @@ impl Exchange for Lending<'_> {
 
     fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
         let link = &mut *self.started()?;
-        let frame = link
-            .http
-            .frame(usize::try_from(len).unwrap_or(usize::MAX))?;
-        link.response.sent += frame.take as u64;
+        let whole = usize::try_from(len).unwrap_or(usize::MAX);
+        let frame = link.http.frame(whole)?;
+        link.response.count(whole, frame.take);
         if let Err(error) = link.send([frame.prefix.as_ref(), b"", b""], self.config) {
             return Err(link.broken(error));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::Config;
-use super::exchange::{Response, Stage};
+use super::exchange::Response;
 use super::stamp;
 use crate::h1::{self, Head, Page};
 use crate::service::Connection;
@@ -118,14 +118,7 @@ impl Refusal<'_> {
             b""
         };
         h1::refuse(out, &[lines, retry].concat(), page, head_only)?;
-        Ok(Response {
-            stage: Stage::Complete,
-            status: page.status(),
-            sent: if head_only {
-                0
-            } else {
-                page.body().len() as u64
-            },
-        })
+        let sent = if head_only { 0 } else { page.body().len() };
+        Ok(Response::whole(page.status(), sent as u64))
     }
 }

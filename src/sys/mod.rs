@@ -1,7 +1,7 @@
 //! What the system gives to a pre-fork server: [`fork`], [`signal`], the shared [`scoreboard`], the
 //! [`link`] between an arbiter and a worker, what [`wake`]s a worker, its [`stacks`] and its [`memory`], what
-//! becomes of an [`orphan`], what a [`socket`] holds, the [`pidfile`], the [`user`] that a worker runs as, how
-//! to become a [`daemon`], and what [`notify`] tells a service manager.
+//! becomes of an [`orphan`], what a [`socket`] holds, the [`pidfile`], the [`user`] that a worker runs as, and
+//! how to become a [`daemon`].
 //!
 //! Nothing here knows HTTP, a service or Python, and nothing decides: the arbiter does.
 
@@ -11,7 +11,6 @@ pub(crate) mod daemon;
 pub(crate) mod fork;
 pub(crate) mod link;
 pub(crate) mod memory;
-pub(crate) mod notify;
 pub(crate) mod orphan;
 pub(crate) mod pidfile;
 pub(crate) mod scoreboard;

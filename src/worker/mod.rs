@@ -20,6 +20,7 @@
 mod baton;
 mod busy;
 mod door;
+pub(crate) mod in_process;
 mod life;
 mod lowered;
 mod serving;
@@ -48,6 +49,7 @@ use crate::sys::wake::Wake;
 use crate::trace::info;
 
 pub use door::Door;
+pub use in_process::{Running, RunningHandle, RunningStatus};
 pub(crate) use life::live;
 pub(crate) use lowered::Lowered;
 pub use sync::SyncWorker;
@@ -143,23 +145,45 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// What a worker does with signals; the arbiter's own table has the same ones.
-///
-/// HUP and USR2 are for the arbiter: a worker that is sent them by mistake (`pkill -HUP`) lives on.
-/// ABRT keeps its default, the end: it is how the arbiter ends a silent worker.
-pub(crate) const SIGNALS: &[(Signal, Disposition)] = &[
-    (Signal::SIGTERM, Disposition::Queue),
-    (Signal::SIGINT, Disposition::Queue),
-    (Signal::SIGQUIT, Disposition::Queue),
-    (Signal::SIGHUP, Disposition::Drop),
-    (Signal::SIGUSR1, Disposition::Queue),
-    (Signal::SIGUSR2, Disposition::Drop),
-    (Signal::SIGTTIN, Disposition::Drop),
-    (Signal::SIGTTOU, Disposition::Drop),
-    (Signal::SIGWINCH, Disposition::Drop),
-    (Signal::SIGCHLD, Disposition::Default),
-    (Signal::SIGABRT, Disposition::Default),
-    (Signal::SIGPIPE, Disposition::Ignore),
+/// What a worker does with signals, and the same in words; the arbiter's own table has the same ones.
+pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
+    (
+        Signal::SIGTERM,
+        Disposition::Queue,
+        "Take nothing new, finish what is there, and leave with status 0; another worker follows.",
+    ),
+    (
+        Signal::SIGINT,
+        Disposition::Queue,
+        "Leave at once, with status 0: calls that run are broken off where they can be (a Python call gets \
+         `SystemExit`); another worker follows.",
+    ),
+    (Signal::SIGQUIT, Disposition::Queue, "As INT."),
+    (
+        Signal::SIGHUP,
+        Disposition::Drop,
+        "Without effect: it is for the arbiter, and a worker that is sent it by mistake (`pkill -HUP`) lives on.",
+    ),
+    (Signal::SIGTTIN, Disposition::Drop, "Without effect."),
+    (Signal::SIGTTOU, Disposition::Drop, "Without effect."),
+    (
+        Signal::SIGUSR1,
+        Disposition::Queue,
+        "Open the log files again.",
+    ),
+    (Signal::SIGUSR2, Disposition::Drop, "Without effect."),
+    (Signal::SIGWINCH, Disposition::Drop, "Without effect."),
+    (
+        Signal::SIGCHLD,
+        Disposition::Default,
+        "The application's own.",
+    ),
+    (Signal::SIGPIPE, Disposition::Ignore, "Ignored."),
+    (
+        Signal::SIGABRT,
+        Disposition::Default,
+        "The end, whatever it hangs in: so the arbiter ends a worker that makes no progress.",
+    ),
 ];
 
 /// The numbers that a worker is given when it is forked.
@@ -213,6 +237,11 @@ impl WorkerContext {
     ///
     /// Where the system gives no memory or no descriptor.
     pub fn detached(listeners: impl Into<Listeners>) -> Result<Self> {
+        Self::within(listeners.into(), 1)
+    }
+
+    /// The same, for a worker that answers so many requests at once.
+    fn within(listeners: Listeners, calls: usize) -> Result<Self> {
         let place = Place {
             id: 1,
             slot: 0,
@@ -221,9 +250,9 @@ impl WorkerContext {
             max_requests: None,
             graceful_timeout: Duration::ZERO,
         };
-        let scoreboard = Scoreboard::new(1, 1)?;
-        scoreboard.assign(place.slot, place.id, 1, Tick::now());
-        Self::new(place, listeners.into(), Arc::new(scoreboard), None)
+        let scoreboard = Scoreboard::new(1, calls)?;
+        scoreboard.assign(place.slot, place.id, calls, Tick::now());
+        Self::new(place, listeners, Arc::new(scoreboard), None)
     }
 
     pub(crate) fn new(
@@ -232,6 +261,7 @@ impl WorkerContext {
         scoreboard: Arc<Scoreboard>,
         arbiter: Option<Lines>,
     ) -> Result<Self> {
+        let orphaned = AtomicBool::new(arbiter.is_none());
         let door = Door::new()?;
         let wake = Wake::new()?;
         wake.watch(&door)?;
@@ -251,7 +281,7 @@ impl WorkerContext {
             ready: AtomicBool::new(false),
             worn: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
-            orphaned: AtomicBool::new(false),
+            orphaned,
             observer: OnceLock::new(),
         })
     }
@@ -492,6 +522,7 @@ mod tests {
         assert_eq!(context.shutdown(), Shutdown::Running);
         assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
         assert_eq!(context.least_loaded_other(), None);
+        assert_eq!(context.leaving(), Leaving::Emptied);
         context.door().ask(Shutdown::Graceful);
         assert_eq!(context.pause(Duration::from_secs(60)), Shutdown::Graceful);
     }

@@ -30,7 +30,7 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::h1::Head;
-use crate::log::AccessLog;
+use crate::log::{self, AccessLog};
 use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
 use crate::service::{MakeService, Service, Turn};
@@ -252,7 +252,8 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         if let Some(log) = &self.access_log {
             lock(log).flush();
         }
-        if reactor.has_ready() && self.has_room() {
+        // The last connection of a worker that leaves may just have come back: nothing would end a poll.
+        if reactor.is_done() || reactor.has_ready() && self.has_room() {
             return Ok(Turned::default());
         }
         reactor.turn(&host, Some(nap(self.context)))
@@ -261,6 +262,10 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     /// Does what the worker is asked.
     fn obey(&self, reactor: &mut Reactor, host: &Seat<'_, S>) -> Shutdown {
         let asked = self.context.shutdown();
+        if self.context.take_reopen() {
+            log::reopen();
+            self.with_log(AccessLog::reopen);
+        }
         match asked {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);

@@ -128,7 +128,12 @@ impl App {
             let inherited = preloaded.is_some_and(Preloaded::is_inherited);
             let stand_ins = StandIns::set(py, inherited).map_err(failed)?;
             let application = match preloaded {
-                Some(preloaded) => preloaded.application.bind(py).clone(),
+                Some(preloaded) => {
+                    if site.worker == 1 {
+                        preloaded.compare_users();
+                    }
+                    preloaded.application.bind(py).clone()
+                }
                 None => self.import(py, &spec)?,
             };
             stand_ins.retake(py).map_err(failed)?;

@@ -1,5 +1,5 @@
 //! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count, the duplicate of a descriptor, signals, exceptions for other threads, and what a fork needs.
+//! count, the duplicate of a descriptor, signals, the process's user, exceptions for other threads, forks.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
@@ -140,6 +140,12 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     Ok(borrowed.try_clone_to_owned()?.into())
 }
 
+/// The user whose privileges this process has.
+pub(super) fn user() -> u32 {
+    // SAFETY: geteuid(2) touches no memory, and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// What this process does with a signal.
 #[derive(Clone, Copy)]
 pub(super) struct Action {
@@ -189,21 +195,23 @@ pub(super) fn raise(signal: i32) {
     unsafe { libc::raise(signal) };
 }
 
-/// Has Python call its handler of a signal on its main thread, as soon as that runs Python code.
-/// Async-signal-safe; there must be an interpreter.
+/// The signal that [`mark_signal`] can mark in place of this one: Python 3.9 knows of SIGINT alone.
+pub(super) fn can_mark(signal: i32) -> i32 {
+    if cfg!(Py_3_10) { signal } else { libc::SIGINT }
+}
+
+/// Has Python call its handler of a signal, which must be one that [can be marked](can_mark), on its main
+/// thread, as soon as that runs Python code. Async-signal-safe; there must be an interpreter.
+#[cfg(Py_3_10)]
 pub(super) fn mark_signal(signal: i32) {
     // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
-    #[cfg(Py_3_10)]
-    unsafe {
-        ffi::PyErr_SetInterruptEx(signal)
-    };
-    // Python 3.9 knows of SIGINT alone, which is treated alike.
-    // SAFETY: as above.
-    #[cfg(not(Py_3_10))]
-    unsafe {
-        let _ = signal;
-        ffi::PyErr_SetInterrupt();
-    }
+    unsafe { ffi::PyErr_SetInterruptEx(signal) };
+}
+
+#[cfg(not(Py_3_10))]
+pub(super) fn mark_signal(_: i32) {
+    // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
+    unsafe { ffi::PyErr_SetInterrupt() };
 }
 
 /// This thread's number, as [`raise_in_thread`] takes it.

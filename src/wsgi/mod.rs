@@ -17,6 +17,7 @@
 //! - No lock of ours is held while Python runs or an exchange works, and nothing takes the interpreter's
 //!   lock for one of ours: builds without it are right too.
 //! - What a client sends is never interned, and no memory of it grows without bound.
+//! - The process's signal handlers stay in force, whatever Python is shown in their place.
 //! - `close()` of a response is called exactly once, whatever happened.
 
 mod answer;

@@ -7,6 +7,7 @@ use std::process;
 
 use pyo3::prelude::*;
 
+use super::ffi;
 use super::interpreter::loaded;
 use crate::trace;
 
@@ -16,6 +17,8 @@ pub(super) struct Preloaded {
     pub(super) application: Py<PyAny>,
     /// Who loaded it.
     process: u32,
+    /// As which user.
+    user: u32,
 }
 
 impl Preloaded {
@@ -37,7 +40,19 @@ impl Preloaded {
         Ok(Self {
             application: application.unbind(),
             process: process::id(),
+            user: ffi::user(),
         })
+    }
+
+    /// Warns, where a worker that has become another user has what was loaded with the first one's privileges.
+    pub(super) fn compare_users(&self) {
+        if ffi::user() != self.user {
+            trace::warning!(
+                "The application was loaded before the fork, with the privileges of user {}: what it opened \
+                 or read with them, the workers have",
+                self.user
+            );
+        }
     }
 
     /// Whether this is a child of the process that loaded it.

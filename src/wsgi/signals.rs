@@ -13,7 +13,7 @@
 //!   signal ──▶ Python's handler, after the stand-in was brought back ──┘
 //! ```
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use pyo3::exceptions::{PySystemExit, PyValueError};
 use pyo3::intern;
@@ -28,11 +28,15 @@ const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
 /// The signal that is being passed on, or 0.
 static PASSED_ON: AtomicI32 = AtomicI32::new(0);
+/// Signals that Python was told of by [`break_off`]: a bit for each.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 
-/// For the process's handlers of INT and QUIT: has the call on Python's main thread, if there is one, end by
-/// `SystemExit`. Async-signal-safe (`signal-safety(7)`).
+/// For the process's handlers: has the call on Python's main thread, if there is one, end by `SystemExit`, as
+/// for INT or QUIT. Async-signal-safe (`signal-safety(7)`).
 pub(super) fn break_off(signal: i32) {
     if PASSED_ON.load(Ordering::Relaxed) != signal {
+        let signal = ffi::can_mark(signal);
+        TOLD.fetch_or(1 << signal, Ordering::Relaxed);
         ffi::mark_signal(signal);
     }
 }
@@ -47,13 +51,16 @@ impl StandIn {
     #[pyo3(signature = (*_arguments))]
     fn __call__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
         let Self(own) = slf.get();
-        let in_force = Action::of(own.signal())?;
-        own.put();
-        PASSED_ON.store(own.signal(), Ordering::Relaxed);
-        ffi::raise(own.signal());
-        PASSED_ON.store(0, Ordering::Relaxed);
-        if !current(slf.py(), own.signal())?.is(slf) {
-            in_force.put();
+        let bit = 1 << own.signal();
+        if TOLD.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
+            let in_force = Action::of(own.signal())?;
+            own.put();
+            PASSED_ON.store(own.signal(), Ordering::Relaxed);
+            ffi::raise(own.signal());
+            PASSED_ON.store(0, Ordering::Relaxed);
+            if !current(slf.py(), own.signal())?.is(slf) {
+                in_force.put();
+            }
         }
         if own.signal() != libc::SIGTERM && calls::is_running() {
             return Err(PySystemExit::new_err(0));

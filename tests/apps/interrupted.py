@@ -46,6 +46,15 @@ def busy(gate):
         note("finally")
 
 
+def endless(gate):
+    try:
+        while True:
+            note("block")
+            yield bytes(1 << 20)
+    finally:
+        note("finally")
+
+
 def own_handler(gate):
     came = threading.Event()
     former = signal.signal(signal.SIGINT, lambda *_: came.set())
@@ -74,6 +83,9 @@ def chain(gate):
 
 def app(environ, start_response):
     page = globals()[environ["PATH_INFO"].strip("/")]
+    if page is endless:
+        start_response("200 OK", [])
+        return page(None)
     body = page(environ["QUERY_STRING"]).encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

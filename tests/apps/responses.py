@@ -196,6 +196,11 @@ def hop_by_hop(environ, start_response):
     return [b"ok"]
 
 
+def says_close(environ, start_response):
+    start_response("200 OK", [("Connection", "X-Other, Close")])
+    return [b"ok"]
+
+
 def closed_count(environ, start_response):
     start_response("200 OK", PLAIN)
     return [str(closed).encode()]

@@ -47,6 +47,7 @@ const SCENARIOS: &[Scenario] = &[
     ("slow_import", renewal::slow_import),
     ("bad_reload", renewal::bad_reload),
     ("scale", supply::scale),
+    ("crowd", supply::crowd),
     ("kill_storm", supply::kill_storm),
     ("stop_under_load", endings::stop_under_load),
 ];

@@ -39,6 +39,27 @@ pub(crate) fn scale(size: Size) {
     }
 }
 
+/// Kept connections that never rest: new ones get their turn beside them.
+pub(crate) fn crowd(size: Size) {
+    let requests = size.of(REQUESTS / 100, 50);
+    for site in SITES {
+        let house = site.serve(1, &[]);
+        let address = house.server.address();
+        let crowd = Load::start(address, 2 * CLIENTS, 0);
+        crowd.wait_for(1000);
+        let newcomers = Load::start(address, 0, 2);
+        newcomers.wait_for(requests);
+        let (crowd, newcomers) = (crowd.stop(), newcomers.stop());
+        println!("crowd, {site}: {crowd}\n  newcomers: {newcomers}");
+        crowd.assert_flawless("crowd");
+        newcomers.assert_flawless("newcomers");
+        let longest = newcomers.longest();
+        // However slow the machine is, they do not wait for the crowd to rest.
+        assert!(longest < Duration::from_secs(5), "one waited {longest:?}");
+        house.server.stop();
+    }
+}
+
 /// Workers that are killed, each as soon as the one before it is replaced.
 pub(crate) fn kill_storm(size: Size) {
     const WORKERS: usize = 64;

@@ -136,3 +136,23 @@ fn hooks_of_a_program_count_what_each_worker_answers() {
         .wait_for("TRACE / failed: the hook pre_request failed: nobody is to see");
     assert_eq!(process.wait().status, 0);
 }
+
+#[test]
+fn a_program_with_threads_serves_until_it_has_enough() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let (input, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let process = Serve::example("in_process")
+        .args([format!("unix:{}", path.display())])
+        .stdin(OwnedFd::from(theirs))
+        .spawn();
+    process.stdout.wait_for("listening at unix:");
+    let mut client = Client::unix(UnixStream::connect(&path).expect("it listens"));
+    let page = client.get("/").expect(200);
+    page.text().trim().parse::<u64>().expect("the count");
+    drop(input);
+    process.stdout.wait_for("answered 1 requests");
+    let exited = process.wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(!path.exists(), "the socket file is left");
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use oxicorn::arbiter::Handle;
+use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::{
     Answer, Arbiter, Error, Hooks, Phase, Request, Responder, Result, Sent, ServerInfo, Shutdown,
@@ -27,6 +28,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     let argument = arguments.get(1).cloned().unwrap_or_default();
     match arguments.first()?.as_str() {
         "hooked" => Some(hooked(argument)),
+        "hooked-threads" => Some(hooked_threads()),
         "own-signals" => Some(own_signals()),
         "several" => Some(several()),
         _ => None,
@@ -122,6 +124,23 @@ fn hooked(fails: String) -> Result<()> {
     server.serve(serve)
 }
 
+/// One worker with two threads and calls that do not return; two such workers after a reload.
+fn hooked_threads() -> Result<()> {
+    let mut settings = Settings::default();
+    settings.bind = vec!["127.0.0.1:0".to_owned()];
+    settings.threads = 2;
+    settings.workers = 2;
+    let never = |_: Request<'_>, _: Responder<'_>| loop {
+        thread::park();
+    };
+    let server = oxicorn::Server::bind(&settings.bind[0])?
+        .threads(2)
+        .hooks(Printing(String::new()))
+        .reload(move || Ok(settings.clone()))
+        .observe(tell);
+    server.serve(never)
+}
+
 /// A host that waits for its signals itself, in a thread of its own, and tells the server what it likes.
 fn own_signals() -> Result<()> {
     let mut own = SigSet::empty();
@@ -214,6 +233,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
     a_hook_that_fails_around_a_request_costs_that_request_at_most,
     a_hook_that_panics_later_costs_nothing,
+    hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
     a_host_keeps_its_signals_and_has_a_handle,
     servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
 ];
@@ -366,6 +386,37 @@ fn a_hook_that_panics_later_costs_nothing() {
         let ended = server.wait_for_end();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     }
+}
+
+fn hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls() {
+    let mut server = Server::started(&["hooked-threads"], 1);
+    let arbiter = server.pid();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line(&format!("hook {arbiter} child_exit 1"));
+    server.wait_for_workers(2);
+    let line = server.wait_for_line("started http://");
+    let address = line.trim_start_matches("started http://");
+    let mut client = TcpStream::connect(address).expect("the server listens");
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(request).expect("it reads");
+    server.wait_until("a request is begun", |server| {
+        server.seen().any(|line| line.contains(" pre_request /"))
+    });
+    server.signal(Signal::SIGINT);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let calls = called(&ended, arbiter);
+    let place = |call: &str| calls.iter().position(|made| made == call);
+    let reload = place("arbiter: on_reload").expect("it was reloaded");
+    assert_eq!(calls[reload + 1], "arbiter: nworkers_changed Some(1) 2");
+    for id in [2, 3] {
+        for call in ["post_fork", "post_worker_init", "worker_int", "worker_exit"] {
+            let call = format!("worker: {call} {id}");
+            let made = calls.iter().filter(|made| **made == call).count();
+            assert_eq!(made, 1, "{call}: {calls:?}");
+        }
+    }
+    assert!(!calls.iter().any(|made| made.contains("post_request")));
 }
 
 fn a_host_keeps_its_signals_and_has_a_handle() {

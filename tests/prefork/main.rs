@@ -6,10 +6,10 @@
 
 mod facade;
 mod host;
+#[cfg(feature = "wsgi")]
+mod python;
 mod roles;
 mod server;
-#[cfg(feature = "wsgi")]
-mod stacks;
 mod supervision;
 mod user;
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         facade::TESTS,
         user::TESTS,
         #[cfg(feature = "wsgi")]
-        stacks::TESTS,
+        python::TESTS,
     ]
     .concat();
     let chosen = all

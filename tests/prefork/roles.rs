@@ -43,8 +43,12 @@ fn host(arguments: &[String]) -> Result<()> {
     };
     let flag = option("--flag").unwrap_or_default();
     #[cfg(feature = "wsgi")]
+    if role == "python-as-nobody" {
+        return crate::python::play_nobody();
+    }
+    #[cfg(feature = "wsgi")]
     if role == "python" {
-        return crate::stacks::play(&option("--app").unwrap_or_default(), &flag);
+        return crate::python::play(&option("--app").unwrap_or_default(), &flag);
     }
     let runs = if role == "twice" { 2 } else { 1 };
 

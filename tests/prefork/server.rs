@@ -117,6 +117,11 @@ impl Server {
         self.line(start).expect("just seen")
     }
 
+    /// Every line so far.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &str> {
+        self.seen.iter().map(String::as_str)
+    }
+
     fn line(&self, start: &str) -> Option<String> {
         let mut lines = self.seen.iter();
         lines.find(|line| line.starts_with(start)).cloned()
@@ -150,7 +155,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn wait_until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Tick::now() + PATIENCE;
         while !condition(self) {
             assert!(

@@ -121,3 +121,24 @@ fn header_is_no_request_where_none_is_looked_for() {
     let answer = serve(Config::default(), ends).ask("PROXY UNKNOWN\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
+
+#[test]
+fn trailers_tell_nothing_of_the_client() {
+    let serving = serve(
+        Config::default(),
+        |request: Request<'_>, reply: Responder<'_>| {
+            let scheme = request.connection().scheme;
+            reply.text(
+                200,
+                format!("{scheme:?} {:?}", request.header("x-forwarded-proto")),
+            )
+        },
+    );
+    // This peer's word counts: loopback is trusted.
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n";
+    let field = "X-Forwarded-Proto: https\r\n";
+    let in_head = serving.ask(format!("{head}{field}\r\n0\r\n\r\n"));
+    assert!(in_head.contains("\r\n\r\nHttps Some("), "{in_head}");
+    let in_trailer = serving.ask(format!("{head}\r\n0\r\n{field}\r\n"));
+    assert!(in_trailer.ends_with("\r\n\r\nHttp None"), "{in_trailer}");
+}

@@ -54,6 +54,8 @@ class Gate:
 
 
 def permitted(command):
+    if not shutil.which(command[0]):
+        return False
     return subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
@@ -85,6 +87,9 @@ def process_1(serve):
 
 def frozen(serve):
     """It serves, and takes a body that it would rather spool."""
+    if not permitted(["unshare", "--mount"]):
+        print("left out: read-only and without root, since unshare is not permitted here")
+        return
     # What is in /tmp is hidden there.
     shown = tempfile.mkdtemp(prefix="serve-", dir="/opt")
     try:
@@ -92,7 +97,7 @@ def frozen(serve):
         copy = shutil.copy(serve, shown)
         shutil.copy(ROOT / "tests" / "apps" / "contained.py", shown)
         if not permitted([*FROZEN, copy, "--version"]):
-            print("left out: read-only and without root, since unshare and mount are not permitted here")
+            print("left out: read-only and without root, since mount or setpriv are not permitted here")
             return
         with serving(copy, "contained:app", ["--chdir", shown], before=FROZEN) as (server, port, _):
             client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)

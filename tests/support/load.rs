@@ -460,6 +460,11 @@ impl Report {
         Duration::from_micros(micros.unwrap_or(0).into())
     }
 
+    /// The longest that an answer took.
+    pub(crate) fn longest(&self) -> Duration {
+        self.within(1000)
+    }
+
     /// Fails where a request has failed, with how many of each kind and the first few.
     #[track_caller]
     pub(crate) fn assert_flawless(&self, what: &str) {
@@ -494,7 +499,7 @@ impl fmt::Display for Report {
             self.failures.len(),
             self.within(500),
             self.within(990),
-            self.within(1000),
+            self.longest(),
             self.slowest.as_ref().map_or("none", |(_, token)| token),
             self.gap,
             self.turned_away,

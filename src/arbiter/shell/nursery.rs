@@ -59,9 +59,12 @@ impl<W: Worker> Shell<W> {
         let mut fork = || {
             *forked.get_or_insert_with(|| {
                 fork::fork(|| {
+                    let table = worker::SIGNALS
+                        .iter()
+                        .map(|&(signal, what, _)| (signal, what));
                     installed = pipe
                         .take()
-                        .map(|pipe| self.signals.install_in_child(pipe, worker::SIGNALS));
+                        .map(|pipe| self.signals.install_in_child(pipe, table));
                 })
             })
         };

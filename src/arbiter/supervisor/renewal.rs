@@ -24,10 +24,27 @@ pub(super) struct Trial {
 }
 
 impl Supervisor {
+    /// Changes the target, and also the one that comes back if the settings on trial are given up.
+    pub(super) fn scale(&mut self, change: impl Fn(usize) -> usize, out: &mut Vec<Action>) {
+        if let Some(trial) = &mut self.trial {
+            trial.target = change(trial.target).min(self.most);
+        }
+        self.resize(change(self.target), out);
+    }
+
+    fn resize(&mut self, to: usize, out: &mut Vec<Action>) {
+        let (from, to) = (self.target, to.min(self.most));
+        if from != to {
+            self.target = to;
+            out.push(Action::Resized { from, to });
+        }
+    }
+
     pub(super) fn reload(&mut self, now: Tick, out: &mut Vec<Action>) {
         if self.trial.is_some() {
             self.revert(now, None, out);
         }
+        self.loading = true;
         out.push(Action::LoadConfig);
     }
 
@@ -53,10 +70,9 @@ impl Supervisor {
             return;
         };
         let tried = self.generation;
-        let until = now + self.limits.graceful_timeout;
         for row in self.table.iter_mut() {
             if row.generation == tried {
-                retire(row, until, out);
+                retire(row, now, out);
             }
         }
         self.generation = trial.generation;
@@ -101,22 +117,22 @@ impl Supervisor {
         alone: bool,
         out: &mut Vec<Action>,
     ) {
-        let Some(timeout) = self.limits.request_timeout else {
-            return;
-        };
-        let hopeless = alone || self.limits.calls == 1;
-        let until = now + self.limits.graceful_timeout;
+        // While the arbiter was stopped, the worker may have been, too.
+        let resumed = self.resumed;
+        let counted = |from: Tick| now.since(from.max(resumed));
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
-        let (Some(pid), slot, elapsed) = (row.pid, row.slot, now.since(since)) else {
+        let (Some(pid), Some(timeout), slot) = (row.pid, row.limits.request_timeout, row.slot)
+        else {
             return;
         };
+        let hopeless = alone || row.limits.calls == 1;
         match (row.stage, row.stuck) {
-            (Stage::Serving, None) if elapsed >= timeout => {
+            (Stage::Serving, None) if counted(since) >= timeout => {
+                let why = Why::Stuck(now.since(since));
                 row.stuck = Some((since, now));
-                row.doom = Some(Why::Stuck(elapsed));
-                let why = Why::Stuck(elapsed);
+                row.doom = Some(why);
                 let order = |order, why| Action::Signal {
                     pid,
                     slot,
@@ -125,11 +141,11 @@ impl Supervisor {
                 };
                 out.push(order(Order::Stacks, why));
                 out.push(order(Order::Expire, Why::Examined));
-                retire(row, until, out);
+                retire(row, now, out);
             }
             // Nothing else of this worker can be finished, or is left to be.
             (Stage::Leaving, Some((call, at)))
-                if hopeless && call == since && now.since(at) >= STUCK_GRACE =>
+                if hopeless && call == since && counted(at) >= STUCK_GRACE =>
             {
                 row.deadline = Some(now);
             }
@@ -142,10 +158,10 @@ impl Supervisor {
         self.retire_the_replaced(now, out);
         self.retire_the_surplus(now, out);
         self.fill(now, out);
-        let fresh = self.table.iter().filter(|row| self.is_fresh(row));
-        let serving = fresh.filter(|row| row.stage == Stage::Serving).count();
-        let old = |row: &Row| !row.retired && row.generation != self.generation;
-        if !self.complete && serving >= self.target && !self.table.iter().any(old) {
+        let staying = || self.table.iter().filter(|row| !row.retired);
+        let old = staying().any(|row| row.generation != self.generation);
+        let serving = staying().filter(|row| row.stage == Stage::Serving);
+        if !self.complete && !old && serving.count() >= self.target {
             self.complete = true;
             out.push(Action::Ready);
         }
@@ -161,57 +177,57 @@ impl Supervisor {
         !row.retired && !self.is_fresh(row)
     }
 
+    /// How many must serve, so that one that fades may leave. While settings are on trial those are not fewer
+    /// than before: they may come back.
+    fn needed(&self) -> usize {
+        let before = self.trial.as_ref().map_or(0, |trial| trial.target);
+        before.max(self.target)
+    }
+
     /// Lets the fading go for whom there is somebody else, the oldest first, and those that cannot serve. One
     /// that starts may still be wanted while it is not sure that the new settings are good.
     fn retire_the_replaced(&mut self, now: Tick, out: &mut Vec<Action>) {
-        let until = now + self.limits.graceful_timeout;
         let on_trial = self.trial.is_some();
         let serving = |row: &&Row| row.stage == Stage::Serving && !row.retired;
-        let mut spare = self
-            .table
-            .iter()
-            .filter(serving)
-            .count()
-            .saturating_sub(self.target);
-        let (generation, fading): (_, Vec<u64>) = (
-            self.generation,
-            self.table
-                .iter()
-                .filter(|row| self.is_fading(row))
-                .map(|row| row.id)
-                .collect(),
-        );
+        let serving = self.table.iter().filter(serving).count();
+        let mut spare = serving.saturating_sub(self.needed());
+        let fading = self.table.iter().filter(|row| self.is_fading(row));
+        let fading: Vec<u64> = fading.map(|row| row.id).collect();
         for id in fading {
             let Some(row) = self.table.get_mut(id) else {
                 continue;
             };
-            if row.stage != Stage::Serving {
-                // A worn one that is being ended is replaced by what follows its end.
-                let starts = matches!(row.stage, Stage::Forking | Stage::Booting);
-                if row.generation != generation && !(starts && on_trial) {
-                    retire(row, until, out);
+            match row.stage {
+                Stage::Serving if spare > 0 => {
+                    spare -= 1;
+                    retire(row, now, out);
                 }
-            } else if spare > 0 {
-                spare -= 1;
-                retire(row, until, out);
+                // One that is examined may serve again.
+                Stage::Serving | Stage::Examined => {}
+                Stage::Forking | Stage::Booting if on_trial => {}
+                _ if row.generation != self.generation => retire(row, now, out),
+                // A worn one that is being ended is replaced by what follows its end.
+                _ => {}
             }
         }
     }
 
-    /// Lets those go that are too many: first who is going anyway, then the oldest.
+    /// Lets those go that are too many: first who is going anyway, then who does not serve yet, then the
+    /// oldest.
     fn retire_the_surplus(&mut self, now: Tick, out: &mut Vec<Action>) {
-        let until = now + self.limits.graceful_timeout;
-        let mut fresh: Vec<(bool, u64)> = self
-            .table
-            .iter()
-            .filter(|row| self.is_fresh(row))
-            .map(|row| (!row.is_going(), row.id))
-            .collect();
+        let order = |row: &Row| match row.stage {
+            _ if row.is_going() => (0, row.id),
+            // The youngest is the farthest from being ready.
+            Stage::Forking | Stage::Booting => (1, u64::MAX - row.id),
+            _ => (2, row.id),
+        };
+        let fresh = self.table.iter().filter(|row| self.is_fresh(row));
+        let mut fresh: Vec<_> = fresh.map(|row| (order(row), row.id)).collect();
         fresh.sort_unstable();
         let surplus = fresh.len().saturating_sub(self.target);
         for (_, id) in fresh.into_iter().take(surplus) {
             if let Some(row) = self.table.get_mut(id) {
-                retire(row, until, out);
+                retire(row, now, out);
             }
         }
     }
@@ -224,7 +240,7 @@ impl Supervisor {
             if waits || now < self.backoff.not_before() {
                 return;
             }
-            let Some(row) = self.table.enter(self.generation) else {
+            let Some(row) = self.table.enter(self.generation, self.limits) else {
                 return;
             };
             out.push(Action::Spawn {
@@ -253,8 +269,9 @@ fn wear_out(row: &mut Row, wear: Wear, out: &mut Vec<Action>) {
 }
 
 /// Takes a worker out of those that are to stay, and asks it to leave.
-fn retire(row: &mut Row, until: Tick, out: &mut Vec<Action>) {
+fn retire(row: &mut Row, now: Tick, out: &mut Vec<Action>) {
     if !row.retired {
+        let until = now + row.limits.graceful_timeout;
         row.retired = true;
         ask(row, false, Why::Retired, until, out);
     }

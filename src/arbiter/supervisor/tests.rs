@@ -1,5 +1,10 @@
 //! Each rule of the supervisor, step by step, with a clock that stands still until it is moved.
 
+mod life;
+mod renewal;
+mod stopping;
+mod watching;
+
 use super::*;
 
 const DEFAULT: Limits = Limits {
@@ -137,6 +142,50 @@ impl Scene {
         self.wake()
     }
 
+    /// Plays a scene: what happens, and what comes of it.
+    #[track_caller]
+    fn play(&mut self, lines: &[(&str, &str)]) {
+        for (event, outcome) in lines {
+            assert_eq!(self.happens(event).join(", "), *outcome, "after {event:?}");
+        }
+    }
+
+    fn happens(&mut self, event: &str) -> Vec<String> {
+        let (verb, number) = event.split_once(' ').unwrap_or((event, "0"));
+        let id: u64 = number.parse().unwrap();
+        let count: usize = number.parse().unwrap();
+        match verb {
+            "reload" => self.command(Command::Reload),
+            "rest" => self.command(Command::Rest),
+            "grow" => self.command(Command::Grow),
+            "shrink" => self.command(Command::Shrink),
+            "scale" => self.command(Command::Scale(count)),
+            "reopen" => self.command(Command::Reopen),
+            "stop" => self.command(Command::Stop),
+            "stop-now" => self.command(Command::StopNow),
+            "loaded" => self.input(Input::Loaded(Limits {
+                workers: count,
+                ..DEFAULT
+            })),
+            "ready" => self.input(Input::Ready { id }),
+            "beats" => self.input(Input::Beat { id, at: self.now }),
+            "worn" => self.input(Input::Worn {
+                id,
+                wear: Wear::Requests(9),
+            }),
+            "leaves" => self.exit(id, Exit::Code(0)),
+            "fails" => self.exit(id, Exit::Code(3)),
+            "is-killed" => self.exit(id, Exit::Signal(Signal::SIGKILL)),
+            "wake" => self.wake(),
+            "deadline" => self.wake_as_planned(),
+            "pass" => {
+                self.now = self.now + Duration::from_secs(id);
+                Vec::new()
+            }
+            _ => panic!("{event} is nothing that happens"),
+        }
+    }
+
     #[track_caller]
     fn expect_next_in(&self, seconds: f64) {
         assert_eq!(self.next, Some(self.now + secs(seconds)));
@@ -163,569 +212,4 @@ fn describe(action: &Action) -> String {
         Action::Exit(Ok(())) => "exit".into(),
         Action::Exit(Err(failure)) => format!("exit {failure:?}"),
     }
-}
-
-#[test]
-fn the_first_step_asks_for_all_workers() {
-    let mut scene = Scene::new(DEFAULT);
-    assert_eq!(scene.wake(), ["spawn 1 in 0", "spawn 2 in 1"]);
-    assert!(scene.wake().is_empty());
-    scene.expect_next_in(120.0);
-}
-
-#[test]
-fn a_healthy_worker_that_dies_is_replaced_at_once_in_its_slot() {
-    let mut scene = Scene::serving();
-    let killed = Exit::Signal(Signal::SIGKILL);
-    assert_eq!(scene.exit(1, killed), ["bury 1", "spawn 3 in 0"]);
-    // A status that means something at boot means nothing later.
-    assert_eq!(scene.exit(2, Exit::Code(3)), ["bury 2", "spawn 4 in 1"]);
-}
-
-#[test]
-fn an_exit_of_a_process_that_is_not_ours_is_nothing() {
-    assert!(Scene::serving().exit(77, Exit::Code(3)).is_empty());
-}
-
-#[test]
-fn a_silent_worker_shows_its_stacks_is_aborted_then_killed_and_replaced_when_it_is_gone() {
-    let mut scene = Scene::serving();
-    scene.pass(20.0);
-    scene.beat(2);
-    scene.wake();
-    scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
-    scene.expect_next_in(0.1);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
-    scene.expect_next_in(1.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
-    assert_eq!(
-        scene.exit(1, Exit::Signal(Signal::SIGKILL)),
-        ["bury 1", "spawn 3 in 0"]
-    );
-}
-
-#[test]
-fn the_cause_of_an_end_is_remembered_from_its_beginning() {
-    let mut scene = Scene::serving();
-    scene.pass(20.0);
-    scene.beat(2);
-    scene.wake_as_planned();
-    scene.wake_as_planned();
-    scene.wake_as_planned();
-    let mut out = Vec::new();
-    let exited = Input::Exited {
-        pid: pid(1),
-        exit: Exit::Signal(Signal::SIGKILL),
-        ready: true,
-        words: None,
-    };
-    scene.supervisor.step(scene.now, exited, &mut out);
-    let Some(Action::Bury(obituary)) = out.first() else {
-        panic!("{out:?}");
-    };
-    assert_eq!(obituary.doom, Some(Why::Silent(secs(30.0))));
-}
-
-#[test]
-fn a_heartbeat_that_is_known_is_heard_before_the_deadline_is_looked_at() {
-    let mut scene = Scene::serving();
-    scene.pass(30.0);
-    scene.beat(1);
-    scene.beat(2);
-    assert!(scene.wake().is_empty());
-    scene.expect_next_in(30.0);
-}
-
-#[test]
-fn without_a_timeout_nobody_is_watched() {
-    let mut scene = Scene::new(Limits {
-        timeout: None,
-        ..DEFAULT
-    });
-    scene.wake();
-    scene.ready(1);
-    scene.ready(2);
-    assert_eq!(scene.next, None);
-    scene.pass(1e6);
-    assert!(scene.wake().is_empty());
-}
-
-#[test]
-fn a_step_that_comes_late_kills_nobody() {
-    let mut scene = Scene::serving();
-    scene.pass(3600.0);
-    assert!(scene.wake().is_empty());
-    scene.expect_next_in(1.0);
-    // The workers were stopped too, and have had time to beat now.
-    scene.pass(0.5);
-    scene.beat(1);
-    scene.wake();
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 2)]);
-}
-
-#[test]
-fn a_late_step_does_not_cut_a_boot_or_a_grace_short() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.wake();
-    scene.pass(100.0);
-    scene.wake();
-    scene.pass(3600.0);
-    assert!(scene.wake().is_empty());
-    scene.command(Command::Stop);
-    scene.pass(3600.0);
-    assert!(scene.wake().is_empty());
-    assert_eq!(scene.wake_as_planned().len(), 2);
-}
-
-#[test]
-fn a_boot_failure_at_the_start_ends_everything_with_the_first_cause() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.wake();
-    assert_eq!(
-        scene.exit_with_words(1, true, "no 'app'"),
-        [
-            "bury 1, retry in 0ns".to_owned(),
-            "close".into(),
-            order(Order::Quit, 2)
-        ]
-    );
-    assert_eq!(
-        scene.exit_with_words(2, false, "another"),
-        ["bury 2", "exit App(\"no 'app'\")"]
-    );
-    assert!(scene.wake().is_empty());
-    assert_eq!(scene.next, None);
-}
-
-#[test]
-fn what_ends_a_start_and_what_does_not() {
-    let boot = |exit: &str| Some(format!("Boot(\"a worker {exit} before it was ready\")"));
-    for (exit, failure) in [
-        (Exit::Code(0), boot("exited with code 0")),
-        (Exit::Code(1), boot("exited with code 1")),
-        (Exit::Signal(Signal::SIGSEGV), boot("was sent SIGSEGV")),
-        (Exit::Signal(Signal::SIGKILL), None),
-        (Exit::Signal(Signal::SIGTERM), None),
-        (Exit::Unknown, None),
-    ] {
-        let mut scene = Scene::new(Limits {
-            workers: 1,
-            ..DEFAULT
-        });
-        scene.wake();
-        let last = scene.exit(1, exit).pop();
-        let expected = failure.map_or("spawn 2 in 0".into(), |failure| format!("exit {failure}"));
-        assert_eq!(last, Some(expected), "{exit:?}");
-    }
-}
-
-#[test]
-fn a_worker_that_is_not_ready_in_time_fails_the_start() {
-    let mut scene = Scene::new(Limits {
-        workers: 1,
-        ..DEFAULT
-    });
-    scene.wake();
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
-    assert_eq!(
-        scene
-            .exit(1, Exit::Signal(Signal::SIGABRT))
-            .pop()
-            .as_deref(),
-        Some("exit Boot(\"a worker was not ready within 120 s\")")
-    );
-}
-
-#[test]
-fn a_readiness_that_comes_with_the_exit_still_proves_that_workers_can_boot() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.wake();
-    let exited = Input::Exited {
-        pid: pid(1),
-        exit: Exit::Code(3),
-        ready: true,
-        words: None,
-    };
-    assert_eq!(
-        scene.input(exited),
-        ["bury 1, retry in 0ns", "spawn 3 in 0"]
-    );
-}
-
-#[test]
-fn a_later_boot_failure_touches_nobody_and_is_tried_ever_more_slowly() {
-    let mut scene = Scene::serving();
-    scene.exit(1, Exit::Signal(Signal::SIGKILL));
-    assert_eq!(
-        scene.exit(3, Exit::Code(3)),
-        ["bury 3, retry in 0ns", "spawn 4 in 0"]
-    );
-    assert_eq!(scene.exit(4, Exit::Code(3)), ["bury 4, retry in 250ms"]);
-    scene.expect_next_in(0.25);
-    assert!(scene.wake().is_empty());
-    let pauses = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0];
-    for (id, pause) in (5..).zip(pauses.windows(2)) {
-        scene.pass(pause[0]);
-        let beat = Input::Beat {
-            id: 2,
-            at: scene.now,
-        };
-        assert_eq!(scene.input(beat), [format!("spawn {id} in 0")]);
-        let buried = format!("bury {id}, retry in {:?}", secs(pause[1]));
-        assert_eq!(scene.exit(id, Exit::Code(4)), [buried]);
-    }
-}
-
-#[test]
-fn while_workers_fail_one_at_a_time_is_tried_and_a_ready_one_brings_the_others() {
-    let mut scene = Scene::serving();
-    scene.exit(1, Exit::Signal(Signal::SIGKILL));
-    scene.exit(2, Exit::Signal(Signal::SIGKILL));
-    scene.exit(3, Exit::Code(1));
-    scene.exit(5, Exit::Code(1));
-    scene.exit(4, Exit::Code(1));
-    assert_eq!(scene.wake_as_planned(), ["spawn 6 in 0"]);
-    assert!(scene.wake().is_empty());
-    assert_eq!(scene.input(Input::Ready { id: 6 }), ["spawn 7 in 1"]);
-}
-
-#[test]
-fn workers_that_die_just_after_they_were_ready_are_slowed_down_to_one_a_second() {
-    let mut scene = Scene::serving();
-    let mut id = 2;
-    scene.exit(1, Exit::Code(1));
-    let mut pauses = Vec::new();
-    for _ in 0..6 {
-        id += 1;
-        scene.ready(id);
-        let words = scene.exit(id, Exit::Code(1));
-        pauses.push(words[0].split_once("in ").unwrap().1.to_owned());
-        if words.len() == 1 {
-            scene.wake_as_planned();
-        }
-    }
-    assert_eq!(pauses, ["0ns", "250ms", "500ms", "1s", "1s", "1s"]);
-}
-
-#[test]
-fn a_worker_that_lasts_makes_the_next_replacement_immediate_again() {
-    let mut scene = Scene::serving();
-    scene.exit(1, Exit::Code(1));
-    scene.exit(3, Exit::Code(1));
-    scene.exit(4, Exit::Code(1));
-    scene.wake_as_planned();
-    scene.ready(5);
-    scene.pass(1.0);
-    assert_eq!(
-        scene.exit(5, Exit::Signal(Signal::SIGKILL)),
-        ["bury 5", "spawn 6 in 0"]
-    );
-    assert_eq!(
-        scene.exit(6, Exit::Code(1)),
-        ["bury 6, retry in 0ns", "spawn 7 in 0"]
-    );
-}
-
-#[test]
-fn a_failed_fork_is_tried_again_but_not_at_once() {
-    let mut scene = Scene::serving();
-    scene.forks_fail = true;
-    assert_eq!(
-        scene.exit(1, Exit::Code(1)),
-        ["bury 1", "spawn 3 in 0", "regret, retry in 250ms"]
-    );
-    scene.forks_fail = false;
-    assert_eq!(scene.wake_as_planned(), ["spawn 4 in 0"]);
-}
-
-#[test]
-fn a_start_that_cannot_fork_is_over() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.forks_fail = true;
-    let words = scene.wake();
-    assert_eq!(
-        words.last().map(String::as_str),
-        Some("exit Fork(\"no more processes\")")
-    );
-}
-
-#[test]
-fn a_graceful_stop_waits_for_the_workers() {
-    let mut scene = Scene::serving();
-    assert_eq!(
-        scene.command(Command::Stop),
-        [
-            "close".to_owned(),
-            order(Order::Leave, 1),
-            order(Order::Leave, 2)
-        ]
-    );
-    scene.expect_next_in(10.0);
-    assert!(scene.command(Command::Stop).is_empty());
-    assert!(scene.command(Command::Grow).is_empty());
-    assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
-    assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2", "exit"]);
-}
-
-#[test]
-fn a_graceful_stop_kills_those_who_do_not_leave_and_ends_even_if_they_cannot_be_killed() {
-    let mut scene = Scene::serving();
-    scene.command(Command::Stop);
-    assert_eq!(
-        scene.wake_as_planned(),
-        [order(Order::Kill, 1), order(Order::Kill, 2)]
-    );
-    scene.expect_next_in(2.0);
-    assert_eq!(scene.wake_as_planned(), ["exit"]);
-}
-
-#[test]
-fn a_quick_stop_has_two_seconds() {
-    let mut scene = Scene::serving();
-    assert_eq!(
-        scene.command(Command::StopNow),
-        [
-            "close".to_owned(),
-            order(Order::Quit, 1),
-            order(Order::Quit, 2)
-        ]
-    );
-    scene.expect_next_in(2.0);
-    assert!(scene.command(Command::Stop).is_empty());
-    assert!(scene.command(Command::StopNow).is_empty());
-    assert_eq!(scene.wake_as_planned().len(), 2);
-}
-
-#[test]
-fn a_graceful_stop_can_be_made_quick() {
-    let mut scene = Scene::serving();
-    scene.command(Command::Stop);
-    scene.exit(2, Exit::Code(0));
-    assert_eq!(scene.command(Command::StopNow), [order(Order::Quit, 1)]);
-    scene.expect_next_in(2.0);
-}
-
-#[test]
-fn a_boot_that_fails_because_it_was_stopped_is_no_failure() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.wake();
-    scene.command(Command::Stop);
-    assert_eq!(scene.exit(1, Exit::Code(3)), ["bury 1"]);
-    assert_eq!(scene.exit(2, Exit::Code(3)), ["bury 2", "exit"]);
-}
-
-#[test]
-fn growing_leaves_a_slot_for_a_replacement() {
-    let mut scene = Scene::serving();
-    for id in 3..=7 {
-        let spawned = format!("spawn {id} in {}", id - 1);
-        assert_eq!(scene.command(Command::Grow), [spawned]);
-    }
-    assert!(scene.command(Command::Grow).is_empty());
-    assert_eq!(scene.supervisor.target(), 7);
-}
-
-#[test]
-fn shrinking_retires_the_oldest_and_leaves_one() {
-    let mut scene = Scene::serving();
-    assert_eq!(scene.command(Command::Shrink), [order(Order::Leave, 1)]);
-    assert!(scene.command(Command::Shrink).is_empty());
-    assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
-    assert_eq!(scene.supervisor.target(), 1);
-}
-
-#[test]
-fn shrinking_counts_a_worker_that_is_being_ended_anyway() {
-    let mut scene = Scene::serving();
-    scene.pass(20.0);
-    scene.beat(1);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
-    assert!(scene.command(Command::Shrink).is_empty());
-    assert_eq!(scene.exit(2, Exit::Signal(Signal::SIGABRT)), ["bury 2"]);
-}
-
-#[test]
-fn a_retired_worker_that_does_not_leave_is_killed() {
-    let mut scene = Scene::serving();
-    scene.command(Command::Shrink);
-    scene.beat(2);
-    scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
-}
-
-#[test]
-fn a_worker_forked_into_a_stop_is_asked_to_leave() {
-    let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
-    let now = Tick::ZERO;
-    let mut out = Vec::new();
-    supervisor.step(now, Input::Wake, &mut out);
-    supervisor.step(now, Input::Command(Command::Stop), &mut out);
-    out.clear();
-    supervisor.step(now, Input::Forked { id: 1, pid: 101 }, &mut out);
-    assert_eq!(describe(&out[0]), order(Order::Leave, 1));
-}
-
-#[test]
-fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
-    let mut scene = Scene::serving();
-    assert_eq!(scene.command(Command::Reload), ["load"]);
-    assert_eq!(
-        scene.input(Input::Loaded(DEFAULT)),
-        ["spawn 3 in 2", "spawn 4 in 3"]
-    );
-    assert_eq!(
-        scene.input(Input::Ready { id: 4 }),
-        ["settle".to_owned(), order(Order::Leave, 1)]
-    );
-    assert_eq!(
-        scene.input(Input::Ready { id: 3 }),
-        [order(Order::Leave, 2)]
-    );
-    assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
-    assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
-}
-
-#[test]
-fn new_settings_whose_workers_cannot_boot_are_given_up() {
-    let mut scene = Scene::serving();
-    scene.command(Command::Reload);
-    scene.input(Input::Loaded(Limits {
-        workers: 3,
-        ..DEFAULT
-    }));
-    assert_eq!(
-        scene.exit_with_words(4, false, "a comma is missing"),
-        [
-            "bury 4".to_owned(),
-            order(Order::Leave, 3),
-            order(Order::Leave, 5),
-            "revert Some(\"a comma is missing\")".into(),
-        ]
-    );
-    assert_eq!(scene.supervisor.target(), 2);
-    for id in [3, 5] {
-        assert_eq!(scene.exit(id, Exit::Code(0)), [format!("bury {id}")]);
-    }
-    // What comes next is as before.
-    assert_eq!(
-        scene.exit(1, Exit::Signal(Signal::SIGKILL)),
-        ["bury 1", "spawn 6 in 0"]
-    );
-}
-
-#[test]
-fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() {
-    let mut scene = Scene::serving();
-    let worn = |id| Input::Worn {
-        id,
-        wear: Wear::Requests(1000),
-    };
-    assert_eq!(
-        scene.input(worn(1)),
-        ["recycle 101, Requests(1000)", "spawn 3 in 2"]
-    );
-    assert_eq!(scene.input(worn(2)), ["recycle 102, Requests(1000)"]);
-    assert!(scene.input(worn(2)).is_empty());
-    assert_eq!(
-        scene.input(Input::Ready { id: 3 }),
-        [order(Order::Leave, 1), "spawn 4 in 3".into()]
-    );
-    assert_eq!(
-        scene.input(Input::Ready { id: 4 }),
-        [order(Order::Leave, 2)]
-    );
-}
-
-#[test]
-fn a_stuck_request_costs_its_worker_and_no_other_request() {
-    let limits = Limits {
-        request_timeout: Some(secs(5.0)),
-        calls: 4,
-        ..DEFAULT
-    };
-    let mut scene = Scene::new(limits);
-    scene.wake();
-    scene.ready(1);
-    scene.ready(2);
-    let since = scene.now;
-    let in_call = Input::InCall {
-        id: 1,
-        since,
-        alone: false,
-    };
-    scene.pass(4.9);
-    assert!(scene.input(in_call.clone()).is_empty());
-    scene.pass(0.1);
-    assert_eq!(
-        scene.input(in_call.clone()),
-        [
-            order(Order::Stacks, 1),
-            order(Order::Expire, 1),
-            order(Order::Leave, 1),
-            "spawn 3 in 2".into()
-        ]
-    );
-    assert!(scene.input(in_call).is_empty());
-    scene.beat(2);
-    scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
-}
-
-#[test]
-fn a_worker_whose_only_call_is_stuck_does_not_get_the_whole_grace() {
-    let limits = Limits {
-        request_timeout: Some(secs(5.0)),
-        ..DEFAULT
-    };
-    let mut scene = Scene::new(limits);
-    scene.wake();
-    scene.ready(1);
-    scene.ready(2);
-    let since = scene.now;
-    scene.pass(5.0);
-    scene.input(Input::InCall {
-        id: 1,
-        since,
-        alone: false,
-    });
-    scene.pass(1.0);
-    scene.input(Input::InCall {
-        id: 1,
-        since,
-        alone: false,
-    });
-    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
-}
-
-#[test]
-fn rest_ends_all_workers_until_one_is_asked_for() {
-    let mut scene = Scene::serving();
-    assert_eq!(
-        scene.command(Command::Rest),
-        [order(Order::Leave, 1), order(Order::Leave, 2)]
-    );
-    scene.exit(1, Exit::Code(0));
-    scene.exit(2, Exit::Code(0));
-    assert_eq!(scene.supervisor.target(), 0);
-    assert_eq!(scene.command(Command::Grow), ["spawn 3 in 0"]);
-}
-
-#[test]
-fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.wake();
-    scene.ready(1);
-    scene.command(Command::Reload);
-    scene.input(Input::Loaded(DEFAULT));
-    scene.exit_with_words(3, false, "a comma is missing");
-    // It was never asked to leave.
-    assert!(scene.input(Input::Ready { id: 2 }).is_empty());
-    scene.command(Command::Reload);
-    assert_eq!(
-        scene.input(Input::Loaded(DEFAULT)),
-        ["spawn 5 in 2", "spawn 6 in 4"]
-    );
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Serve, eventually};
+use crate::support::{Address, Serve, eventually};
 
 /// Whether a text has a shape: `0` stands for a digit, `+` for a sign, everything else for itself.
 fn has_shape(text: &str, shape: &str) -> bool {
@@ -186,4 +186,41 @@ fn errors_stream_goes_to_the_error_log_and_print_to_standard_output() {
     server.get("/speak").expect(200);
     let exited = server.stop();
     assert_eq!(exited.stdout, ["a line for standard output"]);
+}
+
+#[test]
+fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
+    for threads in ["1", "2"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (access, error) = (path("access"), path("error"));
+        let server = Serve::app("probe:app")
+            .args(["--threads", threads, "--access-logfile"])
+            .args([&access])
+            .args(["--error-logfile"])
+            .args([&error])
+            .bind(["unix:".to_owned() + path("socket").to_str().unwrap()])
+            .spawn();
+        let read = |path: &std::path::Path| fs::read_to_string(path).unwrap_or_default();
+        eventually("a socket", || path("socket").exists().then_some(()));
+        let request = || {
+            let mut client = Address::Unix(path("socket")).client();
+            client.get("/pid").expect(200);
+        };
+        request();
+        eventually("a line", || (!read(&access).is_empty()).then_some(()));
+        fs::rename(&access, path("access.1")).unwrap();
+        fs::rename(&error, path("error.1")).unwrap();
+        server.signal(nix::sys::signal::Signal::SIGUSR1);
+        eventually("the new files", || {
+            (access.exists() && error.exists()).then_some(())
+        });
+        request();
+        eventually("a new line", || (!read(&access).is_empty()).then_some(()));
+        assert_eq!(read(&path("access.1")).lines().count(), 1);
+        server.signal(nix::sys::signal::Signal::SIGTERM);
+        server.wait();
+        assert!(read(&error).contains("Shutting down: Master"));
+        assert!(read(&path("error.1")).contains("Handling signal: usr1"));
+    }
 }

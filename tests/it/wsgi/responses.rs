@@ -59,7 +59,9 @@ fn system_exit_in_a_request_is_a_500_and_the_worker_lives() {
 
 #[test]
 fn application_that_breaks_the_protocol_gets_a_500() {
-    let server = serve();
+    let server = Serve::app("responses:app")
+        .args(["--access-logfile", "-"])
+        .start();
     for (page, logged) in [
         ("never_started", "start_response"),
         ("started_twice", "start_response"),
@@ -73,6 +75,9 @@ fn application_that_breaks_the_protocol_gets_a_500() {
     ] {
         get(&server, page).expect(500);
         server.stderr().wait_for(logged);
+        server
+            .stdout()
+            .wait_for(&format!("\"GET /{page} HTTP/1.1\" 500 "));
     }
     get(&server, "plain").expect(200);
     server.stop();
@@ -114,6 +119,8 @@ fn body_comes_from_lists_tuples_generators_and_write() {
     ] {
         assert_eq!(get(&server, page).expect(200).text(), body, "{page}");
     }
+    // What is known to be empty needs neither.
+    assert_eq!(get(&server, "empty").header("content-length"), Some("0"));
     // One block whose end is known needs no chunks.
     assert_eq!(get(&server, "plain").header("content-length"), Some("5"));
     assert_eq!(
@@ -168,21 +175,93 @@ fn statuses_without_a_body_have_none() {
         assert_eq!(head.header("transfer-encoding"), None);
         // Had a body come, it would be taken for the next response.
         assert_eq!(client.get("/plain").expect(200).text(), "plain");
+        server.stderr().wait_for(&format!(
+            "7 bytes of the {status} response's body were dropped"
+        ));
     }
-    server.stop();
+    // After HEAD that is how it should be.
+    client.send("HEAD /plain HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().expect(200);
+    let exited = server.stop();
+    let told = |line: &String| line.contains("HEAD /plain");
+    assert!(!exited.stderr.iter().any(told), "{exited:#?}");
 }
 
 #[test]
 fn body_and_its_announced_length_must_agree() {
     let server = serve();
-    // More: cut at the length (as Gunicorn does), and the connection is good for more or closed.
-    assert_eq!(get(&server, "too_long").expect(200).text(), "12345");
+    // More: cut at the length, as Gunicorn does; and nothing follows on that connection.
+    let mut client = server.client();
+    assert_eq!(client.get("/too_long").expect(200).text(), "12345");
+    client.expect_end();
+    server.stderr().wait_for(
+        "[WARNING] GET /too_long: 4 bytes of the 200 response's body were dropped, since its Content-Length",
+    );
     // Less: the client must see that something is missing, and not wait for it for ever.
     let mut client = server.client();
     client.send("GET /too_short HTTP/1.1\r\nHost: a\r\n\r\n");
     let head = client.head().expect(200);
     assert_eq!(head.header("content-length"), Some("5"));
     assert_eq!(client.rest(), b"123");
+    server
+        .stderr()
+        .wait_for("/too_short: the response's body is 2 bytes shorter than its Content-Length");
+    server.stop();
+}
+
+#[test]
+fn application_that_says_close_gets_it() {
+    let server = serve();
+    let mut client = server.client();
+    let response = client.get("/says_close").expect(200);
+    assert_eq!(response.header("connection"), Some("close"));
+    client.expect_end();
+    server.stop();
+}
+
+#[test]
+fn response_starts_with_the_servers_lines_and_goes_on_with_the_applications_in_order() {
+    let server = serve();
+    for (asked, version) in [
+        ("HTTP/1.0", "HTTP/1.0"),
+        ("HTTP/1.1", "HTTP/1.1"),
+        // Its own version, whatever later one the client has (RFC 9110 §2.5).
+        ("HTTP/1.2", "HTTP/1.1"),
+    ] {
+        let mut client = server.client();
+        client.send(format!("GET /hop_by_hop {asked}\r\nHost: a\r\n\r\n"));
+        let response = client.response().expect(200);
+        assert_eq!(response.version, version);
+        let names: Vec<_> = response.headers.iter().map(|(name, _)| &**name).collect();
+        let order = [
+            "Server",
+            "Date",
+            "X-Mine",
+            "Set-Cookie",
+            "Set-Cookie",
+            "Content-Length",
+        ];
+        assert_eq!(names[..6], order);
+    }
+    server.stop();
+}
+
+#[test]
+fn files_are_counted_in_the_access_log_and_an_empty_one_keeps_the_connection_in_step() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    let server = Serve::app("wrapped:app")
+        .args(["--access-logfile", "-"])
+        .start();
+    let mut client = server.client();
+    let target = format!("/file?{}", path.display());
+    for size in [0, 300_000, 0] {
+        std::fs::write(&path, vec![b'x'; size]).expect("it can be written");
+        let response = client.get(&target).expect(200);
+        assert_eq!(response.header("content-length"), Some(&*size.to_string()));
+        assert_eq!(response.body.len(), size);
+        server.stdout().wait_for(&format!("\" 200 {size} "));
+    }
     server.stop();
 }
 
@@ -210,5 +289,35 @@ fn headers_of_the_connection_are_the_servers_own() {
         response.all("set-cookie").collect::<Vec<_>>(),
         ["a=1", "b=2"]
     );
+    server.stop();
+}
+
+#[test]
+fn download_of_1_gib_leaves_the_workers_memory_flat() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    let file = std::fs::File::create(&path).expect("it can be made");
+    // All of it is a hole, which takes no place on the disk.
+    file.set_len(GIB).expect("it may be large");
+    let server = Serve::app("wrapped:app").start();
+    let worker = server.workers(1)[0];
+    let small = crate::support::root().join("Cargo.toml");
+    server
+        .get(&format!("/file?{}", small.display()))
+        .expect(200);
+    let before = Server::peak_memory(worker);
+    let mut client = server.client();
+    client.send(format!(
+        "GET /file?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+        path.display()
+    ));
+    let head = client.head().expect(200);
+    assert_eq!(head.header("content-length"), Some(&*GIB.to_string()));
+    for _ in 0..1024 {
+        assert_eq!(client.take(1 << 20).len(), 1 << 20);
+    }
+    let grown = Server::peak_memory(worker) - before;
+    assert!(grown < 8 * 1024, "by {grown} KiB");
     server.stop();
 }

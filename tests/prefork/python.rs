@@ -1,10 +1,12 @@
-//! Python stacks of a process that hangs, written to its standard output, which this program reads.
+//! An application in a process that no arbiter looks after: its stacks go to standard output, which this
+//! program reads.
 
 use std::io::stdout;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use oxicorn::h1::{Head, Version};
 use oxicorn::wsgi::App;
 use oxicorn::{
@@ -19,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hang_shows_its_python_stack_when_it_is_asked_for,
     a_hang_in_an_import_shows_its_stack_too,
     a_crash_in_c_shows_its_python_stack,
+    privileges_that_a_preloaded_application_was_loaded_with_are_warned_of,
 ];
 
 /// Calls an application at `path`, on the main thread as a worker would.
@@ -41,6 +44,14 @@ pub(crate) fn play(app: &str, path: &str) -> Result<()> {
     application
         .call(request, Responder::new(&recorder))
         .map(drop)
+}
+
+/// Loads an application, and gives the privileges up before it makes a service of it.
+pub(crate) fn play_nobody() -> Result<()> {
+    let mut app = App::new("wsgiref.simple_server:demo_app").preload(true);
+    MakeService::preload(&mut app)?;
+    nix::unistd::setuid(Uid::from_raw(65534)).map_err(std::io::Error::from)?;
+    app.make(&Site::new(&[])).map(drop)
 }
 
 #[track_caller]
@@ -85,4 +96,18 @@ fn a_crash_in_c_shows_its_python_stack() {
     let mut server = hanging("hangs:app", "/crashing");
     server.wait_for_line("Fatal Python error: Aborted");
     assert_stack(&mut server, "crashing");
+}
+
+fn privileges_that_a_preloaded_application_was_loaded_with_are_warned_of() {
+    if !Uid::effective().is_root() {
+        println!("(has no privileges to give up)");
+        return;
+    }
+    let ended = Server::start(&["python-as-nobody"]).wait_for_end();
+    assert!(ended.status.success(), "{ended:?}");
+    #[cfg(feature = "tracing")]
+    assert!(
+        ended.log.contains("with the privileges of user 0"),
+        "{ended:?}"
+    );
 }

@@ -1,0 +1,157 @@
+//! Supervisors with a fault each, planted between the world and the real one.
+//!
+//! They show what the simulator can find; each is a mistake that would be easy to make.
+
+use super::super::{Action, Backoff, Command, Input, Order, Stage, Supervisor, Tick, Why};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// A worker counts as ready when it was forked.
+    RetiresTooEarly,
+    /// A worker that has served for long enough leaves at once.
+    RecyclesTooEarly,
+    /// A signal goes to a process that has gone.
+    SignalsTheDead,
+    /// The time for which the arbiter did not run counts against the workers.
+    BlamesTheLate,
+    /// Who ignores the abortion lives on.
+    ForgetsTheKill,
+    /// Who was to leave while it could not hear is not asked again.
+    ForgetsTheSpared,
+    /// One worker more than there are to be.
+    StartsOneTooMany,
+    /// Two workers in one slot.
+    GivesASlotTwice,
+    /// Whatever fails is tried again at once.
+    NeverBacksOff,
+    /// Two reloads at once leave nothing to go back to.
+    ReadsTwice,
+    /// Settings whose workers cannot boot stay in force.
+    LosesTheRevert,
+    /// Old workers are measured by new settings.
+    JudgesByNewSettings,
+    /// A stop is never quick.
+    TakesItsTime,
+}
+
+impl Bug {
+    pub(super) const ALL: [Self; 13] = [
+        Self::RetiresTooEarly,
+        Self::RecyclesTooEarly,
+        Self::SignalsTheDead,
+        Self::BlamesTheLate,
+        Self::ForgetsTheKill,
+        Self::ForgetsTheSpared,
+        Self::StartsOneTooMany,
+        Self::GivesASlotTwice,
+        Self::NeverBacksOff,
+        Self::ReadsTwice,
+        Self::LosesTheRevert,
+        Self::JudgesByNewSettings,
+        Self::TakesItsTime,
+    ];
+}
+
+/// A supervisor, with or without a fault.
+pub(super) struct Mind {
+    pub(super) supervisor: Supervisor,
+    bug: Option<Bug>,
+}
+
+impl Mind {
+    pub(super) fn new(supervisor: Supervisor, bug: Option<Bug>) -> Self {
+        Self { supervisor, bug }
+    }
+
+    pub(super) fn step(&mut self, now: Tick, input: Input, out: &mut Vec<Action>) -> Option<Tick> {
+        let Some(bug) = self.bug else {
+            return self.supervisor.step(now, input, out);
+        };
+        let before = out.len();
+        let forked = match input {
+            Input::Forked { id, .. } if bug == Bug::RetiresTooEarly => Some(id),
+            _ => None,
+        };
+        let input = self.mislead(bug, input);
+        let mut planned = self.supervisor.step(now, input, out);
+        if let Some(id) = forked {
+            planned = self.supervisor.step(now, Input::Ready { id }, out);
+        }
+        for action in out.split_off(before) {
+            self.spoil(bug, now, action, out);
+        }
+        planned
+    }
+
+    /// What goes wrong before a step.
+    fn mislead(&mut self, bug: Bug, input: Input) -> Input {
+        let supervisor = &mut self.supervisor;
+        match (bug, &input) {
+            (Bug::BlamesTheLate, _) => supervisor.planned = None,
+            (Bug::NeverBacksOff, _) => supervisor.backoff = Backoff::default(),
+            (Bug::ReadsTwice, _) => supervisor.loading = false,
+            (Bug::LosesTheRevert, Input::Exited { .. }) => supervisor.trial = None,
+            (Bug::TakesItsTime, Input::Command(Command::StopNow)) => {
+                return Input::Command(Command::Stop);
+            }
+            (Bug::ForgetsTheKill, _) => {
+                for row in supervisor.table.iter_mut() {
+                    row.deadline = row.deadline.filter(|_| row.stage != Stage::Aborted);
+                }
+            }
+            (Bug::JudgesByNewSettings, _) => {
+                for row in supervisor.table.iter_mut() {
+                    row.limits = supervisor.limits;
+                }
+            }
+            (Bug::ForgetsTheSpared, Input::Beat { id, .. }) => {
+                let row = supervisor.table.get_mut(*id);
+                if let Some(row) = row.filter(|row| row.stage == Stage::Examined) {
+                    row.stage = Stage::Serving;
+                }
+            }
+            _ => {}
+        }
+        input
+    }
+
+    /// What becomes of an action.
+    fn spoil(&mut self, bug: Bug, now: Tick, action: Action, out: &mut Vec<Action>) {
+        let table = &mut self.supervisor.table;
+        let leave = |pid, slot| Action::Signal {
+            pid,
+            slot,
+            order: Order::Leave,
+            why: Why::Retired,
+        };
+        match (bug, action) {
+            (Bug::GivesASlotTwice, Action::Spawn { id, .. }) => {
+                out.push(Action::Spawn { id, slot: 0 });
+            }
+            (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
+                out.push(action);
+                let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
+                let more = table.enter(generation, limits);
+                out.extend(more.map(|row| Action::Spawn {
+                    id: row.id,
+                    slot: row.slot,
+                }));
+            }
+            (Bug::SignalsTheDead, Action::Bury(obituary)) => {
+                let (pid, slot) = (obituary.pid, obituary.slot);
+                out.extend([Action::Bury(obituary), leave(pid, slot)]);
+            }
+            (Bug::RecyclesTooEarly, Action::Recycle { pid, wear }) => {
+                out.push(Action::Recycle { pid, wear });
+                let row = table.iter_mut().find(|row| row.pid == Some(pid));
+                out.extend(row.map(|row| {
+                    row.retired = true;
+                    row.stage = Stage::Leaving;
+                    row.deadline = Some(now + row.limits.graceful_timeout);
+                    leave(pid, row.slot)
+                }));
+            }
+            (_, action) => out.push(action),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! What the supervisor may do and must do, worked out from what it was told: the other half of each of its
+//! invariants.
+//!
+//! It shares no state with the supervisor; only its words, and its constants.
+
+use super::super::*;
+use super::process::Process;
+use super::{SLOTS, require};
+
+/// A fork in each of these is no storm, nor are two for each slot at once, beyond those that were asked for.
+const CALM: Duration = Duration::from_millis(250);
+const STORM: u32 = 2 * SLOTS as u32;
+
+/// What must come of an input, in the same step.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// These process ids are to open their logs.
+    reopen: Vec<i32>,
+    settle: bool,
+    revert: bool,
+    buried: Option<i32>,
+}
+
+/// What was in force before the trial.
+struct Before {
+    generation: u64,
+    limits: Limits,
+    target: usize,
+}
+
+pub(super) struct Law {
+    pub(super) now: Tick,
+    /// Until when the arbiter was last not running.
+    resumed: Tick,
+    pub(super) processes: Vec<Process>,
+    /// What was asked for and not yet forked.
+    asked: Vec<Process>,
+    pub(super) target: usize,
+    limits: Limits,
+    generation: u64,
+    newest: u64,
+    trial: Option<Before>,
+    /// A worker was ready once.
+    pub(super) proven: bool,
+    /// While it stops: by when the workers must have gone, and whether quickly.
+    stop: Option<(Tick, bool)>,
+    /// It stops because it could not start.
+    failed: bool,
+    pub(super) over: bool,
+    /// When what it has forked would be due in a calm.
+    forks: Tick,
+    /// Who has shown in this step that it lives, though it was thought not to.
+    spared: Option<u64>,
+    /// How many commands came at once.
+    pub(super) commands: usize,
+}
+
+impl Law {
+    pub(super) fn new(now: Tick, limits: Limits) -> Self {
+        Self {
+            now,
+            resumed: Tick::ZERO,
+            processes: Vec::new(),
+            asked: Vec::new(),
+            target: limits.workers,
+            limits,
+            generation: 1,
+            newest: 1,
+            trial: None,
+            proven: false,
+            stop: None,
+            failed: false,
+            over: false,
+            forks: now,
+            spared: None,
+            commands: 0,
+        }
+    }
+
+    /// Nobody is held to the time for which the arbiter did not run.
+    pub(super) fn forgives(&mut self, late: Duration) {
+        let missed = late + LATE;
+        self.resumed = self.now;
+        for process in &mut self.processes {
+            process.due = process.due.map(|due| due + missed);
+        }
+        if let Some((until, _)) = &mut self.stop {
+            *until = *until + missed;
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.stop.is_none()
+    }
+
+    /// All that are to be there serve, with the settings that are in force.
+    pub(super) fn is_complete(&self) -> bool {
+        let staying = || {
+            self.processes
+                .iter()
+                .filter(|process| process.told.is_none())
+        };
+        let serving = staying().filter(|process| process.ready);
+        self.trial.as_ref().is_none_or(|_| self.target == 0)
+            && staying().all(|process| process.generation == self.generation)
+            && serving.count() >= self.target
+    }
+
+    /// The fork of what was asked for.
+    pub(super) fn born(&mut self, id: u64, pid: i32) -> &mut Process {
+        let asked = self.asked.iter().position(|process| process.id == id);
+        require(asked.is_some(), "only what was asked for is forked");
+        let mut process = self.asked.remove(asked.unwrap_or(0));
+        process.pid = pid;
+        self.processes.push(process);
+        let last = self.processes.len() - 1;
+        &mut self.processes[last]
+    }
+
+    fn of(&mut self, id: u64) -> Option<&mut Process> {
+        self.processes.iter_mut().find(|process| process.id == id)
+    }
+
+    /// What an input changes, and what must come of it.
+    pub(super) fn hears(&mut self, input: &Input) -> Expected {
+        let mut expected = Expected::default();
+        let now = self.now;
+        self.spared = match *input {
+            Input::Ready { id } | Input::Beat { id, .. } => self
+                .of(id)
+                .filter(|process| process.told == Some(Order::Stacks))
+                .map(|process| process.id),
+            _ => None,
+        };
+        match *input {
+            Input::Command(command) => self.is_commanded(command, &mut expected),
+            Input::Forked { id, .. } => {
+                if let Some(process) = self.of(id) {
+                    process.due = process.limits.boot_timeout.map(|timeout| now + timeout);
+                }
+            }
+            Input::ForkFailed { id, .. } => self.asked.retain(|process| process.id != id),
+            Input::Ready { id } => {
+                self.proven = true;
+                let (trial, generation) = (self.trial.is_some(), self.generation);
+                if let Some(process) = self.of(id) {
+                    process.ready = true;
+                    let stays = matches!(process.told, None | Some(Order::Stacks));
+                    expected.settle = trial && stays && process.generation == generation;
+                    process.due = process.due.filter(|_| !stays);
+                    process.is_alive(now);
+                }
+            }
+            Input::Beat { id, at } => {
+                if let Some(process) = self.of(id).filter(|process| process.ready) {
+                    process.is_alive(at);
+                }
+            }
+            Input::Loaded(limits) if self.stop.is_none() => {
+                self.trial = Some(Before {
+                    generation: self.generation,
+                    limits: self.limits,
+                    target: self.target,
+                });
+                self.newest += 1;
+                self.generation = self.newest;
+                self.limits = limits;
+                self.target = limits.workers;
+                self.is_asked_for_more(SLOTS);
+            }
+            Input::Exited {
+                pid, exit, ready, ..
+            } => {
+                expected.buried = Some(pid);
+                let at = self.processes.iter().position(|process| process.pid == pid);
+                require(at.is_some(), "a process ends once");
+                let process = self.processes.remove(at.unwrap_or(0));
+                let speaks = match exit {
+                    Exit::Code(_) => true,
+                    Exit::Signal(signal) => CRASHES.contains(&signal),
+                    Exit::Unknown => false,
+                };
+                expected.revert = self.trial.is_some()
+                    && self.proven
+                    && process.generation == self.generation
+                    && process.told.is_none()
+                    && !ready
+                    && speaks;
+                self.proven |= ready;
+            }
+            Input::InCall { id, alone, .. } => {
+                if let Some(process) = self.of(id) {
+                    process.hopeless = alone || process.limits.calls == 1;
+                }
+            }
+            Input::Loaded(_) | Input::Worn { .. } | Input::Wake => {}
+        }
+        expected
+    }
+
+    fn is_commanded(&mut self, command: Command, expected: &mut Expected) {
+        let change = |target: usize| match command {
+            Command::Grow => target + 1,
+            Command::Shrink if target > 1 => target - 1,
+            Command::Scale(workers) => workers.max(1),
+            Command::Rest => 0,
+            _ => target,
+        };
+        let (limits, now) = (self.limits, self.now);
+        match command {
+            Command::Reopen => {
+                let lives =
+                    |process: &&Process| !matches!(process.told, Some(Order::Abort | Order::Kill));
+                let living = self.processes.iter().filter(lives);
+                expected.reopen = living.map(|process| process.pid).collect();
+            }
+            Command::Stop | Command::StopNow => {
+                let quickly = command == Command::StopNow;
+                let grace = if quickly {
+                    QUICK_GRACE
+                } else {
+                    limits.graceful_timeout
+                };
+                match self.stop {
+                    None => self.stops(now + grace, quickly),
+                    Some((until, false)) if quickly => self.stops(until.min(now + grace), true),
+                    Some(_) => {}
+                }
+            }
+            _ if self.stop.is_some() => {}
+            _ => {
+                let before = self.target;
+                self.target = change(before).min(SLOTS - 1);
+                self.is_asked_for_more(self.target.saturating_sub(before));
+                if let Some(trial) = &mut self.trial {
+                    trial.target = change(trial.target).min(SLOTS - 1);
+                }
+            }
+        }
+    }
+
+    /// Forks that follow from what somebody asked for are not held against it.
+    fn is_asked_for_more(&mut self, workers: usize) {
+        let forgiven = (0..workers).map(|_| CALM).sum();
+        self.forks = self.now.max(self.forks - forgiven);
+    }
+
+    fn stops(&mut self, until: Tick, quickly: bool) {
+        self.stop = Some((until, quickly));
+        self.trial = None;
+        for process in &mut self.processes {
+            if let (Some(Order::Leave), Some(due)) = (process.told, &mut process.due) {
+                *due = until.min(*due);
+            }
+        }
+    }
+
+    /// Whether an action is lawful, and what it changes.
+    pub(super) fn judges(&mut self, action: &Action) {
+        require(!self.over, "nothing comes after the end");
+        let now = self.now;
+        match *action {
+            Action::Spawn { id, slot } => self.spawns(id, slot),
+            Action::Signal {
+                pid, order, why, ..
+            } => self.signals(pid, order, why),
+            Action::Recycle { pid, .. } => {
+                let process = self.processes.iter_mut().find(|process| process.pid == pid);
+                let lawful = process.as_ref().is_some_and(|p| p.serves() && !p.worn);
+                require(lawful, "who serves is worn once");
+                if let Some(process) = process {
+                    process.worn = true;
+                }
+            }
+            Action::LoadConfig => require(
+                self.trial.is_none() && self.stop.is_none(),
+                "settings are read when none are on trial",
+            ),
+            Action::Settle => {
+                require(self.trial.take().is_some(), "only what is on trial settles");
+            }
+            Action::Revert { .. } => {
+                require(self.trial.is_some(), "only what is on trial is given up");
+                if let Some(before) = self.trial.take() {
+                    self.generation = before.generation;
+                    self.limits = before.limits;
+                    self.target = before.target;
+                    self.is_asked_for_more(SLOTS);
+                }
+            }
+            Action::Ready => require(self.is_complete(), "ready is who is complete"),
+            Action::Regret { retry, .. } => {
+                require(!retry.is_zero(), "a failed fork is not tried again at once");
+            }
+            Action::StopListening => {
+                if self.stop.is_none() {
+                    require(!self.proven, "where workers can boot no failure ends it");
+                    self.failed = true;
+                    self.stops(now + QUICK_GRACE, true);
+                }
+            }
+            Action::Exit(ref end) => {
+                self.over = true;
+                require(
+                    end.is_err() == self.failed,
+                    "a failure is the cause of an end, and nothing else's",
+                );
+                let killed = |process: &Process| process.told == Some(Order::Kill);
+                require(
+                    self.processes.iter().all(killed),
+                    "nobody is left who was not killed",
+                );
+            }
+            Action::Bury(_) | Action::ReopenLogs | Action::Resized { .. } => {}
+        }
+    }
+
+    fn spawns(&mut self, id: u64, slot: usize) {
+        require(self.stop.is_none(), "nobody is forked in a stop");
+        let mut all = self.processes.iter().chain(&self.asked);
+        require(
+            slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
+            "an id and a slot belong to one worker",
+        );
+        let new = Process::new(0, id, slot, self.generation, self.limits);
+        self.asked.push(new);
+        let all = self.processes.iter().chain(&self.asked);
+        let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
+        let (worn, fresh): (Vec<&Process>, Vec<&Process>) = staying.partition(|p| p.worn);
+        let most = self.target + worn.len().min(1);
+        require(
+            worn.len() + fresh.len() <= most || self.commands > 1,
+            "no more workers than are to be, and one for one that is worn",
+        );
+        self.forks = self.now.max(self.forks) + CALM;
+        require(
+            self.forks <= self.now + CALM * STORM,
+            "what fails is tried ever more slowly",
+        );
+    }
+
+    fn signals(&mut self, pid: i32, order: Order, why: Why) {
+        let (now, resumed, stop) = (self.now, self.resumed, self.stop);
+        let before = self.trial.as_ref().map_or(0, |trial| trial.target);
+        let needed = self.target.max(before);
+        let serving = self
+            .processes
+            .iter()
+            .filter(|process| process.serves())
+            .count();
+        let process = self.processes.iter_mut().find(|process| process.pid == pid);
+        require(process.is_some(), "only our own processes are signalled");
+        let Some(process) = process else { return };
+        let counted = |from: Tick| now.since(from.max(resumed));
+        let is_due = process.due.is_some_and(|due| due <= now);
+        let is_stuck = || {
+            let timeout = process.limits.request_timeout;
+            let call = process.call.zip(timeout);
+            call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
+        };
+        match (order, why) {
+            (Order::Reopen, Why::Logs) => {}
+            (Order::Stacks, Why::Stuck(_)) => require(
+                process.serves() && is_stuck(),
+                "only what takes too long is examined",
+            ),
+            (Order::Expire, Why::Examined) => {
+                require(
+                    process.serves() && is_stuck() && process.expired.is_none(),
+                    "a request that takes too long is given up once",
+                );
+                process.expired = process.call.map(|(since, _)| (since, now));
+            }
+            (Order::Stacks, Why::Silent(_) | Why::NotReady(_)) => {
+                require(
+                    process.told.is_none() && is_due,
+                    "only the silent are examined",
+                );
+                process.told = Some(order);
+                process.due = Some(now + EXAMINE_GRACE);
+            }
+            (Order::Abort, Why::Examined) => {
+                require(
+                    process.told == Some(Order::Stacks) && is_due,
+                    "only who was examined is aborted",
+                );
+                require(
+                    !process.booted || process.is_hung(now) || process.gone,
+                    "nobody healthy is aborted",
+                );
+                process.told = Some(order);
+                process.due = Some(now + ABORT_GRACE);
+            }
+            (Order::Kill, Why::Overdue) => {
+                let stuck = process.expired.is_some_and(|(call, at)| {
+                    process.call.is_some_and(|(since, _)| since == call)
+                        && process.hopeless
+                        && counted(at) >= STUCK_GRACE
+                });
+                let warned = matches!(
+                    process.told,
+                    Some(Order::Leave | Order::Quit | Order::Abort)
+                );
+                require(
+                    warned && (is_due || stuck),
+                    "only who was warned and is overdue is killed",
+                );
+                process.told = Some(order);
+                process.due = None;
+            }
+            (Order::Leave, Why::Retired) => {
+                // Who is spared may have been meant to leave when it seemed to be lost.
+                let exempt = process.expired.is_some() || self.spared == Some(process.id);
+                require(
+                    !process.serves() || exempt || serving > needed,
+                    "who serves leaves only when enough others do",
+                );
+                require(process.told.is_none(), "nobody is asked to leave twice");
+                process.told = Some(order);
+                process.due = Some(now + process.limits.graceful_timeout);
+            }
+            (Order::Leave | Order::Quit, Why::Stop) => {
+                let lawful = match stop {
+                    Some((_, quickly)) => quickly == (order == Order::Quit),
+                    None => false,
+                };
+                require(lawful, "a stop is as it was asked for");
+                let until = stop.map_or(now, |(until, _)| until);
+                let leaving = process.told.is_some();
+                let due = process.due.filter(|_| leaving);
+                process.due = Some(due.map_or(until, |due| due.min(until)));
+                process.told = Some(order);
+            }
+            _ => require(false, "each order has its reasons"),
+        }
+    }
+
+    /// Whether what had to come of an input came.
+    pub(super) fn compares(&mut self, expected: &Expected, actions: &[Action]) {
+        let settles = actions.contains(&Action::Settle);
+        require(
+            settles == expected.settle,
+            "settings settle with their first worker",
+        );
+        let gives_up = |action: &Action| matches!(action, Action::Revert { reason: Some(_) });
+        require(
+            !expected.revert || actions.iter().any(gives_up),
+            "settings whose workers cannot boot are given up",
+        );
+        let reopened = actions.iter().filter_map(|action| match action {
+            Action::Signal {
+                pid,
+                order: Order::Reopen,
+                ..
+            } => Some(*pid),
+            _ => None,
+        });
+        require(
+            reopened.eq(expected.reopen.iter().copied()),
+            "all who live open their logs again",
+        );
+        let buried = actions.iter().find_map(|action| match action {
+            Action::Bury(obituary) => Some(obituary.pid),
+            _ => None,
+        });
+        require(
+            self.over || buried == expected.buried,
+            "who has gone is buried",
+        );
+    }
+
+    /// What holds whenever the shell sleeps.
+    pub(super) fn after_turn(&self) {
+        if self.over {
+            return;
+        }
+        require(self.asked.is_empty(), "what is asked for is forked");
+        for process in &self.processes {
+            require(
+                process.due.is_none_or(|due| due >= self.now),
+                "who is overdue is told so",
+            );
+        }
+        if let Some((until, _)) = self.stop {
+            require(self.now < until + LAST_GRACE, "a stop ends in time");
+        }
+        let fresh = |p: &&Process| p.told.is_none() && !p.worn && p.generation == self.generation;
+        let fresh = self.processes.iter().filter(fresh).count();
+        require(
+            fresh <= self.target || self.stop.is_some(),
+            "no more workers stay than are to be",
+        );
+    }
+}

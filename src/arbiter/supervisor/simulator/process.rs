@@ -1,0 +1,97 @@
+//! A process of the simulated world: what it is, and what the supervisor can know of it.
+//!
+//! It decides nothing about itself: the world's dice do.
+
+use super::super::{Duration, Exit, Limits, Order, Tick};
+
+/// The settings that processes are forked with.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) limits: Limits,
+    /// Whether workers can boot with them.
+    pub(super) good: bool,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    pub(super) id: u64,
+    pub(super) slot: usize,
+    pub(super) generation: u64,
+    pub(super) limits: Limits,
+
+    /// When it will say that it is ready.
+    pub(super) boots: Option<Tick>,
+    /// It has said so.
+    pub(super) booted: bool,
+    /// From when on it makes no progress.
+    pub(super) hangs: Option<Tick>,
+    /// When it shows progress next.
+    pub(super) beats: Option<Tick>,
+    /// The request that it is in, since when and how long.
+    pub(super) call: Option<(Tick, Duration)>,
+    pub(super) dies: Option<(Tick, Exit)>,
+    pub(super) unkillable: bool,
+    /// It has died, which the supervisor does not know yet.
+    pub(super) gone: bool,
+
+    /// The supervisor knows that it is ready.
+    pub(super) ready: bool,
+    pub(super) worn: bool,
+    /// What it was told last, of that which ends a worker.
+    pub(super) told: Option<Order>,
+    /// The call that it is in is all that it still has to do.
+    pub(super) hopeless: bool,
+    /// Which call it was told to give up, and when.
+    pub(super) expired: Option<(Tick, Tick)>,
+    /// By when it must be told something else.
+    pub(super) due: Option<Tick>,
+}
+
+impl Process {
+    pub(super) fn new(pid: i32, id: u64, slot: usize, generation: u64, limits: Limits) -> Self {
+        Self {
+            pid,
+            id,
+            slot,
+            generation,
+            limits,
+            boots: None,
+            booted: false,
+            hangs: None,
+            beats: None,
+            call: None,
+            dies: None,
+            unkillable: false,
+            gone: false,
+            ready: false,
+            worn: false,
+            told: None,
+            hopeless: false,
+            expired: None,
+            due: None,
+        }
+    }
+
+    pub(super) fn is_hung(&self, now: Tick) -> bool {
+        self.hangs.is_some_and(|hangs| hangs <= now)
+    }
+
+    /// As far as the supervisor can know.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.told.is_none()
+    }
+
+    /// It has shown that it lives, `at` that moment.
+    pub(super) fn is_alive(&mut self, at: Tick) {
+        let silence = self.limits.timeout.map(|timeout| at + timeout);
+        match self.told {
+            None => self.due = self.due.max(silence),
+            Some(Order::Stacks) => {
+                self.told = None;
+                self.due = silence;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The simulated world: time, processes, what they say, and what becomes of what the supervisor wants.
+//!
+//! It keeps books of its own about what the supervisor knows, in [`Law`], and believes nothing that the
+//! supervisor says of itself.
+
+use super::super::*;
+use super::bugs::{Bug, Mind};
+use super::law::Law;
+use super::process::Settings;
+use super::{Dice, SLOTS, Tally, require};
+
+/// How often the shell looks at the workers' calls.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) struct World<'a> {
+    pub(super) dice: Dice,
+    law: Law,
+    mind: Mind,
+    planned: Option<Tick>,
+    /// What workers are forked with, and what they were before the trial.
+    settings: Settings,
+    former: Option<Settings>,
+    last_pid: i32,
+    /// No faults any more.
+    calm: bool,
+    /// Until then no worker can boot, whatever the settings.
+    sick: Tick,
+    tally: &'a mut Tally,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(seed: u64, bug: Option<Bug>, tally: &'a mut Tally) -> Self {
+        let mut dice = Dice(seed);
+        let limits = dice.limits();
+        let now = Tick::ZERO + Duration::from_secs(1000);
+        Self {
+            law: Law::new(now, limits),
+            mind: Mind::new(Supervisor::new(limits, SLOTS), bug),
+            planned: None,
+            settings: Settings {
+                limits,
+                good: seed % 4 != 0,
+            },
+            former: None,
+            last_pid: 0,
+            calm: false,
+            sick: now,
+            dice,
+            tally,
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        !self.law.over
+    }
+
+    pub(super) fn think_of_commands(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.sick > self.law.now {
+            return commands;
+        }
+        loop {
+            commands.push(match self.dice.roll() % 200 {
+                0..10 => Command::Grow,
+                10..20 => Command::Shrink,
+                20..25 => Command::Scale(self.dice.roll() as usize % (SLOTS + 2)),
+                25..28 => Command::Rest,
+                28..44 => Command::Reload,
+                44..50 => Command::Reopen,
+                50 if self.dice.percent(20) => Command::Stop,
+                51 if self.dice.percent(20) => Command::StopNow,
+                _ => return commands,
+            });
+        }
+    }
+
+    /// One turn of the shell's loop: time passes, everything known is said, everything wanted is done.
+    pub(super) fn turn(&mut self, commands: Vec<Command>) {
+        self.law.commands = commands.len();
+        let late = self.let_time_pass();
+        let mut inputs: Vec<Input> = commands.into_iter().map(Input::Command).collect();
+        if !self.calm && self.dice.percent(2) {
+            self.tally.count("a sickness");
+            self.sick = self.law.now + self.dice.up_to(Duration::from_secs(20));
+            for process in &mut self.law.processes {
+                if !process.unkillable && self.dice.percent(30) {
+                    process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
+                }
+            }
+        }
+        self.what_has_happened(late, &mut inputs);
+        inputs.push(Input::Wake);
+        let mut actions = Vec::new();
+        while !inputs.is_empty() {
+            for input in inputs.drain(..) {
+                self.step(input, &mut actions);
+            }
+            for action in actions.drain(..) {
+                self.perform(&action, &mut inputs);
+            }
+        }
+        self.law.after_turn();
+    }
+
+    fn step(&mut self, input: Input, actions: &mut Vec<Action>) {
+        self.tally.steps += 1;
+        let before = actions.len();
+        let expected = self.law.hears(&input);
+        self.planned = self.mind.step(self.law.now, input, actions);
+        for action in &actions[before..] {
+            self.tally.count(name(action));
+            self.law.judges(action);
+        }
+        self.law.compares(&expected, &actions[before..]);
+        require(
+            self.law.target == self.mind.supervisor.target(),
+            "the target is what was asked for",
+        );
+    }
+
+    /// To the next thing that happens. Sometimes the arbiter and all workers are stopped meanwhile: whether
+    /// the supervisor can know of it.
+    fn let_time_pass(&mut self) -> bool {
+        let now = self.law.now;
+        let own = now + self.dice.up_to(Duration::from_secs(2));
+        let look = self.settings.limits.request_timeout.map(|_| now + LOOK);
+        let events = self.law.processes.iter().flat_map(|process| {
+            let dies = process.dies.map(|(at, _)| at);
+            [process.boots, process.beats, dies]
+        });
+        let first = events
+            .flatten()
+            .chain(look)
+            .chain(self.planned)
+            .chain([own]);
+        self.law.now = first.min().map_or(own, |first| first.max(now));
+        if self.calm || !self.dice.percent(2) {
+            return false;
+        }
+        let pause = Duration::from_secs(3) + self.dice.up_to(Duration::from_secs(500));
+        self.law.now = self.law.now + pause;
+        let late = self.planned.map(|planned| self.law.now.since(planned));
+        let Some(late) = late.filter(|late| *late > LATE) else {
+            return false;
+        };
+        self.tally.count("a late step");
+        self.law.forgives(late);
+        for process in &mut self.law.processes {
+            let soon = self.law.now + self.dice.up_to(LOOK);
+            process.beats = process.beats.map(|_| soon);
+        }
+        true
+    }
+
+    fn what_has_happened(&mut self, late: bool, inputs: &mut Vec<Input>) {
+        let now = self.law.now;
+        let looks = self.settings.limits.request_timeout.is_some();
+        let (dice, tally) = (&mut self.dice, &mut *self.tally);
+        let mut exits = Vec::new();
+        for process in &mut self.law.processes {
+            let id = process.id;
+            let says_ready = process.boots.is_some_and(|boots| boots <= now);
+            if let Some((_, exit)) = process.dies.filter(|(dies, _)| *dies <= now) {
+                process.gone = true;
+                exits.push(Input::Exited {
+                    pid: process.pid,
+                    exit,
+                    ready: process.booted || says_ready,
+                    words: None,
+                });
+                continue;
+            }
+            if says_ready {
+                process.boots = None;
+                process.booted = true;
+                process.beats = process.limits.timeout.map(|_| now);
+                inputs.push(Input::Ready { id });
+            }
+            if !process.booted {
+                continue;
+            }
+            let hung = process.is_hung(now);
+            if process.beats.is_some_and(|beats| beats <= now) && !late {
+                let every = process.limits.timeout.map(|timeout| timeout / 2);
+                process.beats = every.map(|every| now + every);
+                if !hung {
+                    inputs.push(Input::Beat { id, at: now });
+                }
+            }
+            match process.call {
+                Some((since, lasts)) if now.since(since) >= lasts && !hung => process.call = None,
+                None if !hung && dice.percent(20) => {
+                    let lasts = if !self.calm && dice.percent(15) {
+                        tally.count("a call without end");
+                        Duration::MAX
+                    } else {
+                        dice.up_to(Duration::from_secs(1))
+                    };
+                    process.call = Some((now, lasts));
+                }
+                _ => {}
+            }
+            if let (Some((since, _)), true) = (process.call, looks) {
+                let alone = dice.percent(20);
+                inputs.push(Input::InCall { id, since, alone });
+            }
+            if !self.calm && dice.percent(2) {
+                let wear = dice.pick(&[Wear::Requests(1000), Wear::Memory(1 << 30)]);
+                inputs.push(Input::Worn { id, wear });
+            }
+        }
+        inputs.append(&mut exits);
+    }
+
+    fn perform(&mut self, action: &Action, inputs: &mut Vec<Input>) {
+        match *action {
+            Action::Spawn { id, .. } => inputs.push(self.fork(id)),
+            Action::Signal { pid, order, .. } => self.signal(pid, order),
+            Action::LoadConfig => inputs.extend(self.load()),
+            Action::Settle => self.former = None,
+            Action::Revert { .. } => {
+                let former = self.former.take();
+                require(former.is_some(), "only what is on trial is given up");
+                self.settings = former.unwrap_or(self.settings);
+            }
+            _ => {}
+        }
+    }
+
+    fn load(&mut self) -> Option<Input> {
+        require(self.former.is_none(), "one trial at a time");
+        if !self.calm && self.dice.percent(15) {
+            self.tally.count("settings that cannot be read");
+            return None;
+        }
+        let new = Settings {
+            limits: self.dice.limits(),
+            good: self.calm || self.dice.percent(60),
+        };
+        if !new.good {
+            self.tally.count("settings that are no good");
+        }
+        self.former = Some(std::mem::replace(&mut self.settings, new));
+        Some(Input::Loaded(new.limits))
+    }
+
+    fn fork(&mut self, id: u64) -> Input {
+        let (now, good) = (
+            self.law.now,
+            self.settings.good && self.sick <= self.law.now,
+        );
+        let dice = &mut self.dice;
+        if !self.calm && dice.percent(3) {
+            let reason = "no more processes".into();
+            self.tally.count("a fork that fails");
+            return Input::ForkFailed { id, reason };
+        }
+        // Process ids come again.
+        while self.last_pid == 0
+            || self
+                .law
+                .processes
+                .iter()
+                .any(|other| other.pid == self.last_pid)
+        {
+            self.last_pid = self.last_pid % 20 + 1;
+        }
+        let pid = self.last_pid;
+        let process = self.law.born(id, pid);
+        process.boots = Some(now + dice.up_to(Duration::from_secs(1)));
+        let exit = dice.pick(&[
+            Exit::Code(0),
+            Exit::Code(3),
+            Exit::Code(4),
+            Exit::Signal(Signal::SIGKILL),
+            Exit::Signal(Signal::SIGSEGV),
+            Exit::Unknown,
+        ]);
+        if !good {
+            self.tally.count("a boot that fails");
+            process.boots = None;
+            process.dies = Some((now + dice.up_to(Duration::from_millis(20)), exit));
+        } else if !self.calm {
+            match dice.roll() % 12 {
+                0 => {
+                    self.tally.count("an early death");
+                    process.dies = Some((now + dice.up_to(Duration::from_secs(2)), exit));
+                }
+                1 => {
+                    self.tally.count("a slow boot");
+                    process.boots = Some(now + dice.up_to(Duration::from_secs(300)));
+                }
+                2..5 => {
+                    self.tally.count("a hang");
+                    process.hangs = Some(now + dice.up_to(Duration::from_secs(2)));
+                }
+                5..7 => {
+                    self.tally.count("a death");
+                    process.dies = Some((now + dice.up_to(Duration::from_secs(60)), exit));
+                }
+                _ => {}
+            }
+            process.unkillable = dice.percent(1);
+        }
+        Input::Forked { id, pid }
+    }
+
+    /// What a process does when it is sent a signal.
+    fn signal(&mut self, pid: i32, order: Order) {
+        let now = self.law.now;
+        let (dice, tally) = (&mut self.dice, &mut *self.tally);
+        let mut processes = self.law.processes.iter_mut();
+        let Some(process) = processes.find(|process| process.pid == pid && !process.gone) else {
+            return;
+        };
+        let obeys = self.calm || dice.percent(80);
+        let (within, exit) = match order {
+            Order::Stacks if dice.percent(33) => {
+                tally.count("a worker that comes back");
+                process.hangs = None;
+                process.beats = process.beats.map(|_| now + dice.up_to(EXAMINE_GRACE));
+                process.boots = process.boots.map(|_| now + dice.up_to(EXAMINE_GRACE));
+                return;
+            }
+            Order::Stacks | Order::Reopen | Order::Orphaned => return,
+            Order::Expire => {
+                process.call = process.call.filter(|_| dice.percent(50));
+                return;
+            }
+            Order::Abort => (Duration::from_millis(50), Exit::Signal(Signal::SIGABRT)),
+            Order::Kill => (Duration::from_millis(50), Exit::Signal(Signal::SIGKILL)),
+            Order::Leave | Order::Quit => {
+                let grace = process.limits.graceful_timeout + Duration::from_secs(1);
+                (grace, Exit::Code(0))
+            }
+        };
+        let obeys = if order == Order::Kill {
+            !process.unkillable
+        } else {
+            obeys
+        };
+        let dies = now + dice.up_to(within);
+        if !obeys {
+            tally.count("a signal that is ignored");
+        } else if process.dies.is_none_or(|(before, _)| before > dies) {
+            process.dies = Some((dies, exit));
+        }
+    }
+
+    /// Without faults, all workers are there after a while, and a reload replaces them all.
+    pub(super) fn recover(&mut self) {
+        self.calm = true;
+        self.sick = self.law.now;
+        // Somebody has mended what is to stay in force.
+        self.former.as_mut().unwrap_or(&mut self.settings).good = true;
+        for process in &mut self.law.processes {
+            process.boots = process.boots.map(|boots| boots.min(self.law.now));
+            process.hangs = None;
+            process.beats = process.beats.map(|_| self.law.now);
+            if std::mem::take(&mut process.unkillable) && process.told == Some(Order::Kill) {
+                process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
+            }
+        }
+        self.settle_down("without faults all workers are there again");
+        if self.law.proven {
+            self.turn(vec![Command::Reload]);
+            self.settle_down("a reload with healthy workers comes to its end");
+        }
+    }
+
+    fn settle_down(&mut self, rule: &str) {
+        let deadline = self.law.now + Duration::from_secs(600);
+        while self.is_there() && self.law.is_open() && !self.law.is_complete() {
+            require(self.law.now < deadline, rule);
+            self.turn(Vec::new());
+        }
+    }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Spawn { .. } => "Spawn",
+        Action::Signal { order, .. } => match order {
+            Order::Leave => "Leave",
+            Order::Quit => "Quit",
+            Order::Stacks => "Stacks",
+            Order::Expire => "Expire",
+            Order::Abort => "Abort",
+            Order::Kill => "Kill",
+            Order::Reopen => "Reopen",
+            Order::Orphaned => "Orphaned",
+        },
+        Action::Recycle { .. } => "Recycle",
+        Action::LoadConfig => "LoadConfig",
+        Action::Settle => "Settle",
+        Action::Revert { .. } => "Revert",
+        Action::ReopenLogs => "ReopenLogs",
+        Action::Ready => "Ready",
+        Action::Resized { .. } => "Resized",
+        Action::Bury(_) => "Bury",
+        Action::Regret { .. } => "Regret",
+        Action::StopListening => "StopListening",
+        Action::Exit(Ok(())) => "Exit",
+        Action::Exit(Err(_)) => "Exit with a failure",
+    }
+}

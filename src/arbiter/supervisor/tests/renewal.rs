@@ -1,0 +1,430 @@
+//! Workers in the place of others: reloads, what they try and give up, and worn workers.
+//!
+//! No worker fails here but by its settings.
+
+use super::*;
+
+#[test]
+fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
+    let mut scene = Scene::serving();
+    assert_eq!(scene.command(Command::Reload), ["load"]);
+    assert_eq!(
+        scene.input(Input::Loaded(DEFAULT)),
+        ["spawn 3 in 2", "spawn 4 in 3"]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 4 }),
+        ["settle".to_owned(), order(Order::Leave, 1)]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 3 }),
+        [order(Order::Leave, 2)]
+    );
+    assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
+    assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
+}
+
+#[test]
+fn new_settings_whose_workers_cannot_boot_are_given_up() {
+    let mut scene = Scene::serving();
+    scene.command(Command::Reload);
+    scene.input(Input::Loaded(Limits {
+        workers: 3,
+        ..DEFAULT
+    }));
+    assert_eq!(
+        scene.exit_with_words(4, false, "a comma is missing"),
+        [
+            "bury 4".to_owned(),
+            order(Order::Leave, 3),
+            order(Order::Leave, 5),
+            "revert Some(\"a comma is missing\")".into(),
+        ]
+    );
+    assert_eq!(scene.supervisor.target(), 2);
+    for id in [3, 5] {
+        assert_eq!(scene.exit(id, Exit::Code(0)), [format!("bury {id}")]);
+    }
+    // What comes next is as before.
+    assert_eq!(
+        scene.exit(1, Exit::Signal(Signal::SIGKILL)),
+        ["bury 1", "spawn 6 in 0"]
+    );
+}
+
+#[test]
+fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() {
+    let mut scene = Scene::serving();
+    let worn = |id| Input::Worn {
+        id,
+        wear: Wear::Requests(1000),
+    };
+    assert_eq!(
+        scene.input(worn(1)),
+        ["recycle 101, Requests(1000)", "spawn 3 in 2"]
+    );
+    assert_eq!(scene.input(worn(2)), ["recycle 102, Requests(1000)"]);
+    assert!(scene.input(worn(2)).is_empty());
+    assert_eq!(
+        scene.input(Input::Ready { id: 3 }),
+        [order(Order::Leave, 1), "spawn 4 in 3".into()]
+    );
+    assert_eq!(
+        scene.input(Input::Ready { id: 4 }),
+        [order(Order::Leave, 2)]
+    );
+}
+
+#[test]
+fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good() {
+    let mut scene = Scene::new(DEFAULT);
+    scene.wake();
+    scene.ready(1);
+    scene.command(Command::Reload);
+    scene.input(Input::Loaded(DEFAULT));
+    scene.exit_with_words(3, false, "a comma is missing");
+    // It was never asked to leave.
+    assert!(scene.input(Input::Ready { id: 2 }).is_empty());
+    scene.command(Command::Reload);
+    assert_eq!(
+        scene.input(Input::Loaded(DEFAULT)),
+        ["spawn 5 in 2", "spawn 6 in 4"]
+    );
+}
+
+const GIVEN_UP: &str = "revert Some(\"a worker exited with code 3 before it was ready\")";
+
+#[test]
+fn a_reload_with_fewer_workers_lets_nobody_go_before_the_new_settings_have_proven_good() {
+    Scene::serving().play(&[
+        ("reload", "load"),
+        ("loaded 1", "spawn 3 in 2"),
+        ("ready 3", "settle, SIGTERM 101, SIGTERM 102"),
+    ]);
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 1", "spawn 3 in 2"),
+        ("fails 3", &format!("bury 3, {GIVEN_UP}")),
+    ]);
+    assert_eq!(scene.supervisor.target(), 2);
+}
+
+#[test]
+fn a_reload_with_more_workers_lets_an_old_one_go_when_there_are_more_than_there_are_to_be() {
+    Scene::serving().play(&[
+        ("reload", "load"),
+        (
+            "loaded 4",
+            "spawn 3 in 2, spawn 4 in 3, spawn 5 in 4, spawn 6 in 5",
+        ),
+        ("ready 3", "settle"),
+        ("ready 4", ""),
+        ("ready 5", "SIGTERM 101"),
+        ("ready 6", "SIGTERM 102"),
+    ]);
+}
+
+#[test]
+fn a_reload_during_the_start_takes_the_new_settings() {
+    let mut scene = Scene::new(DEFAULT);
+    scene.play(&[
+        ("wake", "spawn 1 in 0, spawn 2 in 1"),
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("ready 3", "settle, SIGTERM 101, SIGTERM 102"),
+        ("ready 4", ""),
+    ]);
+}
+
+#[test]
+fn a_reload_during_the_start_whose_workers_cannot_boot_is_a_failed_start() {
+    Scene::new(DEFAULT).play(&[
+        ("wake", "spawn 1 in 0, spawn 2 in 1"),
+        ("reload", "load"),
+        ("loaded 1", "spawn 3 in 2"),
+        (
+            "fails 3",
+            "bury 3, retry in 0ns, close, SIGQUIT 101, SIGQUIT 102",
+        ),
+    ]);
+}
+
+#[test]
+fn a_reload_during_a_reload_gives_the_first_one_up() {
+    Scene::serving().play(&[
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("wake", ""),
+        ("reload", "SIGTERM 103, SIGTERM 104, revert None, load"),
+        ("loaded 2", "spawn 5 in 4, spawn 6 in 5"),
+        ("ready 3", ""),
+        ("ready 5", "settle, SIGTERM 101"),
+        ("ready 6", "SIGTERM 102"),
+    ]);
+}
+
+#[test]
+fn reloads_that_come_together_are_one() {
+    Scene::serving().play(&[
+        ("reload", "load"),
+        ("reload", ""),
+        ("wake", ""),
+        ("reload", "load"),
+    ]);
+}
+
+#[test]
+fn a_stop_is_not_disturbed_by_a_reload() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("stop", "close, SIGTERM 101, SIGTERM 102"),
+        ("loaded 5", ""),
+        ("reload", ""),
+        ("leaves 1", "bury 1"),
+        ("leaves 2", "bury 2, exit"),
+    ]);
+    assert_eq!(scene.supervisor.target(), 2);
+}
+
+#[test]
+fn a_reload_ends_a_rest_and_one_that_fails_brings_it_back() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("rest", "SIGTERM 101, SIGTERM 102"),
+        ("leaves 1", "bury 1"),
+        ("leaves 2", "bury 2"),
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 0, spawn 4 in 1"),
+        ("fails 4", &format!("bury 4, SIGTERM 103, {GIVEN_UP}")),
+        ("leaves 3", "bury 3"),
+    ]);
+    assert_eq!(scene.supervisor.target(), 0);
+}
+
+#[test]
+fn an_old_worker_that_dies_during_a_trial_is_replaced_by_a_new_one_or_after_the_trial() {
+    Scene::serving().play(&[
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("is-killed 1", "bury 1"),
+        ("ready 3", "settle"),
+        ("ready 4", "SIGTERM 102"),
+    ]);
+    Scene::serving().play(&[
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("is-killed 1", "bury 1"),
+        (
+            "fails 3",
+            &format!("bury 3, SIGTERM 104, {GIVEN_UP}, spawn 5 in 0"),
+        ),
+    ]);
+}
+
+#[test]
+fn an_old_worker_that_hangs_during_a_trial_serves_on_if_it_comes_back() {
+    Scene::serving().play(&[
+        ("pass 20", ""),
+        ("beats 2", ""),
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("deadline", "SIGRTMIN+6 101"),
+        ("beats 1", ""),
+        ("fails 3", &format!("bury 3, SIGTERM 104, {GIVEN_UP}")),
+    ]);
+}
+
+#[test]
+fn nobody_waits_for_an_old_worker_that_is_being_ended() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("pass 20", ""),
+        ("beats 2", ""),
+        ("deadline", "SIGRTMIN+6 101"),
+        ("deadline", "SIGABRT 101"),
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("ready 3", "settle"),
+        ("ready 4", "SIGTERM 102"),
+    ]);
+    assert!(scene.supervisor.complete);
+}
+
+#[test]
+fn a_reload_tries_at_once_what_was_tried_ever_more_slowly() {
+    Scene::serving().play(&[
+        ("is-killed 1", "bury 1, spawn 3 in 0"),
+        ("fails 3", "bury 3, retry in 0ns, spawn 4 in 0"),
+        ("fails 4", "bury 4, retry in 250ms"),
+        ("reload", "load"),
+        ("loaded 2", "spawn 5 in 0, spawn 6 in 2"),
+    ]);
+}
+
+#[test]
+fn workers_that_were_asked_for_during_a_trial_outlast_it() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 4", "spawn 3 in 2, spawn 4 in 3, spawn 5 in 4, spawn 6 in 5"),
+        ("grow", "spawn 7 in 6"),
+        (
+            "fails 3",
+            &format!(
+                "bury 3, SIGTERM 104, SIGTERM 105, SIGTERM 106, SIGTERM 107, {GIVEN_UP}, spawn 8 in 2"
+            ),
+        ),
+    ]);
+    assert_eq!(scene.supervisor.target(), 3);
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 1", "spawn 3 in 2"),
+        ("shrink", "SIGTERM 101"),
+        ("fails 3", &format!("bury 3, {GIVEN_UP}")),
+    ]);
+    assert_eq!(scene.supervisor.target(), 1);
+}
+
+#[test]
+fn a_rest_during_a_trial_is_a_rest() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 1", "spawn 3 in 2"),
+        ("rest", "SIGTERM 101, SIGTERM 102, SIGTERM 103"),
+        ("fails 3", "bury 3"),
+        ("grow", "spawn 4 in 2"),
+        ("fails 4", &format!("bury 4, {GIVEN_UP}, spawn 5 in 2")),
+    ]);
+    assert_eq!(scene.supervisor.target(), 1);
+}
+
+#[test]
+fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
+    for timeout in [None, Some(secs(1.0))] {
+        let mut scene = Scene::serving();
+        scene.command(Command::Reload);
+        scene.input(Input::Loaded(Limits {
+            timeout,
+            boot_timeout: None,
+            graceful_timeout: secs(1.0),
+            ..DEFAULT
+        }));
+        scene.play(&[
+            ("pass 15", ""),
+            ("beats 1", ""),
+            ("beats 2", ""),
+            ("wake", ""),
+            ("pass 29", ""),
+            ("wake", ""),
+            ("deadline", "SIGRTMIN+6 101, SIGRTMIN+6 102"),
+            ("beats 2", ""),
+            ("ready 3", "settle"),
+            ("ready 4", "SIGTERM 102"),
+        ]);
+    }
+}
+
+#[test]
+fn a_deadline_that_new_settings_put_into_the_past_makes_no_step_late() {
+    let mut scene = Scene::serving();
+    scene.command(Command::Reload);
+    scene.input(Input::Loaded(Limits {
+        max_worker_age: Some(secs(1.0)),
+        ..DEFAULT
+    }));
+    scene.play(&[(
+        "stop",
+        "close, SIGTERM 101, SIGTERM 102, SIGTERM 103, SIGTERM 104",
+    )]);
+    scene.expect_next_in(10.0);
+}
+
+#[test]
+fn workers_that_grow_old_together_are_replaced_one_after_the_other() {
+    let mut scene = Scene::new(Limits {
+        max_worker_age: Some(secs(25.0)),
+        ..DEFAULT
+    });
+    scene.play(&[
+        ("wake", "spawn 1 in 0, spawn 2 in 1"),
+        ("ready 1", ""),
+        ("ready 2", ""),
+    ]);
+    scene.expect_next_in(25.0);
+    scene.play(&[
+        (
+            "deadline",
+            "recycle 101, Age(25s), recycle 102, Age(25s), spawn 3 in 2",
+        ),
+        ("ready 3", "SIGTERM 101, spawn 4 in 3"),
+        ("ready 4", "SIGTERM 102"),
+    ]);
+}
+
+#[test]
+fn a_worker_that_is_worn_and_old_goes_once() {
+    Scene::serving().play(&[
+        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("reload", "load"),
+        ("loaded 2", "spawn 4 in 3, spawn 5 in 4"),
+        ("ready 4", "settle, SIGTERM 101, SIGTERM 103"),
+        ("ready 5", "SIGTERM 102"),
+        ("worn 2", ""),
+    ]);
+}
+
+#[test]
+fn a_worn_worker_that_dies_is_replaced_by_who_was_to_replace_it() {
+    Scene::serving().play(&[
+        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("is-killed 1", "bury 1"),
+        ("ready 3", ""),
+    ]);
+}
+
+#[test]
+fn a_replacement_that_cannot_boot_leaves_the_worn_worker_where_it_is() {
+    Scene::serving().play(&[
+        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("fails 3", "bury 3, retry in 0ns, spawn 4 in 2"),
+        ("fails 4", "bury 4, retry in 250ms"),
+        ("deadline", "spawn 5 in 2"),
+        ("ready 5", "SIGTERM 101"),
+    ]);
+}
+
+#[test]
+fn who_does_not_serve_cannot_be_worn() {
+    Scene::new(DEFAULT).play(&[
+        ("wake", "spawn 1 in 0, spawn 2 in 1"),
+        ("worn 1", ""),
+        ("ready 1", ""),
+        ("stop", "close, SIGTERM 101, SIGTERM 102"),
+        ("worn 1", ""),
+    ]);
+}
+
+#[test]
+fn it_is_complete_when_all_serve_with_the_settings_in_force() {
+    let mut scene = Scene::new(DEFAULT);
+    let mut complete = |event: &str| {
+        scene.happens(event);
+        scene.supervisor.complete
+    };
+    for (event, is_complete) in [
+        ("wake", false),
+        ("ready 1", false),
+        ("ready 2", true),
+        ("is-killed 1", true),
+        ("reload", true),
+        ("loaded 2", false),
+        ("ready 4", false),
+        ("ready 5", true),
+    ] {
+        assert_eq!(complete(event), is_complete, "after {event:?}");
+    }
+}

@@ -1,0 +1,270 @@
+//! Workers that are silent, or stuck in a request, and what a late step does not do to them.
+//!
+//! Nothing is replaced here that works.
+
+use super::*;
+
+#[test]
+fn a_silent_worker_shows_its_stacks_is_aborted_then_killed_and_replaced_when_it_is_gone() {
+    let mut scene = Scene::serving();
+    scene.pass(20.0);
+    scene.beat(2);
+    scene.wake();
+    scene.expect_next_in(10.0);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
+    scene.expect_next_in(0.1);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
+    scene.expect_next_in(1.0);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+    assert_eq!(
+        scene.exit(1, Exit::Signal(Signal::SIGKILL)),
+        ["bury 1", "spawn 3 in 0"]
+    );
+}
+
+#[test]
+fn the_cause_of_an_end_is_remembered_from_its_beginning() {
+    let mut scene = Scene::serving();
+    scene.pass(20.0);
+    scene.beat(2);
+    scene.wake_as_planned();
+    scene.wake_as_planned();
+    scene.wake_as_planned();
+    let mut out = Vec::new();
+    let exited = Input::Exited {
+        pid: pid(1),
+        exit: Exit::Signal(Signal::SIGKILL),
+        ready: true,
+        words: None,
+    };
+    scene.supervisor.step(scene.now, exited, &mut out);
+    let Some(Action::Bury(obituary)) = out.first() else {
+        panic!("{out:?}");
+    };
+    assert_eq!(obituary.doom, Some(Why::Silent(secs(30.0))));
+}
+
+#[test]
+fn a_heartbeat_that_is_known_is_heard_before_the_deadline_is_looked_at() {
+    let mut scene = Scene::serving();
+    scene.pass(30.0);
+    scene.beat(1);
+    scene.beat(2);
+    assert!(scene.wake().is_empty());
+    scene.expect_next_in(30.0);
+}
+
+#[test]
+fn without_a_timeout_nobody_is_watched() {
+    let mut scene = Scene::new(Limits {
+        timeout: None,
+        ..DEFAULT
+    });
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    assert_eq!(scene.next, None);
+    scene.pass(1e6);
+    assert!(scene.wake().is_empty());
+}
+
+#[test]
+fn a_step_that_comes_late_kills_nobody() {
+    let mut scene = Scene::serving();
+    scene.pass(3600.0);
+    assert!(scene.wake().is_empty());
+    scene.expect_next_in(1.0);
+    // The workers were stopped too, and have had time to beat now.
+    scene.pass(0.5);
+    scene.beat(1);
+    scene.wake();
+    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 2)]);
+}
+
+#[test]
+fn a_late_step_does_not_cut_a_boot_or_a_grace_short() {
+    let mut scene = Scene::new(DEFAULT);
+    scene.wake();
+    scene.pass(100.0);
+    scene.wake();
+    scene.pass(3600.0);
+    assert!(scene.wake().is_empty());
+    scene.command(Command::Stop);
+    scene.pass(3600.0);
+    assert!(scene.wake().is_empty());
+    assert_eq!(scene.wake_as_planned().len(), 2);
+}
+
+#[test]
+fn a_stuck_request_costs_its_worker_and_no_other_request() {
+    let limits = Limits {
+        request_timeout: Some(secs(5.0)),
+        calls: 4,
+        ..DEFAULT
+    };
+    let mut scene = Scene::new(limits);
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    let since = scene.now;
+    let in_call = Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    };
+    scene.pass(4.9);
+    assert!(scene.input(in_call.clone()).is_empty());
+    scene.pass(0.1);
+    assert_eq!(
+        scene.input(in_call.clone()),
+        [
+            order(Order::Stacks, 1),
+            order(Order::Expire, 1),
+            order(Order::Leave, 1),
+            "spawn 3 in 2".into()
+        ]
+    );
+    assert!(scene.input(in_call).is_empty());
+    scene.beat(2);
+    scene.expect_next_in(10.0);
+    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+}
+
+#[test]
+fn a_worker_whose_only_call_is_stuck_does_not_get_the_whole_grace() {
+    let limits = Limits {
+        request_timeout: Some(secs(5.0)),
+        ..DEFAULT
+    };
+    let mut scene = Scene::new(limits);
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    let since = scene.now;
+    scene.pass(5.0);
+    scene.input(Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    });
+    scene.pass(1.0);
+    scene.input(Input::InCall {
+        id: 1,
+        since,
+        alone: false,
+    });
+    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
+}
+
+#[test]
+fn a_worker_that_comes_back_while_it_is_examined_is_spared() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("pass 20", ""),
+        ("beats 2", ""),
+        ("deadline", "SIGRTMIN+6 101"),
+        ("beats 1", ""),
+        ("deadline", "SIGRTMIN+6 102"),
+        ("beats 2", ""),
+    ]);
+    let mut scene = Scene::new(DEFAULT);
+    scene.play(&[
+        ("wake", "spawn 1 in 0, spawn 2 in 1"),
+        ("deadline", "SIGRTMIN+6 101, SIGRTMIN+6 102"),
+        // It writes its stacks: that is no readiness.
+        ("beats 1", ""),
+        ("ready 2", ""),
+        ("deadline", "SIGABRT 101"),
+    ]);
+}
+
+#[test]
+fn who_was_to_leave_while_it_was_examined_leaves_when_it_is_spared() {
+    for (told, others) in [("shrink", ""), ("stop", "close, SIGTERM 102")] {
+        Scene::serving().play(&[
+            ("pass 20", ""),
+            ("beats 2", ""),
+            ("deadline", "SIGRTMIN+6 101"),
+            (told, others),
+            ("beats 1", "SIGTERM 101"),
+        ]);
+    }
+}
+
+/// Two workers with so many calls at once, and five seconds for each call.
+fn in_calls(calls: usize) -> Scene {
+    let mut scene = Scene::new(Limits {
+        request_timeout: Some(secs(5.0)),
+        calls,
+        ..DEFAULT
+    });
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    scene
+}
+
+fn in_call(scene: &mut Scene, since: Tick, alone: bool) -> String {
+    let input = Input::InCall {
+        id: 1,
+        since,
+        alone,
+    };
+    scene.input(input).join(", ")
+}
+
+const GIVES_UP: &str = "SIGRTMIN+6 101, SIGRTMIN+7 101, SIGTERM 101, spawn 3 in 2";
+
+#[test]
+fn a_stuck_call_that_ends_gives_its_worker_the_whole_grace() {
+    let mut scene = in_calls(1);
+    let since = scene.now;
+    scene.pass(5.0);
+    assert_eq!(in_call(&mut scene, since, false), GIVES_UP);
+    scene.beat(2);
+    scene.pass(1.0);
+    let another = scene.now;
+    in_call(&mut scene, another, false);
+    assert_eq!(scene.wake(), [""; 0]);
+    scene.expect_next_in(9.0);
+}
+
+#[test]
+fn a_worker_with_nothing_left_but_a_stuck_call_is_not_waited_for() {
+    let mut scene = in_calls(4);
+    let since = scene.now;
+    scene.pass(5.0);
+    assert_eq!(in_call(&mut scene, since, false), GIVES_UP);
+    scene.pass(1.0);
+    in_call(&mut scene, since, false);
+    assert_eq!(scene.wake(), [""; 0]);
+    in_call(&mut scene, since, true);
+    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
+}
+
+#[test]
+fn a_stop_hurries_a_worker_with_a_stuck_call() {
+    let mut scene = in_calls(4);
+    let since = scene.now;
+    scene.pass(5.0);
+    in_call(&mut scene, since, false);
+    scene.play(&[("stop-now", "close, SIGQUIT 101, SIGQUIT 102, SIGQUIT 103")]);
+    scene.expect_next_in(2.0);
+    assert_eq!(scene.wake_as_planned().len(), 3);
+}
+
+#[test]
+fn the_time_for_which_the_arbiter_did_not_run_counts_against_no_request() {
+    let mut scene = in_calls(1);
+    let since = scene.now;
+    scene.pass(3600.0);
+    assert_eq!(in_call(&mut scene, since, false), "");
+    scene.beat(1);
+    scene.beat(2);
+    scene.pass(5.0);
+    assert_eq!(in_call(&mut scene, since, false), GIVES_UP);
+    scene.pass(3600.0);
+    in_call(&mut scene, since, false);
+    assert_eq!(scene.wake(), [""; 0]);
+}

@@ -1,0 +1,201 @@
+//! [`Running`]: a worker on threads of the program's own process, with a handle where others have an arbiter.
+//!
+//! It forks nothing, takes no signal, and watches over nobody: what hangs, hangs.
+//!
+//! ```text
+//!   start ──▶ make the service ──▶ ready ──▶ Running ── stop ──▶ drain, for graceful_timeout at most ──▶ join
+//!                   └─ Err                      └─ drop ──▶ drain
+//! ```
+//!
+//! *Invariants*: when [`Running::stop`] or [`Running::join`] returns, no thread of the worker is left and its
+//! sockets are closed, if the program keeps no clone; its socket files go as soon as it is asked to leave.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::{Door, Passage, Shutdown, Worker, WorkerContext};
+use crate::error::{Error, Result};
+use crate::net::Listeners;
+use crate::service::Address;
+use crate::sys::scoreboard::{Scoreboard, WorkerState};
+
+/// A server that serves in threads of this process. Made by [`Server::in_process`](crate::Server::in_process).
+///
+/// Dropping it asks it to stop, and waits for nothing.
+#[must_use = "it stops when it is dropped"]
+pub struct Running {
+    handle: RunningHandle,
+    listeners: Vec<Address>,
+    graceful_timeout: Duration,
+    /// Says no more once the worker has ended.
+    signs: Receiver<()>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// Tells a [`Running`] server to stop, and tells of it, from any thread and for as long as one likes.
+#[derive(Clone, Debug)]
+pub struct RunningHandle {
+    door: Door,
+    scoreboard: Arc<Scoreboard>,
+}
+
+/// What a [`Running`] server is doing. The numbers are read one by one: together they are no snapshot of one
+/// moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningStatus {
+    /// What it does; [`WorkerState::Empty`] when it has ended.
+    pub state: WorkerState,
+    /// Its open connections.
+    pub connections: u32,
+    /// How many requests it has answered.
+    pub requests: u64,
+}
+
+/// Runs a worker on a thread, and waits until it is ready.
+pub(crate) fn start(
+    mut worker: impl Worker + Send + 'static,
+    listeners: Listeners,
+    graceful_timeout: Duration,
+) -> Result<Running> {
+    let addresses = listeners.iter().map(|listener| (&**listener).into());
+    let addresses = addresses.collect();
+    let context = WorkerContext::within(listeners.clone(), worker.calls())?;
+    let handle = RunningHandle {
+        door: context.door(),
+        scoreboard: Arc::clone(&context.scoreboard),
+    };
+    let files = Arc::new(Files(Mutex::new(Some(listeners))));
+    let (sender, signs) = mpsc::channel();
+    let asked = Arc::clone(&files);
+    context.observe(move |passage| match passage {
+        // The receiver may have gone, and nobody wait.
+        Passage::Ready => drop(sender.send(())),
+        Passage::Asked(_) => asked.close(),
+        Passage::Abandoned => {}
+    });
+    let life = move || {
+        let end = catch_unwind(AssertUnwindSafe(|| worker.run(&context)))
+            .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)));
+        files.close();
+        let slot = context.slot();
+        slot.set_connections(0);
+        slot.set_state(WorkerState::Empty);
+        end
+    };
+    let thread = thread::Builder::new().name("oxicorn".into()).spawn(life);
+    let thread = thread.map_err(|error| Error::io("cannot start a thread", error))?;
+    if signs.recv().is_err() {
+        finish(thread)?;
+        return Err(Error::boot("the worker has ended before it was ready"));
+    }
+    Ok(Running {
+        handle,
+        listeners: addresses,
+        graceful_timeout,
+        signs,
+        thread: Some(thread),
+    })
+}
+
+fn finish(thread: JoinHandle<Result<()>>) -> Result<()> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)))
+}
+
+/// The listeners, until their files are removed.
+struct Files(Mutex<Option<Listeners>>);
+
+impl Files {
+    fn close(&self) {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listeners) = listeners {
+            listeners.unlink();
+        }
+    }
+}
+
+impl Running {
+    /// What tells it to stop, from any thread.
+    #[must_use]
+    pub fn handle(&self) -> RunningHandle {
+        self.handle.clone()
+    }
+
+    /// Where it listens: with the port that the system chose, where it was to choose.
+    #[must_use]
+    pub fn listeners(&self) -> &[Address] {
+        &self.listeners
+    }
+
+    /// Lets it finish what it has, for `graceful_timeout` at most, and waits for its end. What is in a call
+    /// then cannot be ended, and is waited for.
+    ///
+    /// # Errors
+    ///
+    /// What the worker failed with.
+    pub fn stop(mut self) -> Result<()> {
+        self.handle.stop();
+        if self.signs.recv_timeout(self.graceful_timeout) == Err(RecvTimeoutError::Timeout) {
+            self.handle.stop_now();
+        }
+        self.end()
+    }
+
+    /// Waits for its end, which a [handle](Self::handle) brings.
+    ///
+    /// # Errors
+    ///
+    /// What the worker failed with.
+    pub fn join(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.thread.take().map_or(Ok(()), finish)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.stop();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("listeners", &self.listeners)
+            .field("status", &self.handle.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RunningHandle {
+    /// Asks it to take nothing new, finish what it has, and end. Waits for nothing.
+    pub fn stop(&self) {
+        self.door.ask(Shutdown::Graceful);
+    }
+
+    /// Asks it to end at once: connections are closed, and the answers of calls that still run are lost.
+    /// Waits for nothing.
+    pub fn stop_now(&self) {
+        self.door.ask(Shutdown::Quick);
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> RunningStatus {
+        let slot = self.scoreboard.slot(0);
+        RunningStatus {
+            state: slot.state(),
+            connections: slot.connections(),
+            requests: slot.requests(),
+        }
+    }
+}

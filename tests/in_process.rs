@@ -1,0 +1,303 @@
+//! Servers in threads of this test's own process: started, asked, stopped, dropped.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use oxicorn::h1::Head;
+use oxicorn::{
+    Answer, Builder, Error, Hooks, Request, Responder, Result, Running, Sent, Server, Tick,
+    WorkerInfo, WorkerState, per_worker,
+};
+
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    let mut body = String::new();
+    let path = request.path();
+    request.into_body().read_to_string(&mut body)?;
+    reply.text(200, format!("{path} {body}"))
+}
+
+fn on_a_free_port() -> Builder {
+    Server::bind("127.0.0.1:0").unwrap()
+}
+
+fn start(builder: Builder) -> (Running, SocketAddr) {
+    let running = builder.build().unwrap().in_process(hello).unwrap();
+    let address = running.listeners()[0].ip().unwrap();
+    (running, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Everything that the server sends.
+fn ask(stream: &mut impl Write, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+}
+
+fn all_of(mut stream: impl Read) -> String {
+    let mut response = Vec::new();
+    // A connection that is reset has ended as well.
+    let _ = stream.read_to_end(&mut response);
+    String::from_utf8(response).unwrap()
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = connect(address);
+    ask(&mut stream, path);
+    all_of(stream)
+}
+
+#[track_caller]
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Tick::now() + PATIENCE;
+    while !condition() {
+        assert!(Tick::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_server_serves_beside_its_program_until_it_is_stopped() {
+    for threads in [1, 4] {
+        let (running, address) = start(on_a_free_port().threads(threads));
+        let handle = running.handle();
+        assert_eq!(handle.status().state, WorkerState::Ready);
+        assert!(get(address, "/a").ends_with("/a "));
+        assert!(get(address, "/b").ends_with("/b "));
+        eventually("both are counted", || handle.status().requests == 2);
+        running.stop().unwrap();
+        assert!(TcpStream::connect(address).is_err());
+        let status = handle.status();
+        assert_eq!((status.state, status.connections), (WorkerState::Empty, 0));
+        assert_eq!(status.requests, 2);
+    }
+}
+
+#[test]
+fn servers_run_side_by_side_and_one_after_the_other_at_one_address() {
+    let (first, address) = start(on_a_free_port().threads(2));
+    let (second, other) = start(on_a_free_port());
+    assert!(get(address, "/").contains("200 OK") && get(other, "/").contains("200 OK"));
+    first.stop().unwrap();
+    let (third, same) = start(Server::bind(address.to_string()).unwrap().threads(2));
+    assert_eq!(same, address);
+    assert!(get(address, "/").contains("200 OK") && get(other, "/").contains("200 OK"));
+    second.stop().unwrap();
+    assert!(get(address, "/").contains("200 OK"));
+    third.stop().unwrap();
+}
+
+#[test]
+fn a_service_that_cannot_be_made_is_an_error_and_nothing_listens() {
+    let server = on_a_free_port().build().unwrap();
+    let address = server.listeners().iter().next().unwrap().socket_addr();
+    let make = per_worker(|_| {
+        Err::<fn(Request<'_>, Responder<'_>) -> Result<Sent>, _>(Error::app("no such service"))
+    });
+    let error = server.in_process(make).unwrap_err();
+    assert_eq!(error.to_string(), "no such service");
+    assert!(error.is_app());
+    assert!(TcpStream::connect(address.unwrap()).is_err());
+}
+
+/// A service whose calls tell that they run, and wait until they may go on.
+fn held() -> (
+    impl Fn(Request<'_>, Responder<'_>) -> Result<Sent> + Clone + Send + Sync,
+    Receiver<()>,
+    Sender<()>,
+) {
+    let (tell, runs) = channel();
+    let (go, wait) = channel();
+    let both = Arc::new((tell, Mutex::new(wait)));
+    let service = move |_: Request<'_>, reply: Responder<'_>| {
+        let _ = both.0.send(());
+        let _ = both.1.lock().unwrap().recv();
+        reply.text(200, "done\n")
+    };
+    (service, runs, go)
+}
+
+#[test]
+fn stopping_finishes_the_request_that_runs() {
+    for threads in [1, 4] {
+        let (service, runs, go) = held();
+        let server = on_a_free_port().threads(threads).build().unwrap();
+        let running = server.in_process(service).unwrap();
+        let address = running.listeners()[0].ip().unwrap();
+        let mut client = connect(address);
+        ask(&mut client, "/");
+        runs.recv_timeout(PATIENCE).unwrap();
+        let stopping = thread::spawn(move || running.stop());
+        thread::yield_now();
+        go.send(()).unwrap();
+        assert!(all_of(client).ends_with("done\n"));
+        stopping.join().unwrap().unwrap();
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
+
+#[test]
+fn stopping_answers_those_who_wait_in_the_queue() {
+    let (service, runs, go) = held();
+    let server = on_a_free_port().build().unwrap();
+    let running = server.in_process(service).unwrap();
+    let address = running.listeners()[0].ip().unwrap();
+    let connected = || {
+        let mut client = connect(address);
+        ask(&mut client, "/");
+        client
+    };
+    let mut clients = vec![connected()];
+    runs.recv_timeout(PATIENCE).unwrap();
+    // The only thread is in a call, and accepts nobody.
+    clients.extend((0..5).map(|_| connected()));
+    running.handle().stop();
+    for _ in &clients {
+        go.send(()).unwrap();
+    }
+    for client in clients {
+        assert!(all_of(client).ends_with("done\n"));
+    }
+    running.join().unwrap();
+}
+
+#[test]
+fn stopping_waits_for_no_client_longer_than_the_grace() {
+    for threads in [1, 4] {
+        let builder = on_a_free_port().threads(threads);
+        let (running, address) = start(builder.graceful_timeout(Duration::from_millis(100)));
+        let mut client = connect(address);
+        let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+        client.write_all(upload).unwrap();
+        let handle = running.handle();
+        eventually("the client is there", || handle.status().connections == 1);
+        let before = Tick::now();
+        running.stop().unwrap();
+        // The reactor's own bounds for a body are 30 s.
+        assert!(Tick::now().since(before) < Duration::from_secs(15));
+        assert!(!all_of(client).contains("200"));
+    }
+}
+
+#[test]
+fn a_handle_ends_it_at_once_from_another_thread() {
+    let (running, address) = start(on_a_free_port().threads(4));
+    let mut client = connect(address);
+    client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let handle = running.handle();
+    eventually("the client is there", || handle.status().connections == 1);
+    let other = thread::spawn(move || handle.stop_now());
+    running.join().unwrap();
+    other.join().unwrap();
+    assert_eq!(all_of(client), "");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn dropping_it_stops_it() {
+    let (running, address) = start(on_a_free_port());
+    let handle = running.handle();
+    drop(running);
+    eventually("it has ended", || {
+        handle.status().state == WorkerState::Empty
+    });
+    eventually("it listens no more", || {
+        TcpStream::connect(address).is_err()
+    });
+}
+
+#[test]
+fn its_socket_file_goes_when_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sock");
+    let bind = format!("unix:{}", path.display());
+    let running = Server::bind(bind).unwrap().build().unwrap();
+    let running = running.in_process(hello).unwrap();
+    assert_eq!(running.listeners()[0].path(), Some(path.as_path()));
+    let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    ask(&mut client, "/");
+    assert!(all_of(client).contains("200 OK"));
+    running.stop().unwrap();
+    assert!(!Path::exists(&path));
+}
+
+#[derive(Clone, Default)]
+struct Counting(Arc<[AtomicUsize; 3]>);
+
+impl Hooks for Counting {
+    fn post_worker_init(&self, _: &WorkerInfo) -> Result<()> {
+        self.0[0].fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn pre_request(&self, _: &WorkerInfo, _: &Request<'_>) -> Result<()> {
+        self.0[1].fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+        assert_eq!((request.path(), answer.status), ("/x", Some(200)));
+        self.0[2].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_hooks_of_requests_are_called() {
+    let hooks = Counting::default();
+    let (running, address) = start(on_a_free_port().threads(2).hooks(hooks.clone()));
+    for _ in 0..3 {
+        assert!(get(address, "/x").contains("200 OK"));
+    }
+    running.stop().unwrap();
+    let counted = hooks.0.each_ref().map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(counted, [1, 3, 3]);
+}
+
+#[cfg(feature = "wsgi")]
+#[test]
+fn a_wsgi_application_is_served_by_threads_of_a_rust_program() {
+    use oxicorn::wsgi::App;
+
+    let folder = tempfile::tempdir().unwrap();
+    let source = "\
+import atexit, threading
+atexit.register(lambda: open(__file__ + '.end', 'w').close())
+def app(environ, start_response):
+    start_response('200 OK', [('Content-Length', '5')])
+    return [b'%5d' % (environ['wsgi.multithread'] + 2 * environ['wsgi.multiprocess'])]
+";
+    let file = folder.path().join("inside.py");
+    std::fs::write(&file, source).unwrap();
+    let app = || App::new("inside:app").python_path([folder.path()]);
+    for _ in 0..2 {
+        let server = on_a_free_port().threads(4).build().unwrap();
+        let running = server.in_process(app()).unwrap();
+        let address = running.listeners()[0].ip().unwrap();
+        let clients: Vec<_> = (0..8)
+            .map(|_| thread::spawn(move || get(address, "/")))
+            .collect();
+        for client in clients {
+            let response = client.join().unwrap();
+            assert!(response.ends_with("    1"), "{response}");
+        }
+        running.stop().unwrap();
+    }
+    assert!(folder.path().join("inside.py.end").exists());
+
+    let missing = App::new("inside:nothing").python_path([folder.path()]);
+    let server = on_a_free_port().build().unwrap();
+    assert_eq!(server.in_process(missing).unwrap_err().exit_code(), 4);
+}
