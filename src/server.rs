@@ -13,11 +13,12 @@ use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::{self, AccessLog};
-use crate::net::{BindAddress, Listener, Listeners};
+use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
+use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use reload::{Bound, Recipe, Shared};
@@ -64,6 +65,8 @@ struct Plan {
     max_worker_age: Duration,
     max_worker_memory: usize,
     pidfile: Option<PathBuf>,
+    credentials: Option<Credentials>,
+    umask: u32,
     access_log: Option<AccessLog>,
     keepalive_busy: Duration,
     reactor: reactor::Config,
@@ -112,6 +115,8 @@ impl Default for Plan {
             max_worker_age: settings.max_worker_age,
             max_worker_memory: settings.max_worker_memory,
             pidfile: None,
+            credentials: None,
+            umask: 0,
             access_log: None,
             keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
@@ -123,6 +128,17 @@ impl Default for Plan {
             #[cfg(feature = "systemd")]
             notifier: None,
             exec: None,
+        }
+    }
+}
+
+impl Plan {
+    /// Who may connect to Unix sockets.
+    fn access(&self) -> SocketAccess {
+        let credentials = self.credentials.as_ref();
+        SocketAccess {
+            mode: 0o777 & !self.umask,
+            owner: credentials.map(|who| (who.uid(), who.gid())),
         }
     }
 }
@@ -146,7 +162,7 @@ impl Server {
     ///
     /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
     ///
-    /// What concerns the process and not the server (`chdir`, the error log, the application) is left to
+    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the application) is left to
     /// the program.
     ///
     /// # Errors
@@ -155,6 +171,10 @@ impl Server {
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Builder::following(settings)?;
+        if let Some(folder) = &settings.worker_tmp_dir {
+            let folder = folder.display();
+            trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
+        }
         let inherited = Listener::inherited()?;
         if inherited.is_empty() {
             for address in &settings.bind {
@@ -435,6 +455,11 @@ impl Builder {
         if let Some(path) = &settings.pidfile {
             builder = builder.pidfile(path);
         }
+        if settings.user.is_some() || settings.group.is_some() || settings.initgroups {
+            let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
+            builder = builder.credentials(Credentials::resolve(user, group, settings.initgroups)?);
+        }
+        builder = builder.umask(settings.umask.unwrap_or(0));
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
@@ -558,6 +583,19 @@ impl Builder {
         self
     }
 
+    /// Who the workers are, from before their service is made. Unix sockets are theirs, too.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.plan.credentials = Some(credentials);
+        self
+    }
+
+    /// What the mode 0777 of Unix sockets is to lack; nothing by default. The umask of the process is not
+    /// looked at, and not changed.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.plan.umask = mask;
+        self
+    }
+
     /// A log with a line for each answer.
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.plan.access_log = Some(log);
@@ -654,7 +692,7 @@ impl Builder {
                 ));
             }
             (Some(listeners), true) => Bound::given(listeners),
-            (None, _) => Bound::open(addresses, plan.backlog)?,
+            (None, _) => Bound::open(addresses, plan.backlog, plan.access())?,
         };
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));

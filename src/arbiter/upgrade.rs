@@ -164,6 +164,13 @@ fn find(name: &OsStr, folder: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
         .find(runs)
 }
 
+/// Whether another arbiter has started this process as the one that follows it: a program's `main` runs again
+/// then, and is what its first run has made of it, a daemon for one.
+#[must_use]
+pub fn is_successor() -> bool {
+    handover::variable(PREDECESSOR).is_some()
+}
+
 /// The arbiter that has started this one as its successor, and lives.
 #[derive(Debug)]
 pub(super) struct Predecessor {

@@ -12,10 +12,10 @@ use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
-use crate::net::{BindAddress, Listener, Listeners};
+use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
-use crate::worker::{Worker, WorkerContext};
+use crate::worker::{Lowered, Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
 pub(super) type Recipe<M> =
@@ -99,6 +99,11 @@ impl Worker for AnyWorker {
 /// The arbiter that follows a plan.
 pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
+    let worker = match &plan.credentials {
+        Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
+        None => worker,
+    };
+    // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.
     let worker = match &plan.hooks {
         Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
         None => worker,
@@ -135,8 +140,12 @@ impl Bound {
         }
     }
 
-    pub(super) fn open(addresses: Vec<BindAddress>, backlog: u32) -> Result<Self> {
-        let listeners = Listeners::bind(&addresses, backlog)?;
+    pub(super) fn open(
+        addresses: Vec<BindAddress>,
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Self> {
+        let listeners = Listeners::bind_for(&addresses, backlog, access)?;
         Ok(Self {
             addresses,
             listeners,
@@ -158,7 +167,12 @@ impl Known {
     }
 
     /// Opens those that are not open yet. Where one cannot be had, the new ones are closed again.
-    fn open(&mut self, addresses: &[String], backlog: u32) -> Result<Listeners> {
+    fn open(
+        &mut self,
+        addresses: &[String],
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Listeners> {
         self.0.retain(|(_, listener)| listener.strong_count() > 0);
         let parsed: Result<Vec<BindAddress>, _> =
             addresses.iter().map(|text| text.parse()).collect();
@@ -168,7 +182,7 @@ impl Known {
             let known = self.0.iter().find(|(known, _)| *known == address);
             let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
                 Some(listener) => listener,
-                None => match Listener::bind(&address, backlog) {
+                None => match Listener::bind_for(&address, backlog, access) {
                     Ok(listener) => {
                         let listener = Arc::new(listener);
                         opened.push((address, Arc::clone(&listener)));
@@ -218,7 +232,7 @@ pub(super) fn renew<M: MakeService + 'static>(
         if were_given {
             return Ok(arbiter);
         }
-        let listeners = known.open(&settings.bind, settings.backlog)?;
+        let listeners = known.open(&settings.bind, settings.backlog, plan.access())?;
         Ok(arbiter.listeners(listeners))
     }
 }
