@@ -477,7 +477,7 @@ fn hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls() {
 fn settings_that_are_wrong_change_nothing_and_good_ones_move_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    let serves = |name: &str| {
+    let answers = |name: &str| {
         let mut stream = UnixStream::connect(path(name)).ok()?;
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         stream.write_all(request).ok()?;
@@ -492,16 +492,16 @@ fn settings_that_are_wrong_change_nothing_and_good_ones_move_the_server() {
     let kept = server.wait_for_line("kept ");
     assert!(kept.contains("missing/one"), "{kept}");
     assert_eq!(server.workers(), before);
-    assert!(serves("first").is_some() && path("pid").exists());
+    assert!(answers("first").is_some() && path("pid").exists());
 
     server.signal(Signal::SIGHUP);
     server.wait_for_line("exited 1");
-    assert!(serves("first").is_some() && serves("second").is_some());
+    assert!(answers("first").is_some() && answers("second").is_some());
     assert!(!path("pid").exists() && path("other-pid").exists());
 
     server.signal(Signal::SIGHUP);
     server.wait_for_line("exited 2");
-    assert!(serves("first").is_none() && serves("second").is_some());
+    assert!(answers("first").is_none() && answers("second").is_some());
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
