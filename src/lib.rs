@@ -59,6 +59,10 @@
 //!
 //! [`cli`]: Gunicorn's command line, made from the table in [`config`].
 //!
+//! ## `systemd` (default)
+//!
+//! [`Builder::systemd`]: readiness, reloads, the end and a sign of life for `Type=notify` units.
+//!
 //! # Stability
 //!
 //! Before 1.0 a minor version may break what it must; the changelog says what. Enums and structures that are
@@ -76,6 +80,8 @@ pub mod h1;
 mod hooks;
 pub mod log;
 pub mod net;
+#[cfg(feature = "systemd")]
+mod notify;
 pub mod observe;
 pub mod reactor;
 mod recorder;

@@ -14,6 +14,8 @@ use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners};
+#[cfg(feature = "systemd")]
+use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
@@ -48,6 +50,7 @@ pub struct Builder {
 
 /// What the layers are told.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
 struct Plan {
     workers: usize,
     threads: usize,
@@ -71,6 +74,8 @@ struct Plan {
     observe: Option<Observer>,
     reload: Option<Source>,
     exec: Option<Exec>,
+    #[cfg(feature = "systemd")]
+    systemd: bool,
 }
 
 /// Where new settings come from.
@@ -117,6 +122,8 @@ impl Default for Plan {
             observe: None,
             reload: None,
             exec: None,
+            #[cfg(feature = "systemd")]
+            systemd: false,
         }
     }
 }
@@ -285,6 +292,8 @@ impl Server {
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
+        #[cfg(feature = "systemd")]
+        let mut notifier = plan.systemd.then(Notifier::default);
         let mut arbiter = reload::describe(class.1, &plan)
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
@@ -296,6 +305,10 @@ impl Server {
                     Phase::ReopenLogs => log::reopen(),
                     _ => {}
                 }
+                #[cfg(feature = "systemd")]
+                if let Some(notifier) = &mut notifier {
+                    notifier.follow(phase);
+                }
                 if let Some(follower) = &mut follower {
                     follower.follow(phase);
                 }
@@ -305,6 +318,10 @@ impl Server {
             });
         if let Some(exec) = plan.exec.take() {
             arbiter = arbiter.exec(exec);
+        }
+        #[cfg(feature = "systemd")]
+        if let Some(every) = Notifier::pulse().filter(|_| plan.systemd) {
+            arbiter = arbiter.pulse(every);
         }
         if let Some(source) = source {
             let kept = reload::Kept {
@@ -605,6 +622,15 @@ impl Builder {
     /// It runs in the arbiter, which supervises nobody meanwhile.
     pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + 'static) -> Self {
         self.plan.reload = Some(Source(Box::new(source)));
+        self
+    }
+
+    /// Tells systemd, where it started this process (`Type=notify`), of readiness, reloads and the end, and
+    /// that the arbiter is alive (`WatchdogSec=`): `sd_notify(3)`. The application's processes inherit
+    /// `NOTIFY_SOCKET`; systemd heeds the arbiter alone unless the unit says otherwise (`NotifyAccess=`).
+    #[cfg(feature = "systemd")]
+    pub fn systemd(mut self, notify: bool) -> Self {
+        self.plan.systemd = notify;
         self
     }
 

@@ -180,6 +180,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("notify", &["arbiter", "trace"], &["sd_notify"]),
     layer("server", &["*"], &[]),
     layer("cli", &["*"], &["clap"]),
 ];

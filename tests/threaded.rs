@@ -7,8 +7,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use oxicorn::h1::Page;
 use oxicorn::net::Listener;
-use oxicorn::reactor::Config;
+use oxicorn::reactor::{Config, ErrorPage};
 use oxicorn::{Request, Responder, Result, Sent, ThreadedWorker, Worker, WorkerContext};
 
 /// What the service of these tests has.
@@ -77,6 +78,8 @@ fn serve_within(threads: usize, stage: &Arc<Stage>, limit: Option<Duration>) -> 
     let stage = Arc::clone(stage);
     let mut config = Config::default();
     config.request_timeout = limit;
+    config.error_page =
+        ErrorPage::new(|refusal| Page::text(refusal.status, format!("page {}", refusal.status)));
     thread::spawn(move || {
         let context = WorkerContext::detached(listener).unwrap();
         let service = move |request: Request<'_>, reply: Responder<'_>| stage.call(&request, reply);
@@ -275,6 +278,7 @@ fn request_that_takes_too_long_is_504_or_cut_and_its_call_learns_why() {
     );
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    assert!(answer.ends_with("\r\n\r\npage 504"), "{answer}");
     let cut = rest(&mut begun);
     assert!(
         cut.starts_with("HTTP/1.1 200 ") && cut.ends_with("\r\n5\r\nbegun\r\n"),

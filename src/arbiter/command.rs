@@ -82,7 +82,7 @@ pub(crate) const SIGNALS: &[Row] = &[
     row(
         Signal::SIGUSR1,
         Some(Command::Reopen),
-        "Logs are to be opened again: the observer is told, and every worker.",
+        "Open the log files again, here and in every worker.",
     ),
     row(
         Signal::SIGWINCH,

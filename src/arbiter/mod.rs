@@ -82,6 +82,7 @@ pub struct Arbiter<W> {
     allow_threads: bool,
     signals: bool,
     reap_orphans: bool,
+    pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
     exec: Exec,
@@ -115,6 +116,7 @@ impl<W: Worker> Arbiter<W> {
             allow_threads: false,
             signals: true,
             reap_orphans: process::id() == 1,
+            pulse: None,
             observer: Box::new(|_| {}),
             reload: None,
             exec: None,
@@ -157,6 +159,7 @@ impl<W: Worker> Arbiter<W> {
             allow_threads,
             signals,
             reap_orphans,
+            pulse,
             mut observer,
             reload,
             exec,
@@ -190,6 +193,7 @@ impl<W: Worker> Arbiter<W> {
             slots,
             signals,
             reap_orphans,
+            pulse,
         };
         let line = Line { exec, predecessor };
         let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
@@ -219,6 +223,7 @@ pub struct Builder<W> {
     allow_threads: bool,
     signals: bool,
     reap_orphans: bool,
+    pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
     exec: Option<Exec>,
@@ -363,6 +368,12 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// Has the observer told every so often that the arbiter is alive ([`Phase::Pulse`]).
+    pub fn pulse(mut self, every: Duration) -> Self {
+        self.pulse = unless_zero(every);
+        self
+    }
+
     /// Forks even if the process has threads: you know that none of them holds a lock which a worker
     /// needs.
     pub fn allow_threads(mut self, allow: bool) -> Self {
@@ -388,6 +399,7 @@ impl<W: Worker> Builder<W> {
             allow_threads: self.allow_threads,
             signals: self.signals,
             reap_orphans: self.reap_orphans,
+            pulse: self.pulse,
             observer: self.observer,
             reload: self.reload,
             exec: self.exec.unwrap_or_else(Exec::current),

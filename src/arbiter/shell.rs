@@ -88,6 +88,8 @@ pub(super) struct Powers {
     pub(super) signals: bool,
     /// Whether it waits for children that are not its workers.
     pub(super) reap_orphans: bool,
+    /// How often its observer is told that it is alive.
+    pub(super) pulse: Option<Duration>,
 }
 
 /// The arbiters before and after this one.
@@ -123,6 +125,8 @@ pub(super) struct Shell<W> {
     oom_kills: OomKills,
     /// Whether something that was found is about to be complete.
     look_soon: bool,
+    /// When the observer is to be told again that the arbiter is alive.
+    pulse_at: Option<Tick>,
 }
 
 impl<W: Worker> Shell<W> {
@@ -164,6 +168,7 @@ impl<W: Worker> Shell<W> {
             signals,
             oom_kills: OomKills::watch(),
             look_soon: false,
+            pulse_at: powers.pulse.map(|_| Tick::now()),
         };
         let watched = shell
             .watch(&shell.signals)
@@ -203,6 +208,8 @@ impl<W: Worker> Shell<W> {
                 Turn::End(end) => return self.end(end, observer),
                 Turn::Child(newborn) => self.become_worker(*newborn),
             };
+            self.beat(observer);
+            let next = next.into_iter().chain(self.pulse_at).min();
             let timeout = next.map(|next| next.since(Tick::now()));
             match self.poll.poll(&mut events, self.patience(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -210,6 +217,18 @@ impl<W: Worker> Shell<W> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Tells the observer that the arbiter is alive, if that is due.
+    fn beat(&mut self, observer: &mut Observer) {
+        let (Some(at), Some(every)) = (self.pulse_at, self.powers.pulse) else {
+            return;
+        };
+        let now = Tick::now();
+        if now >= at {
+            self.pulse_at = Some(now + every);
+            observer(&Phase::Pulse);
         }
     }
 
@@ -413,6 +432,8 @@ impl<W: Worker> Shell<W> {
             }
             Action::SuccessorGone { pid, exit } => {
                 info!("The new arbiter (pid:{pid}) {exit}: this one goes on");
+                let reason = format!("the new arbiter {exit}");
+                observer(&Phase::UpgradeFailed { reason });
             }
             Action::Announce => {
                 if let Some(predecessor) = &self.predecessor {

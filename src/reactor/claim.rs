@@ -61,7 +61,7 @@ const STATES: [State; 7] = [
 
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It answers itself.
     InTime,
     /// It was answered in its place.
@@ -218,8 +218,8 @@ impl Claim {
     }
 
     /// Gives a call up that is overdue: answers in its place if it has sent nothing, else cuts its response.
-    /// `record` says whether the caller records the answer, which it is given.
-    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<Answer> {
+    /// `record` says whether the caller records that answer. `None` where there is nothing to give up.
+    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<Verdict> {
         let late = || now.as_nanos() >= self.due.load(Ordering::Relaxed);
         let state = loop {
             let state = self.state();
@@ -241,7 +241,14 @@ impl Claim {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let answered = state == State::Free
             && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
-        let answer = self.answer();
+        let verdict = if answered {
+            Verdict::Refused {
+                recorded: record,
+                answer: self.answer(),
+            }
+        } else {
+            Verdict::Cut
+        };
         // Both fail only where the client has gone.
         if answered {
             let _ = socket::shutdown(socket, socket::Shutdown::Write);
@@ -253,7 +260,7 @@ impl Claim {
             (true, false) => State::Refused,
             (true, true) => State::Recorded,
         });
-        answered.then_some(answer)
+        Some(verdict)
     }
 
     /// What the call's client gets, or has got.
@@ -352,12 +359,12 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn expire(&self, now: Tick, host: &dyn Host) {
-        if let Some(Answer { status, sent }) = self.claim.expire(now, true) {
+        if let Some(Verdict::Refused { answer, .. }) = self.claim.expire(now, true) {
             host.finished(&Access {
                 connection: &self.facts,
                 head: self.head.as_ref(),
-                status,
-                sent,
+                status: answer.status,
+                sent: answer.sent,
                 started: self.started,
                 finished: now,
             });
@@ -395,14 +402,14 @@ mod tests {
     fn an_overdue_call_that_has_sent_nothing_is_answered_in_its_place_once() {
         let (claim, armed, _ours, client) = call(false);
         assert_eq!(claim.expire(Tick::ZERO, true), None);
-        let answer = claim.expire(DUE, true).unwrap();
+        let expired = claim.expire(DUE, true);
         assert_eq!(claim.expire(DUE, true), None);
         assert!(armed.is_given_up() && !armed.begin());
-        let recorded = Verdict::Refused {
-            recorded: true,
-            answer,
+        assert_eq!(expired, Some(armed.settle()));
+        let Some(Verdict::Refused { recorded, answer }) = expired else {
+            panic!("{expired:?}");
         };
-        assert_eq!(armed.settle(), recorded);
+        assert!(recorded);
         let text = read(client);
         assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout\r\nServer: oxicorn\r\n"));
         let (head, page) = text.split_once("\r\n\r\n").unwrap();
@@ -413,7 +420,15 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_no_body() {
         let (claim, _armed, _ours, client) = call(true);
-        assert_eq!(claim.expire(DUE, false).map(|answer| answer.sent), Some(0));
+        let answer = Answer {
+            status: 504,
+            sent: 0,
+        };
+        let refused = Verdict::Refused {
+            recorded: false,
+            answer,
+        };
+        assert_eq!(claim.expire(DUE, false), Some(refused));
         assert!(read(client).ends_with("\r\n\r\n"));
     }
 
@@ -421,7 +436,7 @@ mod tests {
     fn a_response_that_has_begun_is_cut() {
         let (claim, armed, _ours, client) = call(false);
         assert!(armed.begin() && armed.begin());
-        assert_eq!(claim.expire(DUE, true), None);
+        assert_eq!(claim.expire(DUE, true), Some(Verdict::Cut));
         assert!(!armed.begin());
         assert_eq!(armed.settle(), Verdict::Cut);
         assert_eq!(read(client), "");
@@ -449,7 +464,7 @@ mod tests {
         for _ in 0..200 {
             let (claim, armed, _ours, client) = call(false);
             thread::scope(|threads| {
-                let watcher = threads.spawn(|| claim.expire(DUE, false).is_some());
+                let watcher = threads.spawn(|| claim.expire(DUE, false) != Some(Verdict::Cut));
                 let begun = armed.begin();
                 let answered = watcher.join().unwrap();
                 assert_ne!(begun, answered);

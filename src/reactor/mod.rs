@@ -73,6 +73,9 @@ const WAKE: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 /// Connections accepted in one turn, if the host lets them all in.
 const ACCEPTS_A_TURN: usize = 16;
+/// The same where the reactor takes its leave: a whole queue of the longest kind (`somaxconn`, listen(2)), since
+/// the calls between two turns may take all the time that there is.
+const LAST_ACCEPTS: usize = 4096;
 /// How long an exhausted table of descriptors is given to recover.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
@@ -519,7 +522,11 @@ impl Reactor {
         }
         self.admit_at = None;
         self.full = false;
-        for _ in 0..ACCEPTS_A_TURN {
+        let most = match self.draining {
+            None => ACCEPTS_A_TURN,
+            Some(_) => LAST_ACCEPTS,
+        };
+        for _ in 0..most {
             // A complete request waits for this thread: what else is in the queue may find another one free.
             if self.draining.is_none() && !self.ready.is_empty() {
                 break;

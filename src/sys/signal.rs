@@ -54,7 +54,7 @@ fn interrupts(signal: libc::c_int) -> bool {
     matches!(signal, libc::SIGINT | libc::SIGQUIT)
 }
 
-/// What [`Order::Expire`] calls: a `fn()`, or null.
+/// What [`Order::Expire`] calls: a `fn() -> bool`, or null.
 static ON_EXPIRE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// What an arbiter tells a worker, and a worker is told by, each by a signal of its own.
@@ -107,8 +107,9 @@ impl fmt::Display for Order {
 }
 
 /// Has `handler` called, in the signal handler, when this worker is told to [expire](Order::Expire) its
-/// request. It must be async-signal-safe (`signal-safety(7)`).
-pub(crate) fn set_on_expire(handler: Option<fn()>) {
+/// request. It must be async-signal-safe (`signal-safety(7)`). Where it gives a call up it says so, and the
+/// call is broken off.
+pub(crate) fn set_on_expire(handler: Option<fn() -> bool>) {
     let pointer = handler.map_or(ptr::null_mut(), |handler| handler as *mut ());
     ON_EXPIRE.store(pointer, Ordering::Release);
 }
@@ -163,10 +164,11 @@ extern "C" fn on_expire(_: libc::c_int) {
     let errno = Errno::last_raw();
     let handler = ON_EXPIRE.load(Ordering::Acquire);
     if !handler.is_null() {
-        // SAFETY: what is stored there was a `fn()`, and functions stay where they are.
-        let handler: fn() = unsafe { std::mem::transmute(handler) };
-        handler();
-        break_off(libc::SIGINT);
+        // SAFETY: what is stored there was a `fn() -> bool`, and functions stay where they are.
+        let handler: fn() -> bool = unsafe { std::mem::transmute(handler) };
+        if handler() {
+            break_off(libc::SIGINT);
+        }
     }
     Errno::set_raw(errno);
 }

@@ -167,7 +167,7 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
     (
         Signal::SIGUSR1,
         Disposition::Queue,
-        "Logs are to be opened again: what the worker runs is told.",
+        "Open the log files again.",
     ),
     (Signal::SIGUSR2, Disposition::Drop, "Without effect."),
     (Signal::SIGWINCH, Disposition::Drop, "Without effect."),

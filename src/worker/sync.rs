@@ -15,6 +15,7 @@
 //! writes or reads; what the worker is asked during a call it does afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -109,13 +110,18 @@ impl<M: MakeService> Worker for SyncWorker<M> {
 /// The claim on the running call, for the handler of the arbiter's signal.
 static CLAIM: OnceLock<Arc<Claim>> = OnceLock::new();
 
+/// Whether that handler has given a call up.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
 /// Gives the running call up, if it is overdue. Nobody else could: its thread would have to turn the reactor.
 /// Async-signal-safe: atomics, the clock, and two system calls.
-fn give_up() {
-    if let Some(claim) = CLAIM.get() {
-        // What was sent is recorded when the call ends, if it does.
-        claim.expire(Tick::now(), false);
-    }
+fn give_up() -> bool {
+    // What is sent is recorded when the call ends, if it does.
+    let verdict = CLAIM
+        .get()
+        .and_then(|claim| claim.expire(Tick::now(), false));
+    GIVEN_UP.fetch_or(verdict.is_some(), Ordering::Relaxed);
+    verdict.is_some()
 }
 
 /// The worker's life from here to its end.
@@ -177,6 +183,11 @@ fn serve<S: Service>(
             host.busy.end(Tick::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
+            if GIVEN_UP.load(Ordering::Relaxed) {
+                GIVEN_UP.store(false, Ordering::Relaxed);
+                // What was to break that call off, and came too late, is not for the next one.
+                let _ = service.turn().interrupted();
+            }
             if signal::is_interrupted() {
                 // That call was the last: the next turn finds the order to leave.
                 break;

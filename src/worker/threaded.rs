@@ -252,7 +252,8 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         if let Some(log) = &self.access_log {
             lock(log).flush();
         }
-        if reactor.has_ready() && self.has_room() {
+        // The last connection of a worker that leaves may just have come back: nothing would end a poll.
+        if reactor.is_done() || reactor.has_ready() && self.has_room() {
             return Ok(Turned::default());
         }
         reactor.turn(&host, Some(nap(self.context)))

@@ -14,7 +14,7 @@ use crate::watch::wait_for_workers;
 /// TERM to a server with a full backlog, and to one in the middle of its work.
 pub(crate) fn stop_under_load(size: Size) {
     for site in SITES {
-        stop_with_a_full_backlog(site, size.of(1000, 100) as usize);
+        stop_with_a_full_backlog(site);
     }
     for site in SITES {
         for round in 0..size.of(20, 1) {
@@ -25,7 +25,8 @@ pub(crate) fn stop_under_load(size: Size) {
 
 /// The workers are held while the queue fills, so that every connection is complete and none is accepted when
 /// the signal comes.
-fn stop_with_a_full_backlog(site: Site, connections: usize) {
+fn stop_with_a_full_backlog(site: Site) {
+    let connections = 1000;
     // Linux queues one more than it is told (listen(2)).
     let backlog = (connections - 1).to_string();
     let house = site.serve(2, &["--backlog", &backlog]);

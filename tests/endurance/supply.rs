@@ -54,7 +54,8 @@ pub(crate) fn crowd(size: Size) {
         crowd.assert_flawless("crowd");
         newcomers.assert_flawless("newcomers");
         let longest = newcomers.longest();
-        assert!(longest < Duration::from_secs(1), "one waited {longest:?}");
+        // However slow the machine is, they do not wait for the crowd to rest.
+        assert!(longest < Duration::from_secs(5), "one waited {longest:?}");
         house.server.stop();
     }
 }

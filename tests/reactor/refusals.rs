@@ -33,6 +33,8 @@ fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
         config.http.limits.request_line = 100;
         config.http.limits.field_size = 100;
         config.limit_request_body = Some(4);
+        config.body_buffer = 0;
+        config.body_total = Some(3);
         config.head_timeout = Duration::from_millis(100);
         config.proxy_protocol = ProxyProtocol::Auto;
         config.proxy_allow_ips = "10.0.0.0/8".parse().unwrap();
@@ -48,6 +50,10 @@ fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
         (
             "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".to_owned(),
             "413 /a true ",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n".to_owned(),
+            "503 /a true ",
         ),
         (format!("GET /{long} HTTP/1.1\r\n"), "414 ? true "),
         (

@@ -254,6 +254,16 @@ impl Server {
         })
     }
 
+    /// The most memory that one of its processes has ever had, in KiB (`proc_pid_status(5)`).
+    #[track_caller]
+    pub(crate) fn peak_memory(pid: Pid) -> usize {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse().ok())
+            .expect("a number of KiB")
+    }
+
     /// Waits until the server has ended by itself, with nothing of it left.
     #[track_caller]
     pub(crate) fn wait(self) -> Exited {

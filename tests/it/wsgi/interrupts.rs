@@ -134,7 +134,8 @@ fn thread_that_waits_in_the_system_does_not_keep_the_worker() {
     server.signal(Signal::SIGQUIT);
     busy.response().expect(500);
     assert_left_by_itself(&server.wait(), start);
-    assert_eq!(noted(&folder, "finally"), 1);
+    // The other one had its exception, too, if it was not waiting yet.
+    assert!(noted(&folder, "finally") >= 1);
 }
 
 #[test]

@@ -291,3 +291,33 @@ fn headers_of_the_connection_are_the_servers_own() {
     );
     server.stop();
 }
+
+#[test]
+fn download_of_1_gib_leaves_the_workers_memory_flat() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    let file = std::fs::File::create(&path).expect("it can be made");
+    // All of it is a hole, which takes no place on the disk.
+    file.set_len(GIB).expect("it may be large");
+    let server = Serve::app("wrapped:app").start();
+    let worker = server.workers(1)[0];
+    let small = crate::support::root().join("Cargo.toml");
+    server
+        .get(&format!("/file?{}", small.display()))
+        .expect(200);
+    let before = Server::peak_memory(worker);
+    let mut client = server.client();
+    client.send(format!(
+        "GET /file?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+        path.display()
+    ));
+    let head = client.head().expect(200);
+    assert_eq!(head.header("content-length"), Some(&*GIB.to_string()));
+    for _ in 0..1024 {
+        assert_eq!(client.take(1 << 20).len(), 1 << 20);
+    }
+    let grown = Server::peak_memory(worker) - before;
+    assert!(grown < 8 * 1024, "by {grown} KiB");
+    server.stop();
+}

@@ -83,18 +83,9 @@ fn folder_that_cannot_be_written_is_warned_of_once_and_bodies_are_kept_in_memory
 fn upload_of_200_mib_leaves_the_workers_memory_flat() {
     let server = Serve::app("probe:app").start();
     let worker = server.workers(1)[0];
-    // The most that it has ever had (proc_pid_status(5)).
-    let resident = || {
-        let status = std::fs::read_to_string(format!("/proc/{worker}/status"));
-        let status = status.expect("the worker lives");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        kib.and_then(|kib| kib.parse::<usize>().ok())
-            .expect("a size in KiB")
-    };
     let mut client = server.client();
     client.post("/unread", &vec![b'x'; 100 * KIB]).expect(200);
-    let before = resident();
+    let before = Server::peak_memory(worker);
     let length = 200 * KIB * KIB;
     client.send(format!(
         "POST /unread HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
@@ -104,7 +95,7 @@ fn upload_of_200_mib_leaves_the_workers_memory_flat() {
         client.send(&block);
     }
     client.response().expect(200);
-    let grown = resident() - before;
+    let grown = Server::peak_memory(worker) - before;
     assert!(grown < 8 * KIB, "by {grown} KiB");
     server.stop();
 }
