@@ -51,6 +51,7 @@ pub struct Builder {
 
 /// What the layers are told.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
 struct Plan {
     workers: usize,
     threads: usize,
