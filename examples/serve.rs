@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use oxicorn::arbiter::Exec;
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(settings: &Settings) -> Result<()> {
+    // What an upgrade starts is what was started here, from this folder.
+    let exec = Exec::current();
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir).map_err(|e| {
             Error::with_source(
@@ -39,7 +42,10 @@ fn serve(settings: &Settings) -> Result<()> {
             )
         })?;
     }
-    if settings.daemon {
+    // The successor of a daemon is one, and must stay the process that its arbiter has started.
+    let successor =
+        std::env::var("OXICORN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    if settings.daemon && !successor {
         daemonize(settings)?;
     }
     if let Some(mask) = settings.umask {
@@ -65,6 +71,7 @@ fn serve(settings: &Settings) -> Result<()> {
     }
     Server::from_settings(settings)?
         .systemd(true)
+        .exec(exec)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
 }

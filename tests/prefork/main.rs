@@ -11,6 +11,7 @@ mod python;
 mod roles;
 mod server;
 mod supervision;
+mod upgrade;
 mod user;
 
 use std::panic::catch_unwind;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         host::TESTS,
         facade::TESTS,
         user::TESTS,
+        upgrade::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
     ]
