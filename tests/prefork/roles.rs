@@ -4,11 +4,12 @@
 //! What happens is printed as a line of standard output, the log goes to standard error.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
+use crate::server::wait_until;
 use crate::{facade, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
@@ -67,20 +68,31 @@ fn host(arguments: &[String]) -> Result<()> {
             }
             None => Vec::new().into(),
         };
-        let (role, flag) = (role.clone(), flag.clone());
-        let mut builder =
-            Arbiter::builder(move |context: &WorkerContext| work(&role, Path::new(&flag), context))
-                .workers(
-                    option("--workers")
-                        .and_then(|text| text.parse().ok())
-                        .unwrap_or(2),
-                )
-                .listeners(listeners)
-                .timeout(seconds("--timeout", 30))
-                .graceful_timeout(seconds("--graceful-timeout", 30))
-                .boot_timeout(seconds("--boot-timeout", 120))
-                .upgrade_retire(option("--upgrade-retire").is_some())
-                .observe(tell);
+        let (played, flag) = (role.clone(), flag.clone());
+        let seen = PathBuf::from(&flag);
+        let mut builder = Arbiter::builder(move |context: &WorkerContext| {
+            work(&played, Path::new(&flag), context)
+        })
+        .workers(
+            option("--workers")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(2),
+        )
+        .listeners(listeners)
+        .timeout(seconds("--timeout", 30))
+        .graceful_timeout(seconds("--graceful-timeout", 30))
+        .boot_timeout(seconds("--boot-timeout", 120))
+        .upgrade_retire(option("--upgrade-retire").is_some())
+        .observe(tell);
+        if role == "worn-at-once" {
+            // The arbiter looks only when the first worker has said everything.
+            builder = builder.max_requests(1, 0).observe(move |phase| {
+                if matches!(phase, Phase::WorkerSpawned { id: 1, .. }) {
+                    wait_until("the worker's words", || seen.exists());
+                }
+                tell(phase);
+            });
+        }
         if let Some(path) = option("--pid") {
             builder = builder.pidfile(path);
         }
@@ -133,6 +145,12 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
             hang();
         }
         "fails-late" if context.id() == 1 => return Err(Error::app("it broke later")),
+        "worn-at-once" if context.id() == 1 => {
+            let place = context.slot().begin_request(Tick::now(), "GET", "/");
+            context.slot().end_request(place, Tick::now(), 0);
+            context.beat(Tick::now());
+            std::fs::write(flag, "")?;
+        }
         // Never leaves by itself, but makes progress.
         "stubborn" => loop {
             context.pause(Duration::from_millis(20));

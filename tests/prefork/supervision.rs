@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
     int_ends_stubborn_workers_within_three_seconds,
     int_during_a_graceful_stop_makes_it_quick,
     hup_puts_new_workers_in_the_place_of_all,
+    a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced,
     winch_sends_all_workers_away_until_one_is_asked_for,
     ttin_and_ttou_change_the_number_of_workers_but_never_to_none,
     a_silent_worker_is_aborted_and_replaced_and_its_request_named,
@@ -282,6 +283,18 @@ fn hup_puts_new_workers_in_the_place_of_all() {
     }
     let now = server.workers();
     assert!(now.len() == 2 && now.iter().all(|worker| !before.contains(worker)));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
+}
+
+fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = folder.path().join("flag").display().to_string();
+    let options = ["worn-at-once", "--workers", "1", "--flag", &flag];
+    let mut server = Server::start(&options);
+    for line in ["ready 2", "exited 1"] {
+        server.wait_for_line(line);
+    }
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end().status.code(), Some(0));
 }
