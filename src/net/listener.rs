@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 use nix::sys::socket::{self, Shutdown};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr::unix_text;
 use super::socket_file::{self, SocketFile};
@@ -44,9 +44,30 @@ enum Inner {
     },
     Unix {
         socket: UnixListener,
-        path: Option<PathBuf>,
+        name: UnixName,
         file: Option<SocketFile>,
     },
+}
+
+/// Where a client finds a Unix socket.
+#[derive(Debug)]
+enum UnixName {
+    Path(PathBuf),
+    Abstract(String),
+    /// It is bound to nothing, as one that was inherited may be.
+    Unnamed,
+}
+
+impl UnixName {
+    fn of(address: &SockAddr) -> Self {
+        if let Some(path) = address.as_pathname() {
+            return Self::Path(path.to_path_buf());
+        }
+        match address.as_abstract_namespace() {
+            Some(name) => Self::Abstract(String::from_utf8_lossy(name).into_owned()),
+            None => Self::Unnamed,
+        }
+    }
 }
 
 impl Listener {
@@ -57,14 +78,16 @@ impl Listener {
     /// second apart, with a log line each: this call then blocks.
     ///
     /// Unix: a socket file that nobody listens on is replaced. The new file's mode is 0777, whatever the
-    /// process's umask: who may connect is said by the folder.
+    /// process's umask: who may connect is said by the folder. An abstract socket is open to everybody in the
+    /// same network namespace (unix(7)), has nothing to replace or remove, and is tried again as a TCP address
+    /// is.
     ///
     /// An inherited descriptor ([`BindAddress::Fd`]) is made to listen if it does not yet. A process can
     /// take each of them once.
     ///
     /// # Errors
     ///
-    /// [`BindError`], at once for everything but a TCP address in use. A Unix socket that a server listens
+    /// [`BindError`], at once for everything but a TCP address or an abstract name in use. A Unix socket that a server listens
     /// on and any other file at the path are left untouched.
     pub fn bind(address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
         match address {
@@ -76,6 +99,9 @@ impl Listener {
                 let (socket, file) = socket_file::bind(address, path, backlog)?;
                 Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))
             }
+            BindAddress::Abstract(name) => retry(address, RETRY_PAUSE, || {
+                bind_abstract(address, name, backlog)
+            }),
             BindAddress::Fd(fd) => inherit::take(*fd, backlog),
         }
     }
@@ -91,7 +117,7 @@ impl Listener {
             },
             None => Inner::Unix {
                 socket: owned.into(),
-                path: local.as_pathname().map(Path::to_path_buf),
+                name: UnixName::of(&local),
                 file,
             },
         }))
@@ -130,8 +156,11 @@ impl Listener {
     #[must_use]
     pub fn unix_path(&self) -> Option<&Path> {
         match &self.0 {
-            Inner::Tcp { .. } => None,
-            Inner::Unix { path, .. } => path.as_deref(),
+            Inner::Unix {
+                name: UnixName::Path(path),
+                ..
+            } => Some(path),
+            _ => None,
         }
     }
 
@@ -157,11 +186,15 @@ impl Listener {
 }
 
 impl fmt::Display for Listener {
-    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`.
+    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`, `unix:@shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Inner::Tcp { address, .. } => write!(f, "http://{address}"),
-            Inner::Unix { path, .. } => unix_text(f, path.as_deref().unwrap_or(Path::new(""))),
+            Inner::Unix { name, .. } => match name {
+                UnixName::Path(path) => unix_text(f, path),
+                UnixName::Abstract(name) => write!(f, "unix:@{name}"),
+                UnixName::Unnamed => f.write_str("unix:"),
+            },
         }
     }
 }
@@ -284,6 +317,19 @@ pub(super) fn system(
     }
 }
 
+/// The same, where an address that a server has is worth another try.
+fn in_use_or_system(
+    address: &BindAddress,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse {
+            address: address.to_string(),
+        },
+        _ => system(address, action)(source),
+    }
+}
+
 fn resolve(address: &BindAddress, host: &str, port: u16) -> Result<SocketAddr, BindError> {
     let failed = |source| BindError::Resolve {
         address: address.to_string(),
@@ -303,14 +349,7 @@ fn bind_tcp(
     target: SocketAddr,
     backlog: u32,
 ) -> Result<Listener, BindError> {
-    let call = |action| {
-        move |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse {
-                address: address.to_string(),
-            },
-            _ => system(address, action)(source),
-        }
-    };
+    let call = |action| in_use_or_system(address, action);
     let socket =
         Socket::new(Domain::for_address(target), Type::STREAM, None).map_err(call("socket"))?;
     socket
@@ -320,6 +359,16 @@ fn bind_tcp(
     socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
     socket.bind(&target.into()).map_err(call("bind"))?;
     // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
+    socket.listen(length(backlog)).map_err(call("listen"))?;
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+fn bind_abstract(address: &BindAddress, name: &str, backlog: u32) -> Result<Listener, BindError> {
+    let call = |action| in_use_or_system(address, action);
+    let target = SockAddr::unix(format!("\0{name}")).map_err(call("making a socket address"))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
+    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    socket.bind(&target).map_err(call("bind"))?;
     socket.listen(length(backlog)).map_err(call("listen"))?;
     Listener::adopt(socket, None).map_err(call("getsockname"))
 }
@@ -355,6 +404,7 @@ mod tests {
     use std::fs;
     use std::io::{IoSlice, Read};
     use std::net;
+    use std::os::linux::net::SocketAddrExt;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
@@ -481,6 +531,31 @@ mod tests {
         assert_eq!(peer, None);
         assert_flags(listener.as_fd());
         assert_flags(stream.as_fd());
+    }
+
+    #[test]
+    fn an_abstract_socket_is_known_by_its_name_and_has_no_file() {
+        let name = format!("oxicorn-listener-{}", std::process::id());
+        let address = BindAddress::Abstract(name.clone());
+        let listener = Listener::bind(&address, 16).unwrap();
+        assert_eq!(listener.to_string(), format!("unix:@{name}"));
+        assert_eq!(listener.unix_path(), None);
+        let found = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let _client = UnixStream::connect_addr(&found).unwrap();
+        let (stream, peer) = accept(&listener);
+        assert_eq!(peer, None);
+        assert_flags(stream.as_fd());
+        let error = bind_abstract(&address, &name, 16).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        Listeners::from(listener).unlink();
+        bind_abstract(&address, &name, 16).unwrap();
+    }
+
+    #[test]
+    fn an_abstract_name_that_is_too_long_is_an_error_that_names_it() {
+        let address = BindAddress::Abstract("x".repeat(200));
+        let error = Listener::bind(&address, 16).unwrap_err();
+        assert!(error.to_string().contains("unix:@xxx"), "{error}");
     }
 
     #[test]

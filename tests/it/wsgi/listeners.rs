@@ -120,6 +120,25 @@ fn live_unix_socket_and_ordinary_file_are_refused_untouched() {
 }
 
 #[test]
+fn abstract_socket_is_served_and_free_again_without_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = format!("@oxicorn-it-{}", std::process::id());
+    let bind = format!("unix:{name}");
+    for _ in 0..2 {
+        let server = Serve::app("probe:app")
+            .bind([&bind])
+            .started_in(&folder)
+            .start();
+        let line = server.stderr().wait_for("Listening at: ");
+        assert!(line.contains(&format!("{bind} (")), "{line}");
+        server.get("/pid").expect(200);
+        let exited = server.stop();
+        assert!(!exited.stderr.iter().any(|line| line.contains("ERROR")));
+    }
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+}
+
+#[test]
 fn stopping_leaves_a_socket_that_another_server_has_put_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("sock");
