@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use oxicorn::arbiter::Exec;
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(settings: &Settings) -> Result<()> {
+    // What an upgrade starts is what was started here, from this folder.
+    let exec = Exec::current();
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir).map_err(|e| {
             Error::with_source(
@@ -54,6 +57,7 @@ fn serve(settings: &Settings) -> Result<()> {
     }
     Server::from_settings(settings)?
         .systemd(true)
+        .exec(exec)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
 }

@@ -156,6 +156,11 @@ pub trait Hooks: Send + Sync {
         let _ = (server, new, old);
     }
 
+    /// The process that is about to become the next arbiter (`SIGUSR2`), forked but not yet the new program.
+    fn pre_exec(&self, server: &ServerInfo) {
+        let _ = server;
+    }
+
     /// Arbiter: no worker is left, the pid file is gone, and the signals are the program's again.
     fn on_exit(&self, server: &ServerInfo) {
         let _ = server;
@@ -276,6 +281,7 @@ impl Follower {
                 self.server.listeners = addresses(listeners);
                 self.tell("on_reload", |server| hooks.on_reload(server));
             }
+            Phase::Executing => self.tell("pre_exec", |server| hooks.pre_exec(server)),
             Phase::Ended => self.tell("on_exit", |server| hooks.on_exit(server)),
             _ => {}
         }

@@ -9,7 +9,7 @@
 //! | the settings are read again | `RELOADING=1`, `MONOTONIC_USEC=` |
 //! | a reload failed | `READY=1`, `STATUS=` with the reason |
 //! | a worker came or went | `STATUS=` |
-//! | it stops | `STOPPING=1` |
+//! | it stops | `STOPPING=1`, or where another arbiter has followed it `MAINPID=` |
 //! | it is alive | `WATCHDOG=1`, where `WATCHDOG_USEC` asks for it |
 
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) struct Notifier {
     target: usize,
     /// Whether `READY=1` was said: before that, systemd counts the start.
     was_ready: bool,
+    /// The arbiter that follows this one, while it serves.
+    successor: Option<i32>,
 }
 
 impl Notifier {
@@ -41,6 +43,8 @@ impl Notifier {
             Phase::Resized { to, .. } => self.target = *to,
             Phase::WorkerReady { .. } => self.ready += 1,
             Phase::WorkerExited { .. } => self.ready = self.ready.saturating_sub(1),
+            Phase::Upgraded { pid } => self.successor = Some(*pid),
+            Phase::UpgradeFailed { .. } => self.successor = None,
             _ => {}
         }
         let status = format!("{} of {} workers serve", self.ready, self.target);
@@ -64,7 +68,11 @@ impl Notifier {
                 let status = [NotifyState::Status(&status)];
                 say(&ready.into_iter().chain(status).collect::<Vec<_>>());
             }
-            Phase::Stopping => say(&[NotifyState::Stopping]),
+            // Only the main process may name another one.
+            Phase::Stopping => match self.successor.and_then(|pid| u32::try_from(pid).ok()) {
+                Some(pid) => say(&[NotifyState::MainPid(pid)]),
+                None => say(&[NotifyState::Stopping]),
+            },
             Phase::Pulse => say(&[NotifyState::Watchdog]),
             _ => {}
         }

@@ -7,7 +7,7 @@ mod reload;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::{Desk, Handle, Phase};
+use crate::arbiter::{Desk, Exec, Handle, Phase};
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -58,6 +58,7 @@ struct Plan {
     timeout: Duration,
     graceful_timeout: Duration,
     boot_timeout: Duration,
+    upgrade_retire: bool,
     max_requests: usize,
     max_requests_jitter: usize,
     max_worker_age: Duration,
@@ -72,7 +73,8 @@ struct Plan {
     observe: Option<Observer>,
     reload: Option<Source>,
     #[cfg(feature = "systemd")]
-    systemd: bool,
+    notifier: Option<Notifier>,
+    exec: Option<Exec>,
 }
 
 /// Where new settings come from.
@@ -104,6 +106,7 @@ impl Default for Plan {
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
+            upgrade_retire: settings.upgrade_retire,
             max_requests: settings.max_requests,
             max_requests_jitter: settings.max_requests_jitter,
             max_worker_age: settings.max_worker_age,
@@ -118,7 +121,8 @@ impl Default for Plan {
             observe: None,
             reload: None,
             #[cfg(feature = "systemd")]
-            systemd: false,
+            notifier: None,
+            exec: None,
         }
     }
 }
@@ -288,7 +292,9 @@ impl Server {
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
         #[cfg(feature = "systemd")]
-        let mut notifier = plan.systemd.then(Notifier::default);
+        let mut notifier = plan.notifier.take();
+        #[cfg(feature = "systemd")]
+        let pulse = notifier.as_ref().and_then(|_| Notifier::pulse());
         let mut arbiter = reload::describe(class.1, &plan)
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
@@ -312,8 +318,11 @@ impl Server {
                 }
             });
         #[cfg(feature = "systemd")]
-        if let Some(every) = Notifier::pulse().filter(|_| plan.systemd) {
+        if let Some(every) = pulse {
             arbiter = arbiter.pulse(every);
+        }
+        if let Some(exec) = plan.exec.take() {
+            arbiter = arbiter.exec(exec);
         }
         if let Some(source) = source {
             let kept = reload::Kept {
@@ -418,6 +427,7 @@ impl Builder {
             .timeout(settings.timeout)
             .graceful_timeout(settings.graceful_timeout)
             .boot_timeout(settings.boot_timeout)
+            .upgrade_retire(settings.upgrade_retire)
             .keepalive_busy(settings.keepalive_busy)
             .max_requests(settings.max_requests, settings.max_requests_jitter)
             .max_worker_age(settings.max_worker_age)
@@ -488,6 +498,22 @@ impl Builder {
     /// How long a worker has to become ready; 120 s by default.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.plan.boot_timeout = timeout;
+        self
+    }
+
+    /// Whether the server stops by itself when the one that an upgrade (SIGUSR2) has started is ready; it stays
+    /// until it is told to by default.
+    pub fn upgrade_retire(mut self, retire: bool) -> Self {
+        self.plan.upgrade_retire = retire;
+        self
+    }
+
+    /// What an upgrade executes: this program as it was called, by default, from the folder in which it is when
+    /// it [builds](Self::build) the server. One that changes its folder before that makes an [`Exec`] first.
+    ///
+    /// The program's `main` runs again, with the listeners open.
+    pub fn exec(mut self, exec: Exec) -> Self {
+        self.plan.exec = Some(exec);
         self
     }
 
@@ -605,7 +631,7 @@ impl Builder {
     /// `NOTIFY_SOCKET`; systemd heeds the arbiter alone unless the unit says otherwise (`NotifyAccess=`).
     #[cfg(feature = "systemd")]
     pub fn systemd(mut self, notify: bool) -> Self {
-        self.plan.systemd = notify;
+        self.plan.notifier = notify.then(Notifier::default);
         self
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Limits {
     pub(super) boot_timeout: Option<Duration>,
     /// How long a worker that was asked to leave may take.
     pub(super) graceful_timeout: Duration,
+    /// Whether the arbiter stops when the one that it has started to follow it is ready.
+    pub(super) upgrade_retire: bool,
 }
 
 /// What has happened.
@@ -62,6 +64,19 @@ pub(super) enum Input {
         ready: bool,
         words: Option<LastWords>,
     },
+    /// The process of the next arbiter was made.
+    Reexecuted { pid: i32 },
+    /// It was not.
+    ReexecFailed { reason: String },
+    /// The next arbiter has a worker that can serve.
+    SuccessorReady,
+    /// The next arbiter has ended.
+    SuccessorGone {
+        exit: Exit,
+        words: Option<LastWords>,
+    },
+    /// The arbiter that has started this one has ended.
+    PredecessorGone,
     /// Everything else that is known has been said: look at the deadlines.
     Wake,
 }
@@ -98,6 +113,23 @@ pub(super) enum Action {
     Bury(Obituary),
     /// A fork has failed; it is tried again after `retry`.
     Regret { reason: String, retry: Duration },
+    /// Make a process of the program, as it is now, that is to follow this one, and report
+    /// [`Input::Reexecuted`] or [`Input::ReexecFailed`].
+    Reexec,
+    /// There are two arbiters already: the other one is this process, or this one's predecessor.
+    RefuseUpgrade { successor: Option<i32> },
+    /// The new arbiter serves.
+    Upgraded { pid: i32 },
+    /// The new arbiter is not ready in time: end it.
+    Dismiss { pid: i32, order: Order },
+    /// There is no new arbiter after all.
+    UpgradeFailed { reason: String },
+    /// The new arbiter has ended, after it had served.
+    SuccessorGone { pid: i32, exit: Exit },
+    /// Tell the arbiter that has started this one that this one serves.
+    Announce,
+    /// This arbiter is the only one from now on.
+    Promote,
     /// Stop listening, since the arbiter is about to end.
     StopListening,
     /// End: with the cause where it was a failure. Processes may be left only if they cannot be killed.

@@ -24,6 +24,8 @@ pub(super) enum Command {
     Rest,
     /// Read the settings again, and put new workers in the place of all that there are.
     Reload,
+    /// Start the program anew, as it is now on disk, with the listeners that are open.
+    Upgrade,
     /// Open the logs again, here and in the workers.
     Reopen,
 }
@@ -75,7 +77,7 @@ pub(crate) const SIGNALS: &[Row] = &[
     row(
         Signal::SIGTTOU,
         Some(Command::Shrink),
-        "One worker less, but never none: the oldest leaves gracefully.",
+        "One worker less, but never none: the oldest leaves gracefully, or one that is not ready yet.",
     ),
     row(
         Signal::SIGUSR1,
@@ -88,7 +90,12 @@ pub(crate) const SIGNALS: &[Row] = &[
         "All workers leave gracefully and none follow, until HUP or TTIN. Without effect where a terminal \
          controls the process, since a window that changes its size sends it.",
     ),
-    row(Signal::SIGUSR2, None, "Without effect."),
+    row(
+        Signal::SIGUSR2,
+        Some(Command::Upgrade),
+        "Upgrade: the program is started anew beside this one, with the same listeners. TERM ends the old \
+         one then, or the new one.",
+    ),
     row(
         Signal::SIGCHLD,
         None,

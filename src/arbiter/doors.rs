@@ -26,8 +26,15 @@ impl Doors {
     pub(super) fn are_ours_alone(&self) -> bool {
         self.0.as_ref().is_none_or(|listeners| {
             let mut listeners = listeners.iter();
-            listeners.all(|listener| !listener.is_inherited())
+            listeners.all(|listener| !listener.is_shared())
         })
+    }
+
+    /// Another arbiter has got all of them as well, or nobody has any more.
+    pub(super) fn set_shared(&self, shared: bool) {
+        for listener in self.0.iter().flatten() {
+            listener.set_shared(shared);
+        }
     }
 
     pub(super) fn close(&mut self) {

@@ -104,6 +104,12 @@ impl Handle {
         self.tell(Command::Reload);
     }
 
+    /// Starts the program anew, as it is now on disk, with the listeners that are open: what SIGUSR2 does.
+    /// Both serve until one of them is told to stop.
+    pub fn upgrade(&self) {
+        self.tell(Command::Upgrade);
+    }
+
     /// Has so many workers from now on, one at least.
     pub fn scale(&self, workers: usize) {
         self.tell(Command::Scale(workers));

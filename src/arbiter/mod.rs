@@ -24,6 +24,7 @@ mod phase;
 mod shell;
 mod supervisor;
 mod table;
+mod upgrade;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -43,7 +44,9 @@ pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};
 use phase::Observer;
 pub use phase::Phase;
-use shell::{Powers, Shell};
+use shell::{Line, Powers, Shell};
+pub use upgrade::Exec;
+use upgrade::Predecessor;
 
 /// How many processes there can be at once, unless the builder says otherwise.
 const SLOTS: usize = 512;
@@ -82,6 +85,7 @@ pub struct Arbiter<W> {
     pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
+    exec: Exec,
     desk: Desk,
 }
 
@@ -103,6 +107,7 @@ impl<W: Worker> Arbiter<W> {
                 calls: worker.calls(),
                 boot_timeout: Some(Duration::from_secs(120)),
                 graceful_timeout: Duration::from_secs(30),
+                upgrade_retire: false,
             },
             worker,
             listeners: None,
@@ -114,6 +119,7 @@ impl<W: Worker> Arbiter<W> {
             pulse: None,
             observer: Box::new(|_| {}),
             reload: None,
+            exec: None,
             desk: None,
         }
     }
@@ -156,6 +162,7 @@ impl<W: Worker> Arbiter<W> {
             pulse,
             mut observer,
             reload,
+            exec,
             desk,
         } = self;
         let threads = fork::threads();
@@ -167,16 +174,29 @@ impl<W: Worker> Arbiter<W> {
             )));
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
-        let pidfile = pidfile.map(PidFile::claim).transpose()?;
+        let predecessor = Predecessor::find();
+        let pidfile = match &predecessor {
+            Some(before) => pidfile.map(|path| PidFile::claim_beside(path, before.pid)),
+            None => pidfile.map(PidFile::claim),
+        };
+        // There is somebody to tell why this one will not follow.
+        let tell = |error: Error| {
+            if let Some(predecessor) = &predecessor {
+                predecessor.tell_failure(error.to_string());
+            }
+            error
+        };
+        let pidfile = pidfile.transpose().map_err(tell)?;
         observer(&Phase::Starting);
-        worker.preload()?;
+        worker.preload().map_err(tell)?;
         let powers = Powers {
             slots,
             signals,
             reap_orphans,
             pulse,
         };
-        let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk)?;
+        let line = Line { exec, predecessor };
+        let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
         shell.reload = reload;
         shell.run(&mut observer)
     }
@@ -206,6 +226,7 @@ pub struct Builder<W> {
     pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
+    exec: Option<Exec>,
     desk: Option<Desk>,
 }
 
@@ -303,6 +324,23 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// What an upgrade executes: this program as it was called, if it is not said, from the folder in which
+    /// [`build`](Self::build) is called.
+    ///
+    /// The program's `main` runs again. Where it binds the same addresses it gets the sockets that are open; the
+    /// others are closed when its arbiter runs.
+    pub fn exec(mut self, exec: Exec) -> Self {
+        self.exec = Some(exec);
+        self
+    }
+
+    /// Whether the arbiter stops by itself, gracefully, when the one that an upgrade has started is ready. If it
+    /// is not said both serve until one is told to stop.
+    pub fn upgrade_retire(mut self, retire: bool) -> Self {
+        self.limits.upgrade_retire = retire;
+        self
+    }
+
     /// The door of the arbiter, where a handle to it is wanted before there is one.
     pub(crate) fn desk(mut self, desk: Desk) -> Self {
         self.desk = Some(desk);
@@ -364,6 +402,7 @@ impl<W: Worker> Builder<W> {
             pulse: self.pulse,
             observer: self.observer,
             reload: self.reload,
+            exec: self.exec.unwrap_or_else(Exec::current),
             desk: match self.desk {
                 Some(desk) => desk,
                 None => Desk::new()?,

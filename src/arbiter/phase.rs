@@ -71,6 +71,23 @@ pub enum Phase {
     },
     /// The arbiter is alive: told as often as [`pulse`](super::Builder::pulse) asked for.
     Pulse,
+    /// The program is about to be started anew, as the arbiter that follows this one.
+    Upgrading,
+    /// Told in the process that is about to become the program anew, and nowhere else.
+    Executing,
+    /// The new arbiter has a worker that can serve. Both go on until one of them is told to stop.
+    Upgraded {
+        /// The new arbiter's process id.
+        pid: i32,
+    },
+    /// The new arbiter does not serve, and this one goes on alone.
+    UpgradeFailed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// This arbiter has followed another one, which is gone now: the listeners and the pid file's name are its
+    /// own.
+    Promoted,
     /// The logs are to be opened again; the workers are told by themselves.
     ReopenLogs,
     /// The arbiter has closed its listeners, and asks the workers to leave.

@@ -9,6 +9,7 @@
 
 mod nursery;
 mod report;
+mod succession;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -27,9 +28,11 @@ use super::command::{self, Command, SIGNALS};
 use super::doors::Doors;
 use super::handle::{Desk, Stage};
 use super::supervisor::Supervisor;
+use super::upgrade::{Exec, Predecessor};
 use super::{Observer, Phase, Source};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
+use crate::net::handover;
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
@@ -40,6 +43,7 @@ use crate::sys::stacks::Stacks;
 use crate::trace::{debug, error, info};
 use crate::worker::Worker;
 use nursery::Newborn;
+use succession::Successor;
 use trial::Former;
 
 /// All descriptors have one token: whichever is readable, everything is looked at.
@@ -88,6 +92,13 @@ pub(super) struct Powers {
     pub(super) pulse: Option<Duration>,
 }
 
+/// The arbiters before and after this one.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) exec: Exec,
+    pub(super) predecessor: Option<Predecessor>,
+}
+
 /// One run of an arbiter.
 pub(super) struct Shell<W> {
     worker: W,
@@ -100,6 +111,12 @@ pub(super) struct Shell<W> {
     pub(super) reload: Option<Source<W>>,
     /// What was in force before the settings on trial.
     former: Option<Former<W>>,
+    /// What an upgrade executes.
+    exec: Exec,
+    /// The arbiter that has started this one, while it lives.
+    predecessor: Option<Predecessor>,
+    /// The one that this one has started, while it lives.
+    successor: Option<Successor>,
     supervisor: Supervisor,
     scoreboard: Arc<Scoreboard>,
     children: BTreeMap<i32, Child>,
@@ -121,6 +138,7 @@ impl<W: Worker> Shell<W> {
         pidfile: Option<PidFile>,
         powers: Powers,
         desk: Desk,
+        line: Line,
     ) -> Result<Self> {
         let scoreboard = Arc::new(Scoreboard::new(powers.slots, limits.calls)?);
         desk.show(&scoreboard);
@@ -137,7 +155,13 @@ impl<W: Worker> Shell<W> {
             desk,
             reload: None,
             former: None,
-            supervisor: Supervisor::new(limits, powers.slots),
+            exec: line.exec,
+            supervisor: match line.predecessor {
+                Some(_) => Supervisor::new(limits, powers.slots).second(),
+                None => Supervisor::new(limits, powers.slots),
+            },
+            predecessor: line.predecessor,
+            successor: None,
             scoreboard,
             children: BTreeMap::new(),
             poll,
@@ -148,7 +172,13 @@ impl<W: Worker> Shell<W> {
         };
         let watched = shell
             .watch(&shell.signals)
-            .and_then(|()| shell.watch(&shell.desk));
+            .and_then(|()| shell.watch(&shell.desk))
+            .and_then(|()| {
+                shell
+                    .predecessor
+                    .as_ref()
+                    .map_or(Ok(()), |it| shell.watch(it))
+            });
         watched.map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
         Ok(shell)
     }
@@ -160,6 +190,13 @@ impl<W: Worker> Shell<W> {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
+        if let Some(predecessor) = &self.predecessor {
+            info!("Following the arbiter with pid {}", predecessor.pid);
+        } else {
+            // Those that it has left were shared with it.
+            self.doors.set_shared(false);
+        }
+        handover::close_rest();
         observer(&Phase::Started { listeners });
         let to = self.supervisor.target();
         self.desk.set_target(to);
@@ -218,11 +255,15 @@ impl<W: Worker> Shell<W> {
             Err(Failure::Boot(_)) => info!("Reason: Worker failed to boot."),
             _ => {}
         }
+        let end = end.map_err(Error::from);
+        if let (Err(error), Some(predecessor)) = (&end, &self.predecessor) {
+            predecessor.tell_failure(error.to_string());
+        }
         // The signals are the host's again, and the pid file is gone, when the observer hears of it.
         drop((self.signals, self.pidfile, self.doors, self.former));
         desk.set_stage(Stage::Ended);
         observer(&Phase::Ended);
-        end.map_err(Error::from)
+        end
     }
 
     /// Tells the supervisor everything that has happened, and does what it wants.
@@ -243,6 +284,7 @@ impl<W: Worker> Shell<W> {
                         Ok(input) => inputs.push(input),
                         Err(newborn) => return Turn::Child(newborn),
                     },
+                    Action::Reexec => inputs.push(self.reexec(observer)),
                     Action::LoadConfig => inputs.extend(self.load(observer)),
                     Action::Exit(end) => return Turn::End(end),
                     other => self.perform(other, observer),
@@ -262,6 +304,8 @@ impl<W: Worker> Shell<W> {
         }
         let mut exits = Vec::new();
         self.look_soon = false;
+        let reap = |pid: i32| gone.remove(&pid).or_else(|| fork::reap(pid));
+        inputs.extend(self.hear_kin(reap));
         for (&pid, child) in &mut self.children {
             // Asked before its messages are read: then the last of them are there.
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
@@ -374,6 +418,27 @@ impl<W: Worker> Shell<W> {
             }
             Action::Settle => self.settle(),
             Action::Revert { reason } => self.revert(reason, observer),
+            Action::RefuseUpgrade { successor } => succession::refuse(successor),
+            Action::Upgraded { pid } => {
+                info!(
+                    "The new arbiter (pid:{pid}) serves: stop this one when it is no longer needed"
+                );
+                observer(&Phase::Upgraded { pid });
+            }
+            Action::Dismiss { pid, order } => self.dismiss(pid, order),
+            Action::UpgradeFailed { reason } => {
+                error!("Upgrade failed, and this arbiter goes on: {reason}");
+                observer(&Phase::UpgradeFailed { reason });
+            }
+            Action::SuccessorGone { pid, exit } => {
+                info!("The new arbiter (pid:{pid}) {exit}: this one goes on");
+            }
+            Action::Announce => {
+                if let Some(predecessor) = &self.predecessor {
+                    predecessor.announce();
+                }
+            }
+            Action::Promote => self.promote(observer),
             Action::ReopenLogs => observer(&Phase::ReopenLogs),
             Action::Ready => {
                 self.desk.set_stage(Stage::Serving);
@@ -395,7 +460,7 @@ impl<W: Worker> Shell<W> {
                 observer(&Phase::Stopping);
                 self.doors.close();
             }
-            Action::Spawn { .. } | Action::LoadConfig | Action::Exit(_) => {}
+            Action::Spawn { .. } | Action::LoadConfig | Action::Reexec | Action::Exit(_) => {}
         }
     }
 

@@ -18,9 +18,11 @@
 //! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
 //! - New settings whose workers cannot boot are given up before they have cost a worker that serves.
+//! - There are two arbiters at most, and only one that is not yet ready is ended by the other.
 //! - Nothing comes out after [`Action::Exit`].
 
 mod renewal;
+mod succession;
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use crate::sys::fork::Exit;
 use crate::sys::link::LastWords;
 use crate::sys::signal::Order;
 use renewal::Trial;
+use succession::Kin;
 
 /// From the question for stacks to the abortion: writing them takes a millisecond.
 pub(super) const EXAMINE_GRACE: Duration = Duration::from_millis(100);
@@ -85,6 +88,8 @@ pub(super) struct Supervisor {
     table: Table,
     mode: Mode,
     backoff: Backoff,
+    /// The other arbiter, where there is one.
+    kin: Kin,
     /// Whether a worker was ever ready.
     proven: bool,
     /// Which settings are in force.
@@ -114,6 +119,7 @@ impl Supervisor {
             table: Table::new(slots),
             mode: Mode::Running,
             backoff: Backoff::default(),
+            kin: Kin::Alone,
             proven: false,
             generation: 1,
             newest: 1,
@@ -157,6 +163,11 @@ impl Supervisor {
                 ready,
                 words,
             } => self.exited(now, pid, exit, ready, words, out),
+            Input::Reexecuted { pid } => self.reexecuted(now, pid),
+            Input::ReexecFailed { reason } => self.reexec_failed(reason, out),
+            Input::SuccessorReady => self.successor_ready(now, out),
+            Input::SuccessorGone { exit, words } => self.successor_gone(exit, words, out),
+            Input::PredecessorGone => self.predecessor_gone(out),
             Input::Wake => {
                 self.loading = false;
                 self.enforce(now, out);
@@ -189,6 +200,7 @@ impl Supervisor {
         if let Mode::Stopping { until, .. } = &mut self.mode {
             *until = *until + missed;
         }
+        self.forgive_heir(missed);
     }
 
     /// Ends the backing off when a worker that was ready after the last early death has proven good.
@@ -212,6 +224,7 @@ impl Supervisor {
             Command::Rest => self.scale(|_| 0, out),
             Command::Reload if self.loading => {}
             Command::Reload => self.reload(now, out),
+            Command::Upgrade => self.upgrade(out),
         }
     }
 
@@ -305,6 +318,7 @@ impl Supervisor {
                 out.push(Action::Settle);
             }
         }
+        self.announce(out);
     }
 
     /// A worker that comes back to life while it is being examined is spared.
@@ -418,6 +432,7 @@ impl Supervisor {
             });
         }
         self.age(now, out);
+        self.hasten(now, out);
     }
 
     /// Ends a stop when nobody is left, or nobody that could be made to go.
@@ -441,7 +456,8 @@ impl Supervisor {
         };
         let deadlines = self.table.iter().filter_map(|row| row.deadline);
         let ages = self.table.iter().filter_map(|row| self.grows_old(row));
-        deadlines.chain(ages).chain(own).min()
+        let heir = self.is_late_at();
+        deadlines.chain(ages).chain(own).chain(heir).min()
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) struct Row {
     pub(super) slot: usize,
     /// Which settings it was started with.
     pub(super) generation: u64,
+    /// Those settings: it is held to no others.
     pub(super) limits: Limits,
     /// Known from the fork on.
     pub(super) pid: Option<i32>,

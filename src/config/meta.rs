@@ -293,6 +293,14 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(boot_timeout = DEADLINE)
     },
     Setting {
+        section: WORKERS,
+        flags: &["--upgrade-retire"],
+        bare: Some("true"),
+        help: "Stop gracefully once the server that USR2 has started is ready; it stays until it is told to \
+               otherwise.",
+        ..field!(upgrade_retire = FLAG)
+    },
+    Setting {
         section: CLIENTS,
         flags: &["--keep-alive"],
         help: "How long a connection may stay idle between two requests; 0 ends it after the first.",

@@ -67,6 +67,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long a worker that is told to stop may take to finish its requests.
     pub graceful_timeout: Duration,
+    /// Whether the arbiter stops when the one that an upgrade has started is ready.
+    pub upgrade_retire: bool,
     /// After how many requests a worker is replaced; 0 is never.
     pub max_requests: usize,
     /// How many more those may be, at random for each worker.
@@ -206,6 +208,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             request_timeout: Duration::ZERO,
             graceful_timeout: Duration::from_secs(30),
+            upgrade_retire: false,
             max_requests: 0,
             max_requests_jitter: 0,
             max_worker_age: Duration::ZERO,

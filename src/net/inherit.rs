@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use socket2::{Domain, Socket, Type};
 
 use super::listener::{DEFAULT_BACKLOG, length, system};
-use super::{BindAddress, BindError, Listener, Listeners};
+use super::{BindAddress, BindError, Listener, Listeners, handover};
 use crate::error::Result;
 
 /// The first descriptor of the protocol (`sd_listen_fds(3)`).
@@ -34,7 +34,7 @@ pub struct Inherited(Vec<Listener>);
 
 impl Listener {
     /// Takes the sockets that a service manager passed through `LISTEN_PID` and `LISTEN_FDS`, if the
-    /// first is this process's id.
+    /// first is this process's id; in the successor of an arbiter, those that were passed to that one.
     ///
     /// They can be had once: a second call finds none. The variables stay as they are; they concern no
     /// other process, since `LISTEN_PID` names this one.
@@ -54,7 +54,8 @@ impl Listener {
             std::process::id(),
         )?;
         let mut listeners = Vec::new();
-        for fd in passed {
+        // Those of the first arbiter of a line go from each to its successor.
+        for fd in passed.chain(handover::claim_passed()) {
             let listener = take(fd, DEFAULT_BACKLOG)?;
             crate::trace::info!("Using the inherited socket fd://{fd}: {listener}");
             listeners.push(listener);
@@ -179,12 +180,6 @@ pub(super) fn take(fd: RawFd, backlog: u32) -> Result<Listener, BindError> {
         socket.listen(length(backlog)).map_err(call("listen"))?;
     }
     Listener::adopt(socket, None).map_err(call("getsockname"))
-}
-
-/// Whether this descriptor was made a listener by [`take`].
-pub(super) fn was_taken(fd: RawFd) -> bool {
-    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    taken.contains(&fd)
 }
 
 /// Asks before owning: dropping a descriptor closes it, and a mistyped number may be the error log's.

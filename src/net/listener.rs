@@ -6,9 +6,10 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr::unix_text;
 use super::socket_file::{self, SocketFile};
-use super::{BindAddress, BindError, Stream, inherit};
+use super::{BindAddress, BindError, Stream, handover, inherit};
 
 /// How many connections the system keeps for a listener until they are accepted, unless a setting says
 /// otherwise (`listen(2)`; the system may have a lower bound of its own).
@@ -34,7 +35,13 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// To wait for connections, register its descriptor with a [`Poll`](mio::Poll) through
 /// [`SourceFd`](mio::unix::SourceFd).
 #[derive(Debug)]
-pub struct Listener(Inner);
+pub struct Listener {
+    inner: Inner,
+    /// As what; `None` where a service manager has opened it.
+    opened: Option<BindAddress>,
+    /// Whether another arbiter has it as well.
+    shared: AtomicBool,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -85,32 +92,53 @@ impl Listener {
     /// An inherited descriptor ([`BindAddress::Fd`]) is made to listen if it does not yet. A process can
     /// take each of them once.
     ///
+    /// Where another arbiter has started this process as its successor, the sockets that it listens on are
+    /// taken from it, in place of opening their addresses again.
+    ///
     /// # Errors
     ///
-    /// [`BindError`], at once for everything but a TCP address or an abstract name in use. A Unix socket that a server listens
-    /// on and any other file at the path are left untouched.
+    /// [`BindError`], at once for everything but a TCP address or an abstract name in use. A Unix socket that
+    /// a server listens on and any other file at the path are left untouched.
     pub fn bind(address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
-        match address {
+        if let Some(fd) = handover::claim(address) {
+            return Self::succeed(fd, address, backlog);
+        }
+        let mut listener = match address {
             BindAddress::Tcp { host, port } => {
                 let target = resolve(address, host, *port)?;
-                retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))
+                retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))?
             }
             BindAddress::Unix(path) => {
                 let (socket, file) = socket_file::bind(address, path, backlog)?;
-                Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))
+                Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))?
             }
             BindAddress::Abstract(name) => retry(address, RETRY_PAUSE, || {
                 bind_abstract(address, name, backlog)
-            }),
-            BindAddress::Fd(fd) => inherit::take(*fd, backlog),
+            })?,
+            BindAddress::Fd(fd) => inherit::take(*fd, backlog)?,
+        };
+        listener.opened = Some(address.clone());
+        Ok(listener)
+    }
+
+    /// Takes the socket that another arbiter has opened as `address`, and has still.
+    fn succeed(fd: RawFd, address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
+        let mut listener = inherit::take(fd, backlog)?;
+        if let (BindAddress::Unix(path), Inner::Unix { file, .. }) = (address, &mut listener.inner)
+        {
+            *file = SocketFile::of(path).ok();
         }
+        listener.opened = Some(address.clone());
+        listener.set_shared(true);
+        crate::trace::info!("Taking over {listener}");
+        Ok(listener)
     }
 
     /// Wraps a socket that listens and is non-blocking.
     pub(super) fn adopt(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let owned = OwnedFd::from(socket);
-        Ok(Self(match local.as_socket() {
+        let inner = match local.as_socket() {
             Some(address) => Inner::Tcp {
                 socket: owned.into(),
                 address,
@@ -120,7 +148,12 @@ impl Listener {
                 name: UnixName::of(&local),
                 file,
             },
-        }))
+        };
+        Ok(Self {
+            inner,
+            opened: None,
+            shared: AtomicBool::new(false),
+        })
     }
 
     /// Accepts one connection, already non-blocking and closed on `exec` (one `accept4(2)`), and says who
@@ -131,7 +164,7 @@ impl Listener {
     /// `WouldBlock` if none waits; otherwise those of `accept(2)`: `ECONNABORTED` concerns one client,
     /// `EMFILE` and its like the process.
     pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match &self.0 {
+        match &self.inner {
             Inner::Tcp { socket, .. } => {
                 let (stream, peer) = socket.accept()?;
                 Ok((stream.into(), Some(peer)))
@@ -146,7 +179,7 @@ impl Listener {
     /// The address that a TCP listener has got: with the port that the system chose, if it did.
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
-        match &self.0 {
+        match &self.inner {
             Inner::Tcp { address, .. } => Some(*address),
             Inner::Unix { .. } => None,
         }
@@ -155,7 +188,7 @@ impl Listener {
     /// The path that a Unix listener is bound to, as it was given.
     #[must_use]
     pub fn unix_path(&self) -> Option<&Path> {
-        match &self.0 {
+        match &self.inner {
             Inner::Unix {
                 name: UnixName::Path(path),
                 ..
@@ -164,9 +197,20 @@ impl Listener {
         }
     }
 
-    /// Whether another process opened it and may have it still.
-    pub(crate) fn is_inherited(&self) -> bool {
-        inherit::was_taken(self.as_fd().as_raw_fd())
+    /// What it was opened as; `None` where a service manager has opened it.
+    pub(crate) fn opened(&self) -> Option<&BindAddress> {
+        self.opened.as_ref()
+    }
+
+    /// Whether another process, which is no worker of ours, may have it as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        let foreign = matches!(self.opened, None | Some(BindAddress::Fd(_)));
+        foreign || self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Says whether another arbiter has it as well: its socket file then stays.
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
     }
 
     /// Has new connections refused, whoever else has this socket; those in its queue are lost, so it is to be
@@ -178,7 +222,7 @@ impl Listener {
 
     /// The socket file, if this listener made one.
     fn file(&self) -> Option<&SocketFile> {
-        match &self.0 {
+        match &self.inner {
             Inner::Tcp { .. } => None,
             Inner::Unix { file, .. } => file.as_ref(),
         }
@@ -188,7 +232,7 @@ impl Listener {
 impl fmt::Display for Listener {
     /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`, `unix:@shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.inner {
             Inner::Tcp { address, .. } => write!(f, "http://{address}"),
             Inner::Unix { name, .. } => match name {
                 UnixName::Path(path) => unix_text(f, path),
@@ -201,7 +245,7 @@ impl fmt::Display for Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
+        match &self.inner {
             Inner::Tcp { socket, .. } => socket.as_fd(),
             Inner::Unix { socket, .. } => socket.as_fd(),
         }
@@ -263,9 +307,10 @@ impl Listeners {
     }
 
     /// Removes the Unix socket files that these listeners made, unless another file has taken their place.
-    /// Inherited ones stay. A failure is a log line.
+    /// Inherited ones stay, and those that another arbiter has as well. A failure is a log line.
     pub fn unlink(&self) {
-        for file in self.iter().filter_map(|listener| listener.file()) {
+        let alone = self.iter().filter(|listener| !listener.is_shared());
+        for file in alone.filter_map(|listener| listener.file()) {
             file.remove();
         }
     }

@@ -27,6 +27,7 @@
 mod addr;
 mod error;
 pub mod forwarded;
+pub(crate) mod handover;
 mod inherit;
 mod listener;
 mod networks;

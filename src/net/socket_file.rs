@@ -41,7 +41,8 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
+    /// What is there now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let facts = fs::symlink_metadata(path)?;
         Ok(Self {
             path: std::path::absolute(path)?,

@@ -109,6 +109,7 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
         .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
         .graceful_timeout(plan.graceful_timeout)
         .boot_timeout(plan.boot_timeout)
+        .upgrade_retire(plan.upgrade_retire)
         .max_requests(plan.max_requests as u64, jitter)
         .max_worker_age(plan.max_worker_age)
         .max_worker_memory(plan.max_worker_memory as u64);

@@ -19,6 +19,8 @@ use crate::sys::signal;
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
+    /// The name that it is to have, where another process still has that: this one.
+    wanted: Option<(PathBuf, i32)>,
 }
 
 impl PidFile {
@@ -29,8 +31,12 @@ impl PidFile {
     /// Where the process it names is alive (`kill(2)` with signal 0 succeeds or says EPERM), or where it
     /// cannot be written.
     pub(crate) fn claim(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        let alive = |pid: &i32| *pid != own_pid() && signal::exists(*pid);
+        Self::claim_after(path.into(), own_pid())
+    }
+
+    /// The same, where it is known that process `gone` has ended: nobody may have waited for it yet.
+    fn claim_after(path: PathBuf, gone: i32) -> Result<Self> {
+        let alive = |pid: &i32| ![own_pid(), gone].contains(pid) && signal::exists(*pid);
         if let Some(pid) = read(&path).filter(alive) {
             return Err(Error::config(format!(
                 "Already running on PID {pid} (pid file {})",
@@ -43,14 +49,44 @@ impl PidFile {
                 error,
             )
         })?;
-        Ok(Self { path })
+        Ok(Self { path, wanted: None })
+    }
+
+    /// Writes the file as `NAME.2`, beside that of process `before`, which this one is to follow.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`claim`](Self::claim).
+    pub(crate) fn claim_beside(path: impl Into<PathBuf>, before: i32) -> Result<Self> {
+        let path = path.into();
+        let mut beside = path.clone().into_os_string();
+        beside.push(".2");
+        let mut file = Self::claim(beside)?;
+        file.wanted = Some((path, before));
+        Ok(file)
+    }
+
+    /// Takes the name that it was to have: whoever had it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`claim`](Self::claim): the file then stays where it is.
+    pub(crate) fn promote(&mut self) -> Result<()> {
+        if let Some((wanted, before)) = self.wanted.clone() {
+            // The former file goes with its value, after the new one is there.
+            *self = Self::claim_after(wanted, before)?;
+        }
+        Ok(())
     }
 }
 
 impl PidFile {
-    /// Where it is.
+    /// The name that it has, or is to have.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        match &self.wanted {
+            Some((wanted, _)) => wanted,
+            None => &self.path,
+        }
     }
 }
 
@@ -107,6 +143,26 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o644
         );
+        drop(file);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_successor_stands_beside_and_takes_the_name_when_it_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.pid");
+        let beside = directory.path().join("server.pid.2");
+        fs::write(&path, "1\n").unwrap();
+        let mut file = PidFile::claim_beside(&path, 2).unwrap();
+        assert_eq!(file.path(), path);
+        assert_eq!(read(&beside), Some(own_pid()));
+        assert!(file.promote().is_err());
+        assert_eq!(read(&path), Some(1));
+        // Who was there before counts as gone, though its process id may be seen for a while.
+        file.wanted = Some((path.clone(), 1));
+        file.promote().unwrap();
+        assert_eq!(read(&path), Some(own_pid()));
+        assert!(!beside.exists());
         drop(file);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }

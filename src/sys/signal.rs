@@ -272,14 +272,22 @@ impl AsFd for Signals {
     }
 }
 
-impl Drop for Signals {
-    fn drop(&mut self) {
+impl Signals {
+    /// Brings the former handlers back. To be called once, also in a child that becomes another program: it
+    /// must not write to the arbiter's queue.
+    pub(crate) fn restore(&mut self) {
         for (signal, action) in self.replaced.drain(..).rev() {
             // SAFETY: the action was in force before; whoever installed it vouches for it.
             let _ = unsafe { signal::sigaction(signal, &action) };
         }
         let ours = self.pipe.writer.as_raw_fd();
         let _ = QUEUE.compare_exchange(ours, -1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

@@ -111,6 +111,10 @@ impl Hooks for Printing {
         self.tell("nworkers_changed", format_args!(" {old:?} {new}"));
     }
 
+    fn pre_exec(&self, _: &ServerInfo) {
+        self.tell("pre_exec", "");
+    }
+
     fn on_exit(&self, _: &ServerInfo) {
         self.tell("on_exit", "");
     }
@@ -233,6 +237,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
     a_hook_that_fails_around_a_request_costs_that_request_at_most,
     a_hook_that_panics_later_costs_nothing,
+    hooks_are_told_before_the_program_is_executed_anew,
     hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
     a_host_keeps_its_signals_and_has_a_handle,
     servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
@@ -308,6 +313,24 @@ fn hooks_are_called_in_gunicorns_order_and_processes() {
         "arbiter: on_exit",
     ];
     assert_eq!(called(&ended, arbiter), expected);
+}
+
+fn hooks_are_told_before_the_program_is_executed_anew() {
+    let mut server = Server::started(&["hooked", "none"], 1);
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTERM);
+    let new = server.wait_for_line("promoted ");
+    let new: i32 = new["promoted ".len()..].parse().expect("a process id");
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    let prefix = format!("hook {new} ");
+    let mut calls = ended
+        .seen
+        .iter()
+        .filter_map(|line| line.strip_prefix(&prefix));
+    assert_eq!(calls.next(), Some("pre_exec"), "{ended:?}");
+    assert_eq!(calls.next(), Some("nworkers_changed None 1"), "{ended:?}");
 }
 
 fn a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker() {

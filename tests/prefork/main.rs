@@ -11,6 +11,7 @@ mod python;
 mod roles;
 mod server;
 mod supervision;
+mod upgrade;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         supervision::TESTS,
         host::TESTS,
         facade::TESTS,
+        upgrade::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
     ]

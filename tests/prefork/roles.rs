@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::facade;
-use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listeners};
+use oxicorn::arbiter::Exec;
+use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
 
 /// Plays what the command line says, and ends as a host's `main` would.
@@ -58,6 +59,7 @@ fn host(arguments: &[String]) -> Result<()> {
     }
     for _ in 0..runs {
         let listeners = match option("--bind") {
+            None if option("--activated").is_some() => Listener::inherited()?.into(),
             Some(address) => {
                 let address: BindAddress = address.parse()?;
                 Listeners::bind([&address], DEFAULT_BACKLOG)?
@@ -76,9 +78,13 @@ fn host(arguments: &[String]) -> Result<()> {
                 .timeout(seconds("--timeout", 30))
                 .graceful_timeout(seconds("--graceful-timeout", 30))
                 .boot_timeout(seconds("--boot-timeout", 120))
+                .upgrade_retire(option("--upgrade-retire").is_some())
                 .observe(tell);
         if let Some(path) = option("--pid") {
             builder = builder.pidfile(path);
+        }
+        if let Some(program) = option("--exec") {
+            builder = builder.exec(Exec::new(program).argument("1000"));
         }
         builder.build()?.run()?;
         println!("returned");
@@ -99,6 +105,9 @@ pub(crate) fn tell(phase: &Phase) {
             let status = status.map(|status| status.to_string()).unwrap_or_default();
             println!("exited {id} {pid} {status}");
         }
+        Phase::Upgraded { pid } => println!("upgraded {pid}"),
+        Phase::UpgradeFailed { reason } => println!("upgrade-failed {reason}"),
+        Phase::Promoted => println!("promoted {}", std::process::id()),
         Phase::Stopping => println!("stopping"),
         _ => {}
     }

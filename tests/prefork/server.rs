@@ -39,7 +39,13 @@ pub(crate) struct Ended {
 impl Server {
     /// Starts a role.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("no path to this program"))
+        let program = std::env::current_exe().expect("no path to this program");
+        Self::spawn(Command::new(program), arguments)
+    }
+
+    /// Starts a role by a command that begins as this program does.
+    pub(crate) fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .arg("--role")
             .args(arguments)
             .stdin(Stdio::null())
@@ -115,6 +121,17 @@ impl Server {
     pub(crate) fn wait_for_line(&mut self, start: &str) -> String {
         self.wait_until(start, |server| server.line(start).is_some());
         self.line(start).expect("just seen")
+    }
+
+    /// Waits for so many lines that begin so, and gives the last of them.
+    #[track_caller]
+    pub(crate) fn wait_for_nth(&mut self, start: &str, count: usize) -> String {
+        let nth = |server: &Self| {
+            let mut lines = server.seen.iter().filter(|line| line.starts_with(start));
+            lines.nth(count - 1).cloned()
+        };
+        self.wait_until(start, |server| nth(server).is_some());
+        nth(self).expect("just seen")
     }
 
     /// Every line so far.
@@ -200,6 +217,13 @@ impl Drop for Server {
         // Also the workers: the arbiter's end would let them finish first.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let upgraded = self
+            .seen
+            .iter()
+            .filter_map(|line| line.strip_prefix("upgraded "));
+        for pid in upgraded.filter_map(|pid| pid.parse().ok()) {
+            send(pid, Signal::SIGKILL);
+        }
         for pid in self.workers.keys() {
             send(*pid, Signal::SIGKILL);
         }

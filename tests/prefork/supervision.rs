@@ -342,7 +342,7 @@ fn workers_leave_when_their_arbiter_is_killed() {
 
 fn a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish() {
     let options = ["--bind", "127.0.0.1:0", "--workers", "1"];
-    let times = ["--timeout", "60000", "--graceful-timeout", "1500"];
+    let times = ["--timeout", "60000", "--graceful-timeout", "5000"];
     let mut server = Server::started(&[&["silent"], &options[..], &times[..]].concat(), 1);
     let worker = server.workers()[0];
     let address = server.address();
@@ -350,8 +350,10 @@ fn a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_fi
     let start = Tick::now();
     send(server.pid(), Signal::SIGKILL);
     wait_until("a refusal", || TcpStream::connect(address).is_err());
-    assert!(Tick::now().since(start) < Duration::from_secs(1));
-    assert!(exists(worker));
+    assert!(
+        exists(worker),
+        "the port is closed since the worker has gone"
+    );
     wait_until("the orphan's end", || !exists(worker));
-    assert!(Tick::now().since(start) >= Duration::from_millis(1500));
+    assert!(Tick::now().since(start) >= Duration::from_secs(5));
 }

@@ -164,11 +164,13 @@ impl<W: Worker> Shell<W> {
                 former,
                 reload,
                 desk,
+                predecessor,
+                successor,
                 ..
             } = self;
             let listeners = doors.hand_over();
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((children, poll, arbiters, desk));
+            drop((children, poll, arbiters, desk, predecessor, successor));
             let former = former.map(Former::into_child);
             let context = signals.and_then(|signals| {
                 let lines = Lines {

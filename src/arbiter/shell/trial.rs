@@ -27,6 +27,10 @@ enum FormerFile {
 }
 
 impl<W> Former<W> {
+    pub(super) fn set_shared(&self, shared: bool) {
+        self.doors.set_shared(shared);
+    }
+
     /// In a child the files are not its to remove.
     pub(super) fn into_child(mut self) -> impl Sized {
         drop(self.doors.hand_over());
@@ -68,7 +72,14 @@ impl<W: Worker> Shell<W> {
         let claimed = match (&self.pidfile, &new.pidfile) {
             (Some(file), _) if same(file) => FormerFile::Same,
             (None, None) => FormerFile::Same,
-            (_, path) => FormerFile::Other(path.as_ref().map(PidFile::claim).transpose()?),
+            (_, path) => {
+                let path = path.as_ref();
+                let claimed = match &self.predecessor {
+                    Some(before) => path.map(|path| PidFile::claim_beside(path, before.pid)),
+                    None => path.map(PidFile::claim),
+                };
+                FormerFile::Other(claimed.transpose()?)
+            }
         };
         let doors = Doors::new(match new.listeners.take() {
             Some(listeners) => listeners,
@@ -111,6 +122,7 @@ impl<W: Worker> Shell<W> {
             std::mem::replace(&mut self.doors, doors).close_but(&self.doors);
             if let FormerFile::Other(pidfile) = pidfile {
                 self.pidfile = pidfile;
+                self.take_pidfile_name();
             }
         }
         if let Some(reason) = reason {

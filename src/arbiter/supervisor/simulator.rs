@@ -63,6 +63,7 @@ impl Dice {
             calls: self.pick(&[1, 4]),
             boot_timeout: secs(self.pick(&[None, Some(2), Some(2), Some(120)])),
             graceful_timeout: Duration::from_secs(self.pick(&[0, 1, 30])),
+            upgrade_retire: false,
         }
     }
 }

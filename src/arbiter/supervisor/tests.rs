@@ -7,6 +7,8 @@ mod watching;
 
 use super::*;
 
+mod succession;
+
 const DEFAULT: Limits = Limits {
     workers: 2,
     timeout: Some(Duration::from_secs(30)),
@@ -18,6 +20,7 @@ const DEFAULT: Limits = Limits {
     calls: 1,
     boot_timeout: Some(Duration::from_secs(120)),
     graceful_timeout: Duration::from_secs(10),
+    upgrade_retire: false,
 };
 const SLOTS: usize = 8;
 
@@ -208,6 +211,14 @@ fn describe(action: &Action) -> String {
         Action::ReopenLogs => "reopen".into(),
         Action::Ready => "all ready".into(),
         Action::Resized { from, to } => format!("resized {from} to {to}"),
+        Action::Reexec => "reexec".into(),
+        Action::RefuseUpgrade { successor } => format!("refuse beside {successor:?}"),
+        Action::Upgraded { pid } => format!("upgraded {pid}"),
+        Action::Dismiss { pid, order } => format!("dismiss {order} {pid}"),
+        Action::UpgradeFailed { reason } => format!("upgrade failed: {reason}"),
+        Action::SuccessorGone { pid, exit } => format!("successor {pid} {exit}"),
+        Action::Announce => "announce".into(),
+        Action::Promote => "promote".into(),
         Action::StopListening => "close".into(),
         Action::Exit(Ok(())) => "exit".into(),
         Action::Exit(Err(failure)) => format!("exit {failure:?}"),

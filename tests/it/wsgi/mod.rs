@@ -23,5 +23,6 @@ mod supervision;
 mod threads;
 mod tolerance;
 mod too_long;
+mod upgrade;
 mod uploads;
 mod venv;

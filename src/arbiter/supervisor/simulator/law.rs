@@ -193,6 +193,11 @@ impl Law {
                     process.hopeless = alone || process.limits.calls == 1;
                 }
             }
+            Input::Reexecuted { .. }
+            | Input::ReexecFailed { .. }
+            | Input::SuccessorReady
+            | Input::SuccessorGone { .. }
+            | Input::PredecessorGone => require(false, "nobody upgrades in this world"),
             Input::Loaded(_) | Input::Worn { .. } | Input::Wake => {}
         }
         expected
@@ -311,6 +316,14 @@ impl Law {
                     "nobody is left who was not killed",
                 );
             }
+            Action::Reexec
+            | Action::RefuseUpgrade { .. }
+            | Action::Upgraded { .. }
+            | Action::Dismiss { .. }
+            | Action::UpgradeFailed { .. }
+            | Action::SuccessorGone { .. }
+            | Action::Announce
+            | Action::Promote => require(false, "nobody upgrades in this world"),
             Action::Bury(_) | Action::ReopenLogs | Action::Resized { .. } => {}
         }
     }

@@ -1,0 +1,167 @@
+//! The hands of an upgrade: a process for the next arbiter, and what is to be seen of it and of the one before.
+//!
+//! The supervisor says when; whoever shares the listeners is told here to the [`Doors`](super::Doors).
+
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+
+use nix::errno::Errno;
+
+use super::Shell;
+use crate::arbiter::action::Input;
+use crate::arbiter::phase::{Observer, Phase};
+use crate::forked::Forked;
+use crate::sys::fork::{self, Exit};
+use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
+use crate::sys::pidfile::PidFile;
+use crate::sys::signal::{self, Order};
+use crate::trace::{error, info, warning};
+use crate::worker::Worker;
+
+/// The arbiter that this one has started to follow it.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pid: i32,
+    link: ArbiterEnd,
+    words: Option<LastWords>,
+}
+
+impl<W: Worker> Shell<W> {
+    /// Makes a process of the program anew. In that process it does not return.
+    pub(super) fn reexec(&mut self, observer: &mut Observer) -> Input {
+        let failed = |reason: String| Input::ReexecFailed { reason };
+        if process::id() == 1 {
+            return failed(
+                "process 1 cannot be followed by another one: with its end its container ends too. \
+                 Start a new container beside this one"
+                    .to_owned(),
+            );
+        }
+        let (ours, theirs) = match link::pair() {
+            Ok(pair) => pair,
+            Err(error) => return failed(error.to_string()),
+        };
+        info!("Starting {} anew", self.exec.program().display());
+        observer(&Phase::Upgrading);
+        let arbiter = i32::try_from(process::id()).unwrap_or_default();
+        match fork::fork(|| self.signals.restore()) {
+            Forked::Child => self.execute(arbiter, &theirs, observer),
+            Forked::Parent(pid) => {
+                if let Err(error) = self.watch(&ours) {
+                    error!("cannot watch the new arbiter with pid {pid}: {error}");
+                }
+                self.set_shared(true);
+                self.successor = Some(Successor {
+                    pid,
+                    link: ours,
+                    words: None,
+                });
+                Input::Reexecuted { pid }
+            }
+            Forked::Failed(errno) => {
+                let errno = Errno::from_raw(errno).desc();
+                failed(format!("cannot fork a new arbiter: {errno}"))
+            }
+        }
+    }
+
+    fn execute(&self, arbiter: i32, link: &WorkerEnd, observer: &mut Observer) -> ! {
+        let life = || {
+            observer(&Phase::Executing);
+            let listeners = self.doors.listeners();
+            let error = self
+                .exec
+                .become_it(process::id(), arbiter, &listeners, link);
+            let program = self.exec.program().display();
+            link.send(&Message::LastWords(LastWords {
+                app: false,
+                sentence: format!("cannot execute {program}: {error}"),
+            }));
+        };
+        let _ = catch_unwind(AssertUnwindSafe(life));
+        fork::exit_now(1)
+    }
+
+    /// What is new of the other arbiter. `reap` asks whether a child has ended.
+    pub(super) fn hear_kin(&mut self, reap: impl FnOnce(i32) -> Option<Exit>) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        if let Some(successor) = &mut self.successor {
+            // Asked before its messages are read: then the last of them are there.
+            let exit = reap(successor.pid);
+            while let Some(message) = successor.link.receive() {
+                match message {
+                    Message::Ready => inputs.push(Input::SuccessorReady),
+                    Message::LastWords(words) => successor.words = Some(words),
+                    Message::Worn(_) => {}
+                }
+            }
+            self.look_soon |= exit.is_none() && successor.link.is_closed();
+            if let Some(exit) = exit {
+                let words = successor.words.take();
+                inputs.push(Input::SuccessorGone { exit, words });
+                if let Some(successor) = self.successor.take() {
+                    self.forget(&successor.link);
+                }
+                self.set_shared(false);
+            }
+        }
+        if let Some(predecessor) = self.predecessor.take_if(|it| it.has_gone()) {
+            self.forget(predecessor.as_fd());
+            inputs.push(Input::PredecessorGone);
+        }
+        inputs
+    }
+
+    pub(super) fn dismiss(&self, pid: i32, order: Order) {
+        // One that was waited for has no successor's place any more.
+        if self.successor.as_ref().is_none_or(|it| it.pid != pid) {
+            return;
+        }
+        if order == Order::Leave {
+            error!("The new arbiter (pid:{pid}) is not ready in time: it is told to stop");
+        } else {
+            warning!("Killing the new arbiter (pid:{pid}): it did not leave in time");
+        }
+        if let Err(error) = signal::send(pid, order) {
+            error!("{error}");
+        }
+    }
+
+    /// The arbiter before this one has gone: this one is the only one.
+    pub(super) fn promote(&mut self, observer: &mut Observer) {
+        self.set_shared(false);
+        info!("Master has been promoted.");
+        self.take_pidfile_name();
+        observer(&Phase::Promoted);
+    }
+
+    /// Takes the pid file's name if it is free.
+    pub(super) fn take_pidfile_name(&mut self) {
+        if self.predecessor.is_some() {
+            return;
+        }
+        if let Some(Err(error)) = self.pidfile.as_mut().map(PidFile::promote) {
+            error!("{error}");
+        }
+    }
+
+    fn set_shared(&self, shared: bool) {
+        self.doors.set_shared(shared);
+        if let Some(former) = &self.former {
+            former.set_shared(shared);
+        }
+    }
+}
+
+/// What the log says of an upgrade that is refused.
+pub(super) fn refuse(successor: Option<i32>) {
+    match successor {
+        Some(pid) => warning!(
+            "Upgrade refused: a new arbiter runs already (pid:{pid}). Stop it, or this one, first"
+        ),
+        None => warning!(
+            "Upgrade refused: the arbiter that has started this one is still there. Stop it first"
+        ),
+    }
+}

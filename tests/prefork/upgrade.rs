@@ -1,0 +1,271 @@
+//! One arbiter after another: the program executed anew, with the listeners that are open.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+use oxicorn::Tick;
+
+use crate::server::{Server, exists, send, wait_until};
+use crate::{Test, tests};
+
+pub(crate) const TESTS: &[Test] = tests![
+    usr2_starts_a_new_arbiter_which_is_promoted_when_the_old_one_has_gone,
+    an_upgrade_is_rolled_back_with_hup_to_the_old_and_term_to_the_new,
+    an_old_arbiter_that_is_killed_leaves_everything_to_the_new_one,
+    a_program_that_cannot_be_executed_backs_out,
+    a_new_arbiter_whose_workers_cannot_boot_backs_out_with_their_sentence,
+    a_new_arbiter_that_is_never_ready_is_ended,
+    a_second_usr2_is_refused_on_both_sides,
+    an_upgraded_arbiter_can_be_upgraded,
+    an_arbiter_can_retire_by_itself,
+    sockets_of_a_service_manager_go_from_each_arbiter_to_the_next,
+];
+
+/// A folder with the pid file and the socket of a server.
+struct Place {
+    _folder: tempfile::TempDir,
+    pid: PathBuf,
+    second: PathBuf,
+    socket: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        Self {
+            pid: at("pid"),
+            second: at("pid.2"),
+            socket: at("sock"),
+            _folder: folder,
+        }
+    }
+
+    /// Starts a role with two workers here.
+    fn start(&self, role: &str, more: &[&str]) -> Server {
+        let (pid, bind) = (self.pid.display(), self.socket.display());
+        let (pid, bind) = (pid.to_string(), format!("unix:{bind}"));
+        let role = [&[role, "--pid", &pid, "--bind", &bind], more].concat();
+        Server::started(&role, 2)
+    }
+
+    /// The process ids in `pid` and `pid.2`.
+    fn pids(&self) -> [Option<i32>; 2] {
+        let read = |path: &Path| fs::read_to_string(path).ok()?.trim().parse().ok();
+        [read(&self.pid), read(&self.second)]
+    }
+
+    /// Whether somebody listens.
+    fn listens(&self) -> bool {
+        UnixStream::connect(&self.socket).is_ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.pid.exists() && !self.second.exists() && !self.socket.exists()
+    }
+}
+
+/// Upgrades, and gives the new arbiter's process id when it is ready.
+fn upgrade(server: &mut Server) -> i32 {
+    server.signal(Signal::SIGUSR2);
+    let line = server.wait_for_line("upgraded ");
+    server.wait_for_workers(4);
+    number(&line)
+}
+
+fn number(line: &str) -> i32 {
+    let last = line.split(' ').next_back().expect("a word");
+    last.parse().expect("a process id")
+}
+
+fn usr2_starts_a_new_arbiter_which_is_promoted_when_the_old_one_has_gone() {
+    let place = Place::new();
+    let mut server = place.start("steady", &[]);
+    let old = server.pid();
+    let new = upgrade(&mut server);
+    assert_eq!(place.pids(), [Some(old), Some(new)]);
+    assert!(place.listens());
+    server.signal(Signal::SIGTERM);
+    wait_until("the old arbiter's end", || !exists(old));
+    let ended = Tick::now();
+    let promoted = server.wait_for_line("promoted ");
+    assert!(Tick::now().since(ended) < Duration::from_millis(500));
+    assert_eq!(number(&promoted), new);
+    assert_eq!(place.pids(), [Some(new), None]);
+    assert!(place.listens());
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(place.is_empty(), "{ended:?}");
+    if cfg!(feature = "tracing") {
+        assert!(ended.log.contains("Master has been promoted."), "{ended:?}");
+    }
+}
+
+fn an_upgrade_is_rolled_back_with_hup_to_the_old_and_term_to_the_new() {
+    let place = Place::new();
+    let mut server = place.start("steady", &[]);
+    let (old, new) = (server.pid(), upgrade(&mut server));
+    server.signal(Signal::SIGWINCH);
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGHUP);
+    server.wait_for_workers(4);
+    send(new, Signal::SIGTERM);
+    wait_until("the new arbiter's end", || !exists(new));
+    server.wait_for_workers(2);
+    assert_eq!(place.pids(), [Some(old), None]);
+    assert!(place.listens());
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(place.is_empty(), "{ended:?}");
+}
+
+fn an_old_arbiter_that_is_killed_leaves_everything_to_the_new_one() {
+    let place = Place::new();
+    let mut server = place.start("steady", &[]);
+    let new = upgrade(&mut server);
+    server.signal(Signal::SIGKILL);
+    server.wait_for_line("promoted ");
+    assert_eq!(place.pids(), [Some(new), None]);
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert!(place.is_empty(), "{ended:?}");
+}
+
+/// Upgrades in vain: the old arbiter is as it was before. Gives the reason.
+fn fail_to_upgrade(place: &Place, mut server: Server) -> String {
+    let (old, workers) = (server.pid(), server.workers());
+    server.signal(Signal::SIGUSR2);
+    let line = server.wait_for_line("upgrade-failed ");
+    server.wait_for_workers(2);
+    assert_eq!(server.workers(), workers);
+    assert_eq!(place.pids(), [Some(old), None]);
+    assert!(place.listens());
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(place.is_empty(), "{ended:?}");
+    line
+}
+
+fn a_program_that_cannot_be_executed_backs_out() {
+    let place = Place::new();
+    let server = place.start("steady", &["--exec", "/nowhere/at/all"]);
+    let line = fail_to_upgrade(&place, server);
+    let reason = "cannot execute /nowhere/at/all: No such file";
+    assert!(line.contains(reason), "{line}");
+}
+
+fn a_new_arbiter_whose_workers_cannot_boot_backs_out_with_their_sentence() {
+    let place = Place::new();
+    let flag = place.pid.with_file_name("flag");
+    let path = flag.display().to_string();
+    let server = place.start("fails-with-flag", &["--flag", &path]);
+    fs::write(&flag, "").expect("a flag");
+    let line = fail_to_upgrade(&place, server);
+    assert!(line.contains("the flag is up"), "{line}");
+}
+
+fn a_new_arbiter_that_is_never_ready_is_ended() {
+    let place = Place::new();
+    let exec = ["--exec", "/bin/sleep", "--boot-timeout", "2000"];
+    let line = fail_to_upgrade(&place, place.start("steady", &exec));
+    assert!(line.contains("ready in time"), "{line}");
+}
+
+fn a_second_usr2_is_refused_on_both_sides() {
+    let place = Place::new();
+    let mut server = place.start("steady", &[]);
+    let (old, new) = (server.pid(), upgrade(&mut server));
+    server.signal(Signal::SIGUSR2);
+    send(new, Signal::SIGUSR2);
+    // Both are told in order: so the first has been refused when the second is done.
+    server.signal(Signal::SIGTTIN);
+    send(new, Signal::SIGTTIN);
+    server.wait_for_workers(6);
+    assert_eq!(place.pids(), [Some(old), Some(new)]);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line("promoted ");
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert!(place.is_empty(), "{ended:?}");
+    let count = |text| ended.seen.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("upgraded "), 1, "{ended:?}");
+    if cfg!(feature = "tracing") {
+        let refusals = ended.log.matches("Upgrade refused").count();
+        assert_eq!(refusals, 2, "{ended:?}");
+    }
+}
+
+fn an_upgraded_arbiter_can_be_upgraded() {
+    let place = Place::new();
+    let mut server = place.start("steady", &[]);
+    let second = upgrade(&mut server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line(&format!("promoted {second}"));
+    send(second, Signal::SIGUSR2);
+    let third = number(&server.wait_for_nth("upgraded ", 2));
+    assert_eq!(place.pids(), [Some(second), Some(third)]);
+    send(second, Signal::SIGTERM);
+    server.wait_for_line(&format!("promoted {third}"));
+    assert_eq!(place.pids(), [Some(third), None]);
+    assert!(place.listens());
+    send(third, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert!(place.is_empty(), "{ended:?}");
+}
+
+fn an_arbiter_can_retire_by_itself() {
+    let place = Place::new();
+    let mut server = place.start("steady", &["--upgrade-retire", "yes"]);
+    let old = server.pid();
+    server.signal(Signal::SIGUSR2);
+    let new = number(&server.wait_for_line("promoted "));
+    wait_until("the old arbiter's end", || !exists(old));
+    assert_eq!(place.pids(), [Some(new), None]);
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(place.is_empty(), "{ended:?}");
+}
+
+fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
+    let place = Place::new();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("its address");
+    fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("an open socket");
+    // Descriptor 3, and the process id of the server itself: sd_listen_fds(3).
+    let script = format!(
+        "exec 3<&{}; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\"",
+        socket.as_raw_fd()
+    );
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script])
+        .arg(std::env::current_exe().expect("no path to this program"));
+    let pid = place.pid.display().to_string();
+    let mut server = Server::spawn(shell, &["steady", "--activated", "yes", "--pid", &pid]);
+    drop(socket);
+    server.wait_for_workers(2);
+    let started = format!("once started http://{address}");
+    let second = upgrade(&mut server);
+    server.wait_for_nth(&started, 2);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line(&format!("promoted {second}"));
+    send(second, Signal::SIGUSR2);
+    let third = number(&server.wait_for_nth("upgraded ", 2));
+    server.wait_for_nth(&started, 3);
+    send(second, Signal::SIGTERM);
+    server.wait_for_line(&format!("promoted {third}"));
+    send(third, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
