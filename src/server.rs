@@ -2,6 +2,7 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod bound;
 mod reload;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
-use reload::{Bound, Recipe, Shared};
+use bound::Bound;
+use reload::{Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -44,7 +46,7 @@ pub struct Server {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     addresses: Vec<BindAddress>,
-    listeners: Option<Listeners>,
+    listeners: Listeners,
     plan: Plan,
 }
 
@@ -144,7 +146,8 @@ impl Server {
 
     /// A builder that follows `settings`, as a command line or a program gives them.
     ///
-    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
+    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are listened on first, and the addresses
+    /// beside them: but not one that such a socket has, nor the usual `127.0.0.1:8000`.
     ///
     /// What concerns the process and not the server (`chdir`, the error log, the application) is left to
     /// the program.
@@ -155,14 +158,8 @@ impl Server {
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Builder::following(settings)?;
-        let inherited = Listener::inherited()?;
-        if inherited.is_empty() {
-            for address in &settings.bind {
-                builder = builder.bind(address)?;
-            }
-        } else {
-            builder = builder.listeners(inherited);
-        }
+        builder.listeners = Listener::inherited()?.into();
+        builder.addresses = bound::beside(&builder.listeners, &settings.bind)?;
         Ok(builder)
     }
 
@@ -451,9 +448,9 @@ impl Builder {
         Ok(self)
     }
 
-    /// Listeners that are open already; in place of addresses.
+    /// Listeners that are open already; they come before the addresses, and a reload keeps them.
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
-        self.listeners = Some(listeners.into());
+        self.listeners = listeners.into();
         self
     }
 
@@ -647,15 +644,8 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let bound = match (listeners, addresses.is_empty()) {
-            (Some(_), false) => {
-                return Err(Error::config(
-                    "a server takes either addresses or open listeners, not both",
-                ));
-            }
-            (Some(listeners), true) => Bound::given(listeners),
-            (None, _) => Bound::open(addresses, plan.backlog)?,
-        };
+        let bound = Bound::open(&listeners, addresses, plan.backlog)?;
+        drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }

@@ -39,6 +39,8 @@ pub struct Listener {
     inner: Inner,
     /// As what; `None` where a service manager has opened it.
     opened: Option<BindAddress>,
+    /// How a service manager calls it.
+    name: Option<String>,
     /// Whether another arbiter has it as well.
     shared: AtomicBool,
 }
@@ -152,6 +154,7 @@ impl Listener {
         Ok(Self {
             inner,
             opened: None,
+            name: None,
             shared: AtomicBool::new(false),
         })
     }
@@ -194,6 +197,35 @@ impl Listener {
                 ..
             } => Some(path),
             _ => None,
+        }
+    }
+
+    /// The name that a service manager gave it, to tell several apart (`LISTEN_FDNAMES`; systemd's
+    /// `FileDescriptorName=`, which is the socket unit's name where none is written).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(super) fn set_name(&mut self, name: Option<String>) {
+        self.name = name;
+    }
+
+    /// Whether this socket, which was open already, is the one that `address` is about.
+    pub(crate) fn is_at(&self, address: &BindAddress) -> bool {
+        let full = |path: &Path| std::path::absolute(path).ok();
+        match (address, &self.inner) {
+            (BindAddress::Fd(fd), _) => self.as_fd().as_raw_fd() == *fd,
+            (BindAddress::Tcp { host, port }, Inner::Tcp { address: at, .. }) => {
+                resolve(address, host, *port).is_ok_and(|wanted| wanted == *at)
+            }
+            (BindAddress::Unix(path), Inner::Unix { .. }) => {
+                self.unix_path().is_some_and(|at| full(at) == full(path))
+            }
+            (BindAddress::Abstract(name), Inner::Unix { name: at, .. }) => {
+                matches!(at, UnixName::Abstract(at) if at == name)
+            }
+            _ => false,
         }
     }
 
@@ -256,7 +288,7 @@ impl AsFd for Listener {
 ///
 /// Dropping them closes the sockets and leaves the socket files alone, since a fork has the same value:
 /// the one process that answers for the files calls [`unlink`](Self::unlink).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Listeners(Arc<[Arc<Listener>]>);
 
 impl Listeners {
@@ -601,6 +633,23 @@ mod tests {
         let address = BindAddress::Abstract("x".repeat(200));
         let error = Listener::bind(&address, 16).unwrap_err();
         assert!(error.to_string().contains("unix:@xxx"), "{error}");
+    }
+
+    #[test]
+    fn an_open_listener_is_known_by_every_text_for_its_address() {
+        let at = |listener: &Listener, text: &str| listener.is_at(&text.parse().unwrap());
+        let tcp = local();
+        let port = tcp.socket_addr().unwrap().port();
+        assert!(at(&tcp, &format!("localhost:{port}")));
+        assert!(at(&tcp, &format!("fd://{}", tcp.as_fd().as_raw_fd())));
+        assert!(!at(&tcp, &format!("0.0.0.0:{port}")));
+        assert!(!at(&tcp, "127.0.0.1:0"));
+        assert!(!at(&tcp, "unix:x"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let unix = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();
+        assert!(at(&unix, &format!("unix:{}/./s", dir.path().display())));
+        assert!(!at(&unix, "unix:@s"));
     }
 
     #[test]
