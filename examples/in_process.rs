@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     println!("listening at {}", running.listeners()[0]);
 
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    let status = running.handle().status();
+    let handle = running.handle();
     running.stop()?;
-    println!("answered {} requests", status.requests);
+    println!("answered {} requests", handle.status().requests);
     Ok(())
 }

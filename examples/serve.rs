@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use oxicorn::arbiter::Exec;
+use nix::sys::stat::{Mode, umask};
+use oxicorn::arbiter::{Exec, is_successor};
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -21,6 +22,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");
+            if settings.daemon {
+                // Nobody reads a daemon's standard error.
+                tracing::error!("{error}");
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -36,6 +41,12 @@ fn serve(settings: &Settings) -> Result<()> {
                 e,
             )
         })?;
+    }
+    if settings.daemon && !is_successor() {
+        daemonize(settings)?;
+    }
+    if let Some(mask) = settings.umask {
+        umask(Mode::from_bits_truncate(mask));
     }
     raise_descriptor_limit(settings);
     ErrorLog::open(&settings.errorlog)?
@@ -60,6 +71,17 @@ fn serve(settings: &Settings) -> Result<()> {
         .exec(exec)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
+}
+
+/// Goes on as a daemon. What the command line has wrong was told before.
+fn daemonize(settings: &Settings) -> Result<()> {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        eprintln!(
+            "Warning: a service manager waits for this process (NOTIFY_SOCKET), which now goes into the background: \
+             leave --daemon out"
+        );
+    }
+    oxicorn::daemonize(settings.enable_stdio_inheritance)
 }
 
 /// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:

@@ -223,6 +223,7 @@ mod tests {
                 "MODE" => "v1",
                 "IP[,NETWORK]" => "10.0.0.0/8",
                 "CLASS" => "gthread",
+                "MASK" => "0o22",
                 _ => "17",
             };
             for flag in setting.flags {

@@ -104,7 +104,9 @@ pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
     Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
 };
+pub use sys::daemon::daemonize;
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};
+pub use sys::user::Credentials;
 pub use worker::{
     Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,
     WorkerContext,

@@ -9,7 +9,7 @@
 //! | the settings are read again | `RELOADING=1`, `MONOTONIC_USEC=` |
 //! | a reload failed | `READY=1`, `STATUS=` with the reason |
 //! | a worker came or went | `STATUS=` |
-//! | it stops | `STOPPING=1`, or where another arbiter has followed it `MAINPID=` |
+//! | it stops | `STOPPING=1`; `MAINPID=` where a new arbiter serves after an upgrade |
 //! | it is alive | `WATCHDOG=1`, where `WATCHDOG_USEC` asks for it |
 
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::trace;
 pub(crate) struct Notifier {
     ready: usize,
     target: usize,
+    /// The new arbiter that serves beside this one.
+    successor: Option<u32>,
     /// Whether `READY=1` was said: before that, systemd counts the start.
     was_ready: bool,
-    /// The arbiter that follows this one, while it serves.
-    successor: Option<i32>,
 }
 
 impl Notifier {
@@ -43,7 +43,7 @@ impl Notifier {
             Phase::Resized { to, .. } => self.target = *to,
             Phase::WorkerReady { .. } => self.ready += 1,
             Phase::WorkerExited { .. } => self.ready = self.ready.saturating_sub(1),
-            Phase::Upgraded { pid } => self.successor = Some(*pid),
+            Phase::Upgraded { pid } => self.successor = u32::try_from(*pid).ok(),
             Phase::UpgradeFailed { .. } => self.successor = None,
             _ => {}
         }
@@ -68,11 +68,11 @@ impl Notifier {
                 let status = [NotifyState::Status(&status)];
                 say(&ready.into_iter().chain(status).collect::<Vec<_>>());
             }
-            // Only the main process may name another one.
-            Phase::Stopping => match self.successor.and_then(|pid| u32::try_from(pid).ok()) {
-                Some(pid) => say(&[NotifyState::MainPid(pid)]),
-                None => say(&[NotifyState::Stopping]),
-            },
+            // Not sooner: with the end of its main process systemd ends the others.
+            Phase::Stopping => say(&[match self.successor {
+                Some(pid) => NotifyState::MainPid(pid),
+                None => NotifyState::Stopping,
+            }]),
             Phase::Pulse => say(&[NotifyState::Watchdog]),
             _ => {}
         }

@@ -14,11 +14,12 @@ use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::{self, AccessLog};
-use crate::net::{BindAddress, Listener, Listeners};
+use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
 use crate::service::MakeService;
+use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use bound::Bound;
@@ -52,6 +53,7 @@ pub struct Builder {
 
 /// What the layers are told.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
 struct Plan {
     workers: usize,
     threads: usize,
@@ -66,6 +68,8 @@ struct Plan {
     max_worker_age: Duration,
     max_worker_memory: usize,
     pidfile: Option<PathBuf>,
+    credentials: Option<Credentials>,
+    umask: u32,
     access_log: Option<AccessLog>,
     keepalive_busy: Duration,
     reactor: reactor::Config,
@@ -114,6 +118,8 @@ impl Default for Plan {
             max_worker_age: settings.max_worker_age,
             max_worker_memory: settings.max_worker_memory,
             pidfile: None,
+            credentials: None,
+            umask: 0,
             access_log: None,
             keepalive_busy: settings.keepalive_busy,
             reactor: reactor::Config::default(),
@@ -125,6 +131,17 @@ impl Default for Plan {
             #[cfg(feature = "systemd")]
             notifier: None,
             exec: None,
+        }
+    }
+}
+
+impl Plan {
+    /// Who may connect to Unix sockets.
+    fn access(&self) -> SocketAccess {
+        let credentials = self.credentials.as_ref();
+        SocketAccess {
+            mode: 0o777 & !self.umask,
+            owner: credentials.map(|who| (who.uid(), who.gid())),
         }
     }
 }
@@ -149,8 +166,8 @@ impl Server {
     /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are listened on first, and the addresses
     /// beside them: but not one that such a socket has, nor the usual `127.0.0.1:8000`.
     ///
-    /// What concerns the process and not the server (`chdir`, the error log, the application) is left to
-    /// the program.
+    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the
+    /// application) is left to the program.
     ///
     /// # Errors
     ///
@@ -158,6 +175,10 @@ impl Server {
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
         let mut builder = Builder::following(settings)?;
+        if let Some(folder) = &settings.worker_tmp_dir {
+            let folder = folder.display();
+            trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
+        }
         builder.listeners = Listener::inherited()?.into();
         builder.addresses = bound::beside(&builder.listeners, &settings.bind)?;
         Ok(builder)
@@ -432,6 +453,11 @@ impl Builder {
         if let Some(path) = &settings.pidfile {
             builder = builder.pidfile(path);
         }
+        if settings.user.is_some() || settings.group.is_some() || settings.initgroups {
+            let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
+            builder = builder.credentials(Credentials::resolve(user, group, settings.initgroups)?);
+        }
+        builder = builder.umask(settings.umask.unwrap_or(0));
         if let Some(destination) = &settings.accesslog {
             builder = builder.access_log(AccessLog::open(destination)?);
         }
@@ -555,6 +581,19 @@ impl Builder {
         self
     }
 
+    /// Who the workers are, from before their service is made. Unix sockets are theirs, too.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.plan.credentials = Some(credentials);
+        self
+    }
+
+    /// What the mode 0777 of Unix sockets is to lack; nothing by default. The umask of the process is not
+    /// looked at, and not changed.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.plan.umask = mask;
+        self
+    }
+
     /// A log with a line for each answer.
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.plan.access_log = Some(log);
@@ -644,7 +683,7 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let bound = Bound::open(&listeners, addresses, plan.backlog)?;
+        let bound = Bound::open(&listeners, addresses, plan.backlog, plan.access())?;
         drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));

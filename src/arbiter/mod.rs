@@ -45,8 +45,8 @@ pub use handle::{Handle, Stage, Status};
 use phase::Observer;
 pub use phase::Phase;
 use shell::{Line, Powers, Shell};
-pub use upgrade::Exec;
 use upgrade::Predecessor;
+pub use upgrade::{Exec, is_successor};
 
 /// How many processes there can be at once, unless the builder says otherwise.
 const SLOTS: usize = 512;

@@ -69,8 +69,6 @@ pub enum Phase {
         /// Why, in a sentence.
         reason: String,
     },
-    /// The arbiter is alive: told as often as [`pulse`](super::Builder::pulse) asked for.
-    Pulse,
     /// The program is about to be started anew, as the arbiter that follows this one.
     Upgrading,
     /// Told in the process that is about to become the program anew, and nowhere else.
@@ -80,7 +78,7 @@ pub enum Phase {
         /// The new arbiter's process id.
         pid: i32,
     },
-    /// The new arbiter does not serve, and this one goes on alone.
+    /// There is no new arbiter, or it serves no more, and this one goes on alone.
     UpgradeFailed {
         /// Why, in a sentence.
         reason: String,
@@ -88,6 +86,8 @@ pub enum Phase {
     /// This arbiter has followed another one, which is gone now: the listeners and the pid file's name are its
     /// own.
     Promoted,
+    /// The arbiter is alive: told as often as [`pulse`](super::Builder::pulse) asked for.
+    Pulse,
     /// The logs are to be opened again; the workers are told by themselves.
     ReopenLogs,
     /// The arbiter has closed its listeners, and asks the workers to leave.

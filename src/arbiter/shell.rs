@@ -432,6 +432,8 @@ impl<W: Worker> Shell<W> {
             }
             Action::SuccessorGone { pid, exit } => {
                 info!("The new arbiter (pid:{pid}) {exit}: this one goes on");
+                let reason = format!("the new arbiter {exit}");
+                observer(&Phase::UpgradeFailed { reason });
             }
             Action::Announce => {
                 if let Some(predecessor) = &self.predecessor {

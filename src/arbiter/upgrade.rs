@@ -110,11 +110,18 @@ impl Exec {
             None => (self.program.as_os_str(), &[] as &[OsString]),
         };
         let fd = link.as_fd().as_raw_fd();
+        // systemd's watchdog looks after one process (sd_watchdog_enabled(3)): from now on also this one.
+        let watched = self
+            .environment
+            .iter()
+            .any(|(name, _)| name == "WATCHDOG_PID");
+        let watched = watched.then(|| ("WATCHDOG_PID", me.to_string()));
         Command::new(&self.program)
             .arg0(name)
             .args(arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(watched)
             .env(handover::FOR, me.to_string())
             .env(handover::LISTENERS, handover::text(listeners))
             .env(PREDECESSOR, format!("{predecessor} {fd}"))
@@ -162,6 +169,13 @@ fn find(name: &OsStr, folder: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     folders
         .map(|entry| folder.join(entry).join(name))
         .find(runs)
+}
+
+/// Whether another arbiter has started this process as the one that follows it: a program's `main` runs again
+/// then, and is what its first run has made of it, a daemon for one.
+#[must_use]
+pub fn is_successor() -> bool {
+    handover::variable(PREDECESSOR).is_some()
 }
 
 /// The arbiter that has started this one as its successor, and lives.

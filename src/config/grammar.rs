@@ -265,6 +265,23 @@ pub(super) const COUNT_32: Grammar<u32> = Grammar {
     show: ToString::to_string,
 };
 
+/// A file mode creation mask (umask(2)). A number that begins with 0 is octal, as everywhere but in Python.
+pub(super) const UMASK: Grammar<u32> = Grammar {
+    metavar: "MASK",
+    parse: |value| {
+        let expected = "a mask from 0 to 0777";
+        let text = text(value, expected)?.trim();
+        let octal = text.len() > 1 && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mask = match text.strip_prefix('0') {
+            Some(digits) if octal => u32::from_str_radix(digits, 8).ok(),
+            _ => integer(value).ok(),
+        };
+        mask.filter(|mask| *mask <= 0o777)
+            .ok_or(Problem::Expected(expected))
+    },
+    show: |mask| format!("{mask:#o}"),
+};
+
 /// A number of bytes.
 pub(super) const BYTES: Grammar<usize> = Grammar {
     metavar: "BYTES",
@@ -397,6 +414,25 @@ mod tests {
             "", "-", "x", "1.5", "1__0", "_1", "1_", "0x", "0x_", "0b2", "1e3", "+-1", "１",
         ] {
             assert!(matches!(count(text), Err(Problem::Expected(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mask_is_written_as_for_gunicorn() {
+        let mask = |text: &str| (UMASK.parse)(OsStr::new(text));
+        for (text, wanted) in [
+            ("0", 0),
+            ("0022", 0o22),
+            ("022", 0o22),
+            ("0o22", 0o22),
+            ("0xFF", 0xff),
+            ("18", 0o22),
+            ("0777", 0o777),
+        ] {
+            assert_eq!(mask(text), Ok(wanted), "{text}");
+        }
+        for text in ["", "-1", "0888", "01000", "u=rwx"] {
+            assert!(mask(text).is_err(), "{text}");
         }
     }
 

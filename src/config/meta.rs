@@ -10,7 +10,7 @@ use super::Settings;
 use super::grammar::{
     ADDRESS, BYTES, BYTES_64, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, DEADLINE, FIELD_VALUE,
     FIELDS, FLAG, HEADER_MAP, LEVEL, LIMIT, LOG, NAMES, NETWORKS, PAIR, PATH, PATHS, PROXY,
-    Problem, SECONDS, SOME, TEXT,
+    Problem, SECONDS, SOME, TEXT, UMASK,
 };
 
 /// A value that does not follow its grammar, and why.
@@ -549,6 +549,55 @@ pub static SETTINGS: &[Setting] = &[
         help: "A file to write the process id to.",
         ..field!(pidfile = Option<PATH>)
     },
+    Setting {
+        section: MECHANICS,
+        flags: &["-D", "--daemon"],
+        bare: Some("true"),
+        help: "Go on as a daemon: in a session of its own, and with the standard streams closed.",
+        ..field!(daemon = FLAG)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-R", "--enable-stdio-inheritance"],
+        bare: Some("true"),
+        help: "Leave the output and the errors of a daemon where they are, unless that is a terminal.",
+        ..field!(enable_stdio_inheritance = FLAG)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["--worker-tmp-dir"],
+        help: "Accepted and not used: workers show that they live in shared memory, and need no files for it.",
+        ..field!(worker_tmp_dir = Option<PATH>)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-u", "--user"],
+        metavar: "USER",
+        help: "The user that the workers run as, by name or number; with the main group of that user if no \
+               other is said.",
+        ..field!(user = Option<TEXT>)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-g", "--group"],
+        metavar: "GROUP",
+        help: "The group that the workers run as, by name or number.",
+        ..field!(group = Option<TEXT>)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["--initgroups"],
+        bare: Some("true"),
+        help: "Give the workers all groups of their user; otherwise they have that one group alone.",
+        ..field!(initgroups = FLAG)
+    },
+    Setting {
+        section: MECHANICS,
+        flags: &["-m", "--umask"],
+        help: "The permissions that new files lack, Unix sockets included: as 022, 0o22 or 0x12. Without it \
+               everybody may connect to a Unix socket, and other files follow the umask of the process.",
+        ..field!(umask = Option<UMASK>)
+    },
 ];
 
 #[cfg(test)]
@@ -567,6 +616,7 @@ mod tests {
             "MODE" => ["v1", "v2"],
             "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
             "CLASS" => ["gthread", "gthread"],
+            "MASK" => ["0o22", "0o77"],
             _ => ["17", "18"],
         }
     }

@@ -156,6 +156,21 @@ pub struct Settings {
     pub chdir: Option<PathBuf>,
     /// Variables to set in the application's environment: names and values.
     pub raw_env: Vec<(OsString, OsString)>,
+    /// Whether the server goes on as a daemon.
+    pub daemon: bool,
+    /// Whether a daemon's output and errors stay what they are, where that is no terminal.
+    pub enable_stdio_inheritance: bool,
+    /// Gunicorn's folder for the files in which workers beat; ours need none.
+    pub worker_tmp_dir: Option<PathBuf>,
+    /// The user that the workers run as, by name or number.
+    pub user: Option<String>,
+    /// The group that the workers run as, by name or number.
+    pub group: Option<String>,
+    /// Whether the workers have all groups of their user.
+    pub initgroups: bool,
+    /// The permissions that new files lack; `None` leaves the process's own in force, and takes none from Unix
+    /// sockets.
+    pub umask: Option<u32>,
     /// The pid file.
     pub pidfile: Option<PathBuf>,
     /// Whether the application is loaded before the workers are forked.
@@ -256,6 +271,13 @@ impl Default for Settings {
             client_address: ClientAddress::Off,
             chdir: None,
             raw_env: Vec::new(),
+            daemon: false,
+            enable_stdio_inheritance: false,
+            worker_tmp_dir: None,
+            user: None,
+            group: None,
+            initgroups: false,
+            umask: None,
             pidfile: None,
             preload_app: false,
             pythonpath: Vec::new(),

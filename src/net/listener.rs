@@ -18,7 +18,7 @@ use nix::sys::socket::{self, Shutdown};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr::unix_text;
-use super::socket_file::{self, SocketFile};
+use super::socket_file::{self, SocketAccess, SocketFile};
 use super::{BindAddress, BindError, Stream, handover, inherit};
 
 /// How many connections the system keeps for a listener until they are accepted, unless a setting says
@@ -102,6 +102,19 @@ impl Listener {
     /// [`BindError`], at once for everything but a TCP address or an abstract name in use. A Unix socket that
     /// a server listens on and any other file at the path are left untouched.
     pub fn bind(address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
+        Self::bind_for(address, backlog, SocketAccess::default())
+    }
+
+    /// The same, with the owner and the mode of a Unix socket's file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_for(
+        address: &BindAddress,
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Self, BindError> {
         if let Some(fd) = handover::claim(address) {
             return Self::succeed(fd, address, backlog);
         }
@@ -111,7 +124,7 @@ impl Listener {
                 retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))?
             }
             BindAddress::Unix(path) => {
-                let (socket, file) = socket_file::bind(address, path, backlog)?;
+                let (socket, file) = socket_file::bind(address, path, backlog, access)?;
                 Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))?
             }
             BindAddress::Abstract(name) => retry(address, RETRY_PAUSE, || {
@@ -302,9 +315,22 @@ impl Listeners {
         addresses: impl IntoIterator<Item = &'a BindAddress>,
         backlog: u32,
     ) -> Result<Self, BindError> {
+        Self::bind_for(addresses, backlog, SocketAccess::default())
+    }
+
+    /// The same, with the owner and the mode of the Unix sockets' files.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_for<'a>(
+        addresses: impl IntoIterator<Item = &'a BindAddress>,
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::new();
         for address in addresses {
-            match Listener::bind(address, backlog) {
+            match Listener::bind_for(address, backlog, access) {
                 Ok(listener) => bound.push(listener),
                 Err(error) => {
                     Self::from(bound).unlink();

@@ -42,4 +42,5 @@ pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener, Listeners};
 pub use networks::{NetworkError, Networks};
 pub use proxy::ProxyProtocol;
+pub use socket_file::SocketAccess;
 pub use stream::Stream;

@@ -7,10 +7,10 @@
 //!   bind ── path taken ──▶ not a socket, or answered: refused
 //!    │                 └─▶ connection refused: dead, removed, bind again
 //!    ▼
-//!   chmod ──▶ listen
+//!   chown, chmod ──▶ listen
 //! ```
 //!
-//! The mode is set between bind and listen. Until then a client is refused, so that nobody comes in under
+//! The owner and the mode are set between bind and listen. Until then a client is refused, so that nobody comes in under
 //! a mode that was not meant; and a process that finds the file in that moment takes it for dead, which
 //! binding under another name and renaming would avoid, at the price of a shorter longest path and of two
 //! servers that start at once replacing each other unseen.
@@ -21,15 +21,46 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{Gid, Uid, fchownat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::{length, system};
 use super::{BindAddress, BindError};
 
-/// Everybody: connecting asks for write permission (unix(7)).
-const MODE: Mode = Mode::from_bits_truncate(0o777);
+/// Who may connect to a Unix socket, by the permissions of its file: connecting asks for that to write
+/// (unix(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// The file's mode; 0777, everybody, by default.
+    pub mode: u32,
+    /// The numbers of the file's user and group; by default those of the process.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Default for SocketAccess {
+    fn default() -> Self {
+        Self {
+            mode: 0o777,
+            owner: None,
+        }
+    }
+}
+
+impl SocketAccess {
+    /// Applies it to a file that nobody listens on yet. A link is not followed: whoever may write to the folder
+    /// could have put one there by now.
+    fn apply(self, path: &Path) -> Result<(), (&'static str, Errno)> {
+        if let Some((uid, gid)) = self.owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+            fchownat(AT_FDCWD, path, Some(uid), Some(gid), flags).map_err(|e| ("chown", e))?;
+        }
+        let mode = Mode::from_bits_truncate(self.mode);
+        fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink).map_err(|e| ("chmod", e))
+    }
+}
 
 /// A socket file that this process made.
 #[derive(Debug)]
@@ -69,6 +100,7 @@ pub(super) fn bind(
     address: &BindAddress,
     path: &Path,
     backlog: u32,
+    access: SocketAccess,
 ) -> Result<(Socket, SocketFile), BindError> {
     let call = |action| system(address, action);
     let target = SockAddr::unix(path).map_err(call("making a socket address"))?;
@@ -82,9 +114,9 @@ pub(super) fn bind(
         socket.bind(&target).map_err(call("bind"))?;
     }
     let file = SocketFile::of(path).map_err(call("lstat"))?;
-    // The link is not followed: whoever may write to the folder could have put one there by now.
-    let listening = fchmodat(AT_FDCWD, path, MODE, FchmodatFlags::NoFollowSymlink)
-        .map_err(|errno| call("chmod")(errno.into()))
+    let listening = access
+        .apply(path)
+        .map_err(|(action, errno)| call(action)(errno.into()))
         .and_then(|()| socket.listen(length(backlog)).map_err(call("listen")));
     match listening {
         Ok(()) => Ok((socket, file)),
@@ -143,7 +175,12 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
     fn bind_at(path: &Path) -> Result<(Socket, SocketFile), BindError> {
-        bind(&BindAddress::Unix(path.to_path_buf()), path, 16)
+        bind(
+            &BindAddress::Unix(path.to_path_buf()),
+            path,
+            16,
+            SocketAccess::default(),
+        )
     }
 
     #[test]
@@ -219,6 +256,28 @@ mod tests {
         let error = bind_at(&path).unwrap_err();
         assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn the_file_has_the_mode_and_the_owner_that_were_said() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let own = fs::metadata(dir.path()).unwrap();
+        let owner = if own.uid() == 0 {
+            (7, 8)
+        } else {
+            (own.uid(), own.gid())
+        };
+        let access = SocketAccess {
+            mode: 0o640,
+            owner: Some(owner),
+        };
+        let address = BindAddress::Unix(path.clone());
+        let _held = bind(&address, &path, 16, access).unwrap();
+        let facts = fs::metadata(&path).unwrap();
+        assert_eq!((facts.uid(), facts.gid()), owner);
+        assert_eq!(facts.permissions().mode() & 0o777, 0o640);
     }
 
     #[test]

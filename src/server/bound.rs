@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::net::{BindAddress, Listener, Listeners};
+use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 use crate::trace;
 
 /// Listeners, with the addresses by which a reload knows them again.
@@ -29,8 +29,9 @@ impl Bound {
         given: &Listeners,
         addresses: Vec<BindAddress>,
         backlog: u32,
+        access: SocketAccess,
     ) -> Result<Self> {
-        let opened = Listeners::bind(&addresses, backlog)?;
+        let opened = Listeners::bind_for(&addresses, backlog, access)?;
         Ok(Self {
             given: given.len(),
             addresses,
@@ -60,19 +61,23 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What the settings say, with those that were given. Where an address cannot be had, the new ones are
-    /// closed again.
-    pub(super) fn open(&mut self, settings: &Settings) -> Result<Listeners> {
+    /// Those that were given, and the addresses. Where one cannot be had, the new ones are closed again.
+    pub(super) fn open(
+        &mut self,
+        texts: &[String],
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Listeners> {
         self.opened
             .retain(|(_, listener)| listener.strong_count() > 0);
         let given: Listeners = self.given.iter().filter_map(Weak::upgrade).collect();
         let mut all: Vec<Arc<Listener>> = given.iter().cloned().collect();
         let mut new = Vec::new();
-        for address in beside(&given, &settings.bind)? {
+        for address in beside(&given, texts)? {
             let known = self.opened.iter().find(|(known, _)| *known == address);
             let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
                 Some(listener) => listener,
-                None => match Listener::bind(&address, settings.backlog) {
+                None => match Listener::bind_for(&address, backlog, access) {
                     Ok(listener) => {
                         let listener = Arc::new(listener);
                         new.push((address, Arc::clone(&listener)));
@@ -156,16 +161,14 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_was_given_and_opens_the_rest_once() {
         let (given, _) = given();
-        let bound = Bound::open(&given, vec!["127.0.0.1:0".parse().unwrap()], 16).unwrap();
+        let access = SocketAccess::default();
+        let addresses = vec!["127.0.0.1:0".parse().unwrap()];
+        let bound = Bound::open(&given, addresses, 16, access).unwrap();
         let mut known = bound.known();
-        let settings = |bind: &[&str]| Settings {
-            bind: bind.iter().map(ToString::to_string).collect(),
-            ..Settings::default()
-        };
-        let same = known.open(&settings(&["127.0.0.1:0"])).unwrap();
+        let same = known.open(&["127.0.0.1:0".to_owned()], 16, access).unwrap();
         assert!(same.without(bound.listeners()).is_empty());
         assert_eq!(same.len(), 2);
-        let fewer = known.open(&settings(&[])).unwrap();
+        let fewer = known.open(&[], 16, access).unwrap();
         assert_eq!(fewer.len(), 1);
         assert!(fewer.without(&given).is_empty());
     }

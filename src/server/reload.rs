@@ -13,7 +13,7 @@ use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
-use crate::worker::{Worker, WorkerContext};
+use crate::worker::{Lowered, Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
 pub(super) type Recipe<M> =
@@ -97,6 +97,11 @@ impl Worker for AnyWorker {
 /// The arbiter that follows a plan.
 pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
+    let worker = match &plan.credentials {
+        Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
+        None => worker,
+    };
+    // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.
     let worker = match &plan.hooks {
         Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
         None => worker,
@@ -140,7 +145,7 @@ pub(super) fn renew<M: MakeService + 'static>(
         plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
-        let listeners = known.open(&settings)?;
+        let listeners = known.open(&settings.bind, settings.backlog, plan.access())?;
         Ok(describe(worker, &plan).listeners(listeners))
     }
 }

@@ -1,11 +1,13 @@
 //! What the system gives to a pre-fork server: [`fork`], [`signal`], the shared [`scoreboard`], the
 //! [`link`] between an arbiter and a worker, what [`wake`]s a worker, its [`stacks`] and its [`memory`], what
-//! becomes of an [`orphan`], what a [`socket`] holds, and the [`pidfile`].
+//! becomes of an [`orphan`], what a [`socket`] holds, the [`pidfile`], the [`user`] that a worker runs as, and
+//! how to become a [`daemon`].
 //!
 //! Nothing here knows HTTP, a service or Python, and nothing decides: the arbiter does.
 
 #![allow(unsafe_code)]
 
+pub(crate) mod daemon;
 pub(crate) mod fork;
 pub(crate) mod link;
 pub(crate) mod memory;
@@ -15,4 +17,5 @@ pub(crate) mod scoreboard;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stacks;
+pub(crate) mod user;
 pub(crate) mod wake;

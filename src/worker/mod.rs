@@ -22,6 +22,7 @@ mod busy;
 mod door;
 pub(crate) mod in_process;
 mod life;
+mod lowered;
 mod serving;
 mod sync;
 mod threaded;
@@ -50,6 +51,7 @@ use crate::trace::info;
 pub use door::Door;
 pub use in_process::{Running, RunningHandle, RunningStatus};
 pub(crate) use life::live;
+pub(crate) use lowered::Lowered;
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
 

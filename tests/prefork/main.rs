@@ -12,6 +12,7 @@ mod roles;
 mod server;
 mod supervision;
 mod upgrade;
+mod user;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         host::TESTS,
         facade::TESTS,
         upgrade::TESTS,
+        user::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
     ]

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use crate::facade;
+use crate::{facade, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -21,7 +21,8 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match facade::play(arguments).unwrap_or_else(|| host(arguments)) {
+    let played = facade::play(arguments).or_else(|| user::play(arguments));
+    match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error}");

@@ -99,6 +99,7 @@ impl Serve {
             "FORWARDED_ALLOW_IPS",
             "LISTEN_FDS",
             "LISTEN_PID",
+            "NOTIFY_SOCKET",
         ] {
             command.env_remove(name);
         }
@@ -318,6 +319,7 @@ fn build() {
         ("wsgi", cfg!(feature = "wsgi")),
         ("cli", cfg!(feature = "cli")),
         ("tracing", cfg!(feature = "tracing")),
+        ("systemd", cfg!(feature = "systemd")),
     ];
     for (feature, _) in features.iter().filter(|(_, on)| *on) {
         cargo.args(["--features", feature]);

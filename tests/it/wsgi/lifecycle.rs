@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use oxicorn::Tick;
 
-use crate::support::{Gate, Serve, Server};
+use crate::support::{Gate, Serve, Server, eventually};
 
 /// A server on a Unix socket with a pid file, and the folder that holds both.
 fn serve(workers: usize) -> (Server, tempfile::TempDir) {
@@ -144,7 +144,11 @@ fn ttin_adds_a_worker_and_ttou_retires_the_oldest() {
     server.signal(Signal::SIGTTIN);
     let two = server.workers(2);
     assert_eq!(two[0], one[0]);
-    server.get("/pid").expect(200);
+    // One that is not ready would go first.
+    eventually("the second worker serves", || {
+        let pid = server.get("/pid").expect(200).text().to_owned();
+        (pid == two[1].to_string()).then_some(())
+    });
     server.signal(Signal::SIGTTOU);
     assert_eq!(server.workers(1), two[1..]);
     // Never below one.

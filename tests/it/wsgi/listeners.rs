@@ -93,6 +93,30 @@ fn unix_socket_has_gunicorns_mode_and_goes_with_the_server() {
 }
 
 #[test]
+fn umask_is_for_sockets_and_for_the_applications_files() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, log) = (folder.path().join("sock"), folder.path().join("log"));
+    let server = at(&path)
+        .args(["--umask", "0027", "--access-logfile"])
+        .args([&log])
+        .start();
+    let mode = |path: &Path| {
+        fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode(&path), 0o750);
+    assert_eq!(mode(&log), 0o640);
+    let worker = server.get("/pid").expect(200);
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.text())).expect("it lives");
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    assert_eq!(mask.map(str::trim), Some("0027"));
+    server.stop();
+}
+
+#[test]
 fn dead_unix_socket_is_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("sock");

@@ -1,6 +1,7 @@
 //! `examples/serve.rs` with Python applications, a module a topic.
 
 mod cli;
+mod daemon;
 mod disconnects;
 mod django;
 mod environ;

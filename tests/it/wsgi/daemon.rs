@@ -1,0 +1,173 @@
+//! The server as a daemon, and under a service manager.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getsid};
+
+use crate::support::{Address, PATIENCE, Serve, eventually, send};
+
+/// A daemon by its pid file, ended with the test.
+struct Daemon {
+    folder: tempfile::TempDir,
+    pid: Option<Pid>,
+}
+
+impl Daemon {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder, pid: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Started in the folder, with relative paths.
+    fn serve(&self) -> Serve {
+        Serve::app("probe:app")
+            .bind([format!("unix:{}", self.path("sock").display())])
+            .args(["-D", "--pid"])
+            .args([self.path("pid")])
+    }
+
+    fn found(&mut self) -> Pid {
+        let pid = eventually("no pid file", || self.read("pid").trim().parse().ok());
+        *self.pid.insert(Pid::from_raw(pid))
+    }
+
+    fn stop(&mut self) {
+        if let Some(pid) = self.pid.take() {
+            send(pid, Signal::SIGTERM);
+            eventually("the pid file stays", || {
+                (!self.path("pid").exists()).then_some(())
+            });
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid.take() {
+            send(pid, Signal::SIGQUIT);
+        }
+    }
+}
+
+fn stream(pid: Pid, number: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it lives")
+}
+
+#[test]
+fn daemon_outlives_its_caller_in_a_session_of_its_own_and_stops_by_its_pid_file() {
+    let mut daemon = Daemon::new();
+    let log = daemon.path("log");
+    let exited = daemon.serve().args(["--error-logfile"]).args([&log]).run();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(exited.stderr.is_empty(), "{exited:#?}");
+    let pid = daemon.found();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    assert_eq!(mask.map(str::trim), Some("0022"));
+    let session = getsid(Some(pid)).expect("it lives");
+    assert_ne!(Some(session), getsid(None).ok());
+    assert_ne!(session, pid, "a session's leader could get a terminal");
+    for number in 0..3 {
+        assert_eq!(stream(pid, number), Path::new("/dev/null"));
+    }
+    eventually("nobody listens", || {
+        daemon.path("sock").exists().then_some(())
+    });
+    Address::Unix(daemon.path("sock"))
+        .client()
+        .get("/pid")
+        .expect(200);
+    daemon.stop();
+    assert!(daemon.read("log").contains("Shutting down: Master"));
+}
+
+#[test]
+fn daemon_keeps_its_streams_where_it_is_told_to() {
+    let mut daemon = Daemon::new();
+    let (out, kept) = (daemon.path("out"), daemon.path("out").display().to_string());
+    let exited = daemon
+        .serve()
+        .args(["-R"])
+        .after(&format!("exec >'{kept}' 2>&1"))
+        .run();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    let pid = daemon.found();
+    assert_eq!([stream(pid, 1), stream(pid, 2)], [out.clone(), out]);
+    assert_eq!(stream(pid, 0), Path::new("/dev/null"));
+    eventually("no log", || {
+        daemon.read("out").contains("Listening at: ").then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn daemon_under_a_service_manager_is_warned_of() {
+    let mut daemon = Daemon::new();
+    let exited = daemon.serve().env("NOTIFY_SOCKET", "/nowhere").run();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    daemon.found();
+    assert!(exited.last().contains("NOTIFY_SOCKET"), "{exited:#?}");
+    daemon.stop();
+}
+
+#[test]
+fn manager_is_told_when_workers_are_ready_and_of_reloads_and_the_stop() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let heard = || {
+        let mut buffer = [0; 500];
+        let length = manager.recv(&mut buffer).expect("a message in time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let wait_for = |start: &str| loop {
+        let message = heard();
+        if message.starts_with(start) {
+            return message;
+        }
+        assert!(message.starts_with("STATUS="), "{message} before {start}");
+    };
+    let server = Serve::app("probe:app")
+        .workers(2)
+        .env("NOTIFY_SOCKET", &path)
+        .start();
+    let ready = wait_for("READY=1");
+    assert!(ready.contains("\nSTATUS=2 of 2 workers serve"), "{ready}");
+    server.signal(Signal::SIGHUP);
+    assert!(wait_for("RELOADING=1").contains("\nMONOTONIC_USEC="));
+    wait_for("READY=1");
+    server.signal(Signal::SIGTERM);
+    wait_for("STOPPING=1");
+    server.wait();
+}
+
+#[test]
+fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let server = Serve::app("probe:app")
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000")
+        .start();
+    let mut beats = 0;
+    while beats < 3 {
+        let mut buffer = [0; 500];
+        let length = manager.recv(&mut buffer).expect("a message in time");
+        beats += usize::from(buffer[..length].starts_with(b"WATCHDOG=1"));
+    }
+    server.stop();
+}
