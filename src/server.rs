@@ -2,6 +2,7 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod bound;
 mod plan;
 mod reload;
 
@@ -22,8 +23,9 @@ use crate::service::MakeService;
 use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
+use bound::Bound;
 use plan::{Observer, Plan, Source};
-use reload::{Bound, Recipe, Shared};
+use reload::{Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -47,7 +49,7 @@ pub struct Server {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     addresses: Vec<BindAddress>,
-    listeners: Option<Listeners>,
+    listeners: Listeners,
     plan: Plan,
 }
 
@@ -68,10 +70,11 @@ impl Server {
 
     /// A builder that follows `settings`, as a command line or a program gives them.
     ///
-    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
+    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are listened on first, and the addresses
+    /// beside them: but not one that such a socket has, nor the usual `127.0.0.1:8000`.
     ///
-    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the application) is left to
-    /// the program.
+    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the
+    /// application) is left to the program.
     ///
     /// # Errors
     ///
@@ -84,14 +87,8 @@ impl Server {
             let folder = folder.display();
             trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
         }
-        let inherited = Listener::inherited()?;
-        if inherited.is_empty() {
-            for address in &settings.bind {
-                builder = builder.bind(address)?;
-            }
-        } else {
-            builder = builder.listeners(inherited);
-        }
+        builder.listeners = Listener::inherited()?.into();
+        builder.addresses = bound::beside(&builder.listeners, &settings.bind)?;
         Ok(builder)
     }
 
@@ -290,9 +287,9 @@ impl Builder {
         Ok(self)
     }
 
-    /// Listeners that are open already; in place of addresses.
+    /// Listeners that are open already; they come before the addresses, and a reload keeps them.
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
-        self.listeners = Some(listeners.into());
+        self.listeners = listeners.into();
         self
     }
 
@@ -499,15 +496,8 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let bound = match (listeners, addresses.is_empty()) {
-            (Some(_), false) => {
-                return Err(Error::config(
-                    "a server takes either addresses or open listeners, not both",
-                ));
-            }
-            (Some(listeners), true) => Bound::given(listeners),
-            (None, _) => Bound::open(addresses, plan.backlog, plan.access())?,
-        };
+        let bound = Bound::open(&listeners, addresses, plan.backlog, plan.access())?;
+        drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }

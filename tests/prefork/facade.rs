@@ -90,6 +90,10 @@ impl Hooks for Printing {
         self.tell("worker_int", format_args!(" {}", worker.id));
     }
 
+    fn worker_abort(&self, worker: &WorkerInfo) {
+        self.tell("worker_abort", format_args!(" {}", worker.id));
+    }
+
     fn pre_request(&self, _: &WorkerInfo, request: &Request<'_>) -> Result<()> {
         self.print("pre_request", format_args!(" {}", request.path()))
     }
@@ -267,6 +271,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker,
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
     a_hook_that_fails_around_a_request_costs_that_request_at_most,
+    a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1,
     a_hook_that_panics_later_costs_nothing,
     hooks_are_told_before_the_program_is_executed_anew,
     hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
@@ -424,6 +429,22 @@ fn a_hook_that_fails_around_a_request_costs_that_request_at_most() {
         let spawned = |line: &&String| line.starts_with("spawned");
         assert_eq!(ended.seen.iter().filter(spawned).count(), 1, "{ended:?}");
     }
+}
+
+fn a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1() {
+    let mut server = Server::started(&["hooked", "none"], 1);
+    let arbiter = server.pid();
+    send(server.workers()[0], Signal::SIGABRT);
+    server.wait_for_line("exited 1");
+    server.wait_for_workers(1);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    let calls = called(&ended, arbiter);
+    let at = |call: &str| calls.iter().position(|made| made == call);
+    let aborted = at("worker: worker_abort 1").expect("the hook was called");
+    assert_eq!(calls[aborted + 1], "worker: worker_exit 1", "{calls:?}");
+    assert!(at("arbiter: child_exit 1 Some(1)").is_some(), "{calls:?}");
+    assert!(at("worker: worker_int 1").is_none(), "{calls:?}");
 }
 
 fn a_hook_that_panics_later_costs_nothing() {
