@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::bound::Bound;
-use super::{Builder, Plan, Source};
+use super::plan::{Plan, Source};
 use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
@@ -140,7 +140,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     let mut known = bound.known();
     move || {
         let settings = source()?;
-        let mut plan = Builder::following(&settings)?.plan;
+        let mut plan = Plan::following(&settings)?;
         plan.hooks.clone_from(&kept.hooks);
         plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
