@@ -318,6 +318,14 @@ impl Builder {
         self
     }
 
+    /// Whether each worker has a queue of its own for a TCP address (`SO_REUSEPORT`, socket(7)); off by default,
+    /// since a connection that comes between a worker's last look at its queue and the queue's end is lost,
+    /// when the worker is replaced too. Without effect on [listeners](Self::listeners) that are open already.
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.plan.reuse_port = reuse_port;
+        self
+    }
+
     /// For how long a worker may give no sign of life before it is killed and replaced; 30 s by default,
     /// zero for ever.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -496,7 +504,7 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let bound = Bound::open(&listeners, addresses, plan.backlog, plan.access())?;
+        let bound = Bound::open(&listeners, addresses, plan.opening())?;
         drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));

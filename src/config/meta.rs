@@ -213,6 +213,14 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(backlog = COUNT_32)
     },
     Setting {
+        section: SOCKET,
+        flags: &["--reuse-port"],
+        bare: Some("true"),
+        help: "Each worker has a queue of its own for each TCP address (SO_REUSEPORT). Connections can be lost \
+               when a worker leaves.",
+        ..field!(reuse_port = FLAG)
+    },
+    Setting {
         section: WORKERS,
         flags: &["-w", "--workers"],
         variable: Some(Variable {

@@ -52,6 +52,8 @@ pub struct Settings {
     pub bind: Vec<String>,
     /// How many connections the system keeps until they are accepted.
     pub backlog: u32,
+    /// Whether each worker listens by itself on TCP addresses.
+    pub reuse_port: bool,
 
     /// How many worker processes.
     pub workers: usize,
@@ -216,6 +218,7 @@ impl Default for Settings {
             wsgi_app: None,
             bind: vec!["127.0.0.1:8000".to_owned()],
             backlog: 2048,
+            reuse_port: false,
             workers: 1,
             worker_class: WorkerClass::Sync,
             threads: 1,

@@ -41,7 +41,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// What the next arbiter is told of these listeners, whose descriptors keep their numbers.
 pub(crate) fn text(listeners: &Listeners) -> String {
-    let lines = listeners.iter().map(|listener| {
+    // To take a socket is to listen on it, and a reserved one must not; the next arbiter reserves its own.
+    let listening = listeners.iter().filter(|one| !one.is_reserved());
+    let lines = listening.map(|listener| {
         let opened = listener.opened().map(ToString::to_string);
         let fd = listener.as_fd().as_raw_fd();
         format!("{fd}={}", opened.unwrap_or_default())

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 use nix::sys::socket::{self, Shutdown};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::addr::unix_text;
 use super::socket_file::{self, SocketAccess, SocketFile};
@@ -42,6 +42,19 @@ pub struct Listener {
     name: Option<String>,
     /// Whether another arbiter has it as well.
     shared: AtomicBool,
+    /// Whether each worker has a socket of its own for it.
+    reuse: Reuse,
+}
+
+/// What a listener is among those of one address (`SO_REUSEPORT`, socket(7)); with the length of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    /// The only one, which all share.
+    Shared,
+    /// The arbiter's: bound, so that the address is known and had, and never listening.
+    Reserved(u32),
+    /// A worker's: listening from [`Listener::open_queue`] on.
+    Own(u32),
 }
 
 #[derive(Debug)]
@@ -135,6 +148,63 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Has the address without listening on it, for workers that each [open a queue of their
+    /// own](Self::for_worker). It is about TCP: anything else is [bound](Self::bind_for), and shared, as is a
+    /// socket that another arbiter hands over.
+    pub(crate) fn reserve(
+        address: &BindAddress,
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Self, BindError> {
+        let BindAddress::Tcp { host, port } = address else {
+            return Self::bind_for(address, backlog, access);
+        };
+        if let Some(fd) = handover::claim(address) {
+            return Self::succeed(fd, address, backlog);
+        }
+        let target = resolve(address, host, *port)?;
+        let mut listener = retry(address, RETRY_PAUSE, || bind_beside(address, target))?;
+        listener.opened = Some(address.clone());
+        listener.reuse = Reuse::Reserved(backlog);
+        Ok(listener)
+    }
+
+    /// The socket that a worker is to have for a reserved address; `None` where all share this one. To be
+    /// called before the worker changes its user: the system wants one and the same for all of an address.
+    pub(crate) fn for_worker(&self) -> Option<Result<Self, BindError>> {
+        let (Reuse::Reserved(backlog), Some(at)) = (self.reuse, self.socket_addr()) else {
+            return None;
+        };
+        let address = BindAddress::Tcp {
+            host: at.ip().to_string(),
+            port: at.port(),
+        };
+        Some(bind_beside(&address, at).map(|listener| Self {
+            opened: self.opened.clone(),
+            reuse: Reuse::Own(backlog),
+            ..listener
+        }))
+    }
+
+    /// Listens, where this is a worker's own socket: not before it is ready, so that nobody waits for it alone.
+    pub(crate) fn open_queue(&self) {
+        if let Reuse::Own(backlog) = self.reuse {
+            if let Err(error) = SockRef::from(self).listen(length(backlog)) {
+                crate::trace::error!("cannot listen on {self}: {error}");
+            }
+        }
+    }
+
+    /// Whether nobody but this worker takes connections from it.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.reuse, Reuse::Own(_))
+    }
+
+    /// Whether it has an address only, and does not listen.
+    pub(crate) fn is_reserved(&self) -> bool {
+        matches!(self.reuse, Reuse::Reserved(_))
+    }
+
     /// Takes the socket that another arbiter has opened as `address`, and has still.
     fn succeed(fd: RawFd, address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
         let mut listener = inherit::take(fd, backlog)?;
@@ -168,6 +238,7 @@ impl Listener {
             opened: None,
             name: None,
             shared: AtomicBool::new(false),
+            reuse: Reuse::Shared,
         })
     }
 
@@ -341,6 +412,25 @@ fn bind_tcp(
     backlog: u32,
 ) -> Result<Listener, BindError> {
     let call = |action| in_use_or_system(address, action);
+    let socket = tcp(address, target)?;
+    socket.bind(&target.into()).map_err(call("bind"))?;
+    // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
+    socket.listen(length(backlog)).map_err(call("listen"))?;
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+/// Binds beside others of the same user that have done so (`SO_REUSEPORT`), without listening.
+fn bind_beside(address: &BindAddress, target: SocketAddr) -> Result<Listener, BindError> {
+    let call = |action| in_use_or_system(address, action);
+    let socket = tcp(address, target)?;
+    socket.set_reuse_port(true).map_err(call("SO_REUSEPORT"))?;
+    socket.bind(&target.into()).map_err(call("bind"))?;
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+/// A socket that is bound to nothing yet.
+fn tcp(address: &BindAddress, target: SocketAddr) -> Result<Socket, BindError> {
+    let call = |action| system(address, action);
     let socket =
         Socket::new(Domain::for_address(target), Type::STREAM, None).map_err(call("socket"))?;
     socket
@@ -348,10 +438,7 @@ fn bind_tcp(
         .map_err(call("SO_REUSEADDR"))?;
     socket.set_tcp_nodelay(true).map_err(call("TCP_NODELAY"))?;
     socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
-    socket.bind(&target.into()).map_err(call("bind"))?;
-    // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
-    socket.listen(length(backlog)).map_err(call("listen"))?;
-    Listener::adopt(socket, None).map_err(call("getsockname"))
+    Ok(socket)
 }
 
 fn bind_abstract(address: &BindAddress, name: &str, backlog: u32) -> Result<Listener, BindError> {

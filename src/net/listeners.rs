@@ -37,9 +37,19 @@ impl Listeners {
         backlog: u32,
         access: SocketAccess,
     ) -> Result<Self, BindError> {
+        Self::bind_with(addresses, |address| {
+            Listener::bind_for(address, backlog, access)
+        })
+    }
+
+    /// The same, with a way of one's own to open each.
+    pub(crate) fn bind_with<'a>(
+        addresses: impl IntoIterator<Item = &'a BindAddress>,
+        open: impl Fn(&BindAddress) -> Result<Listener, BindError>,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::new();
         for address in addresses {
-            match Listener::bind_for(address, backlog, access) {
+            match open(address) {
                 Ok(listener) => bound.push(listener),
                 Err(error) => {
                     Self::from(bound).unlink();
@@ -80,6 +90,16 @@ impl Listeners {
         for file in alone.filter_map(|listener| listener.file()) {
             file.remove();
         }
+    }
+
+    /// What a worker is to have: its own sockets in place of reserved ones.
+    pub(crate) fn for_worker(&self) -> Result<Self, BindError> {
+        self.iter()
+            .map(|listener| match listener.for_worker() {
+                Some(own) => own.map(Arc::new),
+                None => Ok(Arc::clone(listener)),
+            })
+            .collect()
     }
 
     /// Those that `others` does not have.

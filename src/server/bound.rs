@@ -12,8 +12,27 @@ use std::sync::{Arc, Weak};
 
 use crate::config::Settings;
 use crate::error::Result;
-use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
+use crate::net::{BindAddress, BindError, Listener, Listeners, SocketAccess};
 use crate::trace;
+
+/// How addresses are opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) backlog: u32,
+    pub(super) access: SocketAccess,
+    /// Whether each worker listens by itself.
+    pub(super) reuse_port: bool,
+}
+
+impl Opening {
+    fn open(self, address: &BindAddress) -> std::result::Result<Listener, BindError> {
+        if self.reuse_port {
+            Listener::reserve(address, self.backlog, self.access)
+        } else {
+            Listener::bind_for(address, self.backlog, self.access)
+        }
+    }
+}
 
 /// Listeners, with the addresses by which a reload knows them again.
 #[derive(Debug)]
@@ -28,10 +47,12 @@ impl Bound {
     pub(super) fn open(
         given: &Listeners,
         addresses: Vec<BindAddress>,
-        backlog: u32,
-        access: SocketAccess,
+        opening: Opening,
     ) -> Result<Self> {
-        let opened = Listeners::bind_for(&addresses, backlog, access)?;
+        if opening.reuse_port && !given.is_empty() {
+            trace::info!("Sockets that were inherited are shared, whatever reuse_port says");
+        }
+        let opened = Listeners::bind_with(&addresses, |address| opening.open(address))?;
         Ok(Self {
             given: given.len(),
             addresses,
@@ -62,12 +83,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Those that were given, and the addresses. Where one cannot be had, the new ones are closed again.
-    pub(super) fn open(
-        &mut self,
-        texts: &[String],
-        backlog: u32,
-        access: SocketAccess,
-    ) -> Result<Listeners> {
+    pub(super) fn open(&mut self, texts: &[String], opening: Opening) -> Result<Listeners> {
         self.opened
             .retain(|(_, listener)| listener.strong_count() > 0);
         let given: Listeners = self.given.iter().filter_map(Weak::upgrade).collect();
@@ -77,7 +93,7 @@ impl Known {
             let known = self.opened.iter().find(|(known, _)| *known == address);
             let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
                 Some(listener) => listener,
-                None => match Listener::bind_for(&address, backlog, access) {
+                None => match opening.open(&address) {
                     Ok(listener) => {
                         let listener = Arc::new(listener);
                         new.push((address, Arc::clone(&listener)));
@@ -161,14 +177,18 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_was_given_and_opens_the_rest_once() {
         let (given, _) = given();
-        let access = SocketAccess::default();
+        let opening = Opening {
+            backlog: 16,
+            access: SocketAccess::default(),
+            reuse_port: false,
+        };
         let addresses = vec!["127.0.0.1:0".parse().unwrap()];
-        let bound = Bound::open(&given, addresses, 16, access).unwrap();
+        let bound = Bound::open(&given, addresses, opening).unwrap();
         let mut known = bound.known();
-        let same = known.open(&["127.0.0.1:0".to_owned()], 16, access).unwrap();
+        let same = known.open(&["127.0.0.1:0".to_owned()], opening).unwrap();
         assert!(same.without(bound.listeners()).is_empty());
         assert_eq!(same.len(), 2);
-        let fewer = known.open(&[], 16, access).unwrap();
+        let fewer = known.open(&[], opening).unwrap();
         assert_eq!(fewer.len(), 1);
         assert!(fewer.without(&given).is_empty());
     }

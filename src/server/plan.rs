@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bound::Opening;
 use crate::arbiter::{Exec, Phase};
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::Result;
@@ -19,11 +20,16 @@ use crate::sys::user::Credentials;
 
 /// What the layers are told.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, as in the settings"
+)]
 pub(super) struct Plan {
     pub(super) workers: usize,
     pub(super) threads: usize,
     pub(super) class: WorkerClass,
     pub(super) backlog: u32,
+    pub(super) reuse_port: bool,
     pub(super) timeout: Duration,
     pub(super) graceful_timeout: Duration,
     pub(super) boot_timeout: Duration,
@@ -80,6 +86,7 @@ impl Plan {
             threads: settings.threads,
             class: settings.worker_class,
             backlog: settings.backlog,
+            reuse_port: settings.reuse_port,
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
@@ -118,8 +125,17 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How addresses are opened.
+    pub(super) fn opening(&self) -> Opening {
+        Opening {
+            backlog: self.backlog,
+            access: self.access(),
+            reuse_port: self.reuse_port,
+        }
+    }
+
     /// Who may connect to Unix sockets.
-    pub(super) fn access(&self) -> SocketAccess {
+    fn access(&self) -> SocketAccess {
         let credentials = self.credentials.as_ref();
         SocketAccess {
             mode: 0o777 & !self.umask,

@@ -145,7 +145,7 @@ pub(super) fn renew<M: MakeService + 'static>(
         plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
-        let listeners = known.open(&settings.bind, settings.backlog, plan.access())?;
+        let listeners = known.open(&settings.bind, plan.opening())?;
         Ok(describe(worker, &plan).listeners(listeners))
     }
 }

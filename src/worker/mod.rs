@@ -209,6 +209,8 @@ pub(crate) struct Place {
 pub struct WorkerContext {
     place: Place,
     listeners: Mutex<Listeners>,
+    /// Whether connections wait for this worker alone (`SO_REUSEPORT`).
+    own_queue: bool,
     scoreboard: Arc<Scoreboard>,
     arbiter: Option<Lines>,
     door: Door,
@@ -266,6 +268,11 @@ impl WorkerContext {
         arbiter: Option<Lines>,
     ) -> Result<Self> {
         let orphaned = AtomicBool::new(arbiter.is_none());
+        // Before the worker becomes somebody else.
+        let sockets = listeners.for_worker()?;
+        // Reserved ones end here, in this process.
+        drop(listeners);
+        let own_queue = sockets.iter().any(|listener| listener.is_own());
         let door = Door::new()?;
         let wake = Wake::new()?;
         wake.watch(&door)?;
@@ -276,7 +283,8 @@ impl WorkerContext {
         scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
-            listeners: Mutex::new(listeners),
+            listeners: Mutex::new(sockets),
+            own_queue,
             scoreboard,
             arbiter,
             door,
@@ -333,11 +341,19 @@ impl WorkerContext {
         *self.lock() = Vec::new().into();
     }
 
-    /// The worker can do its work. Only the first call counts.
+    /// Listens on the worker's own sockets, if it has any; twice is as good as once.
+    pub(crate) fn open_queues(&self) {
+        for listener in &self.listeners() {
+            listener.open_queue();
+        }
+    }
+
+    /// The worker can do its work, and listens on its own sockets from now on, if it has any. Only the first call counts.
     pub fn ready(&self) {
         if self.ready.swap(true, Ordering::Relaxed) {
             return;
         }
+        self.open_queues();
         let slot = self.slot();
         slot.beat(Tick::now());
         slot.set_state(WorkerState::Ready);
@@ -440,6 +456,8 @@ impl WorkerContext {
         match self.scoreboard.leaving() {
             // Without an arbiter nobody comes after those who are here.
             Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
+            // Nobody else can answer those who wait.
+            Leaving::ToOthers if self.own_queue => Leaving::Emptied,
             leaving => leaving,
         }
     }
@@ -514,9 +532,12 @@ impl WorkerContext {
     }
 
     /// The fewest connections that another worker has which could take one more now; `None` where no
-    /// other could.
+    /// other could, or where connections wait for this worker alone.
     #[must_use]
     pub fn least_loaded_other(&self) -> Option<u32> {
+        if self.own_queue {
+            return None;
+        }
         self.scoreboard.least_loaded_other(self.place.slot)
     }
 

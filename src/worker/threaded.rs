@@ -153,6 +153,8 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
 
     /// The worker's life, on this thread and `threads` more.
     fn serve(&self) -> Result<()> {
+        // Before a thread polls them: a socket that does not listen is one that has ended.
+        self.context.open_queues();
         thread::scope(|scope| {
             let mut spawned = Ok(());
             for number in 1..=self.threads {

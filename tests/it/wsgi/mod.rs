@@ -20,6 +20,7 @@ mod protocol;
 mod proxies;
 mod renewal;
 mod responses;
+mod reuse_port;
 mod slow_clients;
 mod supervision;
 mod threads;
