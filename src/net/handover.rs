@@ -100,7 +100,9 @@ pub(crate) fn close_rest() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Listener;
+    use std::net::TcpStream;
+
+    use crate::net::{Listener, SocketAccess};
 
     #[test]
     fn what_is_told_of_listeners_is_understood() {
@@ -110,6 +112,25 @@ mod tests {
         let told = text(&listener.into());
         let opened = "127.0.0.1:0".to_owned();
         assert_eq!(parse(&told), [Waiting { fd, opened }]);
+    }
+
+    #[test]
+    fn a_reserved_address_is_not_handed_over_and_is_had_by_those_who_bind_beside_it_alone() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let access = SocketAccess::default();
+        let reserved = Listener::reserve(&any, 16, access).unwrap();
+        let at = reserved.socket_addr().unwrap();
+        assert!(TcpStream::connect(at).is_err());
+        let reserved = Listeners::from(reserved);
+        assert_eq!(text(&reserved), "");
+        let second = Listener::reserve(&at.to_string().parse().unwrap(), 16, access).unwrap();
+        assert!(second.is_reserved());
+        let own = reserved.for_worker().unwrap();
+        let own = own.get(0).unwrap();
+        assert_eq!((own.socket_addr(), own.is_own()), (Some(at), true));
+        assert!(TcpStream::connect(at).is_err());
+        own.open_queue();
+        TcpStream::connect(at).unwrap();
     }
 
     #[test]

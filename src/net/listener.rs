@@ -1,6 +1,7 @@
 //! [`Listener`]: one listening socket.
 //!
-//! A listener is made before the workers are, and never read by the arbiter: so it belongs to no `Poll`.
+//! A listener is made before the workers are, or by each of them beside one that reserves the address, and never
+//! read by the arbiter: so it belongs to no `Poll`.
 //! Each worker registers its descriptor with a poll of its own, made after the fork.
 
 use std::fmt;
