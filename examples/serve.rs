@@ -69,7 +69,6 @@ fn serve(settings: &Settings) -> Result<()> {
     Server::from_settings(settings)?
         .systemd(true)
         .exec(exec)
-        .systemd(true)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
         .serve(app)
 }

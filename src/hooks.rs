@@ -7,7 +7,7 @@
 //!   arbiter: nworkers_changed ▶ on_starting ▶ when_ready ▶ pre_fork ─┐         ┌─▶ child_exit … ▶ on_exit
 //!                                                     fork ──────────┤         │
 //!   worker:                    post_fork ▶ post_worker_init ▶ (pre_request ▶ post_request)*
-//!                                                     ▶ worker_int ▶ worker_exit
+//!                                                     ▶ worker_int | worker_abort ▶ worker_exit
 //!
 //!   arbiter, told to reload:   on_reload ▶ nworkers_changed ▶ pre_fork …
 //! ```
@@ -121,6 +121,13 @@ pub trait Hooks: Send + Sync {
     /// Worker: it was told to leave at once, by INT or QUIT. It runs in the worker's loop and not in a signal
     /// handler, so it may do anything; a call of the service on the main thread comes to its end before.
     fn worker_int(&self, worker: &WorkerInfo) {
+        let _ = worker;
+    }
+
+    /// Worker: it was aborted (ABRT), by the arbiter since it made no progress, or by somebody else. It runs
+    /// where [`worker_int`](Self::worker_int) does, so not in a worker that cannot be brought back to its loop:
+    /// that one is killed a second later.
+    fn worker_abort(&self, worker: &WorkerInfo) {
         let _ = worker;
     }
 

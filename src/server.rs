@@ -2,18 +2,20 @@
 //!
 //! It decides nothing that a layer below decides; it only joins them.
 
+mod bound;
+mod plan;
 mod reload;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arbiter::{Desk, Exec, Handle, Phase};
-use crate::config::{HeaderMap, Settings, WorkerClass};
+use crate::config::{Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed, Watched};
 use crate::log::{self, AccessLog};
-use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
+use crate::net::{BindAddress, Listener, Listeners};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
@@ -21,7 +23,9 @@ use crate::service::MakeService;
 use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
-use reload::{Bound, Recipe, Shared};
+use bound::Bound;
+use plan::{Observer, Plan, Source};
+use reload::{Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -45,103 +49,8 @@ pub struct Server {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     addresses: Vec<BindAddress>,
-    listeners: Option<Listeners>,
+    listeners: Listeners,
     plan: Plan,
-}
-
-/// What the layers are told.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
-struct Plan {
-    workers: usize,
-    threads: usize,
-    class: WorkerClass,
-    backlog: u32,
-    timeout: Duration,
-    graceful_timeout: Duration,
-    boot_timeout: Duration,
-    upgrade_retire: bool,
-    max_requests: usize,
-    max_requests_jitter: usize,
-    max_worker_age: Duration,
-    max_worker_memory: usize,
-    pidfile: Option<PathBuf>,
-    credentials: Option<Credentials>,
-    umask: u32,
-    access_log: Option<AccessLog>,
-    keepalive_busy: Duration,
-    reactor: reactor::Config,
-    allow_threads: bool,
-    signals: bool,
-    hooks: Option<Installed>,
-    observe: Option<Observer>,
-    reload: Option<Source>,
-    #[cfg(feature = "systemd")]
-    notifier: Option<Notifier>,
-    exec: Option<Exec>,
-}
-
-/// Where new settings come from.
-struct Source(Box<dyn FnMut() -> Result<Settings>>);
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
-    }
-}
-
-/// A callback, which has no text of its own.
-struct Observer(Box<dyn FnMut(&Phase)>);
-
-impl std::fmt::Debug for Observer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Observer")
-    }
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        let settings = Settings::default();
-        Self {
-            workers: settings.workers,
-            threads: settings.threads,
-            class: settings.worker_class,
-            backlog: settings.backlog,
-            timeout: settings.timeout,
-            graceful_timeout: settings.graceful_timeout,
-            boot_timeout: settings.boot_timeout,
-            upgrade_retire: settings.upgrade_retire,
-            max_requests: settings.max_requests,
-            max_requests_jitter: settings.max_requests_jitter,
-            max_worker_age: settings.max_worker_age,
-            max_worker_memory: settings.max_worker_memory,
-            pidfile: None,
-            credentials: None,
-            umask: 0,
-            access_log: None,
-            keepalive_busy: settings.keepalive_busy,
-            reactor: reactor::Config::default(),
-            allow_threads: false,
-            signals: true,
-            hooks: None,
-            observe: None,
-            reload: None,
-            #[cfg(feature = "systemd")]
-            notifier: None,
-            exec: None,
-        }
-    }
-}
-
-impl Plan {
-    /// Who may connect to Unix sockets.
-    fn access(&self) -> SocketAccess {
-        let credentials = self.credentials.as_ref();
-        SocketAccess {
-            mode: 0o777 & !self.umask,
-            owner: credentials.map(|who| (who.uid(), who.gid())),
-        }
-    }
 }
 
 impl Server {
@@ -161,29 +70,25 @@ impl Server {
 
     /// A builder that follows `settings`, as a command line or a program gives them.
     ///
-    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are taken in place of the addresses.
+    /// Sockets that a service manager handed over (`sd_listen_fds(3)`) are listened on first, and the addresses
+    /// beside them: but not one that such a socket has, nor the usual `127.0.0.1:8000`.
     ///
-    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the application) is left to
-    /// the program.
+    /// What concerns the process and not the server (`chdir`, `daemon`, its umask, the error log, the
+    /// application) is left to the program.
     ///
     /// # Errors
     ///
     /// An address that cannot be understood, an inherited socket that cannot be used, or an access log that
     /// cannot be opened.
     pub fn from_settings(settings: &Settings) -> Result<Builder> {
-        let mut builder = Builder::following(settings)?;
+        let mut builder = Self::builder();
+        builder.plan = Plan::following(settings)?;
         if let Some(folder) = &settings.worker_tmp_dir {
             let folder = folder.display();
             trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
         }
-        let inherited = Listener::inherited()?;
-        if inherited.is_empty() {
-            for address in &settings.bind {
-                builder = builder.bind(address)?;
-            }
-        } else {
-            builder = builder.listeners(inherited);
-        }
+        builder.listeners = Listener::inherited()?.into();
+        builder.addresses = bound::beside(&builder.listeners, &settings.bind)?;
         Ok(builder)
     }
 
@@ -378,102 +283,7 @@ fn sync<M: MakeService + 'static>(
     ("sync", Box::new(worker))
 }
 
-/// What the settings say of a worker's reactor: all that it is told.
-fn reactor_config(settings: &Settings) -> reactor::Config {
-    reactor::Config {
-        http: http(settings),
-        worker_connections: settings.worker_connections,
-        keepalive: settings.keepalive,
-        head_timeout: settings.head_timeout,
-        body_timeout: settings.body_timeout,
-        body_rate: settings.body_rate,
-        body_grace: settings.body_grace,
-        send_timeout: settings.send_timeout,
-        send_rate: settings.send_rate,
-        send_grace: settings.send_grace,
-        request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
-        linger: settings.linger,
-        drain_idle: settings.drain_idle,
-        body_buffer: settings.body_buffer,
-        limit_request_body: settings.limit_request_body,
-        body_total: settings.body_total,
-        stream_request_body: settings.stream_request_body,
-        response_buffer: settings.response_buffer,
-        response_spool: settings.response_spool,
-        tmp_upload_dir: settings
-            .tmp_upload_dir
-            .clone()
-            .unwrap_or_else(std::env::temp_dir),
-        server: settings.server_header.clone(),
-        error_page: ErrorPage::default(),
-        proxy_protocol: settings.proxy_protocol,
-        proxy_allow_ips: settings.proxy_allow_ips.clone(),
-        forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
-        secure_scheme_headers: settings.secure_scheme_headers.clone(),
-        client_address: settings.client_address,
-    }
-}
-
-/// The protocol's part of the settings, with Gunicorn's bounds of the bounds.
-fn http(settings: &Settings) -> h1::Config {
-    /// The longest request line that a setting allows, and the size of a field where it is 0.
-    const LONGEST: usize = 8190;
-    /// The most fields that a setting allows.
-    const MOST: usize = 32768;
-    let nonzero = |n: usize| Some(n).filter(|&n| n > 0);
-    h1::Config {
-        limits: h1::Limits {
-            request_line: nonzero(settings.limit_request_line)
-                .map_or(usize::MAX, |n| n.min(LONGEST)),
-            fields: nonzero(settings.limit_request_fields).map_or(MOST, |n| n.min(MOST)),
-            field_size: nonzero(settings.limit_request_field_size).unwrap_or(LONGEST),
-        },
-        tolerance: h1::Tolerance {
-            obsolete_folding: settings.permit_obsolete_folding,
-            header_spaces: settings.strip_header_spaces,
-            unconventional_method: settings.permit_unconventional_http_method,
-            unconventional_version: settings.permit_unconventional_http_version,
-            casefold_method: settings.casefold_http_method,
-            underscores: match settings.header_map {
-                HeaderMap::Drop => h1::Underscores::Drop,
-                HeaderMap::Refuse => h1::Underscores::Refuse,
-                HeaderMap::Dangerous => h1::Underscores::Dangerous,
-            },
-            forwarder_headers: h1::Names::new(settings.forwarder_headers.clone()),
-        },
-    }
-}
-
 impl Builder {
-    /// Everything that `settings` say but the addresses.
-    fn following(settings: &Settings) -> Result<Self> {
-        let mut builder = Server::builder()
-            .workers(settings.workers)
-            .threads(settings.threads)
-            .worker_class(settings.worker_class)
-            .backlog(settings.backlog)
-            .timeout(settings.timeout)
-            .graceful_timeout(settings.graceful_timeout)
-            .boot_timeout(settings.boot_timeout)
-            .upgrade_retire(settings.upgrade_retire)
-            .keepalive_busy(settings.keepalive_busy)
-            .max_requests(settings.max_requests, settings.max_requests_jitter)
-            .max_worker_age(settings.max_worker_age)
-            .max_worker_memory(settings.max_worker_memory);
-        if let Some(path) = &settings.pidfile {
-            builder = builder.pidfile(path);
-        }
-        if settings.user.is_some() || settings.group.is_some() || settings.initgroups {
-            let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
-            builder = builder.credentials(Credentials::resolve(user, group, settings.initgroups)?);
-        }
-        builder = builder.umask(settings.umask.unwrap_or(0));
-        if let Some(destination) = &settings.accesslog {
-            builder = builder.access_log(AccessLog::open(destination)?);
-        }
-        Ok(builder.reactor(reactor_config(settings)))
-    }
-
     /// One more address to listen on.
     ///
     /// # Errors
@@ -484,9 +294,9 @@ impl Builder {
         Ok(self)
     }
 
-    /// Listeners that are open already; in place of addresses.
+    /// Listeners that are open already; they come before the addresses, and a reload keeps them.
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
-        self.listeners = Some(listeners.into());
+        self.listeners = listeners.into();
         self
     }
 
@@ -693,15 +503,8 @@ impl Builder {
             plan,
         } = self;
         plan.reactor.check()?;
-        let bound = match (listeners, addresses.is_empty()) {
-            (Some(_), false) => {
-                return Err(Error::config(
-                    "a server takes either addresses or open listeners, not both",
-                ));
-            }
-            (Some(listeners), true) => Bound::given(listeners),
-            (None, _) => Bound::open(addresses, plan.backlog, plan.access())?,
-        };
+        let bound = Bound::open(&listeners, addresses, plan.backlog, plan.access())?;
+        drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));
         }
@@ -731,36 +534,5 @@ impl Builder {
     /// Those of both.
     pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
         self.build()?.serve_local(make)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_of_the_settings_are_those_of_the_reactor() {
-        let config = reactor_config(&Settings::default());
-        let usual = reactor::Config::default();
-        assert_eq!(format!("{config:#?}"), format!("{usual:#?}"));
-    }
-
-    #[test]
-    fn limits_of_a_head_are_clipped_as_gunicorn_does() {
-        for (set, clipped) in [
-            ([0, 0, 0], [usize::MAX, 32768, 8190]),
-            ([1, 1, 1], [1, 1, 1]),
-            ([8191, 32769, 8210], [8190, 32768, 8210]),
-        ] {
-            let settings = Settings {
-                limit_request_line: set[0],
-                limit_request_fields: set[1],
-                limit_request_field_size: set[2],
-                ..Settings::default()
-            };
-            let limits = http(&settings).limits;
-            let found = [limits.request_line, limits.fields, limits.field_size];
-            assert_eq!(found, clipped, "{set:?}");
-        }
     }
 }

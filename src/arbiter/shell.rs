@@ -310,13 +310,11 @@ impl<W: Worker> Shell<W> {
             // Asked before its messages are read: then the last of them are there.
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             let was_ready = child.ready;
+            let mut worn = None;
             while let Some(message) = child.link.receive() {
                 match message {
                     Message::Ready => child.ready = true,
-                    Message::Worn(requests) => inputs.push(Input::Worn {
-                        id: child.id,
-                        wear: Wear::Requests(requests),
-                    }),
+                    Message::Worn(requests) => worn = Some(Wear::Requests(requests)),
                     Message::LastWords(words) => child.words = Some(words),
                 }
             }
@@ -345,6 +343,8 @@ impl<W: Worker> Shell<W> {
                 inputs.push(Input::Ready { id });
                 observer(&Phase::WorkerReady { id, pid });
             }
+            // It says so once, and only who serves can be worn.
+            inputs.extend(worn.map(|wear| Input::Worn { id, wear }));
             let slot = self.scoreboard.slot(child.slot);
             let heard = slot.heard();
             if heard > child.heard {

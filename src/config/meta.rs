@@ -202,7 +202,8 @@ pub static SETTINGS: &[Setting] = &[
             name: "PORT",
             prefix: "0.0.0.0:",
         }),
-        help: "Where to listen: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. Can be repeated.",
+        help: "Where to listen: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. Can be \
+               repeated.",
         ..field!(bind = Vec<ADDRESS>)
     },
     Setting {

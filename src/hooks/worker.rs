@@ -29,6 +29,7 @@ impl Worker for HookedWorker {
         let watcher = Arc::clone(&hooks);
         context.observe(move |passage| match passage {
             Passage::Asked(Shutdown::Quick) => tell("worker_int", || watcher.worker_int(&here)),
+            Passage::Aborted => tell("worker_abort", || watcher.worker_abort(&here)),
             Passage::Abandoned => tell("worker_exit", || watcher.worker_exit(&here)),
             Passage::Ready | Passage::Asked(_) => {}
         });

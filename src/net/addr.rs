@@ -22,7 +22,8 @@ const DEFAULT_PORT: u16 = 8000;
 /// | `[ADDRESS]:PORT`, `[ADDRESS]` | an IPv6 address |
 /// | `:PORT`, the empty text | all IPv4 interfaces |
 /// | `tcp://…` | any of the above |
-/// | `unix:PATH`, `unix://PATH` | a Unix socket |
+/// | `unix:PATH`, `unix://PATH` | a Unix socket with a file; one whose name begins with `@` is `unix:./@…` |
+/// | `unix:@NAME` | a Unix socket with a name and no file: an abstract one (unix(7)) |
 /// | `fd://N` | a listening socket that the process has inherited as descriptor `N` |
 ///
 /// Port 0 lets the system choose. `Display` gives a text that parses to the same address.
@@ -38,6 +39,8 @@ pub enum BindAddress {
     },
     /// A path in the file system.
     Unix(PathBuf),
+    /// A name in the system's table of abstract sockets, without the `@` that stands for its first byte, NUL.
+    Abstract(String),
     /// An inherited descriptor.
     Fd(RawFd),
 }
@@ -58,7 +61,10 @@ impl BindAddress {
 
 fn parse(text: &str) -> Result<BindAddress, &'static str> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path.strip_prefix("//").unwrap_or(path));
+        return match path.strip_prefix('@') {
+            Some(name) => abstract_name(name),
+            None => unix(path.strip_prefix("//").unwrap_or(path)),
+        };
     }
     if let Some(number) = text.strip_prefix("fd://") {
         return fd(number);
@@ -83,7 +89,21 @@ fn unix(path: &str) -> Result<BindAddress, &'static str> {
     if path.contains('\0') {
         return Err("a path cannot hold a NUL byte");
     }
+    if path.starts_with('@') {
+        return Err("expected unix:@NAME for an abstract socket, or unix:./@PATH for a file");
+    }
     Ok(BindAddress::Unix(PathBuf::from(path)))
+}
+
+fn abstract_name(name: &str) -> Result<BindAddress, &'static str> {
+    if name.is_empty() {
+        // To bind the empty name has the system choose one, which nobody would find.
+        return Err("the name is missing");
+    }
+    if name.contains('\0') {
+        return Err("the '@' stands for the NUL byte, and there is no other");
+    }
+    Ok(BindAddress::Abstract(name.to_owned()))
 }
 
 fn fd(number: &str) -> Result<BindAddress, &'static str> {
@@ -145,19 +165,20 @@ impl fmt::Display for BindAddress {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => unix_text(f, path),
+            Self::Abstract(name) => write!(f, "unix:@{name}"),
             Self::Fd(fd) => write!(f, "fd://{fd}"),
         }
     }
 }
 
-/// A Unix socket's address as text; two slashes more where the path itself would lose its own.
+/// A Unix socket's address as text, with something before a path that would be read as something else.
 pub(super) fn unix_text(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
-    let slashes = if path.as_os_str().as_encoded_bytes().starts_with(b"//") {
-        "//"
-    } else {
-        ""
+    let before = match path.as_os_str().as_encoded_bytes() {
+        [b'/', b'/', ..] => "//",
+        [b'@', ..] => "./",
+        _ => "",
     };
-    write!(f, "unix:{slashes}{}", path.display())
+    write!(f, "unix:{before}{}", path.display())
 }
 
 #[cfg(test)]
@@ -192,6 +213,8 @@ mod tests {
                 BindAddress::Unix("/run/x.sock".into()),
             ),
             ("unix://x.sock", BindAddress::Unix("x.sock".into())),
+            ("unix:@shop", BindAddress::Abstract("shop".to_owned())),
+            ("unix:./@shop", BindAddress::Unix("./@shop".into())),
             ("fd://3", BindAddress::Fd(3)),
         ];
         for (text, wanted) in cases {
@@ -221,6 +244,9 @@ mod tests {
             "unix:",
             "unix://",
             "unix:a\0b",
+            "unix:@",
+            "unix:@a\0b",
+            "unix://@a",
             "fd://",
             "fd://x",
             "fd://-1",
@@ -244,5 +270,11 @@ mod tests {
     fn a_path_that_starts_with_two_slashes_survives_display() {
         let address = BindAddress::Unix("//run/x".into());
         assert_eq!(BindAddress::parse(&address.to_string()).unwrap(), address);
+    }
+
+    #[test]
+    fn a_path_that_begins_like_an_abstract_name_is_shown_as_a_path() {
+        let address = BindAddress::Unix("@x".into());
+        assert_eq!(address.to_string(), "unix:./@x");
     }
 }

@@ -36,6 +36,8 @@ impl Listener {
     /// Takes the sockets that a service manager passed through `LISTEN_PID` and `LISTEN_FDS`, if the
     /// first is this process's id; in the successor of an arbiter, those that were passed to that one.
     ///
+    /// Each knows the [name](Listener::name) that `LISTEN_FDNAMES` gives it.
+    ///
     /// They can be had once: a second call finds none. The variables stay as they are; they concern no
     /// other process, since `LISTEN_PID` names this one.
     ///
@@ -53,10 +55,14 @@ impl Listener {
             env::var("LISTEN_FDS").ok().as_deref(),
             std::process::id(),
         )?;
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
         let mut listeners = Vec::new();
-        // Those of the first arbiter of a line go from each to its successor.
+        // Those of the first arbiter of a line go from each to its successor, with their numbers, and the
+        // names are in the environment still.
         for fd in passed.chain(handover::claim_passed()) {
-            let listener = take(fd, DEFAULT_BACKLOG)?;
+            let mut listener = take(fd, DEFAULT_BACKLOG)?;
+            listener.set_name(name(&names, fd));
             crate::trace::info!("Using the inherited socket fd://{fd}: {listener}");
             listeners.push(listener);
         }
@@ -66,7 +72,8 @@ impl Listener {
 
 impl Inherited {
     /// The inherited sockets if there are any, and otherwise the addresses, bound with
-    /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked.
+    /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked, and a log line
+    /// says so; who wants both gives both to a [`Server`](crate::Builder::listeners).
     ///
     /// # Errors
     ///
@@ -91,10 +98,12 @@ impl Inherited {
             .map(|text| BindAddress::parse(text.as_ref()))
             .collect::<std::result::Result<_, _>>()?;
         if self.0.is_empty() {
-            Ok(Listeners::bind(&addresses, backlog)?)
-        } else {
-            Ok(self.into())
+            return Ok(Listeners::bind(&addresses, backlog)?);
         }
+        for address in &addresses {
+            crate::trace::info!("Not opening {address}: the inherited sockets take its place");
+        }
+        Ok(self.into())
     }
 
     /// How many there are.
@@ -132,6 +141,13 @@ fn passed(
             variable: "LISTEN_FDS",
             text: text.to_owned(),
         })
+}
+
+/// The name of a descriptor: the first one names the first of the protocol.
+fn name(names: &[&str], fd: RawFd) -> Option<String> {
+    let index = usize::try_from(fd - FIRST).ok()?;
+    let name = names.get(index).filter(|name| !name.is_empty())?;
+    Some((*name).to_owned())
 }
 
 /// Makes a listener of an inherited descriptor, once.
@@ -215,6 +231,14 @@ mod tests {
         assert!(passed(Some("8"), Some("2"), 7).unwrap().is_empty());
         assert!(passed(None, Some("2"), 7).unwrap().is_empty());
         assert!(passed(Some("me"), Some("2"), 7).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_descriptor_has_the_name_in_its_place() {
+        let names = ["web", "", "admin"];
+        let all: Vec<_> = (2..8).map(|fd| name(&names, fd)).collect();
+        let (web, admin) = (Some("web".to_owned()), Some("admin".to_owned()));
+        assert_eq!(all, [None, web, None, admin, None, None]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! [`Listener`], one listening socket, and [`Listeners`], all those of a server.
+//! [`Listener`]: one listening socket.
 //!
 //! A listener is made before the workers are, and never read by the arbiter: so it belongs to no `Poll`.
 //! Each worker registers its descriptor with a poll of its own, made after the fork.
@@ -8,14 +8,13 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 use nix::sys::socket::{self, Shutdown};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr::unix_text;
 use super::socket_file::{self, SocketAccess, SocketFile};
@@ -39,6 +38,8 @@ pub struct Listener {
     inner: Inner,
     /// As what; `None` where a service manager has opened it.
     opened: Option<BindAddress>,
+    /// How a service manager calls it.
+    name: Option<String>,
     /// Whether another arbiter has it as well.
     shared: AtomicBool,
 }
@@ -51,9 +52,30 @@ enum Inner {
     },
     Unix {
         socket: UnixListener,
-        path: Option<PathBuf>,
+        name: UnixName,
         file: Option<SocketFile>,
     },
+}
+
+/// Where a client finds a Unix socket.
+#[derive(Debug)]
+enum UnixName {
+    Path(PathBuf),
+    Abstract(String),
+    /// It is bound to nothing, as one that was inherited may be.
+    Unnamed,
+}
+
+impl UnixName {
+    fn of(address: &SockAddr) -> Self {
+        if let Some(path) = address.as_pathname() {
+            return Self::Path(path.to_path_buf());
+        }
+        match address.as_abstract_namespace() {
+            Some(name) => Self::Abstract(String::from_utf8_lossy(name).into_owned()),
+            None => Self::Unnamed,
+        }
+    }
 }
 
 impl Listener {
@@ -64,7 +86,9 @@ impl Listener {
     /// second apart, with a log line each: this call then blocks.
     ///
     /// Unix: a socket file that nobody listens on is replaced. The new file's mode is 0777, whatever the
-    /// process's umask: who may connect is said by the folder.
+    /// process's umask: who may connect is said by the folder. An abstract socket is open to everybody in the
+    /// same network namespace (unix(7)), has nothing to replace or remove, and is tried again as a TCP address
+    /// is.
     ///
     /// An inherited descriptor ([`BindAddress::Fd`]) is made to listen if it does not yet. A process can
     /// take each of them once.
@@ -74,8 +98,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`BindError`], at once for everything but a TCP address in use. A Unix socket that a server listens
-    /// on and any other file at the path are left untouched.
+    /// [`BindError`], at once for everything but a TCP address or an abstract name in use. A Unix socket that
+    /// a server listens on and any other file at the path are left untouched.
     pub fn bind(address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
         Self::bind_for(address, backlog, SocketAccess::default())
     }
@@ -102,6 +126,9 @@ impl Listener {
                 let (socket, file) = socket_file::bind(address, path, backlog, access)?;
                 Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))?
             }
+            BindAddress::Abstract(name) => retry(address, RETRY_PAUSE, || {
+                bind_abstract(address, name, backlog)
+            })?,
             BindAddress::Fd(fd) => inherit::take(*fd, backlog)?,
         };
         listener.opened = Some(address.clone());
@@ -132,13 +159,14 @@ impl Listener {
             },
             None => Inner::Unix {
                 socket: owned.into(),
-                path: local.as_pathname().map(Path::to_path_buf),
+                name: UnixName::of(&local),
                 file,
             },
         };
         Ok(Self {
             inner,
             opened: None,
+            name: None,
             shared: AtomicBool::new(false),
         })
     }
@@ -176,8 +204,40 @@ impl Listener {
     #[must_use]
     pub fn unix_path(&self) -> Option<&Path> {
         match &self.inner {
-            Inner::Tcp { .. } => None,
-            Inner::Unix { path, .. } => path.as_deref(),
+            Inner::Unix {
+                name: UnixName::Path(path),
+                ..
+            } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The name that a service manager gave it, to tell several apart (`LISTEN_FDNAMES`; systemd's
+    /// `FileDescriptorName=`, which is the socket unit's name where none is written).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(super) fn set_name(&mut self, name: Option<String>) {
+        self.name = name;
+    }
+
+    /// Whether this socket, which was open already, is the one that `address` is about.
+    pub(crate) fn is_at(&self, address: &BindAddress) -> bool {
+        let full = |path: &Path| std::path::absolute(path).ok();
+        match (address, &self.inner) {
+            (BindAddress::Fd(fd), _) => self.as_fd().as_raw_fd() == *fd,
+            (BindAddress::Tcp { host, port }, Inner::Tcp { address: at, .. }) => {
+                resolve(address, host, *port).is_ok_and(|wanted| wanted == *at)
+            }
+            (BindAddress::Unix(path), Inner::Unix { .. }) => {
+                self.unix_path().is_some_and(|at| full(at) == full(path))
+            }
+            (BindAddress::Abstract(name), Inner::Unix { name: at, .. }) => {
+                matches!(at, UnixName::Abstract(at) if at == name)
+            }
+            _ => false,
         }
     }
 
@@ -205,7 +265,7 @@ impl Listener {
     }
 
     /// The socket file, if this listener made one.
-    fn file(&self) -> Option<&SocketFile> {
+    pub(super) fn file(&self) -> Option<&SocketFile> {
         match &self.inner {
             Inner::Tcp { .. } => None,
             Inner::Unix { file, .. } => file.as_ref(),
@@ -214,11 +274,15 @@ impl Listener {
 }
 
 impl fmt::Display for Listener {
-    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`.
+    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`, `unix:@shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.inner {
             Inner::Tcp { address, .. } => write!(f, "http://{address}"),
-            Inner::Unix { path, .. } => unix_text(f, path.as_deref().unwrap_or(Path::new(""))),
+            Inner::Unix { name, .. } => match name {
+                UnixName::Path(path) => unix_text(f, path),
+                UnixName::Abstract(name) => write!(f, "unix:@{name}"),
+                UnixName::Unnamed => f.write_str("unix:"),
+            },
         }
     }
 }
@@ -232,117 +296,6 @@ impl AsFd for Listener {
     }
 }
 
-/// The listeners of a server, in the order of their addresses. A clone shares the same sockets.
-///
-/// Dropping them closes the sockets and leaves the socket files alone, since a fork has the same value:
-/// the one process that answers for the files calls [`unlink`](Self::unlink).
-#[derive(Clone, Debug)]
-pub struct Listeners(Arc<[Arc<Listener>]>);
-
-impl Listeners {
-    /// Opens all addresses, or none: where one fails, those before it are closed again and their socket
-    /// files are gone.
-    ///
-    /// # Errors
-    ///
-    /// That of the first [`Listener::bind`] that failed.
-    pub fn bind<'a>(
-        addresses: impl IntoIterator<Item = &'a BindAddress>,
-        backlog: u32,
-    ) -> Result<Self, BindError> {
-        Self::bind_for(addresses, backlog, SocketAccess::default())
-    }
-
-    /// The same, with the owner and the mode of the Unix sockets' files.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`bind`](Self::bind).
-    pub fn bind_for<'a>(
-        addresses: impl IntoIterator<Item = &'a BindAddress>,
-        backlog: u32,
-        access: SocketAccess,
-    ) -> Result<Self, BindError> {
-        let mut bound = Vec::new();
-        for address in addresses {
-            match Listener::bind_for(address, backlog, access) {
-                Ok(listener) => bound.push(listener),
-                Err(error) => {
-                    Self::from(bound).unlink();
-                    return Err(error);
-                }
-            }
-        }
-        Ok(bound.into())
-    }
-
-    /// The listeners.
-    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Listener>> {
-        self.0.iter()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The listener of that index.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<&Listener> {
-        self.0.get(index).map(Arc::as_ref)
-    }
-
-    /// Removes the Unix socket files that these listeners made, unless another file has taken their place.
-    /// Inherited ones stay, and those that another arbiter has as well. A failure is a log line.
-    pub fn unlink(&self) {
-        let alone = self.iter().filter(|listener| !listener.is_shared());
-        for file in alone.filter_map(|listener| listener.file()) {
-            file.remove();
-        }
-    }
-
-    /// Those that `others` does not have.
-    #[must_use]
-    pub fn without(&self, others: &Self) -> Self {
-        let has = |one: &Arc<Listener>| others.iter().any(|other| Arc::ptr_eq(one, other));
-        Self(self.iter().filter(|one| !has(one)).cloned().collect())
-    }
-}
-
-impl From<Listener> for Listeners {
-    fn from(listener: Listener) -> Self {
-        vec![listener].into()
-    }
-}
-
-impl FromIterator<Arc<Listener>> for Listeners {
-    fn from_iter<I: IntoIterator<Item = Arc<Listener>>>(listeners: I) -> Self {
-        Self(listeners.into_iter().collect())
-    }
-}
-
-impl From<Vec<Listener>> for Listeners {
-    fn from(listeners: Vec<Listener>) -> Self {
-        Self(listeners.into_iter().map(Arc::new).collect())
-    }
-}
-
-impl<'a> IntoIterator for &'a Listeners {
-    type Item = &'a Arc<Listener>;
-    type IntoIter = std::slice::Iter<'a, Arc<Listener>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
 /// Names the address and the call that failed.
 pub(super) fn system(
     address: &BindAddress,
@@ -352,6 +305,19 @@ pub(super) fn system(
         address: address.to_string(),
         action,
         source,
+    }
+}
+
+/// The same, where an address that a server has is worth another try.
+fn in_use_or_system(
+    address: &BindAddress,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse {
+            address: address.to_string(),
+        },
+        _ => system(address, action)(source),
     }
 }
 
@@ -374,14 +340,7 @@ fn bind_tcp(
     target: SocketAddr,
     backlog: u32,
 ) -> Result<Listener, BindError> {
-    let call = |action| {
-        move |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse {
-                address: address.to_string(),
-            },
-            _ => system(address, action)(source),
-        }
-    };
+    let call = |action| in_use_or_system(address, action);
     let socket =
         Socket::new(Domain::for_address(target), Type::STREAM, None).map_err(call("socket"))?;
     socket
@@ -391,6 +350,16 @@ fn bind_tcp(
     socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
     socket.bind(&target.into()).map_err(call("bind"))?;
     // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
+    socket.listen(length(backlog)).map_err(call("listen"))?;
+    Listener::adopt(socket, None).map_err(call("getsockname"))
+}
+
+fn bind_abstract(address: &BindAddress, name: &str, backlog: u32) -> Result<Listener, BindError> {
+    let call = |action| in_use_or_system(address, action);
+    let target = SockAddr::unix(format!("\0{name}")).map_err(call("making a socket address"))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
+    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
+    socket.bind(&target).map_err(call("bind"))?;
     socket.listen(length(backlog)).map_err(call("listen"))?;
     Listener::adopt(socket, None).map_err(call("getsockname"))
 }
@@ -426,6 +395,7 @@ mod tests {
     use std::fs;
     use std::io::{IoSlice, Read};
     use std::net;
+    use std::os::linux::net::SocketAddrExt;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
@@ -555,37 +525,44 @@ mod tests {
     }
 
     #[test]
-    fn clones_share_their_sockets_and_unlink_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let addresses = [
-            BindAddress::parse("127.0.0.1:0").unwrap(),
-            BindAddress::Unix(path.clone()),
-        ];
-        let listeners = Listeners::bind(&addresses, 16).unwrap();
-        assert_eq!(listeners.len(), 2);
-        let clone = listeners.clone();
-        assert_eq!(
-            clone.get(0).unwrap().socket_addr(),
-            listeners.iter().next().unwrap().socket_addr()
-        );
-        drop(clone);
-        assert!(path.exists());
-        listeners.unlink();
-        assert!(!path.exists());
-        listeners.unlink();
+    fn an_abstract_socket_is_known_by_its_name_and_has_no_file() {
+        let name = format!("oxicorn-listener-{}", std::process::id());
+        let address = BindAddress::Abstract(name.clone());
+        let listener = Listener::bind(&address, 16).unwrap();
+        assert_eq!(listener.to_string(), format!("unix:@{name}"));
+        assert_eq!(listener.unix_path(), None);
+        let found = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let _client = UnixStream::connect_addr(&found).unwrap();
+        let (stream, peer) = accept(&listener);
+        assert_eq!(peer, None);
+        assert_flags(stream.as_fd());
+        let error = bind_abstract(&address, &name, 16).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        crate::net::Listeners::from(listener).unlink();
+        bind_abstract(&address, &name, 16).unwrap();
     }
 
     #[test]
-    fn where_one_address_fails_the_socket_files_of_the_others_are_gone() {
+    fn an_abstract_name_that_is_too_long_is_an_error_that_names_it() {
+        let address = BindAddress::Abstract("x".repeat(200));
+        let error = Listener::bind(&address, 16).unwrap_err();
+        assert!(error.to_string().contains("unix:@xxx"), "{error}");
+    }
+
+    #[test]
+    fn an_open_listener_is_known_by_every_text_for_its_address() {
+        let at = |listener: &Listener, text: &str| listener.is_at(&text.parse().unwrap());
+        let tcp = local();
+        let port = tcp.socket_addr().unwrap().port();
+        assert!(at(&tcp, &format!("localhost:{port}")));
+        assert!(at(&tcp, &format!("fd://{}", tcp.as_fd().as_raw_fd())));
+        assert!(!at(&tcp, &format!("0.0.0.0:{port}")));
+        assert!(!at(&tcp, "127.0.0.1:0"));
+        assert!(!at(&tcp, "unix:x"));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let addresses = [
-            BindAddress::Unix(path.clone()),
-            BindAddress::Unix(dir.path().join("missing/s")),
-        ];
-        let error = Listeners::bind(&addresses, 16).unwrap_err();
-        assert!(error.to_string().contains("missing/s"), "{error}");
-        assert!(!path.exists());
+        let unix = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();
+        assert!(at(&unix, &format!("unix:{}/./s", dir.path().display())));
+        assert!(!at(&unix, "unix:@s"));
     }
 }

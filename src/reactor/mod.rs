@@ -27,6 +27,7 @@ mod connection;
 mod deadlines;
 mod exchange;
 mod forwarded;
+mod gates;
 mod outbox;
 mod pace;
 mod preface;
@@ -52,53 +53,35 @@ use slab::Slab;
 
 pub(crate) use claim::Claim;
 pub use config::Config;
+pub use gates::Queues;
 pub use ready::Ready;
 pub use refusal::{ErrorPage, Refusal};
 
 use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::gates::{DRAIN_ACCEPT, Gates};
 use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::net::{Listener, Listeners};
-use crate::observe::{Admit, Held, Host};
-use crate::service::{self, Address};
+use crate::net::Listeners;
+use crate::observe::{Held, Host};
 use crate::trace;
 
 /// Tokens from here on are not connections.
 const LISTENERS: usize = usize::MAX / 2;
 const WAKE: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
-/// Connections accepted in one turn, if the host lets them all in.
-const ACCEPTS_A_TURN: usize = 16;
-/// The same where the reactor takes its leave: a whole queue of the longest kind (`somaxconn`, listen(2)), since
-/// the calls between two turns may take all the time that there is.
-const LAST_ACCEPTS: usize = 4096;
-/// How long an exhausted table of descriptors is given to recover.
-const EXHAUSTED: Duration = Duration::from_millis(100);
-/// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
-const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
 /// One thread's connections.
 pub struct Reactor {
     poll: Poll,
     events: Events,
     config: Arc<Config>,
-    gates: Vec<Gate>,
-    /// Which gate is asked first: each has its turn.
-    next_gate: usize,
-    /// When to ask the host again whether it accepts.
-    admit_at: Option<Tick>,
-    /// Whether that is because the host was full: then also when a connection has gone or come back.
-    full: bool,
-    /// Whether no connection is accepted before another has gone, or could go.
-    crowded: bool,
+    gates: Gates,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
-    /// What becomes of the listeners' queues meanwhile.
-    queues: Queues,
     connections: Slab<Place>,
     deadlines: Deadlines,
     ready: VecDeque<usize>,
@@ -137,27 +120,6 @@ struct Edge {
     hung_up: bool,
 }
 
-/// A listener, and whether it may have a connection for us: mio tells of each edge once.
-#[derive(Debug)]
-struct Gate {
-    listener: Arc<Listener>,
-    index: usize,
-    address: Address,
-    maybe: bool,
-}
-
-/// What becomes of the connections that wait in the listeners' queues when a reactor takes its leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queues {
-    /// They stay there: another process accepts them.
-    Left,
-    /// They are accepted first, however many there are.
-    Emptied,
-    /// The same, and then new connections are refused, even if another process that leaves as well, but is
-    /// busy, has the listeners still (`shutdown(2)`).
-    Refused,
-}
-
 /// What a turn found beside requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Turned {
@@ -189,34 +151,14 @@ impl Reactor {
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
         config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
-        let mut gates = Vec::with_capacity(listeners.len());
-        for (index, listener) in listeners.iter().enumerate() {
-            poll.registry()
-                .register(
-                    &mut SourceFd(&listener.as_fd().as_raw_fd()),
-                    Token(LISTENERS + index),
-                    mio::Interest::READABLE,
-                )
-                .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
-            gates.push(Gate {
-                listener: Arc::clone(listener),
-                index,
-                address: Address::from(&**listener),
-                maybe: true,
-            });
-        }
+        let gates = Gates::open(listeners, poll.registry())?;
         Ok(Self {
             poll,
             events: Events::with_capacity(256),
             claims: Claims::new(&config),
             config: Arc::new(config),
             gates,
-            next_gate: 0,
-            admit_at: None,
-            full: false,
-            crowded: false,
             draining: None,
-            queues: Queues::Left,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -288,15 +230,7 @@ impl Reactor {
             return;
         }
         self.draining = Some(now + DRAIN_ACCEPT);
-        self.queues = queues;
-        self.crowded = false;
-        self.admit_at = None;
-        if queues == Queues::Left {
-            self.gates.clear();
-        }
-        for gate in &mut self.gates {
-            gate.maybe = true;
-        }
+        self.gates.drain(queues);
         for (key, place) in &mut self.connections {
             if let Some(connection) = place.here() {
                 if connection.awaits_request() {
@@ -399,12 +333,11 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         // While a request is ready nothing is accepted, unless the reactor takes its leave.
-        let may_accept = !self.crowded && (self.ready.is_empty() || self.draining.is_some());
-        let accepting = may_accept && self.gates.iter().any(|gate| gate.maybe);
-        if accepting && self.admit_at.is_none() {
+        let may_accept = self.ready.is_empty() || self.draining.is_some();
+        let admit_at = if may_accept { self.gates.next() } else { None };
+        if admit_at == Some(Tick::ZERO) {
             return Some(Duration::ZERO);
         }
-        let admit_at = self.admit_at.filter(|_| accepting);
         let next = match (self.deadlines.next(), admit_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -423,12 +356,7 @@ impl Reactor {
             match event.token() {
                 WAKE => turned.woken = true,
                 WAKER => {}
-                Token(gate) if gate >= LISTENERS => {
-                    let index = gate - LISTENERS;
-                    for gate in self.gates.iter_mut().filter(|gate| gate.index == index) {
-                        gate.maybe = true;
-                    }
-                }
+                Token(gate) if gate >= LISTENERS => self.gates.knock(gate - LISTENERS),
                 Token(key) => self.take_event(key, event, host, now),
             }
         }
@@ -477,7 +405,7 @@ impl Reactor {
         match step(connection, &mut turn) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
-                self.crowded &= connection.dear().is_none();
+                self.gates.make_room(connection.dear().is_some());
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
@@ -503,123 +431,9 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
-        self.crowded = false;
-        self.reconsider();
+        self.gates.make_room(true);
+        self.gates.reconsider();
         host.connections(self.connections.len());
-    }
-
-    /// A host that was full may have room again.
-    fn reconsider(&mut self) {
-        if std::mem::take(&mut self.full) {
-            self.admit_at = None;
-        }
-    }
-
-    /// Accepts what the host lets in, from each listener in turn.
-    fn accept(&mut self, host: &dyn Host, now: Tick) {
-        if self.crowded || self.admit_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.admit_at = None;
-        self.full = false;
-        let most = match self.draining {
-            None => ACCEPTS_A_TURN,
-            Some(_) => LAST_ACCEPTS,
-        };
-        for _ in 0..most {
-            // A complete request waits for this thread: what else is in the queue may find another one free.
-            if self.draining.is_none() && !self.ready.is_empty() {
-                break;
-            }
-            let count = self.gates.len();
-            let mut order = (0..count).map(|n| (self.next_gate + n) % count);
-            let Some(position) = order.find(|&at| self.gates[at].maybe) else {
-                break;
-            };
-            if self.draining.is_none() {
-                match host.admit(now, self.connections.len()) {
-                    Admit::Accept => {}
-                    Admit::Later(pause) => {
-                        self.admit_at = Some(now + pause);
-                        return;
-                    }
-                    Admit::Full => {
-                        self.full = true;
-                        self.admit_at = Some(now + EXHAUSTED);
-                        return;
-                    }
-                    Admit::Closed => return self.gates.clear(),
-                }
-            }
-            // Who waits in the queue when the server leaves is answered, and nobody comes after them.
-            if self.draining.is_none() && !self.has_room() {
-                self.crowded = true;
-                return;
-            }
-            self.accept_from(position, host, now);
-            self.next_gate = position + 1;
-        }
-        if let Some(until) = self.draining {
-            let (over, refuse) = (now >= until, self.queues == Queues::Refused);
-            self.gates.retain(|gate| {
-                let stays = gate.maybe && !over;
-                if !stays && refuse {
-                    gate.listener.refuse();
-                }
-                stays
-            });
-        }
-    }
-
-    /// Whether one more connection may be open, in the place of another if need be.
-    fn has_room(&self) -> bool {
-        self.connections.len() < self.config.worker_connections.max(1) || self.cheapest().is_some()
-    }
-
-    /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
-    /// worst hour only, and less than accepting costs.
-    fn cheapest(&self) -> Option<usize> {
-        let here = self
-            .connections
-            .iter()
-            .filter_map(|(key, place)| match place {
-                Place::Here(connection) => Some((key, connection)),
-                Place::Lent { .. } => None,
-            });
-        let known = here.filter_map(|(key, connection)| Some((connection.dear()?, key)));
-        known.min().map(|(_, key)| key)
-    }
-
-    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
-        let gate = &mut self.gates[position];
-        match gate.listener.accept() {
-            Ok((stream, peer)) => {
-                let full = self.connections.len() >= self.config.worker_connections.max(1);
-                if full && self.draining.is_none() {
-                    if let Some(key) = self.cheapest() {
-                        trace::debug!("worker_connections are open: closing one without a request");
-                        self.close(key, host);
-                    }
-                }
-                let gate = &self.gates[position];
-                let peer = peer.map_or(Address::Unix(None), Address::Ip);
-                let facts = service::Connection::new(peer, gate.index, gate.address.clone());
-                let connection = Connection::new(stream, facts, &self.config, now);
-                let key = self.connections.insert(Place::Here(Box::new(connection)));
-                host.connections(self.connections.len());
-                self.advance(key, host, now);
-            }
-            Err(error) => match error.kind() {
-                // The second: another worker has ended the listening, since the server stops (shutdown(2)).
-                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => gate.maybe = false,
-                // The client has left the queue (accept(2), "Error handling").
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                _ => {
-                    trace::error!("cannot accept on {}: {error}", gate.listener);
-                    self.admit_at = Some(now + EXHAUSTED);
-                }
-            },
-        }
     }
 
     /// Takes the next complete request out, to be answered.
@@ -663,7 +477,7 @@ impl Reactor {
             mut connection,
             ..
         } = ready;
-        self.reconsider();
+        self.gates.reconsider();
         if let Some(place) = self.connections.get_mut(key) {
             if let Place::Lent {
                 edge: Some(Edge { hung_up }),
@@ -707,14 +521,5 @@ fn register(
         registry.register(stream, Token(key), flags)
     } else {
         registry.reregister(stream, Token(key), flags)
-    }
-}
-
-impl From<&Listener> for Address {
-    fn from(listener: &Listener) -> Self {
-        match listener.socket_addr() {
-            Some(address) => Self::Ip(address),
-            None => Self::Unix(listener.unix_path().map(Into::into)),
-        }
     }
 }

@@ -1,18 +1,16 @@
-//! What a server is made of once more when it reloads: a worker from a recipe, and listeners of which those
-//! that stay are kept.
+//! What a server is made of once more when it reloads: a worker from a recipe, and listeners.
 //!
 //! Nothing is put in force here: the arbiter tries what this describes.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
 
-use super::{Builder, Plan, Source};
+use super::bound::Bound;
+use super::plan::{Plan, Source};
 use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
 use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
-use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Site};
 use crate::worker::{Lowered, Worker, WorkerContext};
@@ -124,86 +122,6 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
     arbiter
 }
 
-/// Listeners, with the addresses by which a reload knows them again.
-#[derive(Debug)]
-pub(super) struct Bound {
-    /// None where the listeners were open when they were given: those always stay.
-    addresses: Vec<BindAddress>,
-    listeners: Listeners,
-}
-
-impl Bound {
-    pub(super) fn given(listeners: Listeners) -> Self {
-        Self {
-            addresses: Vec::new(),
-            listeners,
-        }
-    }
-
-    pub(super) fn open(
-        addresses: Vec<BindAddress>,
-        backlog: u32,
-        access: SocketAccess,
-    ) -> Result<Self> {
-        let listeners = Listeners::bind_for(&addresses, backlog, access)?;
-        Ok(Self {
-            addresses,
-            listeners,
-        })
-    }
-
-    pub(super) fn listeners(&self) -> &Listeners {
-        &self.listeners
-    }
-}
-
-/// Listeners that may be in force still: a socket is its holders', and closed when they have gone.
-struct Known(Vec<(BindAddress, Weak<Listener>)>);
-
-impl Known {
-    fn new(bound: &Bound) -> Self {
-        let listeners = bound.listeners.iter().map(Arc::downgrade);
-        Self(bound.addresses.iter().cloned().zip(listeners).collect())
-    }
-
-    /// Opens those that are not open yet. Where one cannot be had, the new ones are closed again.
-    fn open(
-        &mut self,
-        addresses: &[String],
-        backlog: u32,
-        access: SocketAccess,
-    ) -> Result<Listeners> {
-        self.0.retain(|(_, listener)| listener.strong_count() > 0);
-        let parsed: Result<Vec<BindAddress>, _> =
-            addresses.iter().map(|text| text.parse()).collect();
-        let mut all: Vec<Arc<Listener>> = Vec::new();
-        let mut opened = Vec::new();
-        for address in parsed? {
-            let known = self.0.iter().find(|(known, _)| *known == address);
-            let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
-                Some(listener) => listener,
-                None => match Listener::bind_for(&address, backlog, access) {
-                    Ok(listener) => {
-                        let listener = Arc::new(listener);
-                        opened.push((address, Arc::clone(&listener)));
-                        listener
-                    }
-                    Err(error) => {
-                        let opened = opened.into_iter().map(|(_, listener)| listener);
-                        opened.collect::<Listeners>().unlink();
-                        return Err(error.into());
-                    }
-                },
-            };
-            all.push(listener);
-        }
-        let opened = opened.iter();
-        self.0
-            .extend(opened.map(|(address, listener)| (address.clone(), Arc::downgrade(listener))));
-        Ok(all.into_iter().collect())
-    }
-}
-
 /// What the program itself gave, and no settings say.
 pub(super) struct Kept {
     pub(super) hooks: Option<Installed>,
@@ -219,20 +137,15 @@ pub(super) fn renew<M: MakeService + 'static>(
     recipe: Recipe<M>,
 ) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
     let Source(mut source) = source;
-    let mut known = Known::new(bound);
-    let were_given = bound.addresses.is_empty();
+    let mut known = bound.known();
     move || {
         let settings = source()?;
-        let mut plan = Builder::following(&settings)?.plan;
+        let mut plan = Plan::following(&settings)?;
         plan.hooks.clone_from(&kept.hooks);
         plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;
-        let arbiter = describe(worker, &plan);
-        if were_given {
-            return Ok(arbiter);
-        }
         let listeners = known.open(&settings.bind, settings.backlog, plan.access())?;
-        Ok(arbiter.listeners(listeners))
+        Ok(describe(worker, &plan).listeners(listeners))
     }
 }

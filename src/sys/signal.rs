@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -31,7 +31,7 @@ static QUEUE: AtomicI32 = AtomicI32::new(-1);
 static OVERFLOW: AtomicU64 = AtomicU64::new(0);
 /// What INT and QUIT call besides: an [`Interrupter`], or null.
 static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// Whether INT or QUIT has come to the present handlers.
+/// Whether INT, QUIT or ABRT has come to the present handlers.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Breaks off what the process is doing; gets the signal's number.
@@ -44,7 +44,53 @@ pub(crate) fn set_interrupter(interrupter: Option<Interrupter>) {
     INTERRUPTER.store(pointer, Ordering::Release);
 }
 
-/// Whether INT or QUIT has come: asks no system call, and takes nothing from the queue.
+/// What SIGABRT led to before [`take_abort`]: a handler's address, or one of the constants of sigaction(2).
+static ABORT_BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// From now on SIGABRT of another process is queued, and breaks off what runs. A process that aborts itself
+/// (abort(3)) ends as it would have before.
+pub(crate) fn take_abort() -> Result<()> {
+    // SAFETY: all bytes zero are a valid `sigaction`.
+    let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    action.sa_sigaction = on_abort as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: the mask is ours to write, the action is whole, and the handler calls nothing that is not
+    // async-signal-safe but what was installed as a handler before.
+    let outcome = unsafe {
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(libc::SIGABRT, &raw const action, &raw mut before)
+    };
+    Errno::result(outcome).map_err(|errno| Error::io("cannot handle SIGABRT", errno))?;
+    // A handler that wants more than the number is not for us to call.
+    if before.sa_flags & libc::SA_SIGINFO == 0 {
+        ABORT_BEFORE.store(before.sa_sigaction, Ordering::Release);
+    }
+    Ok(())
+}
+
+extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: with SA_SIGINFO the system passes a whole structure, which has the sender for signals of kill(2)
+    // and tgkill(2); getpid(2) is async-signal-safe.
+    let own = unsafe { (*info).si_pid() == libc::getpid() };
+    if own {
+        let before = ABORT_BEFORE.load(Ordering::Acquire);
+        if before != libc::SIG_DFL && before != libc::SIG_IGN {
+            // SAFETY: what is stored there was the handler of this signal, and takes its number.
+            let before: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(before) };
+            before(signal);
+        }
+        // abort(3) goes on to end the process.
+    } else {
+        queue(signal);
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        break_off(libc::SIGINT);
+    }
+    Errno::set_raw(errno);
+}
+
+/// Whether INT, QUIT or ABRT has come: asks no system call, and takes nothing from the queue.
 pub(crate) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

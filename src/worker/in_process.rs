@@ -76,7 +76,7 @@ pub(crate) fn start(
         // The receiver may have gone, and nobody wait.
         Passage::Ready => drop(sender.send(())),
         Passage::Asked(_) => asked.close(),
-        Passage::Abandoned => {}
+        Passage::Aborted | Passage::Abandoned => {}
     });
     let life = move || {
         let end = catch_unwind(AssertUnwindSafe(|| worker.run(&context)))

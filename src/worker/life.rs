@@ -36,7 +36,9 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
 }
 
 fn conclude(end: Result<()>, context: &WorkerContext) -> i32 {
-    let Err(error) = end else { return 0 };
+    let Err(error) = end else {
+        return context.status();
+    };
     if let Some(lines) = &context.arbiter {
         lines.link.send(&Message::LastWords(LastWords {
             app: error.is_app(),

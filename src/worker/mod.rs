@@ -44,7 +44,7 @@ use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::orphan;
 use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
-use crate::sys::signal::{Disposition, Order, Signals};
+use crate::sys::signal::{self, Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::info;
 
@@ -132,6 +132,8 @@ pub(crate) enum Passage {
     Ready,
     /// It is asked for more than it was before.
     Asked(Shutdown),
+    /// It was aborted from outside, and leaves at once.
+    Aborted,
     /// Its process ends now, within calls of its service: nothing will return.
     Abandoned,
 }
@@ -182,7 +184,8 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
     (
         Signal::SIGABRT,
         Disposition::Default,
-        "The end, whatever it hangs in: so the arbiter ends a worker that makes no progress.",
+        "Leave at once, with status 1: so the arbiter ends a worker that makes no progress. A running request is \
+         broken off as by INT. A worker that is not ready yet, and one that aborts itself, end by the signal.",
     ),
 ];
 
@@ -215,6 +218,7 @@ pub struct WorkerContext {
     worn: AtomicBool,
     reopen: AtomicBool,
     orphaned: AtomicBool,
+    aborted: AtomicBool,
     observer: OnceLock<Observer>,
 }
 
@@ -282,6 +286,7 @@ impl WorkerContext {
             worn: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             orphaned,
+            aborted: AtomicBool::new(false),
             observer: OnceLock::new(),
         })
     }
@@ -370,11 +375,16 @@ impl WorkerContext {
     /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
     pub fn shutdown(&self) -> Shutdown {
         let mut asked = self.door.answer();
+        let mut aborted = false;
         if let Some(lines) = &self.arbiter {
             for signal in lines.signals.drain() {
                 asked = asked.max(match signal {
                     Signal::SIGTERM => Shutdown::Graceful,
                     Signal::SIGINT | Signal::SIGQUIT => Shutdown::Quick,
+                    Signal::SIGABRT => {
+                        aborted = true;
+                        Shutdown::Quick
+                    }
                     Signal::SIGUSR1 => {
                         self.reopen.store(true, Ordering::Relaxed);
                         Shutdown::Running
@@ -389,10 +399,25 @@ impl WorkerContext {
                 self.orphaned.store(true, Ordering::Relaxed);
             }
         }
-        if self.asked.fetch_max(asked as u8, Ordering::Relaxed) < asked as u8 {
+        let before = self.asked.fetch_max(asked as u8, Ordering::Relaxed);
+        if aborted && !self.aborted.swap(true, Ordering::Relaxed) {
+            self.tell(Passage::Aborted);
+        } else if before < asked as u8 {
             self.tell(Passage::Asked(asked));
         }
         self.asked()
+    }
+
+    /// The status of a worker that leaves because it was asked to.
+    fn status(&self) -> i32 {
+        i32::from(self.aborted.load(Ordering::Relaxed))
+    }
+
+    /// Takes SIGABRT: to be called when the service is made, which may have had it before.
+    pub(crate) fn take_abort(&self) -> Result<()> {
+        self.arbiter
+            .as_ref()
+            .map_or(Ok(()), |_| signal::take_abort())
     }
 
     /// Whether the worker was asked to open its logs again since the last time: to be looked at after
@@ -446,7 +471,7 @@ impl WorkerContext {
         if self.arbiter.is_some() {
             self.tell(Passage::Abandoned);
             info!("Worker exiting (pid: {})", Pid::this());
-            fork::exit_now(0);
+            fork::exit_now(self.status());
         }
     }
 

@@ -85,6 +85,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
+        context.take_abort()?;
         service.turn().enter(&mut || {
             let busy = Busy::new(self.keepalive_busy, context.workers());
             outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);

@@ -82,6 +82,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
         let service = self.make.make(&site(context, &listeners, self.threads))?;
+        context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let access_log = self.access_log.take().map(Mutex::new);
         let crew = Crew::new(&service, context, self.threads, reactor, access_log)?;

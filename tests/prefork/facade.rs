@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -29,6 +30,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     match arguments.first()?.as_str() {
         "hooked" => Some(hooked(argument)),
         "hooked-threads" => Some(hooked_threads()),
+        "moves" => Some(moves(&argument)),
         "own-signals" => Some(own_signals()),
         "several" => Some(several()),
         _ => None,
@@ -88,6 +90,10 @@ impl Hooks for Printing {
         self.tell("worker_int", format_args!(" {}", worker.id));
     }
 
+    fn worker_abort(&self, worker: &WorkerInfo) {
+        self.tell("worker_abort", format_args!(" {}", worker.id));
+    }
+
     fn pre_request(&self, _: &WorkerInfo, request: &Request<'_>) -> Result<()> {
         self.print("pre_request", format_args!(" {}", request.path()))
     }
@@ -143,6 +149,35 @@ fn hooked_threads() -> Result<()> {
         .reload(move || Ok(settings.clone()))
         .observe(tell);
     server.serve(never)
+}
+
+/// Its settings have an address that nobody has, then another pid file and an address beside the first one,
+/// then that alone.
+fn moves(folder: &str) -> Result<()> {
+    let socket = |name: &str| format!("unix:{folder}/{name}");
+    let file = |name: &str| Some(format!("{folder}/{name}").into());
+    let (first, second) = (socket("first"), socket("second"));
+    let steps = [
+        (vec![first.clone(), socket("missing/one")], file("pid")),
+        (vec![first.clone(), second.clone()], file("other-pid")),
+        (vec![second], file("other-pid")),
+    ];
+    let mut steps = steps.into_iter();
+    let source = move || {
+        let (bind, pidfile) = steps.next().ok_or_else(|| Error::new("no more settings"))?;
+        let mut settings = Settings::default();
+        settings.bind = bind;
+        settings.pidfile = pidfile;
+        Ok(settings)
+    };
+    let server = oxicorn::Server::bind(&first)?
+        .pidfile(format!("{folder}/pid"))
+        .reload(source)
+        .observe(|phase| match phase {
+            Phase::ReloadFailed { reason } => println!("kept {reason}"),
+            phase => tell(phase),
+        });
+    server.serve(serve)
 }
 
 /// A host that waits for its signals itself, in a thread of its own, and tells the server what it likes.
@@ -236,9 +271,11 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker,
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
     a_hook_that_fails_around_a_request_costs_that_request_at_most,
+    a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1,
     a_hook_that_panics_later_costs_nothing,
     hooks_are_told_before_the_program_is_executed_anew,
     hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
+    settings_that_are_wrong_change_nothing_and_good_ones_move_the_server,
     a_host_keeps_its_signals_and_has_a_handle,
     servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
 ];
@@ -394,6 +431,22 @@ fn a_hook_that_fails_around_a_request_costs_that_request_at_most() {
     }
 }
 
+fn a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1() {
+    let mut server = Server::started(&["hooked", "none"], 1);
+    let arbiter = server.pid();
+    send(server.workers()[0], Signal::SIGABRT);
+    server.wait_for_line("exited 1");
+    server.wait_for_workers(1);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    let calls = called(&ended, arbiter);
+    let at = |call: &str| calls.iter().position(|made| made == call);
+    let aborted = at("worker: worker_abort 1").expect("the hook was called");
+    assert_eq!(calls[aborted + 1], "worker: worker_exit 1", "{calls:?}");
+    assert!(at("arbiter: child_exit 1 Some(1)").is_some(), "{calls:?}");
+    assert!(at("worker: worker_int 1").is_none(), "{calls:?}");
+}
+
 fn a_hook_that_panics_later_costs_nothing() {
     for fails in [
         "pre_fork!",
@@ -440,6 +493,41 @@ fn hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls() {
         }
     }
     assert!(!calls.iter().any(|made| made.contains("post_request")));
+}
+
+fn settings_that_are_wrong_change_nothing_and_good_ones_move_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let answers = |name: &str| {
+        let mut stream = UnixStream::connect(path(name)).ok()?;
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        response.ends_with("served\n").then_some(())
+    };
+    let argument = folder.path().display().to_string();
+    let mut server = Server::started(&["moves", &argument], 1);
+    let before = server.workers();
+    server.signal(Signal::SIGHUP);
+    let kept = server.wait_for_line("kept ");
+    assert!(kept.contains("missing/one"), "{kept}");
+    assert_eq!(server.workers(), before);
+    assert!(answers("first").is_some() && path("pid").exists());
+
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("exited 1");
+    assert!(answers("first").is_some() && answers("second").is_some());
+    assert!(!path("pid").exists() && path("other-pid").exists());
+
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("exited 2");
+    assert!(answers("first").is_none() && answers("second").is_some());
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let left = std::fs::read_dir(folder.path()).expect("the folder");
+    assert_eq!(left.count(), 0);
 }
 
 fn a_host_keeps_its_signals_and_has_a_handle() {

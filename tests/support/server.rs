@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -20,11 +21,12 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
+    /// A path, or an abstract name after `@`.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// As a log line has it: `http://127.0.0.1:8000` or `unix:/run/x.sock`.
+    /// As a log line has it: `http://127.0.0.1:8000`, `unix:/run/x.sock` or `unix:@x`.
     fn parse(url: &str) -> Option<Self> {
         match url.strip_prefix("unix:") {
             Some(path) => Some(Self::Unix(path.into())),
@@ -46,8 +48,15 @@ impl Address {
     fn connect(&self) -> std::io::Result<Client> {
         match self {
             Self::Tcp(address) => TcpStream::connect(address).map(Client::tcp),
-            Self::Unix(path) => UnixStream::connect(path).map(Client::unix),
+            Self::Unix(path) => unix(path).map(Client::unix),
         }
+    }
+}
+
+fn unix(path: &Path) -> std::io::Result<UnixStream> {
+    match path.as_os_str().as_encoded_bytes().strip_prefix(b"@") {
+        Some(name) => UnixStream::connect_addr(&unix::SocketAddr::from_abstract_name(name)?),
+        None => UnixStream::connect(path),
     }
 }
 

@@ -152,3 +152,22 @@ fn manager_is_told_when_workers_are_ready_and_of_reloads_and_the_stop() {
     wait_for("STOPPING=1");
     server.wait();
 }
+
+#[test]
+fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let server = Serve::app("probe:app")
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000")
+        .start();
+    let mut beats = 0;
+    while beats < 3 {
+        let mut buffer = [0; 500];
+        let length = manager.recv(&mut buffer).expect("a message in time");
+        beats += usize::from(buffer[..length].starts_with(b"WATCHDOG=1"));
+    }
+    server.stop();
+}

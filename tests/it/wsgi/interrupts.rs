@@ -44,6 +44,27 @@ fn assert_left_by_itself(exited: &Exited, since: Tick) {
 }
 
 #[test]
+fn aborted_worker_answers_its_request_with_a_500_and_is_replaced() {
+    for threads in [1, 2] {
+        let (server, folder) = serve(threads);
+        let gate = Gate::new();
+        let mut client = ask(&server, &gate.at("/hold"));
+        let _arrived = gate.arrival();
+        let worker = server.workers(1)[0];
+        send(worker, Signal::SIGABRT);
+        if threads == 1 {
+            client.response().expect(500);
+            client.expect_end();
+            eventually("finally", || (noted(&folder, "finally") == 1).then_some(()));
+        }
+        let ended = format!("Worker (pid:{worker}) exited with code 1");
+        server.stderr().wait_for(&ended);
+        server.get("/pid").expect(200);
+        server.stop();
+    }
+}
+
+#[test]
 fn int_and_quit_break_off_the_sync_workers_call_which_is_answered_500() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let (server, folder) = serve(1);

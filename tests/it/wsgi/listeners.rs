@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Address, Exited, Serve, Server};
+use crate::support::{Address, Exited, Serve, Server, root};
 
 fn at(path: &Path) -> Serve {
     Serve::app("probe:app").bind([format!("unix:{}", path.display())])
@@ -144,6 +144,25 @@ fn live_unix_socket_and_ordinary_file_are_refused_untouched() {
 }
 
 #[test]
+fn abstract_socket_is_served_and_free_again_without_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = format!("@oxicorn-it-{}", std::process::id());
+    let bind = format!("unix:{name}");
+    for _ in 0..2 {
+        let server = Serve::app("probe:app")
+            .bind([&bind])
+            .started_in(&folder)
+            .start();
+        let line = server.stderr().wait_for("Listening at: ");
+        assert!(line.contains(&format!("{bind} (")), "{line}");
+        server.get("/pid").expect(200);
+        let exited = server.stop();
+        assert!(!exited.stderr.iter().any(|line| line.contains("ERROR")));
+    }
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+}
+
+#[test]
 fn stopping_leaves_a_socket_that_another_server_has_put_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("sock");
@@ -184,6 +203,51 @@ fn inherited_descriptor_is_served() {
         .expect("it belongs to somebody else")
         .file_type();
     assert!(kind.is_socket());
+}
+
+/// Has a service manager's part played for this server: the socket is its descriptor 3.
+fn activated(serve: Serve, socket: impl Into<OwnedFd>) -> Serve {
+    let announce = "exec 3<&0 && export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web";
+    let serve = serve.args(["probe:app"]).after(announce);
+    serve.stdin(socket.into())
+}
+
+#[test]
+fn activated_server_listens_on_its_other_addresses_as_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let url = format!("http://127.0.0.1:{port}");
+    let apps = root().join("tests/apps");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sock");
+    let serve = |binds: &[&str]| {
+        let binds = binds.iter().flat_map(|bind| ["--bind", bind]);
+        let socket = listener.try_clone().expect("a descriptor");
+        activated(Serve::command_line(binds).chdir(&apps), socket).start()
+    };
+
+    // The usual address is opened only where there is no other.
+    let server = serve(&[]);
+    assert_eq!(server.addresses.len(), 1);
+    let line = server.stderr().wait_for("Listening at: ");
+    assert!(line.contains(&format!("{url} (")), "{line}");
+    server.get("/pid").expect(200);
+    server.stop();
+
+    // One that is inherited is not opened again, by whatever name.
+    let unix = format!("unix:{}", path.display());
+    let server = serve(&[&format!("localhost:{port}"), "fd://3", &unix]);
+    assert_eq!(server.addresses.len(), 2);
+    server
+        .stderr()
+        .wait_for(&format!("Not opening fd://3: {url} was inherited"));
+    server.signal(Signal::SIGHUP);
+    server.stderr().wait_for("Worker exiting");
+    for address in &server.addresses {
+        address.client().get("/pid").expect(200);
+    }
+    server.stop();
+    assert!(!path.exists());
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod logs;
 mod preload;
 mod protocol;
 mod proxies;
+mod renewal;
 mod responses;
 mod slow_clients;
 mod supervision;

@@ -1,0 +1,278 @@
+//! Accepting: the [`Gates`] of a reactor, who comes in through them, and who waits outside.
+//!
+//! No connection is read here, and none is closed but for another that has no place.
+//!
+//! ```text
+//!   open ── pause: the host says later, or descriptors are short ──▶ open
+//!    │ ├── crowded: all places are taken by requests ──────────────▶ open
+//!    ▼
+//!   drained: the queues are left, or emptied and then closed or refused
+//! ```
+//!
+//! *Invariants*: a gate is asked until it says that nobody waits, since mio tells of each edge once; while a
+//! request is ready nothing is accepted, unless the reactor takes its leave.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Registry, Token};
+
+use super::connection::Connection;
+use super::{LISTENERS, Place, Reactor};
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::net::{Listener, Listeners};
+use crate::observe::{Admit, Host};
+use crate::service::{self, Address};
+use crate::trace;
+
+/// Connections accepted in one turn, if the host lets them all in.
+const ACCEPTS_A_TURN: usize = 16;
+/// The same where the reactor takes its leave: a whole queue of the longest kind (`somaxconn`, listen(2)), since
+/// the calls between two turns may take all the time that there is.
+const LAST_ACCEPTS: usize = 4096;
+/// How long an exhausted table of descriptors is given to recover.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
+pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
+
+/// What becomes of the connections that wait in the listeners' queues when a reactor takes its leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queues {
+    /// They stay there: another process accepts them.
+    Left,
+    /// They are accepted first, however many there are.
+    Emptied,
+    /// The same, and then new connections are refused, even if another process that leaves as well, but is
+    /// busy, has the listeners still (`shutdown(2)`).
+    Refused,
+}
+
+/// A listener, and whether it may have a connection for us: mio tells of each edge once.
+#[derive(Debug)]
+struct Gate {
+    listener: Arc<Listener>,
+    index: usize,
+    address: Address,
+    maybe: bool,
+}
+
+/// The listeners of a reactor, and what keeps it from accepting.
+#[derive(Debug)]
+pub(super) struct Gates {
+    all: Vec<Gate>,
+    /// Which one is asked first: each has its turn.
+    first: usize,
+    /// When to ask the host again whether it accepts.
+    admit_at: Option<Tick>,
+    /// Whether that is because the host was full: then also when a connection has gone or come back.
+    full: bool,
+    /// Whether no connection is accepted before another has gone, or could go.
+    crowded: bool,
+    /// What becomes of those who wait when the reactor takes its leave.
+    queues: Queues,
+}
+
+impl Gates {
+    /// Has `listeners` polled.
+    pub(super) fn open(listeners: &Listeners, registry: &Registry) -> Result<Self> {
+        let mut all = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.iter().enumerate() {
+            registry
+                .register(
+                    &mut SourceFd(&listener.as_fd().as_raw_fd()),
+                    Token(LISTENERS + index),
+                    mio::Interest::READABLE,
+                )
+                .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
+            all.push(Gate {
+                listener: Arc::clone(listener),
+                index,
+                address: Address::from(&**listener),
+                maybe: true,
+            });
+        }
+        Ok(Self {
+            all,
+            first: 0,
+            admit_at: None,
+            full: false,
+            crowded: false,
+            queues: Queues::Left,
+        })
+    }
+
+    /// Whether all are closed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The reactor takes its leave.
+    pub(super) fn drain(&mut self, queues: Queues) {
+        self.queues = queues;
+        self.crowded = false;
+        self.admit_at = None;
+        if queues == Queues::Left {
+            self.all.clear();
+        }
+        for gate in &mut self.all {
+            gate.maybe = true;
+        }
+    }
+
+    /// Somebody may wait at this listener.
+    pub(super) fn knock(&mut self, index: usize) {
+        for gate in self.all.iter_mut().filter(|gate| gate.index == index) {
+            gate.maybe = true;
+        }
+    }
+
+    /// When it may be worth to accept, [`Tick::ZERO`] being now; `None` where nobody waits or nobody has room.
+    pub(super) fn next(&self) -> Option<Tick> {
+        let accepting = !self.crowded && self.all.iter().any(|gate| gate.maybe);
+        accepting.then(|| self.admit_at.unwrap_or(Tick::ZERO))
+    }
+
+    /// A connection has gone, or could go where `room` says so.
+    pub(super) fn make_room(&mut self, room: bool) {
+        self.crowded &= !room;
+    }
+
+    /// A host that was full may have room again.
+    pub(super) fn reconsider(&mut self) {
+        if std::mem::take(&mut self.full) {
+            self.admit_at = None;
+        }
+    }
+
+    /// Which gate is to be asked next.
+    fn turn(&self) -> Option<usize> {
+        let count = self.all.len();
+        let mut order = (0..count).map(|n| (self.first + n) % count);
+        order.find(|&at| self.all[at].maybe)
+    }
+
+    /// Closes those at which nobody waits any more; all of them where the time is `over`.
+    fn close(&mut self, over: bool) {
+        let refuse = self.queues == Queues::Refused;
+        self.all.retain(|gate| {
+            let stays = gate.maybe && !over;
+            if !stays && refuse {
+                gate.listener.refuse();
+            }
+            stays
+        });
+    }
+}
+
+impl Reactor {
+    /// Accepts what the host lets in, from each listener in turn.
+    pub(super) fn accept(&mut self, host: &dyn Host, now: Tick) {
+        if self.gates.crowded || self.gates.admit_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.gates.admit_at = None;
+        self.gates.full = false;
+        let most = match self.draining {
+            None => ACCEPTS_A_TURN,
+            Some(_) => LAST_ACCEPTS,
+        };
+        for _ in 0..most {
+            // A complete request waits for this thread: what else is in the queue may find another one free.
+            if self.draining.is_none() && !self.ready.is_empty() {
+                break;
+            }
+            let Some(position) = self.gates.turn() else {
+                break;
+            };
+            if self.draining.is_none() {
+                match host.admit(now, self.connections.len()) {
+                    Admit::Accept => {}
+                    Admit::Later(pause) => {
+                        self.gates.admit_at = Some(now + pause);
+                        return;
+                    }
+                    Admit::Full => {
+                        self.gates.full = true;
+                        self.gates.admit_at = Some(now + EXHAUSTED);
+                        return;
+                    }
+                    Admit::Closed => return self.gates.all.clear(),
+                }
+            }
+            // Who waits in the queue when the server leaves is answered, and nobody comes after them.
+            if self.draining.is_none() && !self.has_room() {
+                self.gates.crowded = true;
+                return;
+            }
+            self.accept_from(position, host, now);
+            self.gates.first = position + 1;
+        }
+        if let Some(until) = self.draining {
+            self.gates.close(now >= until);
+        }
+    }
+
+    /// Whether one more connection may be open, in the place of another if need be.
+    fn has_room(&self) -> bool {
+        self.connections.len() < self.config.worker_connections.max(1) || self.cheapest().is_some()
+    }
+
+    /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
+    /// worst hour only, and less than accepting costs.
+    fn cheapest(&self) -> Option<usize> {
+        let here = self
+            .connections
+            .iter()
+            .filter_map(|(key, place)| match place {
+                Place::Here(connection) => Some((key, connection)),
+                Place::Lent { .. } => None,
+            });
+        let known = here.filter_map(|(key, connection)| Some((connection.dear()?, key)));
+        known.min().map(|(_, key)| key)
+    }
+
+    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
+        let gate = &mut self.gates.all[position];
+        match gate.listener.accept() {
+            Ok((stream, peer)) => {
+                let full = self.connections.len() >= self.config.worker_connections.max(1);
+                if full && self.draining.is_none() {
+                    if let Some(key) = self.cheapest() {
+                        trace::debug!("worker_connections are open: closing one without a request");
+                        self.close(key, host);
+                    }
+                }
+                let gate = &self.gates.all[position];
+                let peer = peer.map_or(Address::Unix(None), Address::Ip);
+                let facts = service::Connection::new(peer, gate.index, gate.address.clone());
+                let connection = Connection::new(stream, facts, &self.config, now);
+                let key = self.connections.insert(Place::Here(Box::new(connection)));
+                host.connections(self.connections.len());
+                self.advance(key, host, now);
+            }
+            Err(error) => match error.kind() {
+                // The second: another worker has ended the listening, since the server stops (shutdown(2)).
+                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => gate.maybe = false,
+                // The client has left the queue (accept(2), "Error handling").
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                _ => {
+                    trace::error!("cannot accept on {}: {error}", gate.listener);
+                    self.gates.admit_at = Some(now + EXHAUSTED);
+                }
+            },
+        }
+    }
+}
+
+impl From<&Listener> for Address {
+    fn from(listener: &Listener) -> Self {
+        match listener.socket_addr() {
+            Some(address) => Self::Ip(address),
+            None => Self::Unix(listener.unix_path().map(Into::into)),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! [`Bound`]: the sockets that a server listens on: those that it was given, and those that it opened beside them.
+//!
+//! None is closed here while somebody else holds it, and none that was given is ever left out.
+//!
+//! ```text
+//!   given (LISTEN_FDS, the program) ───────────────┬──▶ Listeners
+//!   addresses ──▶ beside: is one given? the same   │
+//!                 else  : open, or known still ────┘
+//! ```
+
+use std::sync::{Arc, Weak};
+
+use crate::config::Settings;
+use crate::error::Result;
+use crate::net::{BindAddress, Listener, Listeners, SocketAccess};
+use crate::trace;
+
+/// Listeners, with the addresses by which a reload knows them again.
+#[derive(Debug)]
+pub(super) struct Bound {
+    given: usize,
+    addresses: Vec<BindAddress>,
+    /// The given ones, and one for each address.
+    listeners: Listeners,
+}
+
+impl Bound {
+    pub(super) fn open(
+        given: &Listeners,
+        addresses: Vec<BindAddress>,
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Self> {
+        let opened = Listeners::bind_for(&addresses, backlog, access)?;
+        Ok(Self {
+            given: given.len(),
+            addresses,
+            listeners: given.iter().chain(&opened).cloned().collect(),
+        })
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// The same for a reload, which holds none of them open.
+    pub(super) fn known(&self) -> Known {
+        let mut all = self.listeners.iter().map(Arc::downgrade);
+        Known {
+            given: all.by_ref().take(self.given).collect(),
+            opened: self.addresses.iter().cloned().zip(all).collect(),
+        }
+    }
+}
+
+/// Listeners that may be in force still: a socket is its holders', and closed when they have gone.
+#[derive(Debug)]
+pub(super) struct Known {
+    given: Vec<Weak<Listener>>,
+    opened: Vec<(BindAddress, Weak<Listener>)>,
+}
+
+impl Known {
+    /// Those that were given, and the addresses. Where one cannot be had, the new ones are closed again.
+    pub(super) fn open(
+        &mut self,
+        texts: &[String],
+        backlog: u32,
+        access: SocketAccess,
+    ) -> Result<Listeners> {
+        self.opened
+            .retain(|(_, listener)| listener.strong_count() > 0);
+        let given: Listeners = self.given.iter().filter_map(Weak::upgrade).collect();
+        let mut all: Vec<Arc<Listener>> = given.iter().cloned().collect();
+        let mut new = Vec::new();
+        for address in beside(&given, texts)? {
+            let known = self.opened.iter().find(|(known, _)| *known == address);
+            let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
+                Some(listener) => listener,
+                None => match Listener::bind_for(&address, backlog, access) {
+                    Ok(listener) => {
+                        let listener = Arc::new(listener);
+                        new.push((address, Arc::clone(&listener)));
+                        listener
+                    }
+                    Err(error) => {
+                        let new = new.into_iter().map(|(_, listener)| listener);
+                        new.collect::<Listeners>().unlink();
+                        return Err(error.into());
+                    }
+                },
+            };
+            all.push(listener);
+        }
+        let new = new.iter();
+        self.opened
+            .extend(new.map(|(address, listener)| (address.clone(), Arc::downgrade(listener))));
+        Ok(all.into_iter().collect())
+    }
+}
+
+/// The addresses that are to be opened beside the sockets that are open: all but those that one of them is
+/// at. The address that nobody has written counts only where there is no other.
+pub(super) fn beside(given: &Listeners, texts: &[String]) -> Result<Vec<BindAddress>> {
+    let parsed: std::result::Result<Vec<BindAddress>, _> =
+        texts.iter().map(|text| text.parse()).collect();
+    let mut addresses = parsed?;
+    if given.is_empty() {
+        return Ok(addresses);
+    }
+    if texts == Settings::default().bind {
+        trace::info!("Not opening {}, the usual address", texts.join(", "));
+        return Ok(Vec::new());
+    }
+    addresses.retain(|address| {
+        let same = given.iter().find(|listener| listener.is_at(address));
+        if let Some(listener) = same {
+            trace::info!("Not opening {address}: {listener} was inherited");
+        }
+        same.is_none()
+    });
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given() -> (Listeners, String) {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&address, 16).unwrap();
+        let at = listener.socket_addr().unwrap().to_string();
+        (listener.into(), at)
+    }
+
+    fn shown(given: &Listeners, texts: &[&str]) -> Vec<String> {
+        let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
+        let addresses = beside(given, &texts).unwrap();
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_are_opened_beside_what_is_open_but_for_the_same_and_the_usual_one() {
+        let (given, at) = given();
+        assert_eq!(
+            shown(&given, &[&at, "unix:/x", ":80"]),
+            ["unix:/x", "0.0.0.0:80"]
+        );
+        assert!(shown(&given, &["127.0.0.1:8000"]).is_empty());
+        assert_eq!(
+            shown(&Vec::new().into(), &["127.0.0.1:8000"]),
+            ["127.0.0.1:8000"]
+        );
+        assert!(
+            beside(&given, &["host:x".to_owned()])
+                .unwrap_err()
+                .is_bind()
+        );
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_given_and_opens_the_rest_once() {
+        let (given, _) = given();
+        let access = SocketAccess::default();
+        let addresses = vec!["127.0.0.1:0".parse().unwrap()];
+        let bound = Bound::open(&given, addresses, 16, access).unwrap();
+        let mut known = bound.known();
+        let same = known.open(&["127.0.0.1:0".to_owned()], 16, access).unwrap();
+        assert!(same.without(bound.listeners()).is_empty());
+        assert_eq!(same.len(), 2);
+        let fewer = known.open(&[], 16, access).unwrap();
+        assert_eq!(fewer.len(), 1);
+        assert!(fewer.without(&given).is_empty());
+    }
+}
