@@ -221,6 +221,9 @@ impl Server {
         let mut follower = hooks
             .as_ref()
             .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
+        if let Some(workers) = &plan.credentials {
+            log::give_to(workers.uid(), workers.gid());
+        }
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;
