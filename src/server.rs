@@ -163,7 +163,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What the service could not be made for.
+    /// What the service could not be made for, and [credentials](Builder::credentials): the threads of a process
+    /// have one user.
     ///
     /// ```
     /// use oxicorn::{Request, Responder, Server};
@@ -180,6 +181,12 @@ impl Server {
         M: MakeService<Service: Sync> + Send + 'static,
     {
         let Self { bound, plan, .. } = self;
+        if plan.credentials.is_some() {
+            return Err(Error::config(
+                "user, group: a server in this process runs as this process does; only forked workers become \
+                 another user",
+            ));
+        }
         let make = Watched::new(make, plan.hooks.map(|installed| installed.hooks));
         let listeners = bound.listeners().clone();
         // A clone that is kept keeps sockets open.
@@ -214,6 +221,9 @@ impl Server {
         let mut follower = hooks
             .as_ref()
             .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
+        if let Some(workers) = &plan.credentials {
+            log::give_to(workers.uid(), workers.gid());
+        }
         let source = plan.reload.take();
         let listeners = bound.listeners().clone();
         let class = recipe(make.clone(), &mut plan)?;

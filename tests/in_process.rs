@@ -255,6 +255,15 @@ impl Hooks for Counting {
 }
 
 #[test]
+fn another_user_for_threads_of_this_process_is_refused() {
+    let same = oxicorn::Credentials::resolve(None, None, false).unwrap();
+    let server = on_a_free_port().credentials(same).build().unwrap();
+    let error = server.in_process(hello).err().unwrap();
+    assert!(error.is_config(), "{error}");
+    assert!(error.to_string().starts_with("user, group: "), "{error}");
+}
+
+#[test]
 fn the_hooks_of_requests_are_called() {
     let hooks = Counting::default();
     let (running, address) = start(on_a_free_port().threads(2).hooks(hooks.clone()));

@@ -298,8 +298,8 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Where to write the arbiter's process id. A file of a dead process is replaced, one of a living
-    /// process is refused.
+    /// Where to write the arbiter's process id. The file is locked (flock(2)) while the arbiter lives: one that
+    /// nobody holds is replaced, whatever is in it, and one that is held is refused.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.pidfile = Some(path.into());
         self

@@ -26,6 +26,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -61,7 +62,7 @@ pub struct AccessLog {
 enum Target {
     /// Written to directly and not through `std`'s buffer, which a fork would copy.
     Stdout,
-    File(LogFile),
+    File(Arc<LogFile>),
 }
 
 impl AccessLog {
@@ -108,15 +109,6 @@ impl AccessLog {
             lines: Vec::new(),
             time: Stamp::default(),
             failing: false,
-        }
-    }
-
-    /// Opens its file again, after somebody has moved it away; lines that were recorded before go to the old
-    /// one. If that fails it is logged, and the old one stays in use.
-    pub fn reopen(&mut self) {
-        self.flush();
-        if let Target::File(file) = &self.target {
-            file.reopen();
         }
     }
 

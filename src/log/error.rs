@@ -40,7 +40,6 @@ use crate::error::{Error, Result};
 #[must_use = "a log does nothing until it is installed"]
 pub struct ErrorLog {
     writer: BoxMakeWriter,
-    file: Option<Arc<LogFile>>,
     level: LevelFilter,
 }
 
@@ -67,11 +66,7 @@ impl ErrorLog {
     ///
     /// [`Error::is_config`], naming the path, where it cannot be opened.
     pub fn file(path: impl AsRef<Path>) -> Result<Self> {
-        let file = Arc::new(LogFile::open(path.as_ref(), "error")?);
-        Ok(Self {
-            file: Some(Arc::clone(&file)),
-            ..Self::to(Lines(file))
-        })
+        Ok(Self::to(Lines(LogFile::open(path.as_ref(), "error")?)))
     }
 
     /// What the setting `errorlog` means: a file, or `-` for the standard error.
@@ -91,7 +86,6 @@ impl ErrorLog {
     fn to(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Self {
         Self {
             writer: BoxMakeWriter::new(writer),
-            file: None,
             level: LevelFilter::INFO,
         }
     }
@@ -118,21 +112,15 @@ impl ErrorLog {
         Ok(self)
     }
 
-    /// Makes it the subscriber of the whole process. Its file is among those that [`reopen`](super::reopen)
-    /// opens again.
+    /// Makes it the subscriber of the whole process.
     ///
     /// # Errors
     ///
     /// [`Error::is_config`] if the process has one already, which then stays.
     pub fn install(self) -> Result<()> {
-        let file = self.file.clone();
         tracing::subscriber::set_global_default(self.into_subscriber()).map_err(|error| {
             Error::config("this process has a tracing subscriber already").because(error)
-        })?;
-        if let Some(file) = file {
-            file.install();
-        }
-        Ok(())
+        })
     }
 
     fn into_subscriber(self) -> impl Subscriber + Send + Sync {

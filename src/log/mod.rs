@@ -22,6 +22,7 @@ use std::path::Path;
 pub use access::AccessLog;
 #[cfg(feature = "tracing")]
 pub use error::ErrorLog;
+pub(crate) use reopen::give_to;
 pub use reopen::reopen;
 
 use crate::error::{Error, Result};

@@ -5,25 +5,61 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf, absolute};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use super::append;
 use crate::error::Result;
 
-/// The files that messages of this process go to.
-static INSTALLED: Mutex<Vec<Arc<LogFile>>> = Mutex::new(Vec::new());
+/// The log files of this process.
+static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
+/// Who is to own them, where that is somebody else.
+static OWNER: Mutex<Option<(u32, u32)>> = Mutex::new(None);
 
-/// Opens the files again that an installed [`ErrorLog`](super::ErrorLog) writes to, after somebody has moved
-/// them away (`logrotate`). One that cannot be opened is logged, and written to as before.
+/// Opens all log files of this process again, after somebody has moved them away (`logrotate`). One that cannot be
+/// opened is logged, and written to as before.
 pub fn reopen() {
-    let installed = INSTALLED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    for file in installed {
+    for file in open_files() {
         file.reopen();
+    }
+}
+
+/// Gives all log files of this process, and those that it opens again, to a user and a group: to whom its workers
+/// become, so that they can open them again as well. Only root can (chown(2)); for another user it does nothing.
+pub(crate) fn give_to(uid: u32, gid: u32) {
+    *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, gid));
+    for file in open_files() {
+        file.with(|fd| give(fd, &file.path));
+    }
+}
+
+fn open_files() -> Vec<Arc<LogFile>> {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|file| file.strong_count() > 0);
+    open.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Makes an open file its owner's.
+fn give(fd: BorrowedFd<'_>, path: &Path) {
+    let owner = *OWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((uid, gid)) = owner.filter(|_| geteuid().is_root()) else {
+        return;
+    };
+    // The terminal, the null device and pipes stay whose they are.
+    let regular = |facts: &FileStat| facts.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+    if !fstat(fd).is_ok_and(|facts| regular(&facts)) {
+        return;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    if let Err(errno) = fchown(fd, Some(uid), Some(gid)) {
+        crate::trace::warning!(
+            "the log {} stays with its owner, and workers cannot open it again: {errno}",
+            path.display()
+        );
     }
 }
 
@@ -38,25 +74,26 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    pub(super) fn open(path: &Path, which: &'static str) -> Result<Self> {
-        Ok(Self {
-            file: RwLock::new(append(path, which)?),
+    /// Opens it. [`reopen`](fn@reopen) reaches it as long as it exists.
+    pub(super) fn open(path: &Path, which: &'static str) -> Result<Arc<Self>> {
+        let file = append(path, which)?;
+        give(file.as_fd(), path);
+        let log = Arc::new(Self {
+            file: RwLock::new(file),
             path: absolute(path).unwrap_or_else(|_| path.to_owned()),
             which,
-        })
-    }
-
-    /// Has [`reopen`](fn@reopen) reach it.
-    #[cfg(feature = "tracing")]
-    pub(super) fn install(self: &Arc<Self>) {
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        installed.push(Arc::clone(self));
+        });
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push(Arc::downgrade(&log));
+        drop(open);
+        Ok(log)
     }
 
     /// Opens the path again.
-    pub(super) fn reopen(&self) {
+    fn reopen(&self) {
         match append(&self.path, self.which) {
             Ok(file) => {
+                give(file.as_fd(), &self.path);
                 *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
             }
             Err(error) => crate::trace::error!("{error}; the file that was open stays in use"),
@@ -70,7 +107,7 @@ impl LogFile {
     }
 
     /// Calls `write` with the file that is open now.
-    pub(super) fn with<T>(&self, write: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, write: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
         write(file.as_fd())
     }
@@ -97,11 +134,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("log"), folder.path().join("log.1"));
         let log = LogFile::open(&path, "error").unwrap();
-        (&log).write_all(b"one\n").unwrap();
+        (&*log).write_all(b"one\n").unwrap();
         fs::rename(&path, &old).unwrap();
-        (&log).write_all(b"two\n").unwrap();
+        (&*log).write_all(b"two\n").unwrap();
         log.reopen();
-        (&log).write_all(b"three\n").unwrap();
+        (&*log).write_all(b"three\n").unwrap();
         assert_eq!(fs::read_to_string(old).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
     }
@@ -115,7 +152,7 @@ mod tests {
         let moved = folder.path().join("moved");
         fs::rename(&inner, &moved).unwrap();
         log.reopen();
-        (&log).write_all(b"still here\n").unwrap();
+        (&*log).write_all(b"still here\n").unwrap();
         assert_eq!(
             fs::read_to_string(moved.join("log")).unwrap(),
             "still here\n"

@@ -228,12 +228,10 @@ impl SyncHost<'_> {
         }
     }
 
-    /// Opens the logs again.
+    /// Opens the logs again: what was recorded before goes to the old ones.
     fn reopen_logs(&self) {
+        self.flush();
         log::reopen();
-        if let Some(log) = self.access_log {
-            log.borrow_mut().reopen();
-        }
     }
 
     /// Writes the turn's access lines.

@@ -266,8 +266,9 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     fn obey(&self, reactor: &mut Reactor, host: &Seat<'_, S>) -> Shutdown {
         let asked = self.context.shutdown();
         if self.context.take_reopen() {
+            // What was recorded before goes to the old ones.
+            self.with_log(AccessLog::flush);
             log::reopen();
-            self.with_log(AccessLog::reopen);
         }
         match asked {
             Shutdown::Graceful => {

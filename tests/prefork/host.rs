@@ -9,6 +9,7 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     a_pid_file_of_a_living_process_is_refused_untouched,
+    the_pid_files_lock_is_the_arbiters_alone,
     a_stale_pid_file_is_replaced_and_gone_at_the_end,
     a_pid_file_in_a_missing_folder_is_one_clear_error,
     a_host_that_has_threads_is_refused_with_advice,
@@ -35,18 +36,42 @@ fn a_pid_file_of_a_living_process_is_refused_untouched() {
     assert_eq!(first.wait_for_end().status.code(), Some(0));
 }
 
+fn the_pid_files_lock_is_the_arbiters_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    let text = path.display().to_string();
+    let server = Server::started(&["steady", "--pid", &text], 2);
+    let holds = |pid: i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives");
+        open.flatten()
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|file| file == path))
+    };
+    assert!(holds(server.pid()));
+    for worker in server.workers() {
+        assert!(!holds(worker));
+    }
+    server.signal(Signal::SIGKILL);
+    server.wait_for_end();
+    let next = Server::started(&["steady", "--pid", &text], 2);
+    next.signal(Signal::SIGINT);
+    assert_eq!(next.wait_for_end().status.code(), Some(0));
+}
+
 fn a_stale_pid_file_is_replaced_and_gone_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pid").display().to_string();
-    fs::write(&path, "2147483647\n").expect("a stale file");
-    let server = Server::started(&["steady", "--pid", &path], 2);
-    assert_eq!(
-        fs::read_to_string(&path).ok(),
-        Some(format!("{}\n", server.pid()))
-    );
-    server.signal(Signal::SIGINT);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
-    assert!(fs::read_dir(folder.path()).is_ok_and(|mut files| files.next().is_none()));
+    // That of nobody, and one that another program has by now.
+    for number in ["2147483647\n", "1\n"] {
+        fs::write(&path, number).expect("a stale file");
+        let server = Server::started(&["steady", "--pid", &path], 2);
+        assert_eq!(
+            fs::read_to_string(&path).ok(),
+            Some(format!("{}\n", server.pid()))
+        );
+        server.signal(Signal::SIGINT);
+        assert_eq!(server.wait_for_end().status.code(), Some(0));
+        assert!(fs::read_dir(folder.path()).is_ok_and(|mut files| files.next().is_none()));
+    }
 }
 
 fn a_pid_file_in_a_missing_folder_is_one_clear_error() {

@@ -128,11 +128,13 @@ fn what_the_socket_did_not_take_is_on_its_way_while_the_next_blocks_are_produced
     let serving = serve(Config::default(), move |_: Request<'_>, reply| {
         let mut body = reply.stream(200, &[])?;
         body.write_all(&vec![b'x'; SIZE])?;
-        while !told.load(Ordering::SeqCst) {
+        loop {
             body.write_all(b".")?;
+            if told.load(Ordering::SeqCst) {
+                return body.finish();
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
-        body.finish()
     });
     let mut stream = serving.connect();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();

@@ -171,6 +171,8 @@ impl<W: Worker> Shell<W> {
             let listeners = doors.hand_over();
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((children, poll, arbiters, desk, predecessor, successor));
+            // Its lock is to end with the arbiter.
+            drop(pidfile);
             let former = former.map(Former::into_child);
             let context = signals.and_then(|signals| {
                 let lines = Lines {
@@ -189,7 +191,7 @@ impl<W: Worker> Shell<W> {
                 }
             };
             // What the host gave is not dropped in a child: it may be there to end with the host.
-            std::mem::forget((worker, former, reload, pidfile));
+            std::mem::forget((worker, former, reload));
             status
         };
         fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))

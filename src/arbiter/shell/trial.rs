@@ -31,10 +31,10 @@ impl<W> Former<W> {
         self.doors.set_shared(shared);
     }
 
-    /// In a child the files are not its to remove.
+    /// In a child the sockets' files are not its to remove, and the pid file's lock is not its to keep.
     pub(super) fn into_child(mut self) -> impl Sized {
-        drop(self.doors.hand_over());
-        (self.worker, self.pidfile)
+        drop((self.doors.hand_over(), self.pidfile));
+        self.worker
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is logged, in which form, and where to.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::support::{Address, Serve, eventually};
 
@@ -202,7 +203,9 @@ fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
             .bind(["unix:".to_owned() + path("socket").to_str().unwrap()])
             .spawn();
         let read = |path: &std::path::Path| fs::read_to_string(path).unwrap_or_default();
-        eventually("a socket", || path("socket").exists().then_some(()));
+        eventually("a socket that listens", || {
+            Address::Unix(path("socket")).try_client().map(drop)
+        });
         let request = || {
             let mut client = Address::Unix(path("socket")).client();
             client.get("/pid").expect(200);
@@ -215,12 +218,62 @@ fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
         eventually("the new files", || {
             (access.exists() && error.exists()).then_some(())
         });
-        request();
-        eventually("a new line", || (!read(&access).is_empty()).then_some(()));
-        assert_eq!(read(&path("access.1")).lines().count(), 1);
+        // The arbiter opens them first: a worker may still write to the old one for a moment.
+        let mut asked = 1;
+        eventually("a new line", || {
+            request();
+            asked += 1;
+            (!read(&access).is_empty()).then_some(())
+        });
+        let lines = |path: &std::path::Path| read(path).lines().count();
+        eventually("every line", || {
+            (lines(&access) + lines(&path("access.1")) == asked).then_some(())
+        });
         server.signal(nix::sys::signal::Signal::SIGTERM);
         server.wait();
         assert!(read(&error).contains("Shutting down: Master"));
         assert!(read(&path("error.1")).contains("Handling signal: usr1"));
     }
+}
+
+#[test]
+fn logs_belong_to_the_user_that_workers_become_and_are_opened_again_by_them() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("only root can become somebody else");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let server = Serve::app("probe:app")
+        .args(["--user", "65534", "--access-logfile"])
+        .args([path("access")])
+        .args(["--error-logfile"])
+        .args([path("error")])
+        .bind(["unix:".to_owned() + path("socket").to_str().unwrap()])
+        .spawn();
+    let owner = |name: &str| fs::metadata(path(name)).map(|facts| facts.uid()).ok();
+    eventually("the logs of nobody", || {
+        (owner("access") == Some(65534) && owner("error") == Some(65534)).then_some(())
+    });
+    eventually("a socket that listens", || {
+        Address::Unix(path("socket")).try_client().map(drop)
+    });
+    Address::Unix(path("socket"))
+        .client()
+        .get("/pid")
+        .expect(200);
+    fs::rename(path("access"), path("access.1")).unwrap();
+    server.signal(nix::sys::signal::Signal::SIGUSR1);
+    eventually("a line in the new file", || {
+        let mut client = Address::Unix(path("socket")).client();
+        client.get("/pid").expect(200);
+        let text = fs::read_to_string(path("access")).ok()?;
+        (!text.is_empty()).then_some(())
+    });
+    assert_eq!(owner("access"), Some(65534));
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.wait();
+    let error = fs::read_to_string(path("error")).unwrap();
+    assert!(!error.contains("cannot open"), "{error}");
 }
