@@ -5,6 +5,9 @@ import time
 
 # As an application that has much to import.
 time.sleep(float(os.environ.get("LOAD_IMPORT_SECONDS", 0)))
+# Broken as long as there is a file of that name.
+if os.path.exists(os.environ.get("LOAD_BROKEN_BY") or "/nowhere/at/all"):
+    raise RuntimeError("broken on purpose")
 # In one piece, since other workers write there too.
 os.write(2, b"loaded %d\n" % os.getpid())
 

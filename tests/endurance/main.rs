@@ -18,6 +18,7 @@ mod endings;
 mod renewal;
 mod role;
 mod site;
+mod succession;
 mod supply;
 mod watch;
 
@@ -46,6 +47,8 @@ const SCENARIOS: &[Scenario] = &[
     ("recycle", renewal::recycle),
     ("slow_import", renewal::slow_import),
     ("bad_reload", renewal::bad_reload),
+    ("upgrade", succession::upgrade),
+    ("broken_upgrade", succession::broken_upgrade),
     ("scale", supply::scale),
     ("crowd", supply::crowd),
     ("kill_storm", supply::kill_storm),

@@ -38,6 +38,13 @@ pub(crate) fn workers(arbiter: Pid) -> BTreeSet<Pid> {
     living.map(|child| child.pid).collect()
 }
 
+/// Whether a process is there, and no zombie.
+pub(crate) fn is_there(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    !state.is_empty() && !state.starts_with(['Z', 'X'])
+}
+
 /// Waits until an arbiter has that many workers.
 #[track_caller]
 pub(crate) fn wait_for_workers(arbiter: Pid, count: usize) -> BTreeSet<Pid> {
