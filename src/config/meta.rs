@@ -559,6 +559,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: MECHANICS,
+        flags: &["-n", "--name"],
+        help: "What lists of processes call the server: oxicorn: master [NAME]; what the application is called if \
+               it is not given.",
+        ..field!(proc_name = Option<TEXT>)
+    },
+    Setting {
+        section: MECHANICS,
         flags: &["-D", "--daemon"],
         bare: Some("true"),
         help: "Go on as a daemon: in a session of its own, and with the standard streams closed.",

@@ -175,6 +175,8 @@ pub struct Settings {
     pub umask: Option<u32>,
     /// The pid file.
     pub pidfile: Option<PathBuf>,
+    /// What lists of processes call the server; `None` is what the application is called.
+    pub proc_name: Option<String>,
     /// Whether the application is loaded before the workers are forked.
     pub preload_app: bool,
     /// Folders to put first on `sys.path`.
@@ -282,6 +284,7 @@ impl Default for Settings {
             initgroups: false,
             umask: None,
             pidfile: None,
+            proc_name: None,
             preload_app: false,
             pythonpath: Vec::new(),
             venv: None,
