@@ -206,8 +206,8 @@ impl<W: Worker> Shell<W> {
         handover::close_rest();
         self.entitle();
         observer(&Phase::Started { listeners });
+        self.show_status(false);
         let to = self.supervisor.target();
-        self.desk.set_target(to);
         observer(&Phase::Resized { from: None, to });
         let mut events = Events::with_capacity(64);
         loop {
@@ -292,6 +292,7 @@ impl<W: Worker> Shell<W> {
             for input in inputs.drain(..) {
                 next = self.supervisor.step(now, input, &mut actions);
             }
+            self.show_status(false);
             for action in actions.drain(..) {
                 match action {
                     Action::Spawn { id, slot } => match self.spawn(id, slot, observer) {
@@ -306,6 +307,16 @@ impl<W: Worker> Shell<W> {
             }
         }
         Turn::Next(next)
+    }
+
+    /// Has handles tell what is so; `loading` while settings are read.
+    fn show_status(&self, loading: bool) {
+        self.desk.set_stage(match self.supervisor.stage() {
+            Stage::Stopping => Stage::Stopping,
+            _ if loading => Stage::Reloading,
+            stage => stage,
+        });
+        self.desk.set_target(self.supervisor.target());
     }
 
     /// What has happened since the last time. An exit hides a readiness that came with it, and comes after
@@ -457,17 +468,14 @@ impl<W: Worker> Shell<W> {
             Action::Promote => self.promote(observer),
             Action::ReopenLogs => observer(&Phase::ReopenLogs),
             Action::Ready => {
-                self.desk.set_stage(Stage::Serving);
                 let workers = self.supervisor.target();
                 observer(&Phase::Ready { workers });
             }
             Action::Resized { from, to } => {
-                self.desk.set_target(to);
                 let from = Some(from);
                 observer(&Phase::Resized { from, to });
             }
             Action::StopListening => {
-                self.desk.set_stage(Stage::Stopping);
                 self.scoreboard.set_leaving(if self.doors.are_ours_alone() {
                     Leaving::ClosedForAll
                 } else {

@@ -2,7 +2,7 @@
 //!
 //! The supervisor says when; here is what was in force before, until that is sure.
 
-use super::{Doors, Input, Limits, Shell, Stage};
+use super::{Doors, Input, Limits, Shell};
 use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
 use crate::error::Result;
@@ -43,7 +43,7 @@ impl<W: Worker> Shell<W> {
     /// Reads the settings again. What is in force stays where that fails.
     pub(super) fn load(&mut self, observer: &mut Observer) -> Option<Input> {
         observer(&Phase::Reloading);
-        self.desk.set_stage(Stage::Reloading);
+        self.show_status(true);
         match self.take_new_settings() {
             Ok(()) => {
                 if self.worker.is_preloaded() {
@@ -56,7 +56,7 @@ impl<W: Worker> Shell<W> {
                 Some(Input::Loaded(self.limits))
             }
             Err(error) => {
-                self.desk.set_stage(Stage::Serving);
+                self.show_status(false);
                 lament(error.to_string(), observer);
                 None
             }

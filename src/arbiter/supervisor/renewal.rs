@@ -12,7 +12,7 @@
 //! ```
 
 use super::{
-    Action, Backoff, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
+    Action, Backoff, Crew, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
 };
 
 /// What was in force before the settings that are being tried.
@@ -58,10 +58,17 @@ impl Supervisor {
         self.newest += 1;
         self.generation = self.newest;
         self.limits = limits;
-        self.complete = false;
+        self.dissolve();
         // Whatever kept workers from booting may have been mended.
         self.backoff = Backoff::default();
         self.resize(limits.workers.max(1), out);
+    }
+
+    /// Other settings are in force: whoever serves by them is still to come.
+    fn dissolve(&mut self) {
+        if self.crew == Crew::Complete {
+            self.crew = Crew::Changing;
+        }
     }
 
     /// Gives the settings on trial up.
@@ -77,7 +84,7 @@ impl Supervisor {
         }
         self.generation = trial.generation;
         self.limits = trial.limits;
-        self.complete = false;
+        self.dissolve();
         self.resize(trial.target, out);
         out.push(Action::Revert { reason });
     }
@@ -161,8 +168,8 @@ impl Supervisor {
         let staying = || self.table.iter().filter(|row| !row.retired);
         let old = staying().any(|row| row.generation != self.generation);
         let serving = staying().filter(|row| row.stage == Stage::Serving);
-        if !self.complete && !old && serving.count() >= self.target {
-            self.complete = true;
+        if self.crew != Crew::Complete && !old && serving.count() >= self.target {
+            self.crew = Crew::Complete;
             out.push(Action::Ready);
         }
     }
