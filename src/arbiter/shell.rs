@@ -26,7 +26,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::action::{Action, Failure, Input, Limits, Obituary, Wear};
 use super::command::{self, Command, SIGNALS};
-use super::doors::Doors;
+use super::doors::{Doors, Left};
 use super::handle::{Desk, Stage};
 use super::supervisor::Supervisor;
 use super::upgrade::{Exec, Predecessor};
@@ -105,6 +105,8 @@ pub(super) struct Line {
 pub(super) struct Shell<W> {
     worker: W,
     doors: Doors,
+    /// What is left of those that are closed.
+    left: Left,
     limits: Limits,
     pidfile: Option<PidFile>,
     powers: Powers,
@@ -154,6 +156,7 @@ impl<W: Worker> Shell<W> {
         let shell = Self {
             worker,
             doors,
+            left: Left::default(),
             limits,
             pidfile,
             powers,
@@ -197,13 +200,13 @@ impl<W: Worker> Shell<W> {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
+        self.left.extend(handover::close_rest());
         if let Some(predecessor) = &self.predecessor {
             info!("Following the arbiter with pid {}", predecessor.pid);
         } else {
-            // Those that it has left were shared with it.
-            self.doors.set_shared(false);
+            // It may have gone meanwhile.
+            self.become_sole();
         }
-        handover::close_rest();
         self.entitle();
         observer(&Phase::Started { listeners });
         self.show_status(false);
@@ -482,7 +485,10 @@ impl<W: Worker> Shell<W> {
                     Leaving::Emptied
                 });
                 observer(&Phase::Stopping);
-                self.doors.close();
+                if let Some(former) = &mut self.former {
+                    former.close_but(&self.doors, &mut self.left);
+                }
+                self.doors.close(&mut self.left);
             }
             Action::Spawn { .. } | Action::LoadConfig | Action::Reexec | Action::Exit(_) => {}
         }

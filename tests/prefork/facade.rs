@@ -20,7 +20,7 @@ use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::{
     Answer, Arbiter, Error, Hooks, Phase, Request, Responder, Result, Sent, ServerInfo, Shutdown,
-    WorkerContext, WorkerInfo,
+    WorkerContext, WorkerInfo, per_worker,
 };
 
 use crate::roles::tell;
@@ -34,6 +34,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
         "hooked" => Some(hooked(argument)),
         "hooked-threads" => Some(hooked_threads()),
         "moves" => Some(moves(&argument)),
+        "listed" => Some(listed(&argument)),
         "stages" => Some(stages(argument)),
         "own-signals" => Some(own_signals()),
         "several" => Some(several()),
@@ -179,6 +180,34 @@ fn moves(folder: &str) -> Result<()> {
         .reload(source)
         .observe(tell);
     server.serve(serve)
+}
+
+/// Listens where the file `binds` of the folder says, a line for each address. A request for `/hold` and a worker's start
+/// take as long as there is a file of the name `hold` or `boot`.
+fn listed(folder: &str) -> Result<()> {
+    let path = |name: &str| Path::new(folder).join(name);
+    let (binds, hold, boot) = (path("binds"), path("hold"), path("boot"));
+    let read = move || {
+        let mut settings = Settings::default();
+        settings.bind = std::fs::read_to_string(&binds)?
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        Ok::<_, Error>(settings)
+    };
+    let service = per_worker(move |_| {
+        wait_until("the start", || !boot.exists());
+        let hold = hold.clone();
+        Ok(move |request: Request<'_>, reply: Responder<'_>| {
+            if request.path() == "/hold" {
+                println!("begun");
+                wait_until("the answer", || !hold.exists());
+            }
+            serve(request, reply)
+        })
+    });
+    let server = oxicorn::Server::from_settings(&read()?)?;
+    server.reload(read).observe(tell).serve(service)
 }
 
 /// A worker that is ready as soon as there is a file, and settings that never can be used. Prints what the handle says
