@@ -10,8 +10,18 @@
 //! | a reload failed | `READY=1`, `STATUS=` with the reason |
 //! | a worker came or went | `STATUS=` |
 //! | it stops | `STOPPING=1`; `MAINPID=` where a new arbiter serves after an upgrade |
+//! | it is the only arbiter after an upgrade | `MAINPID=`, `READY=1`, `STATUS=` |
 //! | it is alive | `WATCHDOG=1`, where `WATCHDOG_USEC` asks for it |
+//!
+//! A unit has one main process, and with its end, or a `STOPPING=1` of anybody, systemd ends all of it. So:
+//!
+//! ```text
+//!   Main ── stops while a new one serves: MAINPID= ──▶ Former: says no more
+//!    ▲
+//!    └── the old one has gone: MAINPID= ── Second: neither STOPPING=1 nor STATUS=
+//! ```
 
+use std::process;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -28,6 +38,20 @@ pub(crate) struct Notifier {
     successor: Option<u32>,
     /// Whether `READY=1` was said: before that, systemd counts the start.
     was_ready: bool,
+    stopping: bool,
+    standing: Standing,
+}
+
+/// Whom this arbiter speaks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// The unit.
+    #[default]
+    Main,
+    /// Itself: the arbiter that it follows is the main process, or was until a moment ago.
+    Second,
+    /// Nobody: the unit goes on with another one.
+    Former,
 }
 
 impl Notifier {
@@ -43,44 +67,73 @@ impl Notifier {
             Phase::Resized { to, .. } => self.target = *to,
             Phase::WorkerReady { .. } => self.ready += 1,
             Phase::WorkerExited { .. } => self.ready = self.ready.saturating_sub(1),
+            Phase::Ready { .. } => self.was_ready = true,
+            Phase::Stopping => self.stopping = true,
             Phase::Upgraded { pid } => self.successor = u32::try_from(*pid).ok(),
             Phase::UpgradeFailed { .. } => self.successor = None,
+            Phase::Following { .. } => self.standing = Standing::Second,
+            Phase::Promoted => self.standing = Standing::Main,
             _ => {}
         }
-        let status = format!("{} of {} workers serve", self.ready, self.target);
+        if self.standing == Standing::Former {
+            return;
+        }
+        let status = self.status(phase);
+        let status = (self.standing == Standing::Main).then_some(NotifyState::Status(&status));
+        let ready = if self.stopping {
+            Some(NotifyState::Stopping)
+        } else {
+            self.was_ready.then_some(NotifyState::Ready)
+        };
         match phase {
-            Phase::Ready { .. } => {
-                self.was_ready = true;
-                say(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            Phase::Ready { .. } | Phase::ReloadFailed { .. } => {
+                say(ready.into_iter().chain(status));
             }
             Phase::WorkerReady { .. } | Phase::WorkerExited { .. } | Phase::Resized { .. } => {
-                say(&[NotifyState::Status(&status)]);
+                say(status);
             }
             Phase::Reloading => {
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
-                    say(&[NotifyState::Reloading, now]);
+                    say([NotifyState::Reloading, now]);
                 }
             }
-            Phase::ReloadFailed { reason } => {
-                let status = format!("{status}; the last reload failed: {reason}");
-                let status = status.replace('\n', " ");
-                let ready = self.was_ready.then_some(NotifyState::Ready);
-                let status = [NotifyState::Status(&status)];
-                say(&ready.into_iter().chain(status).collect::<Vec<_>>());
+            // Not sooner: the new one may be ended yet.
+            Phase::Stopping => {
+                if let Some(pid) = self.successor {
+                    self.standing = Standing::Former;
+                    say([NotifyState::MainPid(pid)]);
+                } else if self.standing == Standing::Main {
+                    say([NotifyState::Stopping]);
+                }
             }
-            // Not sooner: with the end of its main process systemd ends the others.
-            Phase::Stopping => say(&[match self.successor {
-                Some(pid) => NotifyState::MainPid(pid),
-                None => NotifyState::Stopping,
-            }]),
-            Phase::Pulse => say(&[NotifyState::Watchdog]),
+            // What was said before may not have been heard (`NotifyAccess=`, systemd.service(5)).
+            Phase::Promoted => {
+                let me = NotifyState::MainPid(process::id());
+                say([me].into_iter().chain(ready).chain(status));
+            }
+            Phase::Pulse => say([NotifyState::Watchdog]),
             _ => {}
+        }
+    }
+
+    /// What `systemctl status` shows: one line.
+    fn status(&self, phase: &Phase) -> String {
+        let status = format!("{} of {} workers serve", self.ready, self.target);
+        match phase {
+            Phase::ReloadFailed { reason } => {
+                format!("{status}; the last reload failed: {reason}").replace('\n', " ")
+            }
+            _ => status,
         }
     }
 }
 
-fn say(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+fn say<'a>(states: impl IntoIterator<Item = NotifyState<'a>>) {
+    let states: Vec<_> = states.into_iter().collect();
+    if states.is_empty() {
+        return;
+    }
+    if let Err(error) = sd_notify::notify(&states) {
         trace::debug!("cannot notify the service manager: {error}");
     }
 }

@@ -12,6 +12,11 @@ use crate::net::Listeners;
 pub enum Phase {
     /// The arbiter begins: its pid file is written, its signals are not yet taken.
     Starting,
+    /// This arbiter follows another one, which has started it and lives: told before its first worker is forked.
+    Following {
+        /// The other arbiter's process id.
+        pid: i32,
+    },
     /// The arbiter is about to fork its first worker.
     Started {
         /// What the workers will share.

@@ -201,11 +201,9 @@ impl<W: Worker> Shell<W> {
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
         self.left.extend(handover::close_rest());
-        if let Some(predecessor) = &self.predecessor {
-            info!("Following the arbiter with pid {}", predecessor.pid);
-        } else {
-            // It may have gone meanwhile.
-            self.become_sole();
+        if let Some(Predecessor { pid, .. }) = self.predecessor {
+            info!("Following the arbiter with pid {pid}");
+            observer(&Phase::Following { pid });
         }
         self.entitle();
         observer(&Phase::Started { listeners });

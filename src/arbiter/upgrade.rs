@@ -178,7 +178,7 @@ pub fn is_successor() -> bool {
     handover::variable(PREDECESSOR).is_some()
 }
 
-/// The arbiter that has started this one as its successor, and lives.
+/// The arbiter that has started this one as its successor, until it is seen to have gone.
 #[derive(Debug)]
 pub(super) struct Predecessor {
     pub(super) pid: i32,
@@ -196,8 +196,7 @@ impl Predecessor {
             return None;
         }
         let link = WorkerEnd::inherited(fd)?;
-        let predecessor = Self { pid, link };
-        Some(predecessor).filter(|predecessor| !predecessor.has_gone())
+        Some(Self { pid, link })
     }
 
     /// Whether it has ended: the kernel has closed its end then.

@@ -1,13 +1,12 @@
 //! The server as a daemon, under a service manager, and in the list of processes.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 
-use crate::support::{Address, PATIENCE, Serve, eventually, send};
+use crate::support::{Address, Serve, eventually, send};
 
 /// A daemon by its pid file, ended with the test.
 struct Daemon {
@@ -119,84 +118,4 @@ fn daemon_under_a_service_manager_is_warned_of() {
     daemon.found();
     assert!(exited.last().contains("NOTIFY_SOCKET"), "{exited:#?}");
     daemon.stop();
-}
-
-#[test]
-fn manager_is_told_when_workers_are_ready_and_of_reloads_and_the_stop() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let heard = || {
-        let mut buffer = [0; 500];
-        let length = manager.recv(&mut buffer).expect("a message in time");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
-    let wait_for = |start: &str| loop {
-        let message = heard();
-        if message.starts_with(start) {
-            return message;
-        }
-        assert!(message.starts_with("STATUS="), "{message} before {start}");
-    };
-    let server = Serve::app("probe:app")
-        .workers(2)
-        .env("NOTIFY_SOCKET", &path)
-        .start();
-    let ready = wait_for("READY=1");
-    assert!(ready.contains("\nSTATUS=2 of 2 workers serve"), "{ready}");
-    server.signal(Signal::SIGHUP);
-    assert!(wait_for("RELOADING=1").contains("\nMONOTONIC_USEC="));
-    wait_for("READY=1");
-    server.signal(Signal::SIGTERM);
-    wait_for("STOPPING=1");
-    server.wait();
-}
-
-#[test]
-fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let server = Serve::app("probe:app")
-        .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "200000")
-        .start();
-    let mut beats = 0;
-    while beats < 3 {
-        let mut buffer = [0; 500];
-        let length = manager.recv(&mut buffer).expect("a message in time");
-        beats += usize::from(buffer[..length].starts_with(b"WATCHDOG=1"));
-    }
-    server.stop();
-}
-
-#[test]
-fn processes_are_listed_under_the_applications_name_or_another() {
-    // The short name: the whole of it is seen by kernels that have it (see the tests of the arbiter).
-    let listed = |pid: Pid| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it lives");
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
-        (comm, line)
-    };
-    let long = Path::new("/proc/sys/kernel/ns_last_pid").exists();
-    for (arguments, name) in [(&[][..], "probe:app"), (&["-n", "shop"], "shop")] {
-        let server = Serve::app("probe:app").args(arguments).start();
-        let worker = server
-            .get("/pid")
-            .expect(200)
-            .text()
-            .parse()
-            .expect("a pid");
-        for (pid, role) in [(server.pid(), "master"), (Pid::from_raw(worker), "worker")] {
-            let (comm, line) = listed(pid);
-            assert_eq!(comm, format!("oxicorn: {role}\n"));
-            assert!(
-                !long || line == format!("oxicorn: {role} [{name}]\0"),
-                "{line}"
-            );
-        }
-        server.stop();
-    }
 }

@@ -15,6 +15,7 @@ mod leaving;
 mod lifecycle;
 mod listeners;
 mod logs;
+mod manager;
 mod preload;
 mod protocol;
 mod proxies;
