@@ -23,6 +23,7 @@ mod load;
 mod meta;
 #[cfg(test)]
 mod reference;
+mod setting;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,7 +33,8 @@ use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 pub use error::SettingError;
 pub use load::Layer;
-pub use meta::{SETTINGS, Setting, Variable};
+pub use meta::SETTINGS;
+pub use setting::{Setting, Variable};
 
 /// All settings.
 ///
