@@ -1,4 +1,4 @@
-//! The server as a daemon, under a service manager, and in the list of processes.
+//! The server as a daemon, and in the list of processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,4 +118,33 @@ fn daemon_under_a_service_manager_is_warned_of() {
     daemon.found();
     assert!(exited.last().contains("NOTIFY_SOCKET"), "{exited:#?}");
     daemon.stop();
+}
+
+#[test]
+fn processes_are_listed_under_the_applications_name_or_another() {
+    // The short name: the whole of it is seen by kernels that have it (see the tests of the arbiter).
+    let listed = |pid: Pid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it lives");
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
+        (comm, line)
+    };
+    let long = Path::new("/proc/sys/kernel/ns_last_pid").exists();
+    for (arguments, name) in [(&[][..], "probe:app"), (&["-n", "shop"], "shop")] {
+        let server = Serve::app("probe:app").args(arguments).start();
+        let worker = server
+            .get("/pid")
+            .expect(200)
+            .text()
+            .parse()
+            .expect("a pid");
+        for (pid, role) in [(server.pid(), "master"), (Pid::from_raw(worker), "worker")] {
+            let (comm, line) = listed(pid);
+            assert_eq!(comm, format!("oxicorn: {role}\n"));
+            assert!(
+                !long || line == format!("oxicorn: {role} [{name}]\0"),
+                "{line}"
+            );
+        }
+        server.stop();
+    }
 }
