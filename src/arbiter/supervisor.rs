@@ -318,7 +318,6 @@ impl Supervisor {
                 out.push(Action::Settle);
             }
         }
-        self.announce(out);
     }
 
     /// A worker that comes back to life while it is being examined is spared.

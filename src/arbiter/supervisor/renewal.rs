@@ -161,7 +161,11 @@ impl Supervisor {
         let staying = || self.table.iter().filter(|row| !row.retired);
         let old = staying().any(|row| row.generation != self.generation);
         let serving = staying().filter(|row| row.stage == Stage::Serving);
-        if !self.complete && !old && serving.count() >= self.target {
+        let serving = serving.count();
+        if serving > 0 {
+            self.announce(out);
+        }
+        if !self.complete && !old && serving >= self.target {
             self.complete = true;
             out.push(Action::Ready);
         }
