@@ -263,9 +263,11 @@ impl Supervisor {
     }
 }
 
-/// Marks a worker that is to be replaced while it serves.
+/// Marks a worker that is to be replaced while it serves. It says so once: so one that is examined is marked too,
+/// since it may be spared.
 fn wear_out(row: &mut Row, wear: Wear, out: &mut Vec<Action>) {
-    let (Some(pid), Stage::Serving, false) = (row.pid, row.stage, row.worn || row.retired) else {
+    let may_serve = row.ready.is_some() && matches!(row.stage, Stage::Serving | Stage::Examined);
+    let (Some(pid), true, false) = (row.pid, may_serve, row.worn || row.retired) else {
         return;
     };
     row.worn = true;

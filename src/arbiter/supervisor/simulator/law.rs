@@ -209,6 +209,11 @@ impl Law {
                     && speaks;
                 self.proven |= ready;
             }
+            Input::Worn { id, .. } => {
+                if let Some(process) = self.of(id) {
+                    process.wears |= process.may_serve();
+                }
+            }
             Input::InCall { id, alone, .. } => {
                 if let Some(process) = self.of(id) {
                     process.hopeless = alone || process.limits.calls == 1;
@@ -287,7 +292,7 @@ impl Law {
             } => self.signals(pid, order, why),
             Action::Recycle { pid, .. } => {
                 let process = self.processes.iter_mut().find(|process| process.pid == pid);
-                let lawful = process.as_ref().is_some_and(|p| p.serves() && !p.worn);
+                let lawful = process.as_ref().is_some_and(|p| p.may_serve() && !p.worn);
                 require(lawful, "who serves is worn once");
                 if let Some(process) = process {
                     process.worn = true;
@@ -383,6 +388,10 @@ impl Law {
             require(
                 process.due.is_none_or(|due| due >= self.now),
                 "who is overdue is told so",
+            );
+            require(
+                !process.wears || !process.serves() || process.worn,
+                "who has served for long enough is replaced",
             );
         }
         let dues = self.processes.iter().filter_map(|process| process.due);
