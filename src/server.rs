@@ -412,6 +412,13 @@ impl Builder {
         self
     }
 
+    /// Shows in lists of processes what each process of the server is: see [`arbiter::Builder::name`](crate::arbiter::Builder::name). Without it
+    /// they show what they did; [`Server::from_settings`] takes the application's name where no other is set.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.plan.name = Some(name.into());
+        self
+    }
+
     /// Who the workers are, from before their service is made. Unix sockets are theirs, too.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.plan.credentials = Some(credentials);

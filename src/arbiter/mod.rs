@@ -78,6 +78,7 @@ pub struct Arbiter<W> {
     listeners: Doors,
     limits: Limits,
     pidfile: Option<PathBuf>,
+    name: Option<String>,
     slots: usize,
     allow_threads: bool,
     signals: bool,
@@ -112,6 +113,7 @@ impl<W: Worker> Arbiter<W> {
             worker,
             listeners: None,
             pidfile: None,
+            name: None,
             slots: SLOTS,
             allow_threads: false,
             signals: true,
@@ -155,6 +157,7 @@ impl<W: Worker> Arbiter<W> {
             listeners,
             limits,
             pidfile,
+            name,
             slots,
             allow_threads,
             signals,
@@ -198,6 +201,7 @@ impl<W: Worker> Arbiter<W> {
         let line = Line { exec, predecessor };
         let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
         shell.reload = reload;
+        shell.name = name;
         shell.run(&mut observer)
     }
 }
@@ -219,6 +223,7 @@ pub struct Builder<W> {
     listeners: Option<Listeners>,
     limits: Limits,
     pidfile: Option<PathBuf>,
+    name: Option<String>,
     slots: usize,
     allow_threads: bool,
     signals: bool,
@@ -305,6 +310,17 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// Shows in lists of processes what each one is: `oxicorn: master [NAME]`, `oxicorn: worker [NAME]`. A new
+    /// arbiter is `[NAME.2]` while the one that has started it lives. Nothing is changed if it is not said, and
+    /// what was shown before is so again after the run.
+    ///
+    /// The program's arguments stay as they are. Their short name (`comm` in proc(5)) changes with it; where a
+    /// kernel without `CONFIG_CHECKPOINT_RESTORE` keeps the long one, only that does.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// How many processes there can be at once, those that are leaving included: 512 if it is not said, and
     /// one more than the workers at least, since a worker is replaced before it leaves. TTIN grows no further.
     /// Each takes 256 bytes of shared memory, and 256 more for every request that it answers at once.
@@ -314,7 +330,7 @@ impl<W: Worker> Builder<W> {
     }
 
     /// Where new settings come from when the arbiter is told to reload: a builder that describes all of it
-    /// anew. Its worker, its limits and its pid file count, and its listeners if it was given any, those that
+    /// anew. Its worker, its limits, its pid file and its name count, and its listeners if it was given any, those that
     /// are to stay among them; the rest of it does not.
     ///
     /// Without this a reload starts new workers with the settings that there are. An error leaves everything
@@ -395,6 +411,7 @@ impl<W: Worker> Builder<W> {
             listeners,
             limits: self.limits,
             pidfile: self.pidfile,
+            name: self.name,
             slots: self.slots,
             allow_threads: self.allow_threads,
             signals: self.signals,

@@ -10,6 +10,7 @@
 mod nursery;
 mod report;
 mod succession;
+mod titles;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ use crate::sys::pidfile::PidFile;
 use crate::sys::scoreboard::{Leaving, Scoreboard};
 use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
+use crate::sys::title::Title;
 use crate::trace::{debug, error, info};
 use crate::worker::Worker;
 use nursery::Newborn;
@@ -109,6 +111,9 @@ pub(super) struct Shell<W> {
     desk: Desk,
     /// Where new settings come from.
     pub(super) reload: Option<Source<W>>,
+    /// What lists of processes call it, if they are to.
+    pub(super) name: Option<String>,
+    title: Option<Title>,
     /// What was in force before the settings on trial.
     former: Option<Former<W>>,
     /// What an upgrade executes.
@@ -154,6 +159,8 @@ impl<W: Worker> Shell<W> {
             powers,
             desk,
             reload: None,
+            name: None,
+            title: None,
             former: None,
             exec: line.exec,
             supervisor: match line.predecessor {
@@ -197,6 +204,7 @@ impl<W: Worker> Shell<W> {
             self.doors.set_shared(false);
         }
         handover::close_rest();
+        self.entitle();
         observer(&Phase::Started { listeners });
         let to = self.supervisor.target();
         self.desk.set_target(to);
@@ -259,8 +267,14 @@ impl<W: Worker> Shell<W> {
         if let (Err(error), Some(predecessor)) = (&end, &self.predecessor) {
             predecessor.tell_failure(error.to_string());
         }
-        // The signals are the host's again, and the pid file is gone, when the observer hears of it.
-        drop((self.signals, self.pidfile, self.doors, self.former));
+        // The signals and the title are the host's again, and the pid file is gone, when the observer hears of it.
+        drop((
+            self.signals,
+            self.pidfile,
+            self.doors,
+            self.former,
+            self.title,
+        ));
         desk.set_stage(Stage::Ended);
         observer(&Phase::Ended);
         end

@@ -7,7 +7,8 @@ use std::env;
 use std::ffi::OsString;
 
 use super::grammar::Problem;
-use super::meta::{SETTINGS, Setting};
+use super::meta::SETTINGS;
+use super::setting::Setting;
 use super::{SettingError, Settings};
 
 /// The values that one source gives to some of the settings, not yet parsed.

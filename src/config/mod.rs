@@ -23,6 +23,7 @@ mod load;
 mod meta;
 #[cfg(test)]
 mod reference;
+mod setting;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,7 +33,8 @@ use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 pub use error::SettingError;
 pub use load::Layer;
-pub use meta::{SETTINGS, Setting, Variable};
+pub use meta::SETTINGS;
+pub use setting::{Setting, Variable};
 
 /// All settings.
 ///
@@ -175,6 +177,8 @@ pub struct Settings {
     pub umask: Option<u32>,
     /// The pid file.
     pub pidfile: Option<PathBuf>,
+    /// What lists of processes call the server; `None` is what the application is called.
+    pub proc_name: Option<String>,
     /// Whether the application is loaded before the workers are forked.
     pub preload_app: bool,
     /// Folders to put first on `sys.path`.
@@ -282,6 +286,7 @@ impl Default for Settings {
             initgroups: false,
             umask: None,
             pidfile: None,
+            proc_name: None,
             preload_app: false,
             pythonpath: Vec::new(),
             venv: None,

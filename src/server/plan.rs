@@ -39,6 +39,7 @@ pub(super) struct Plan {
     pub(super) max_worker_age: Duration,
     pub(super) max_worker_memory: usize,
     pub(super) pidfile: Option<PathBuf>,
+    pub(super) name: Option<String>,
     pub(super) credentials: Option<Credentials>,
     pub(super) umask: u32,
     pub(super) access_log: Option<AccessLog>,
@@ -96,6 +97,10 @@ impl Plan {
             max_worker_age: settings.max_worker_age,
             max_worker_memory: settings.max_worker_memory,
             pidfile: settings.pidfile.clone(),
+            name: settings
+                .proc_name
+                .clone()
+                .or_else(|| settings.wsgi_app.clone()),
             credentials: None,
             umask: settings.umask.unwrap_or(0),
             access_log: None,

@@ -119,6 +119,9 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
     if let Some(path) = &plan.pidfile {
         arbiter = arbiter.pidfile(path);
     }
+    if let Some(name) = &plan.name {
+        arbiter = arbiter.name(name);
+    }
     arbiter
 }
 

@@ -1,7 +1,7 @@
 //! What the system gives to a pre-fork server: [`fork`], [`signal`], the shared [`scoreboard`], the
 //! [`link`] between an arbiter and a worker, what [`wake`]s a worker, its [`stacks`] and its [`memory`], what
-//! becomes of an [`orphan`], what a [`socket`] holds, the [`pidfile`], the [`user`] that a worker runs as, and
-//! how to become a [`daemon`].
+//! becomes of an [`orphan`], what a [`socket`] holds, the [`pidfile`], the [`user`] that a worker runs as, the
+//! [`title`] of a process, and how to become a [`daemon`].
 //!
 //! Nothing here knows HTTP, a service or Python, and nothing decides: the arbiter does.
 
@@ -17,5 +17,6 @@ pub(crate) mod scoreboard;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stacks;
+pub(crate) mod title;
 pub(crate) mod user;
 pub(crate) mod wake;

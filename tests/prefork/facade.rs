@@ -173,10 +173,7 @@ fn moves(folder: &str) -> Result<()> {
     let server = oxicorn::Server::bind(&first)?
         .pidfile(format!("{folder}/pid"))
         .reload(source)
-        .observe(|phase| match phase {
-            Phase::ReloadFailed { reason } => println!("kept {reason}"),
-            phase => tell(phase),
-        });
+        .observe(tell);
     server.serve(serve)
 }
 

@@ -11,6 +11,7 @@ mod python;
 mod roles;
 mod server;
 mod supervision;
+mod titles;
 mod upgrade;
 mod user;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         host::TESTS,
         facade::TESTS,
         upgrade::TESTS,
+        titles::TESTS,
         user::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::server::wait_until;
-use crate::{facade, user};
+use crate::{facade, titles, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -22,7 +22,9 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let played = facade::play(arguments).or_else(|| user::play(arguments));
+    let played = facade::play(arguments)
+        .or_else(|| user::play(arguments))
+        .or_else(|| titles::play(arguments));
     match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -120,6 +122,7 @@ pub(crate) fn tell(phase: &Phase) {
         }
         Phase::Upgraded { pid } => println!("upgraded {pid}"),
         Phase::UpgradeFailed { reason } => println!("upgrade-failed {reason}"),
+        Phase::ReloadFailed { reason } => println!("kept {reason}"),
         Phase::Promoted => println!("promoted {}", std::process::id()),
         Phase::Stopping => println!("stopping"),
         _ => {}

@@ -144,7 +144,7 @@ impl<W: Worker> Shell<W> {
     }
 
     /// Leaves everything of the arbiter's behind, and works. The process ends here.
-    pub(super) fn become_worker(self, newborn: Newborn) -> ! {
+    pub(super) fn become_worker(mut self, newborn: Newborn) -> ! {
         let Newborn {
             place,
             arbiter,
@@ -153,6 +153,7 @@ impl<W: Worker> Shell<W> {
             signals,
         } = newborn;
         let life = || {
+            self.entitle_worker();
             let Self {
                 mut worker,
                 mut doors,
@@ -163,6 +164,7 @@ impl<W: Worker> Shell<W> {
                 pidfile,
                 former,
                 reload,
+                title,
                 desk,
                 predecessor,
                 successor,
@@ -190,8 +192,9 @@ impl<W: Worker> Shell<W> {
                     i32::from(Error::boot("").exit_code())
                 }
             };
-            // What the host gave is not dropped in a child: it may be there to end with the host.
-            std::mem::forget((worker, former, reload));
+            // What the host gave is not dropped in a child: it may be there to end with the host. The title stays
+            // to the very end.
+            std::mem::forget((worker, former, reload, title));
             status
         };
         fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))

@@ -133,6 +133,7 @@ impl<W: Worker> Shell<W> {
         self.set_shared(false);
         info!("Master has been promoted.");
         self.take_pidfile_name();
+        self.entitle();
         observer(&Phase::Promoted);
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Former<W> {
     doors: Doors,
     limits: Limits,
     pidfile: FormerFile,
+    name: Option<String>,
 }
 
 /// The pid file that was there before.
@@ -90,6 +91,7 @@ impl<W: Worker> Shell<W> {
             worker: std::mem::replace(&mut self.worker, new.worker),
             doors: std::mem::replace(&mut self.doors, doors),
             limits: std::mem::replace(&mut self.limits, new.limits),
+            name: std::mem::replace(&mut self.name, new.name),
             pidfile: match claimed {
                 FormerFile::Same => FormerFile::Same,
                 FormerFile::Other(new) => {
@@ -97,6 +99,7 @@ impl<W: Worker> Shell<W> {
                 }
             },
         });
+        self.entitle();
         Ok(())
     }
 
@@ -116,9 +119,12 @@ impl<W: Worker> Shell<W> {
                 doors,
                 limits,
                 pidfile,
+                name,
             } = former;
             self.worker = worker;
             self.limits = limits;
+            self.name = name;
+            self.entitle();
             std::mem::replace(&mut self.doors, doors).close_but(&self.doors);
             if let FormerFile::Other(pidfile) = pidfile {
                 self.pidfile = pidfile;

@@ -1,4 +1,4 @@
-//! The server as a daemon, and under a service manager.
+//! The server as a daemon, under a service manager, and in the list of processes.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -170,4 +170,33 @@ fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
         beats += usize::from(buffer[..length].starts_with(b"WATCHDOG=1"));
     }
     server.stop();
+}
+
+#[test]
+fn processes_are_listed_under_the_applications_name_or_another() {
+    // The short name: the whole of it is seen by kernels that have it (see the tests of the arbiter).
+    let listed = |pid: Pid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it lives");
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it lives");
+        (comm, line)
+    };
+    let long = Path::new("/proc/sys/kernel/ns_last_pid").exists();
+    for (arguments, name) in [(&[][..], "probe:app"), (&["-n", "shop"], "shop")] {
+        let server = Serve::app("probe:app").args(arguments).start();
+        let worker = server
+            .get("/pid")
+            .expect(200)
+            .text()
+            .parse()
+            .expect("a pid");
+        for (pid, role) in [(server.pid(), "master"), (Pid::from_raw(worker), "worker")] {
+            let (comm, line) = listed(pid);
+            assert_eq!(comm, format!("oxicorn: {role}\n"));
+            assert!(
+                !long || line == format!("oxicorn: {role} [{name}]\0"),
+                "{line}"
+            );
+        }
+        server.stop();
+    }
 }

@@ -1,0 +1,169 @@
+//! [`Body`]: a request's body, complete or still arriving.
+//!
+//! What is cut never looks whole: reading it fails.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use bytes::Bytes;
+
+use super::Exchange;
+use crate::error::{Error, Result};
+
+/// A request's body: [`Read`] it.
+///
+/// A read fails where the client left before the body was complete: a cut body never looks whole.
+pub struct Body<'a>(Source<'a>);
+
+enum Source<'a> {
+    Owned(OwnedBody),
+    Stream(&'a dyn Exchange),
+}
+
+/// A complete request body, which owns itself and may go to another thread: [`Read`] it.
+///
+/// [`Body::detach`] gives it.
+#[derive(Default)]
+pub struct OwnedBody(Owned);
+
+#[derive(Default)]
+enum Owned {
+    #[default]
+    Empty,
+    Memory(Bytes),
+    File {
+        file: File,
+        left: u64,
+    },
+}
+
+impl<'a> Body<'a> {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        OwnedBody::default().into()
+    }
+
+    /// A complete body in memory.
+    #[must_use]
+    pub fn memory(bytes: Bytes) -> Self {
+        OwnedBody(if bytes.is_empty() {
+            Owned::Empty
+        } else {
+            Owned::Memory(bytes)
+        })
+        .into()
+    }
+
+    /// A complete body in a file: `len` bytes from its start.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be wound back.
+    pub fn file(mut file: File, len: u64) -> Result<Self> {
+        file.seek(SeekFrom::Start(0))
+            .map_err(|e| Error::io("cannot rewind a spooled request body", e))?;
+        Ok(OwnedBody(Owned::File { file, left: len }).into())
+    }
+
+    /// A body that is still arriving, read through its exchange.
+    #[must_use]
+    pub fn stream(exchange: &'a dyn Exchange) -> Self {
+        Self(Source::Stream(exchange))
+    }
+
+    /// Whether it is known that there is nothing (more) to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Source::Owned(body) => body.is_empty(),
+            Source::Stream(_) => false,
+        }
+    }
+
+    /// The body without its borrow of the exchange: what is in memory or in a file owns itself.
+    ///
+    /// # Errors
+    ///
+    /// Gives a body back that is still arriving.
+    pub fn detach(self) -> Result<OwnedBody, Self> {
+        match self.0 {
+            Source::Owned(body) => Ok(body),
+            Source::Stream(_) => Err(self),
+        }
+    }
+}
+
+impl From<OwnedBody> for Body<'_> {
+    fn from(body: OwnedBody) -> Self {
+        Self(Source::Owned(body))
+    }
+}
+
+impl OwnedBody {
+    /// Whether there is nothing (more) to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Owned::Empty => true,
+            Owned::Memory(bytes) => bytes.is_empty(),
+            Owned::File { left, .. } => *left == 0,
+        }
+    }
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Source::Owned(body) => body.read(buffer),
+            Source::Stream(exchange) => Ok(exchange.read(buffer)?),
+        }
+    }
+}
+
+impl Read for OwnedBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Owned::Empty => Ok(0),
+            Owned::Memory(bytes) => {
+                let n = buffer.len().min(bytes.len());
+                buffer[..n].copy_from_slice(&bytes.split_to(n));
+                Ok(n)
+            }
+            Owned::File { file, left } => {
+                let room = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                let n = file.read(&mut buffer[..room])?;
+                if n == 0 && room > 0 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "a spooled request body was cut",
+                    ));
+                }
+                *left -= n as u64;
+                Ok(n)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Owned(body) => body.fmt(f),
+            Source::Stream(_) => f.write_str("Body::stream"),
+        }
+    }
+}
+
+impl fmt::Debug for OwnedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Owned::Empty => "Body::empty",
+            Owned::Memory(_) => "Body::memory",
+            Owned::File { .. } => "Body::file",
+        })
+    }
+}

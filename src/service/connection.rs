@@ -1,0 +1,108 @@
+//! [`Connection`]: what is known of where a request comes from.
+//!
+//! Only words: no socket is held here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An Internet address.
+    Ip(SocketAddr),
+    /// A Unix socket; `None` where it has no path, as a client's usually has not.
+    Unix(Option<PathBuf>),
+}
+
+impl Address {
+    /// The Internet address, if it is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The path of the Unix socket, if it is one with a path.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Ip(_) => None,
+            Self::Unix(path) => path.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/x.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(
+                f,
+                "unix:{}",
+                path.as_deref().unwrap_or(Path::new("")).display()
+            ),
+        }
+    }
+}
+
+/// What is known of a connection: from its sockets, and from what peers say whose word counts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Connection {
+    /// Who speaks: the client that a trusted forwarder tells, else the one that a PROXY header announced,
+    /// else who connected. Port 0 is one that nobody told.
+    pub peer: Address,
+    /// Who connected: the nearest balancer, or the client itself.
+    pub direct: Address,
+    /// Whether [`direct`](Self::direct) may speak for its clients in header fields.
+    pub trusted: bool,
+    /// What the client speaks, as far as TLS and trusted forwarders tell.
+    pub scheme: Scheme,
+    /// What a PROXY header said, where one came.
+    pub proxied: Option<Proxied>,
+    /// Which of the server's listeners accepted it: an index into [`Site::listeners`](super::Site::listeners).
+    pub listener: usize,
+    /// The listener's address.
+    pub local: Address,
+}
+
+impl Connection {
+    /// A connection from `peer` to the listener of that index and address, with nobody between.
+    #[must_use]
+    pub fn new(peer: Address, listener: usize, local: Address) -> Self {
+        Self {
+            direct: peer.clone(),
+            peer,
+            trusted: false,
+            scheme: Scheme::default(),
+            proxied: None,
+            listener,
+            local,
+        }
+    }
+}
+
+/// A scheme of HTTP's (RFC 9110 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    #[default]
+    Http,
+    /// `https`
+    Https,
+}
+
+/// What a PROXY header said of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// `TCP4` or `TCP6`, or where no client was announced `LOCAL` or `UNSPEC`.
+    pub protocol: &'static str,
+    /// The client.
+    pub source: Option<SocketAddr>,
+    /// What the client connected to.
+    pub destination: Option<SocketAddr>,
+}
