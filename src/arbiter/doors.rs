@@ -1,8 +1,48 @@
 //! [`Doors`]: the arbiter's listeners, with their socket files.
 //!
 //! The arbiter never reads from them. It answers for the files: its workers only close.
+//!
+//! ```text
+//!   a Unix socket is closed: at a stop, or where new settings lack it
+//!     nobody else has it ────────────▶ its file is removed
+//!     a service manager opened it ───▶ its file stays
+//!     another arbiter got it as well ▶ Left ── that one goes first ──▶ its file is removed
+//!                                        └──── this one goes first ──▶ its file is the other's
+//! ```
+//!
+//! The other arbiter either has the socket still, or has it in its own [`Left`]: so the one that goes last
+//! removes the file.
 
-use crate::net::Listeners;
+use std::sync::Arc;
+
+use crate::net::{Listeners, SocketFile};
+
+/// The files of Unix sockets that were closed here while another arbiter had them, or knew of them, too.
+#[derive(Debug, Default)]
+pub(super) struct Left(Vec<Arc<SocketFile>>);
+
+impl Left {
+    /// Those of sockets that another arbiter had, and that were never opened here.
+    pub(super) fn extend(&mut self, files: Vec<Arc<SocketFile>>) {
+        self.0.extend(files);
+    }
+
+    /// The other arbiter has gone: nobody answers for these but this one. A name that is in use again stays.
+    pub(super) fn remove(&mut self, doors: &Doors) {
+        let listeners = doors.listeners();
+        let names: Vec<_> = listeners.iter().filter_map(|one| one.file()).collect();
+        for file in self.0.drain(..) {
+            if !names.iter().any(|name| name.has_the_name_of(&file)) {
+                file.remove();
+            }
+        }
+    }
+
+    fn close(&mut self, listeners: &Listeners) {
+        self.0.extend(listeners.shared_files());
+        listeners.unlink();
+    }
+}
 
 /// Listeners that are closed, and whose socket files are removed, when this is dropped.
 #[derive(Debug)]
@@ -37,22 +77,22 @@ impl Doors {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, left: &mut Left) {
         if let Some(listeners) = self.0.take() {
-            listeners.unlink();
+            left.close(&listeners);
         }
     }
 
     /// Closes those that `others` does not have as well.
-    pub(super) fn close_but(mut self, others: &Self) {
+    pub(super) fn close_but(&mut self, others: &Self, left: &mut Left) {
         if let Some(listeners) = self.0.take() {
-            listeners.without(&others.listeners()).unlink();
+            left.close(&listeners.without(&others.listeners()));
         }
     }
 }
 
 impl Drop for Doors {
     fn drop(&mut self) {
-        self.close();
+        self.close(&mut Left::default());
     }
 }

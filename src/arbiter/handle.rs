@@ -40,10 +40,12 @@ pub struct Handle(Arc<Shared>);
 pub enum Stage {
     /// It does not run, or its first workers are not yet all ready.
     Starting,
-    /// All workers that are to be there are.
+    /// All workers that are to be there have been; one that goes is replaced.
     Serving,
-    /// It puts new workers in the place of the old ones.
+    /// It reads new settings, or puts new workers in the place of the old ones.
     Reloading,
+    /// There are to be no workers, until one is asked for or it reloads (SIGWINCH).
+    Resting,
     /// It has closed its listeners, and its workers leave.
     Stopping,
     /// It has ended.
@@ -51,10 +53,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Starting,
         Self::Serving,
         Self::Reloading,
+        Self::Resting,
         Self::Stopping,
         Self::Ended,
     ];

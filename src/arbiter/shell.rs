@@ -26,7 +26,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::action::{Action, Failure, Input, Limits, Obituary, Wear};
 use super::command::{self, Command, SIGNALS};
-use super::doors::Doors;
+use super::doors::{Doors, Left};
 use super::handle::{Desk, Stage};
 use super::supervisor::Supervisor;
 use super::upgrade::{Exec, Predecessor};
@@ -105,6 +105,8 @@ pub(super) struct Line {
 pub(super) struct Shell<W> {
     worker: W,
     doors: Doors,
+    /// What is left of those that are closed.
+    left: Left,
     limits: Limits,
     pidfile: Option<PidFile>,
     powers: Powers,
@@ -154,6 +156,7 @@ impl<W: Worker> Shell<W> {
         let shell = Self {
             worker,
             doors,
+            left: Left::default(),
             limits,
             pidfile,
             powers,
@@ -197,17 +200,17 @@ impl<W: Worker> Shell<W> {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
+        self.left.extend(handover::close_rest());
         if let Some(predecessor) = &self.predecessor {
             info!("Following the arbiter with pid {}", predecessor.pid);
         } else {
-            // Those that it has left were shared with it.
-            self.doors.set_shared(false);
+            // It may have gone meanwhile.
+            self.become_sole();
         }
-        handover::close_rest();
         self.entitle();
         observer(&Phase::Started { listeners });
+        self.show_status(false);
         let to = self.supervisor.target();
-        self.desk.set_target(to);
         observer(&Phase::Resized { from: None, to });
         let mut events = Events::with_capacity(64);
         loop {
@@ -292,6 +295,7 @@ impl<W: Worker> Shell<W> {
             for input in inputs.drain(..) {
                 next = self.supervisor.step(now, input, &mut actions);
             }
+            self.show_status(false);
             for action in actions.drain(..) {
                 match action {
                     Action::Spawn { id, slot } => match self.spawn(id, slot, observer) {
@@ -306,6 +310,16 @@ impl<W: Worker> Shell<W> {
             }
         }
         Turn::Next(next)
+    }
+
+    /// Has handles tell what is so; `loading` while settings are read.
+    fn show_status(&self, loading: bool) {
+        self.desk.set_stage(match self.supervisor.stage() {
+            Stage::Stopping => Stage::Stopping,
+            _ if loading => Stage::Reloading,
+            stage => stage,
+        });
+        self.desk.set_target(self.supervisor.target());
     }
 
     /// What has happened since the last time. An exit hides a readiness that came with it, and comes after
@@ -457,24 +471,24 @@ impl<W: Worker> Shell<W> {
             Action::Promote => self.promote(observer),
             Action::ReopenLogs => observer(&Phase::ReopenLogs),
             Action::Ready => {
-                self.desk.set_stage(Stage::Serving);
                 let workers = self.supervisor.target();
                 observer(&Phase::Ready { workers });
             }
             Action::Resized { from, to } => {
-                self.desk.set_target(to);
                 let from = Some(from);
                 observer(&Phase::Resized { from, to });
             }
             Action::StopListening => {
-                self.desk.set_stage(Stage::Stopping);
                 self.scoreboard.set_leaving(if self.doors.are_ours_alone() {
                     Leaving::ClosedForAll
                 } else {
                     Leaving::Emptied
                 });
                 observer(&Phase::Stopping);
-                self.doors.close();
+                if let Some(former) = &mut self.former {
+                    former.close_but(&self.doors, &mut self.left);
+                }
+                self.doors.close(&mut self.left);
             }
             Action::Spawn { .. } | Action::LoadConfig | Action::Reexec | Action::Exit(_) => {}
         }

@@ -31,6 +31,7 @@ use nix::sys::signal::Signal;
 use super::action::{Action, Failure, Input, Limits, Obituary, Wear, Why};
 use super::backoff::Backoff;
 use super::command::Command;
+use super::handle;
 use super::table::{Row, Stage, Table};
 use crate::clock::Tick;
 use crate::sys::fork::Exit;
@@ -78,6 +79,17 @@ enum Mode {
     Over,
 }
 
+/// How many of the workers that are to be there have been, with the settings in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crew {
+    /// Not all of them, since the start.
+    Gathering,
+    /// All of them: one that goes later is replaced.
+    Complete,
+    /// Not all of them, since the settings have changed.
+    Changing,
+}
+
 /// The pure state machine.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -101,7 +113,7 @@ pub(super) struct Supervisor {
     /// While the settings in force have not yet proven good.
     trial: Option<Trial>,
     /// Whether all workers that are to be there are, with the settings in force.
-    complete: bool,
+    crew: Crew,
     /// When the next step was to come at the latest.
     planned: Option<Tick>,
     /// Until when the arbiter was last not running.
@@ -125,7 +137,7 @@ impl Supervisor {
             newest: 1,
             loading: false,
             trial: None,
-            complete: false,
+            crew: Crew::Gathering,
             planned: None,
             resumed: Tick::ZERO,
         }
@@ -134,6 +146,19 @@ impl Supervisor {
     /// How many workers there are to be.
     pub(super) fn target(&self) -> usize {
         self.target
+    }
+
+    /// What the arbiter does, in a word.
+    pub(super) fn stage(&self) -> handle::Stage {
+        match self.mode {
+            Mode::Stopping { .. } | Mode::Over => handle::Stage::Stopping,
+            Mode::Running => match self.crew {
+                Crew::Gathering => handle::Stage::Starting,
+                _ if self.target == 0 => handle::Stage::Resting,
+                Crew::Complete => handle::Stage::Serving,
+                Crew::Changing => handle::Stage::Reloading,
+            },
+        }
     }
 
     /// Takes in what has happened by `now`, adds to `out` what is to be done, and gives the moment by

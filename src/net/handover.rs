@@ -5,19 +5,22 @@
 //!
 //! ```text
 //!   OXICORN_PID=4711                          the process that all of it is for
-//!   OXICORN_LISTENERS=3=127.0.0.1:8000        a line for each: descriptor, and what it was opened as;
-//!                     4=unix:/run/x.sock      nothing where a service manager had passed it
+//!   OXICORN_LISTENERS=3=127.0.0.1:8000        a line for each: descriptor, and what it was opened as,
+//!                     4 25:731=unix:/run/x    where it made a file, with its device and inode;
+//!                     5=                      nothing where a service manager had passed it
 //! ```
 //!
 //! *Invariants*: whoever binds one of these addresses gets the socket that is open, once; the environment is
 //! read but never changed.
 
 use std::env;
+use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BindAddress, Listeners, inherit};
+use super::socket_file::Identity;
+use super::{BindAddress, Listeners, SocketFile, inherit};
 use crate::trace::info;
 
 /// The process that the others are for.
@@ -27,10 +30,50 @@ pub(crate) const LISTENERS: &str = "OXICORN_LISTENERS";
 
 /// A descriptor that waits to be taken.
 #[derive(Debug, PartialEq, Eq)]
-struct Waiting {
-    fd: RawFd,
+pub(super) struct Waiting {
+    pub(super) fd: RawFd,
     /// The text of the address; empty where a service manager had passed it.
     opened: String,
+    /// The socket file that was made with it.
+    made: Option<Identity>,
+}
+
+impl Waiting {
+    /// `4 25:731=unix:/run/x`
+    fn parse(line: &str) -> Option<Self> {
+        let (numbers, opened) = line.split_once('=')?;
+        let (fd, made) = match numbers.split_once(' ') {
+            Some((fd, made)) => (fd, Some(made.split_once(':')?)),
+            None => (numbers, None),
+        };
+        let made = match made {
+            Some((device, inode)) => Some(Identity {
+                device: device.parse().ok()?,
+                inode: inode.parse().ok()?,
+            }),
+            None => None,
+        };
+        let (fd, opened) = (fd.parse().ok()?, opened.to_owned());
+        Some(Self { fd, opened, made })
+    }
+
+    /// The socket file, which may be gone by now.
+    pub(super) fn file(&self) -> Option<SocketFile> {
+        match self.opened.parse() {
+            Ok(BindAddress::Unix(path)) => SocketFile::known(&path, self.made?).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fd, opened, made } = self;
+        match made {
+            Some(Identity { device, inode }) => write!(f, "{fd} {device}:{inode}={opened}"),
+            None => write!(f, "{fd}={opened}"),
+        }
+    }
 }
 
 /// The value of the variable among those that a predecessor has set for this very process.
@@ -45,19 +88,18 @@ pub(crate) fn text(listeners: &Listeners) -> String {
     let listening = listeners.iter().filter(|one| !one.is_reserved());
     let lines = listening.map(|listener| {
         let opened = listener.opened().map(ToString::to_string);
-        let fd = listener.as_fd().as_raw_fd();
-        format!("{fd}={}", opened.unwrap_or_default())
+        let waiting = Waiting {
+            fd: listener.as_fd().as_raw_fd(),
+            opened: opened.unwrap_or_default(),
+            made: listener.file().map(|file| file.identity()),
+        };
+        waiting.to_string()
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn parse(text: &str) -> Vec<Waiting> {
-    let lines = text.lines().filter_map(|line| line.split_once('='));
-    let waiting = lines.filter_map(|(fd, opened)| {
-        let (fd, opened) = (fd.parse().ok()?, opened.to_owned());
-        Some(Waiting { fd, opened })
-    });
-    waiting.collect()
+    text.lines().filter_map(Waiting::parse).collect()
 }
 
 fn waiting() -> MutexGuard<'static, Option<Vec<Waiting>>> {
@@ -67,34 +109,40 @@ fn waiting() -> MutexGuard<'static, Option<Vec<Waiting>>> {
     waiting
 }
 
-/// Gives up the descriptors that fit.
-fn claim_all(fits: impl Fn(&Waiting) -> bool) -> Vec<RawFd> {
+/// Gives up those that fit.
+fn claim_all(fits: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
     let mut waiting = waiting();
     let all = waiting.take().unwrap_or_default();
-    let (claimed, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| fits(one));
+    let (claimed, rest) = all.into_iter().partition(fits);
     *waiting = Some(rest);
-    claimed.into_iter().map(|one| one.fd).collect()
+    claimed
 }
 
-/// The descriptor that was opened as `address`.
-pub(super) fn claim(address: &BindAddress) -> Option<RawFd> {
+/// The one that was opened as `address`.
+pub(super) fn claim(address: &BindAddress) -> Option<Waiting> {
     let text = address.to_string();
-    claim_all(|one| one.opened == text).first().copied()
+    claim_all(|one| one.opened == text).pop()
 }
 
 /// Those that a service manager had passed to the first arbiter of the line.
 pub(super) fn claim_passed() -> Vec<RawFd> {
-    claim_all(|one| one.opened.is_empty())
+    let passed = claim_all(|one| one.opened.is_empty());
+    passed.into_iter().map(|one| one.fd).collect()
 }
 
-/// Closes those that nobody has bound: the settings have them no more.
-pub(crate) fn close_rest() {
-    for fd in claim_all(|_| true) {
-        match inherit::take(fd, super::DEFAULT_BACKLOG) {
+/// Closes those that nobody has bound: the settings have them no more. Gives the files of Unix sockets.
+pub(crate) fn close_rest() -> Vec<Arc<SocketFile>> {
+    let rest = claim_all(|_| true);
+    for one in &rest {
+        match inherit::take(one.fd, super::DEFAULT_BACKLOG) {
             Ok(listener) => info!("Closing {listener}, which is no more to be listened on"),
             Err(error) => crate::trace::warning!("{error}"),
         }
     }
+    rest.iter()
+        .filter_map(Waiting::file)
+        .map(Arc::new)
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,7 +159,29 @@ mod tests {
         let fd = listener.as_fd().as_raw_fd();
         let told = text(&listener.into());
         let opened = "127.0.0.1:0".to_owned();
-        assert_eq!(parse(&told), [Waiting { fd, opened }]);
+        let made = None;
+        assert_eq!(parse(&told), [Waiting { fd, opened, made }]);
+    }
+
+    #[test]
+    fn a_socket_file_is_known_by_what_it_is_and_not_by_its_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a=b:c d");
+        let address = BindAddress::Unix(path.clone());
+        let listener = Listener::bind(&address, 16).unwrap();
+        let told = parse(&text(&listener.into()));
+        let file = told[0].file().unwrap();
+        // Renamed and not written anew: the inode of a removed file may come again at once.
+        let other = folder.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let kept = folder.path().join("kept");
+        std::fs::rename(&path, &kept).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        file.remove();
+        assert!(path.exists());
+        std::fs::rename(&kept, &path).unwrap();
+        told[0].file().unwrap().remove();
+        assert!(!path.exists());
     }
 
     #[test]
@@ -138,8 +208,10 @@ mod tests {
         let passed = Waiting {
             fd: 3,
             opened: String::new(),
+            made: None,
         };
-        assert_eq!(parse("3=\nx=:80\nnonsense\n"), [passed]);
+        assert_eq!(parse("3=\nx=:80\n4 25=/x\n4 a:b=/x\nnonsense\n"), [passed]);
+
         assert!(parse("").is_empty());
     }
 }

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use nix::sys::socket::{self, Shutdown};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::addr::unix_text;
+use super::handover::{self, Waiting};
 use super::socket_file::{self, SocketAccess, SocketFile};
-use super::{BindAddress, BindError, Stream, handover, inherit};
+use super::{BindAddress, BindError, Stream, inherit};
 
 /// How many connections the system keeps for a listener until they are accepted, unless a setting says
 /// otherwise (`listen(2)`; the system may have a lower bound of its own).
@@ -67,7 +69,7 @@ enum Inner {
     Unix {
         socket: UnixListener,
         name: UnixName,
-        file: Option<SocketFile>,
+        file: Option<Arc<SocketFile>>,
     },
 }
 
@@ -128,8 +130,8 @@ impl Listener {
         backlog: u32,
         access: SocketAccess,
     ) -> Result<Self, BindError> {
-        if let Some(fd) = handover::claim(address) {
-            return Self::succeed(fd, address, backlog);
+        if let Some(waiting) = handover::claim(address) {
+            return Self::succeed(&waiting, address, backlog);
         }
         let mut listener = match address {
             BindAddress::Tcp { host, port } => {
@@ -160,8 +162,8 @@ impl Listener {
         let BindAddress::Tcp { host, port } = address else {
             return Self::bind_for(address, backlog, access);
         };
-        if let Some(fd) = handover::claim(address) {
-            return Self::succeed(fd, address, backlog);
+        if let Some(waiting) = handover::claim(address) {
+            return Self::succeed(&waiting, address, backlog);
         }
         let target = resolve(address, host, *port)?;
         let mut listener = retry(address, RETRY_PAUSE, || bind_beside(address, target))?;
@@ -207,11 +209,10 @@ impl Listener {
     }
 
     /// Takes the socket that another arbiter has opened as `address`, and has still.
-    fn succeed(fd: RawFd, address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
-        let mut listener = inherit::take(fd, backlog)?;
-        if let (BindAddress::Unix(path), Inner::Unix { file, .. }) = (address, &mut listener.inner)
-        {
-            *file = SocketFile::of(path).ok();
+    fn succeed(waiting: &Waiting, address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
+        let mut listener = inherit::take(waiting.fd, backlog)?;
+        if let Inner::Unix { file, .. } = &mut listener.inner {
+            *file = waiting.file().map(Arc::new);
         }
         listener.opened = Some(address.clone());
         listener.set_shared(true);
@@ -231,7 +232,7 @@ impl Listener {
             None => Inner::Unix {
                 socket: owned.into(),
                 name: UnixName::of(&local),
-                file,
+                file: file.map(Arc::new),
             },
         };
         Ok(Self {
@@ -337,7 +338,7 @@ impl Listener {
     }
 
     /// The socket file, if this listener made one.
-    pub(super) fn file(&self) -> Option<&SocketFile> {
+    pub(crate) fn file(&self) -> Option<&Arc<SocketFile>> {
         match &self.inner {
             Inner::Tcp { .. } => None,
             Inner::Unix { file, .. } => file.as_ref(),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{BindAddress, BindError, Listener, SocketAccess};
+use super::{BindAddress, BindError, Listener, SocketAccess, SocketFile};
 
 /// The listeners of a server, in the order of their addresses. A clone shares the same sockets.
 ///
@@ -90,6 +90,12 @@ impl Listeners {
         for file in alone.filter_map(|listener| listener.file()) {
             file.remove();
         }
+    }
+
+    /// The socket files that another arbiter answers for as well.
+    pub(crate) fn shared_files(&self) -> impl Iterator<Item = Arc<SocketFile>> {
+        let shared = self.iter().filter(|listener| listener.is_shared());
+        shared.filter_map(|listener| listener.file().cloned())
     }
 
     /// What a worker is to have: its own sockets in place of reserved ones.

@@ -45,4 +45,5 @@ pub use listeners::Listeners;
 pub use networks::{NetworkError, Networks};
 pub use proxy::ProxyProtocol;
 pub use socket_file::SocketAccess;
+pub(crate) use socket_file::SocketFile;
 pub use stream::Stream;

@@ -19,6 +19,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -62,31 +63,54 @@ impl SocketAccess {
     }
 }
 
-/// A socket file that this process made.
+/// Which file is meant, whatever its name comes to mean: a device and a number on it (`stat(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let facts = fs::symlink_metadata(path)?;
+        let (device, inode) = (facts.dev(), facts.ino());
+        Ok(Self { device, inode })
+    }
+}
+
+/// A socket file that this process made, or the arbiter before it.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     /// Absolute, since the process may change its folder.
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: Identity,
+    /// Another file may be given the number of one that is gone.
+    removed: AtomicBool,
 }
 
 impl SocketFile {
-    /// What is there now.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let facts = fs::symlink_metadata(path)?;
+    /// The file of that identity, wherever it is now.
+    pub(super) fn known(path: &Path, identity: Identity) -> io::Result<Self> {
         Ok(Self {
             path: std::path::absolute(path)?,
-            device: facts.dev(),
-            inode: facts.ino(),
+            identity,
+            removed: AtomicBool::new(false),
         })
     }
 
-    /// Removes the file, unless it is gone or another has taken its place.
-    pub(super) fn remove(&self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|facts| facts.dev() == self.device && facts.ino() == self.inode);
-        if !ours {
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether another one has its name.
+    pub(crate) fn has_the_name_of(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+
+    /// Removes the file, unless it is gone or another has taken its place. Only the first call does.
+    pub(crate) fn remove(&self) {
+        let ours = Identity::of(&self.path).is_ok_and(|found| found == self.identity);
+        if self.removed.swap(true, Ordering::Relaxed) || !ours {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
@@ -113,7 +137,9 @@ pub(super) fn bind(
         remove_dead(address, path, &target)?;
         socket.bind(&target).map_err(call("bind"))?;
     }
-    let file = SocketFile::of(path).map_err(call("lstat"))?;
+    let file = Identity::of(path)
+        .and_then(|identity| SocketFile::known(path, identity))
+        .map_err(call("lstat"))?;
     let listening = access
         .apply(path)
         .map_err(|(action, errno)| call(action)(errno.into()))

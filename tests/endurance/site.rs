@@ -67,7 +67,7 @@ impl Site {
                 .args(["--workers", &workers, "--threads", &threads])
                 .args(flags)
                 .stdin(Stdio::null());
-            Process::spawn(&mut command)
+            Process::spawn(&mut command, None)
         })
     }
 

@@ -3,10 +3,13 @@
 //!
 //! The roles first, then the tests that start them.
 
+use std::cell::OnceCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitStatus;
+use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -17,11 +20,11 @@ use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::{
     Answer, Arbiter, Error, Hooks, Phase, Request, Responder, Result, Sent, ServerInfo, Shutdown,
-    WorkerContext, WorkerInfo,
+    WorkerContext, WorkerInfo, per_worker,
 };
 
 use crate::roles::tell;
-use crate::server::{Ended, Server, send};
+use crate::server::{Ended, Server, send, wait_until};
 use crate::{Test, tests};
 
 /// Plays a role of this file, if it is one.
@@ -31,6 +34,8 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
         "hooked" => Some(hooked(argument)),
         "hooked-threads" => Some(hooked_threads()),
         "moves" => Some(moves(&argument)),
+        "listed" => Some(listed(&argument)),
+        "stages" => Some(stages(argument)),
         "own-signals" => Some(own_signals()),
         "several" => Some(several()),
         _ => None,
@@ -177,6 +182,55 @@ fn moves(folder: &str) -> Result<()> {
     server.serve(serve)
 }
 
+/// Listens where the file `binds` of the folder says, a line for each address. A request for `/hold` and a worker's start
+/// take as long as there is a file of the name `hold` or `boot`.
+fn listed(folder: &str) -> Result<()> {
+    let path = |name: &str| Path::new(folder).join(name);
+    let (binds, hold, boot) = (path("binds"), path("hold"), path("boot"));
+    let read = move || {
+        let mut settings = Settings::default();
+        settings.bind = std::fs::read_to_string(&binds)?
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        Ok::<_, Error>(settings)
+    };
+    let service = per_worker(move |_| {
+        wait_until("the start", || !boot.exists());
+        let hold = hold.clone();
+        Ok(move |request: Request<'_>, reply: Responder<'_>| {
+            if request.path() == "/hold" {
+                println!("begun");
+                wait_until("the answer", || !hold.exists());
+            }
+            serve(request, reply)
+        })
+    });
+    let server = oxicorn::Server::from_settings(&read()?)?;
+    server.reload(read).observe(tell).serve(service)
+}
+
+/// A worker that is ready as soon as there is a file, and settings that never can be used. Prints what the handle says
+/// when they could not.
+fn stages(file: String) -> Result<()> {
+    let own = Rc::new(OnceCell::<Handle>::new());
+    let handle = Rc::clone(&own);
+    let arbiter = Arbiter::builder(move |context: &WorkerContext| {
+        wait_until("the file", || Path::new(&file).exists());
+        context.ready();
+        while context.pause(Duration::from_secs(60)) == Shutdown::Running {}
+        Ok(())
+    })
+    .reload(|| Err(Error::new("they are nowhere")))
+    .observe(move |phase| match (phase, handle.get()) {
+        (Phase::ReloadFailed { .. }, Some(handle)) => println!("kept {:?}", handle.status().stage),
+        _ => tell(phase),
+    })
+    .build()?;
+    let _ = own.set(arbiter.handle());
+    arbiter.run()
+}
+
 /// A host that waits for its signals itself, in a thread of its own, and tells the server what it likes.
 fn own_signals() -> Result<()> {
     let mut own = SigSet::empty();
@@ -273,6 +327,7 @@ pub(crate) const TESTS: &[Test] = tests![
     hooks_are_told_before_the_program_is_executed_anew,
     hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
     settings_that_are_wrong_change_nothing_and_good_ones_move_the_server,
+    a_reload_that_fails_leaves_the_stage_as_it_was,
     a_host_keeps_its_signals_and_has_a_handle,
     servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
 ];
@@ -525,6 +580,25 @@ fn settings_that_are_wrong_change_nothing_and_good_ones_move_the_server() {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let left = std::fs::read_dir(folder.path()).expect("the folder");
     assert_eq!(left.count(), 0);
+}
+
+fn a_reload_that_fails_leaves_the_stage_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    let mut server = Server::start(&["stages", &file.display().to_string()]);
+    server.wait_for_line("spawned 1");
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.wait_for_nth("kept ", 1), "kept Starting");
+    std::fs::write(&file, "").expect("a file");
+    server.wait_for_workers(1);
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.wait_for_nth("kept ", 2), "kept Serving");
+    server.signal(Signal::SIGWINCH);
+    server.wait_for_workers(0);
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.wait_for_nth("kept ", 3), "kept Resting");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status.code(), Some(0));
 }
 
 fn a_host_keeps_its_signals_and_has_a_handle() {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, setsid};
 use oxicorn::Tick;
 
 /// How long anything that must happen may take on a busy machine.
@@ -45,6 +46,12 @@ impl Server {
 
     /// Starts a role by a command that begins as this program does.
     pub(crate) fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        // Without the terminal that the tests may have: its WINCH is not the operator's.
+        // SAFETY: setsid(2) is all that happens between fork and exec.
+        #[expect(unsafe_code, reason = "the standard library has no stable setsid(2)")]
+        unsafe {
+            command.pre_exec(|| Ok(setsid().map(drop)?));
+        }
         let mut child = command
             .arg("--role")
             .args(arguments)

@@ -1,9 +1,10 @@
 //! One arbiter after another: the program executed anew, with the listeners that are open.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -26,6 +27,12 @@ pub(crate) const TESTS: &[Test] = tests![
     an_upgraded_arbiter_can_be_upgraded,
     an_arbiter_can_retire_by_itself,
     sockets_of_a_service_manager_go_from_each_arbiter_to_the_next,
+    the_socket_file_of_a_service_manager_is_never_removed,
+    a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one,
+    a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one,
+    a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it,
+    where_both_arbiters_stop_the_last_one_removes_the_socket_files,
+    a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both,
 ];
 
 /// A folder with the pid file and the socket of a server.
@@ -237,12 +244,11 @@ fn an_arbiter_can_retire_by_itself() {
     assert!(place.is_empty(), "{ended:?}");
 }
 
-fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
-    let place = Place::new();
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = socket.local_addr().expect("its address");
+/// Starts a server that is handed a socket as a service manager does it: as descriptor 3, with the process id of the
+/// server itself (`sd_listen_fds(3)`).
+fn activated(place: &Place, socket: impl Into<OwnedFd>) -> Server {
+    let socket = socket.into();
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("an open socket");
-    // Descriptor 3, and the process id of the server itself: sd_listen_fds(3).
     let script = format!(
         "exec 3<&{}; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\"",
         socket.as_raw_fd()
@@ -253,8 +259,15 @@ fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
         .arg(std::env::current_exe().expect("no path to this program"));
     let pid = place.pid.display().to_string();
     let mut server = Server::spawn(shell, &["steady", "--activated", "yes", "--pid", &pid]);
-    drop(socket);
     server.wait_for_workers(2);
+    server
+}
+
+fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
+    let place = Place::new();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("its address");
+    let mut server = activated(&place, socket);
     let started = format!("once started http://{address}");
     let second = upgrade(&mut server);
     server.wait_for_nth(&started, 2);
@@ -268,4 +281,183 @@ fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
     send(third, Signal::SIGTERM);
     let ended = server.wait_for_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+fn the_socket_file_of_a_service_manager_is_never_removed() {
+    let place = Place::new();
+    let socket = UnixListener::bind(&place.socket).expect("a socket");
+    let mut server = activated(&place, socket);
+    let new = upgrade(&mut server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line(&format!("promoted {new}"));
+    assert!(place.listens());
+    send(new, Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(place.socket.exists() && !place.listens());
+}
+
+/// A folder with a list of addresses, which are sockets in it, and a server that listens there.
+struct Listed {
+    folder: tempfile::TempDir,
+    server: Server,
+}
+
+impl Listed {
+    /// With two sockets.
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        list(folder.path(), &["first", "second"]);
+        let path = folder.path().display().to_string();
+        let server = Server::started(&["listed", &path], 1);
+        Self { folder, server }
+    }
+
+    fn list(&self, names: &[&str]) {
+        list(self.folder.path(), names);
+    }
+
+    /// Starts a request that takes as long as the guard is there.
+    fn hold(&mut self) -> (UnixStream, Guard) {
+        let guard = self.guard("hold");
+        let mut stream = UnixStream::connect(self.folder.path().join("first")).expect("it listens");
+        let request = b"GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("it reads");
+        self.server.wait_for_line("begun");
+        (stream, guard)
+    }
+
+    fn guard(&self, name: &str) -> Guard {
+        let path = self.folder.path().join(name);
+        fs::write(&path, "").expect("a file");
+        Guard(path)
+    }
+
+    fn upgrade(&mut self) -> i32 {
+        self.server.signal(Signal::SIGUSR2);
+        let new = number(&self.server.wait_for_line("upgraded "));
+        self.server.wait_for_workers(2);
+        new
+    }
+
+    /// Has an arbiter read the list again, and waits until a worker of the former settings has left.
+    fn reload(&mut self, arbiter: i32) {
+        send(arbiter, Signal::SIGHUP);
+        self.server.wait_for_line("exited ");
+    }
+
+    /// Ends the first arbiter, and waits until the second is alone.
+    fn end_the_first(&mut self) {
+        self.server.signal(Signal::SIGTERM);
+        self.server.wait_for_line("promoted ");
+    }
+
+    /// Whether each is listened on; the other sockets' files are gone.
+    #[track_caller]
+    fn assert_there_is(&self, names: &[&str]) {
+        for name in ["first", "second"] {
+            let path = self.folder.path().join(name);
+            if names.contains(&name) {
+                assert!(UnixStream::connect(&path).is_ok(), "{name}");
+            } else {
+                wait_until(name, || !path.exists());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn end(self, arbiter: i32) {
+        send(arbiter, Signal::SIGTERM);
+        let ended = self.server.wait_for_end();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let left = fs::read_dir(self.folder.path()).expect("the folder");
+        let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["binds"], "{ended:?}");
+    }
+}
+
+fn list(folder: &Path, names: &[&str]) {
+    let line = |name| format!("unix:{}\n", folder.join(name).display());
+    let lines: String = names.iter().map(line).collect();
+    fs::write(folder.join("binds"), lines).expect("a list");
+}
+
+/// A file that somebody waits for the end of.
+struct Guard(PathBuf);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one() {
+    let mut place = Listed::start();
+    let new = place.upgrade();
+    place.list(&["first"]);
+    place.reload(new);
+    // The old one serves it still.
+    place.assert_there_is(&["first", "second"]);
+    place.end_the_first();
+    place.assert_there_is(&["first"]);
+    place.end(new);
+}
+
+fn a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one() {
+    let mut place = Listed::start();
+    place.list(&["first"]);
+    let new = place.upgrade();
+    place.assert_there_is(&["first", "second"]);
+    place.end_the_first();
+    place.assert_there_is(&["first"]);
+    place.end(new);
+}
+
+fn a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it() {
+    for back_out in [false, true] {
+        let mut place = Listed::start();
+        let (old, new) = (place.server.pid(), place.upgrade());
+        place.list(&["first"]);
+        place.reload(old);
+        place.assert_there_is(&["first", "second"]);
+        if back_out {
+            send(new, Signal::SIGTERM);
+            place.assert_there_is(&["first"]);
+            place.end(old);
+        } else {
+            place.end_the_first();
+            place.assert_there_is(&["first", "second"]);
+            place.end(new);
+        }
+    }
+}
+
+fn where_both_arbiters_stop_the_last_one_removes_the_socket_files() {
+    let mut place = Listed::start();
+    let (_client, hold) = place.hold();
+    let (old, new) = (place.server.pid(), place.upgrade());
+    place.server.signal(Signal::SIGTERM);
+    place.server.wait_for_line("stopping");
+    place.assert_there_is(&["first", "second"]);
+    send(new, Signal::SIGTERM);
+    place.assert_there_is(&[]);
+    assert!(exists(old));
+    drop(hold);
+    place.end(old);
+}
+
+fn a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both() {
+    let mut place = Listed::start();
+    let (_client, hold) = place.hold();
+    let boot = place.guard("boot");
+    let old = place.server.pid();
+    place.list(&["first"]);
+    place.server.signal(Signal::SIGHUP);
+    place.server.wait_for_line("spawned 2");
+    place.assert_there_is(&["first", "second"]);
+    place.server.signal(Signal::SIGTERM);
+    place.assert_there_is(&[]);
+    assert!(exists(old));
+    drop((hold, boot));
+    place.end(old);
 }

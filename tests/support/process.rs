@@ -1,16 +1,19 @@
-//! [`Process`]: a child in a process group of its own, with its output line by line.
+//! [`Process`]: a child in a session of its own, with its output line by line.
 //!
 //! Whatever a test does, nothing of the group outlives it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, setsid};
 use oxicorn::Tick;
 
 use super::{PATIENCE, eventually};
@@ -131,9 +134,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    /// Starts it, controlled by this terminal or by none: the signals of the test's own are not for a server.
+    pub(crate) fn spawn(command: &mut Command, terminal: Option<PathBuf>) -> Self {
+        lead_a_session(command, terminal);
         let spawned = command
-            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
@@ -203,6 +207,22 @@ impl Drop for Process {
         if self.child.wait().is_ok() && std::thread::panicking() {
             eprintln!("--- its stderr:\n{}", self.stderr.all().join("\n"));
         }
+    }
+}
+
+/// Has a command lead a session of its own. The first terminal that such a process opens controls it (tty(4)).
+fn lead_a_session(command: &mut Command, terminal: Option<PathBuf>) {
+    let lead = move || {
+        setsid()?;
+        if let Some(terminal) = &terminal {
+            open(terminal, OFlag::O_RDWR, Mode::empty())?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing: nix copies a path to the stack.
+    #[expect(unsafe_code, reason = "the standard library has no stable setsid(2)")]
+    unsafe {
+        command.pre_exec(lead);
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) struct Serve {
     app: Option<String>,
     binds: Vec<String>,
     workers: usize,
+    terminal: Option<PathBuf>,
 }
 
 impl Serve {
@@ -111,6 +112,7 @@ impl Serve {
             app: None,
             binds: Vec::new(),
             workers: 1,
+            terminal: None,
         }
     }
 
@@ -162,6 +164,12 @@ impl Serve {
         self
     }
 
+    /// Has a terminal control the process.
+    pub(crate) fn at_terminal(mut self, terminal: PathBuf) -> Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
     /// The folder in which the process starts, where it is not the package's.
     pub(crate) fn started_in(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(folder);
@@ -177,7 +185,7 @@ impl Serve {
             self.command
                 .args(["--workers", &self.workers.to_string(), app]);
         }
-        Process::spawn(&mut self.command)
+        Process::spawn(&mut self.command, self.terminal)
     }
 
     /// Starts it, and waits until it listens.

@@ -51,7 +51,7 @@ impl<W: Worker> Shell<W> {
                 if let Err(error) = self.watch(&ours) {
                     error!("cannot watch the new arbiter with pid {pid}: {error}");
                 }
-                self.set_shared(true);
+                self.doors.set_shared(true);
                 self.successor = Some(Successor {
                     pid,
                     link: ours,
@@ -103,7 +103,7 @@ impl<W: Worker> Shell<W> {
                 if let Some(successor) = self.successor.take() {
                     self.forget(&successor.link);
                 }
-                self.set_shared(false);
+                self.become_sole();
             }
         }
         if let Some(predecessor) = self.predecessor.take_if(|it| it.has_gone()) {
@@ -130,7 +130,7 @@ impl<W: Worker> Shell<W> {
 
     /// The arbiter before this one has gone: this one is the only one.
     pub(super) fn promote(&mut self, observer: &mut Observer) {
-        self.set_shared(false);
+        self.become_sole();
         info!("Master has been promoted.");
         self.take_pidfile_name();
         self.entitle();
@@ -147,11 +147,13 @@ impl<W: Worker> Shell<W> {
         }
     }
 
-    fn set_shared(&self, shared: bool) {
-        self.doors.set_shared(shared);
+    /// No other arbiter has the listeners any more.
+    pub(super) fn become_sole(&mut self) {
+        self.doors.set_shared(false);
         if let Some(former) = &self.former {
-            former.set_shared(shared);
+            former.doors().set_shared(false);
         }
+        self.left.remove(&self.doors);
     }
 }
 

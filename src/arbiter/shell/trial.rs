@@ -2,7 +2,7 @@
 //!
 //! The supervisor says when; here is what was in force before, until that is sure.
 
-use super::{Doors, Input, Limits, Shell, Stage};
+use super::{Doors, Input, Left, Limits, Shell};
 use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
 use crate::error::Result;
@@ -28,8 +28,13 @@ enum FormerFile {
 }
 
 impl<W> Former<W> {
-    pub(super) fn set_shared(&self, shared: bool) {
-        self.doors.set_shared(shared);
+    pub(super) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// Closes what is not listened on with the settings on trial.
+    pub(super) fn close_but(&mut self, doors: &Doors, left: &mut Left) {
+        self.doors.close_but(doors, left);
     }
 
     /// In a child the sockets' files are not its to remove, and the pid file's lock is not its to keep.
@@ -43,7 +48,7 @@ impl<W: Worker> Shell<W> {
     /// Reads the settings again. What is in force stays where that fails.
     pub(super) fn load(&mut self, observer: &mut Observer) -> Option<Input> {
         observer(&Phase::Reloading);
-        self.desk.set_stage(Stage::Reloading);
+        self.show_status(true);
         match self.take_new_settings() {
             Ok(()) => {
                 if self.worker.is_preloaded() {
@@ -56,7 +61,7 @@ impl<W: Worker> Shell<W> {
                 Some(Input::Loaded(self.limits))
             }
             Err(error) => {
-                self.desk.set_stage(Stage::Serving);
+                self.show_status(false);
                 lament(error.to_string(), observer);
                 None
             }
@@ -105,8 +110,8 @@ impl<W: Worker> Shell<W> {
 
     /// The new settings have proven good.
     pub(super) fn settle(&mut self) {
-        if let Some(former) = self.former.take() {
-            former.doors.close_but(&self.doors);
+        if let Some(mut former) = self.former.take() {
+            former.close_but(&self.doors, &mut self.left);
         }
         info!("The new workers can serve: the old ones leave");
     }
@@ -125,7 +130,8 @@ impl<W: Worker> Shell<W> {
             self.limits = limits;
             self.name = name;
             self.entitle();
-            std::mem::replace(&mut self.doors, doors).close_but(&self.doors);
+            let mut tried = std::mem::replace(&mut self.doors, doors);
+            tried.close_but(&self.doors, &mut self.left);
             if let FormerFile::Other(pidfile) = pidfile {
                 self.pidfile = pidfile;
                 self.take_pidfile_name();

@@ -12,7 +12,7 @@
 //! ```
 
 use super::{
-    Action, Backoff, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
+    Action, Backoff, Crew, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
 };
 
 /// What was in force before the settings that are being tried.
@@ -58,10 +58,17 @@ impl Supervisor {
         self.newest += 1;
         self.generation = self.newest;
         self.limits = limits;
-        self.complete = false;
+        self.dissolve();
         // Whatever kept workers from booting may have been mended.
         self.backoff = Backoff::default();
         self.resize(limits.workers.max(1), out);
+    }
+
+    /// Other settings are in force: whoever serves by them is still to come.
+    fn dissolve(&mut self) {
+        if self.crew == Crew::Complete {
+            self.crew = Crew::Changing;
+        }
     }
 
     /// Gives the settings on trial up.
@@ -77,7 +84,7 @@ impl Supervisor {
         }
         self.generation = trial.generation;
         self.limits = trial.limits;
-        self.complete = false;
+        self.dissolve();
         self.resize(trial.target, out);
         out.push(Action::Revert { reason });
     }
@@ -165,8 +172,8 @@ impl Supervisor {
         if serving > 0 {
             self.announce(out);
         }
-        if !self.complete && !old && serving >= self.target {
-            self.complete = true;
+        if self.crew != Crew::Complete && !old && serving >= self.target {
+            self.crew = Crew::Complete;
             out.push(Action::Ready);
         }
     }

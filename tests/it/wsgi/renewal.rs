@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use nix::pty::openpty;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, ttyname};
 use oxicorn::Tick;
 
 use crate::support::{Address, Gate, Serve, Server, eventually};
@@ -174,6 +176,38 @@ fn winch_lets_all_workers_go_and_the_queue_waits_for_those_that_hup_brings() {
     server.signal(Signal::SIGHUP);
     client.response().expect(200);
     server.workers(2);
+    server.stop();
+}
+
+#[test]
+fn winch_of_a_terminal_that_controls_the_server_sends_no_worker_away() {
+    let terminal = openpty(None, None).expect("a terminal");
+    let path = ttyname(&terminal.slave).expect("its name");
+    let server = Serve::app("probe:app")
+        .args(["--log-level", "debug"])
+        .at_terminal(path.clone())
+        .start();
+    let worker = server.workers(1);
+    // A window that changes its size: the kernel sends WINCH to all that the terminal controls.
+    let resized = Command::new("stty")
+        .args([
+            "-F".as_ref(),
+            path.as_os_str(),
+            "cols".as_ref(),
+            "77".as_ref(),
+        ])
+        .status();
+    assert!(resized.expect("stty(1)").success());
+    let ignored = "Ignoring signal: winch, since a terminal controls";
+    server.stderr().wait_for(ignored);
+    server.get("/pid").expect(200);
+    // That of an operator is the same to a process.
+    server.signal(Signal::SIGWINCH);
+    server.stderr().wait_until("a second one", |lines| {
+        let lines = lines.iter().filter(|line| line.contains(ignored));
+        (lines.count() == 2).then_some(())
+    });
+    assert_eq!(server.workers(1), worker);
     server.stop();
 }
 

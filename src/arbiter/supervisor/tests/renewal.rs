@@ -249,7 +249,7 @@ fn nobody_waits_for_an_old_worker_that_is_being_ended() {
         ("ready 3", "settle"),
         ("ready 4", "SIGTERM 102"),
     ]);
-    assert!(scene.supervisor.complete);
+    assert_eq!(scene.supervisor.crew, Crew::Complete);
 }
 
 #[test]
@@ -429,11 +429,38 @@ fn who_does_not_serve_cannot_be_worn() {
 }
 
 #[test]
+fn the_stage_is_what_is_so_whatever_becomes_of_reloads() {
+    use crate::arbiter::Stage::{Reloading, Resting, Serving, Starting, Stopping};
+    let mut scene = Scene::new(DEFAULT);
+    for (event, stage) in [
+        ("wake", Starting),
+        // The settings are read, and cannot be used: nothing follows.
+        ("reload", Starting),
+        ("ready 1", Starting),
+        ("loaded 2", Starting),
+        ("ready 3", Starting),
+        ("ready 4", Serving),
+        ("is-killed 3", Serving),
+        ("rest", Resting),
+        ("reload", Resting),
+        ("loaded 2", Reloading),
+        ("ready 6", Reloading),
+        ("ready 7", Serving),
+        ("stop", Stopping),
+        ("reload", Stopping),
+        ("loaded 2", Stopping),
+    ] {
+        scene.happens(event);
+        assert_eq!(scene.supervisor.stage(), stage, "after {event:?}");
+    }
+}
+
+#[test]
 fn it_is_complete_when_all_serve_with_the_settings_in_force() {
     let mut scene = Scene::new(DEFAULT);
     let mut complete = |event: &str| {
         scene.happens(event);
-        scene.supervisor.complete
+        scene.supervisor.crew == Crew::Complete
     };
     for (event, is_complete) in [
         ("wake", false),
