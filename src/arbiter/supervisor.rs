@@ -343,7 +343,6 @@ impl Supervisor {
                 out.push(Action::Settle);
             }
         }
-        self.announce(out);
     }
 
     /// A worker that comes back to life while it is being examined is spared.

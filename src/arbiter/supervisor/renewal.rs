@@ -168,7 +168,11 @@ impl Supervisor {
         let staying = || self.table.iter().filter(|row| !row.retired);
         let old = staying().any(|row| row.generation != self.generation);
         let serving = staying().filter(|row| row.stage == Stage::Serving);
-        if self.crew != Crew::Complete && !old && serving.count() >= self.target {
+        let serving = serving.count();
+        if serving > 0 {
+            self.announce(out);
+        }
+        if self.crew != Crew::Complete && !old && serving >= self.target {
             self.crew = Crew::Complete;
             out.push(Action::Ready);
         }
@@ -266,9 +270,11 @@ impl Supervisor {
     }
 }
 
-/// Marks a worker that is to be replaced while it serves.
+/// Marks a worker that is to be replaced while it serves. It says so once: so one that is examined is marked too,
+/// since it may be spared.
 fn wear_out(row: &mut Row, wear: Wear, out: &mut Vec<Action>) {
-    let (Some(pid), Stage::Serving, false) = (row.pid, row.stage, row.worn || row.retired) else {
+    let may_serve = row.ready.is_some() && matches!(row.stage, Stage::Serving | Stage::Examined);
+    let (Some(pid), true, false) = (row.pid, may_serve, row.worn || row.retired) else {
         return;
     };
     row.worn = true;

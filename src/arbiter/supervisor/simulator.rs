@@ -1,6 +1,6 @@
-//! A world of processes that boot, serve, hang, crash and refuse to die, in which the supervisor is run for
-//! a million steps; its invariants are asserted after each. That this finds faults is shown with supervisors
-//! that have some: see [`bugs`].
+//! A world of processes that boot, serve, hang, crash and refuse to die, and of arbiters that follow each other, in
+//! which the supervisor is run for a million steps; its invariants are asserted after each. That this finds faults
+//! is shown with supervisors that have some: see [`bugs`].
 //!
 //! Every run is the same. A failure prints the episode's seed; `OXICORN_SIMULATOR_SEED` runs that episode
 //! alone.
@@ -19,11 +19,11 @@ use super::*;
 use bugs::Bug;
 use world::World;
 
-const EPISODES: u64 = 6000;
-const TURNS: usize = 50;
+const EPISODES: u64 = 12_000;
+const TURNS: usize = 60;
 const SLOTS: usize = 8;
 /// How many things are counted: the supervisor's actions, and the world's faults.
-const EVENTS: usize = 33;
+const EVENTS: usize = 51;
 
 /// splitmix64: small, and good enough to be unkind.
 struct Dice(u64);
@@ -61,9 +61,9 @@ impl Dice {
             max_requests_jitter: 0,
             max_worker_memory: None,
             calls: self.pick(&[1, 4]),
-            boot_timeout: secs(self.pick(&[None, Some(2), Some(2), Some(120)])),
-            graceful_timeout: Duration::from_secs(self.pick(&[0, 1, 30])),
-            upgrade_retire: false,
+            boot_timeout: secs(self.pick(&[None, Some(1), Some(1), Some(2), Some(2), Some(120)])),
+            graceful_timeout: Duration::from_secs(self.pick(&[0, 1, 1, 30])),
+            upgrade_retire: self.percent(20),
         }
     }
 }

@@ -117,7 +117,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells the arbiter before this one that this one serves, once.
+    /// Tells the arbiter before this one that this one serves, once: that one may end for it. So it is not said
+    /// for the sake of a worker that leaves as soon as it is ready.
     pub(super) fn announce(&mut self, out: &mut Vec<Action>) {
         if let Kin::Second { announced } = &mut self.kin {
             if !std::mem::replace(announced, true) {

@@ -2,7 +2,8 @@
 //!
 //! They show what the simulator can find; each is a mistake that would be easy to make.
 
-use super::super::{Action, Backoff, Command, Input, Order, Stage, Supervisor, Tick, Why};
+use super::super::succession::Heir;
+use super::super::{Action, Backoff, Command, Input, Kin, Order, Stage, Supervisor, Tick, Why};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
@@ -32,10 +33,20 @@ pub(super) enum Bug {
     JudgesByNewSettings,
     /// A stop is never quick.
     TakesItsTime,
+    /// Who has started a new arbiter starts another one.
+    UpgradesTwice,
+    /// A new arbiter that was dismissed is heeded when it says that it serves.
+    HeedsTheDismissed,
+    /// The time for which the arbiter did not run counts against the new one.
+    HurriesTheSuccessor,
+    /// An arbiter that stops takes the new one along.
+    TakesTheSuccessorAlong,
+    /// A new arbiter says that it serves when all that it has is a worker that leaves.
+    AnnouncesWhoLeaves,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -49,6 +60,11 @@ impl Bug {
         Self::LosesTheRevert,
         Self::JudgesByNewSettings,
         Self::TakesItsTime,
+        Self::UpgradesTwice,
+        Self::HeedsTheDismissed,
+        Self::HurriesTheSuccessor,
+        Self::TakesTheSuccessorAlong,
+        Self::AnnouncesWhoLeaves,
     ];
 }
 
@@ -72,15 +88,33 @@ impl Mind {
             Input::Forked { id, .. } if bug == Bug::RetiresTooEarly => Some(id),
             _ => None,
         };
+        let says_ready = matches!(input, Input::Ready { .. });
         let input = self.mislead(bug, input);
+        let heir = self.starting();
         let mut planned = self.supervisor.step(now, input, out);
         if let Some(id) = forked {
             planned = self.supervisor.step(now, Input::Ready { id }, out);
+        }
+        match bug {
+            Bug::HurriesTheSuccessor if heir.is_some() && self.starting().is_some() => {
+                self.supervisor.kin = heir.unwrap_or(self.supervisor.kin);
+            }
+            Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.announce(out),
+            _ => {}
         }
         for action in out.split_off(before) {
             self.spoil(bug, now, action, out);
         }
         planned
+    }
+
+    /// A new arbiter that is not ready yet, and by when it is to be.
+    fn starting(&self) -> Option<Kin> {
+        let heir = |kin: &Kin| match kin {
+            Kin::First { heir, .. } => matches!(heir, Heir::Starting { .. }),
+            _ => false,
+        };
+        Some(self.supervisor.kin).filter(heir)
     }
 
     /// What goes wrong before a step.
@@ -93,6 +127,16 @@ impl Mind {
             (Bug::LosesTheRevert, Input::Exited { .. }) => supervisor.trial = None,
             (Bug::TakesItsTime, Input::Command(Command::StopNow)) => {
                 return Input::Command(Command::Stop);
+            }
+            (Bug::UpgradesTwice, Input::Command(Command::Upgrade)) => {
+                if let Kin::First { .. } = supervisor.kin {
+                    supervisor.kin = Kin::Alone;
+                }
+            }
+            (Bug::HeedsTheDismissed, Input::SuccessorReady) => {
+                if let Kin::First { heir, .. } = &mut supervisor.kin {
+                    *heir = Heir::Starting { until: None };
+                }
             }
             (Bug::ForgetsTheKill, _) => {
                 for row in supervisor.table.iter_mut() {
@@ -150,6 +194,13 @@ impl Mind {
                     row.deadline = Some(now + row.limits.graceful_timeout);
                     leave(pid, row.slot)
                 }));
+            }
+            (Bug::TakesTheSuccessorAlong, Action::StopListening) => {
+                out.push(Action::StopListening);
+                if let Kin::First { pid, .. } = self.supervisor.kin {
+                    let order = Order::Leave;
+                    out.push(Action::Dismiss { pid, order });
+                }
             }
             (_, action) => out.push(action),
         }

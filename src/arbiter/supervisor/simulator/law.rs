@@ -3,13 +3,14 @@
 //!
 //! It shares no state with the supervisor; only its words, and its constants.
 
+mod kin;
+mod orders;
+
 use super::super::*;
 use super::process::Process;
 use super::{SLOTS, require};
-
-/// A fork in each of these is no storm, nor are two for each slot at once, beyond those that were asked for.
-const CALM: Duration = Duration::from_millis(250);
-const STORM: u32 = 2 * SLOTS as u32;
+use kin::{Answer, Kin};
+use orders::CALM;
 
 /// What must come of an input, in the same step.
 #[derive(Default)]
@@ -19,6 +20,9 @@ pub(super) struct Expected {
     settle: bool,
     revert: bool,
     buried: Option<i32>,
+    /// It did not stop yet.
+    was_open: bool,
+    kin: Answer,
 }
 
 /// What was in force before the trial.
@@ -40,6 +44,7 @@ pub(super) struct Law {
     generation: u64,
     newest: u64,
     trial: Option<Before>,
+    kin: Kin,
     /// A worker was ready once.
     pub(super) proven: bool,
     /// While it stops: by when the workers must have gone, and whether quickly.
@@ -56,7 +61,8 @@ pub(super) struct Law {
 }
 
 impl Law {
-    pub(super) fn new(now: Tick, limits: Limits) -> Self {
+    /// What is known at the start of an arbiter that is the first one, or follows another.
+    pub(super) fn new(now: Tick, limits: Limits, is_second: bool) -> Self {
         Self {
             now,
             resumed: Tick::ZERO,
@@ -67,6 +73,11 @@ impl Law {
             generation: 1,
             newest: 1,
             trial: None,
+            kin: if is_second {
+                Kin::second()
+            } else {
+                Kin::default()
+            },
             proven: false,
             stop: None,
             failed: false,
@@ -87,6 +98,7 @@ impl Law {
         if let Some((until, _)) = &mut self.stop {
             *until = *until + missed;
         }
+        self.kin.forgives(missed);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -106,6 +118,11 @@ impl Law {
             && serving.count() >= self.target
     }
 
+    /// There is an arbiter that follows, and serves.
+    pub(super) fn is_followed(&self) -> bool {
+        self.kin.is_followed()
+    }
+
     /// The fork of what was asked for.
     pub(super) fn born(&mut self, id: u64, pid: i32) -> &mut Process {
         let asked = self.asked.iter().position(|process| process.id == id);
@@ -123,7 +140,11 @@ impl Law {
 
     /// What an input changes, and what must come of it.
     pub(super) fn hears(&mut self, input: &Input) -> Expected {
-        let mut expected = Expected::default();
+        let mut expected = Expected {
+            was_open: self.is_open(),
+            kin: self.hears_kin(input),
+            ..Expected::default()
+        };
         let now = self.now;
         self.spared = match *input {
             Input::Ready { id } | Input::Beat { id, .. } => self
@@ -188,17 +209,17 @@ impl Law {
                     && speaks;
                 self.proven |= ready;
             }
+            Input::Worn { id, .. } => {
+                if let Some(process) = self.of(id) {
+                    process.wears |= process.may_serve();
+                }
+            }
             Input::InCall { id, alone, .. } => {
                 if let Some(process) = self.of(id) {
                     process.hopeless = alone || process.limits.calls == 1;
                 }
             }
-            Input::Reexecuted { .. }
-            | Input::ReexecFailed { .. }
-            | Input::SuccessorReady
-            | Input::SuccessorGone { .. }
-            | Input::PredecessorGone => require(false, "nobody upgrades in this world"),
-            Input::Loaded(_) | Input::Worn { .. } | Input::Wake => {}
+            _ => {}
         }
         expected
     }
@@ -271,7 +292,7 @@ impl Law {
             } => self.signals(pid, order, why),
             Action::Recycle { pid, .. } => {
                 let process = self.processes.iter_mut().find(|process| process.pid == pid);
-                let lawful = process.as_ref().is_some_and(|p| p.serves() && !p.worn);
+                let lawful = process.as_ref().is_some_and(|p| p.may_serve() && !p.worn);
                 require(lawful, "who serves is worn once");
                 if let Some(process) = process {
                     process.worn = true;
@@ -297,12 +318,10 @@ impl Law {
             Action::Regret { retry, .. } => {
                 require(!retry.is_zero(), "a failed fork is not tried again at once");
             }
-            Action::StopListening => {
-                if self.stop.is_none() {
-                    require(!self.proven, "where workers can boot no failure ends it");
-                    self.failed = true;
-                    self.stops(now + QUICK_GRACE, true);
-                }
+            Action::StopListening if self.stop.is_none() => {
+                require(!self.proven, "where workers can boot no failure ends it");
+                self.failed = true;
+                self.stops(now + QUICK_GRACE, true);
             }
             Action::Exit(ref end) => {
                 self.over = true;
@@ -316,135 +335,7 @@ impl Law {
                     "nobody is left who was not killed",
                 );
             }
-            Action::Reexec
-            | Action::RefuseUpgrade { .. }
-            | Action::Upgraded { .. }
-            | Action::Dismiss { .. }
-            | Action::UpgradeFailed { .. }
-            | Action::SuccessorGone { .. }
-            | Action::Announce
-            | Action::Promote => require(false, "nobody upgrades in this world"),
-            Action::Bury(_) | Action::ReopenLogs | Action::Resized { .. } => {}
-        }
-    }
-
-    fn spawns(&mut self, id: u64, slot: usize) {
-        require(self.stop.is_none(), "nobody is forked in a stop");
-        let mut all = self.processes.iter().chain(&self.asked);
-        require(
-            slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
-            "an id and a slot belong to one worker",
-        );
-        let new = Process::new(0, id, slot, self.generation, self.limits);
-        self.asked.push(new);
-        let all = self.processes.iter().chain(&self.asked);
-        let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
-        let (worn, fresh): (Vec<&Process>, Vec<&Process>) = staying.partition(|p| p.worn);
-        let most = self.target + worn.len().min(1);
-        require(
-            worn.len() + fresh.len() <= most || self.commands > 1,
-            "no more workers than are to be, and one for one that is worn",
-        );
-        self.forks = self.now.max(self.forks) + CALM;
-        require(
-            self.forks <= self.now + CALM * STORM,
-            "what fails is tried ever more slowly",
-        );
-    }
-
-    fn signals(&mut self, pid: i32, order: Order, why: Why) {
-        let (now, resumed, stop) = (self.now, self.resumed, self.stop);
-        let before = self.trial.as_ref().map_or(0, |trial| trial.target);
-        let needed = self.target.max(before);
-        let serving = self
-            .processes
-            .iter()
-            .filter(|process| process.serves())
-            .count();
-        let process = self.processes.iter_mut().find(|process| process.pid == pid);
-        require(process.is_some(), "only our own processes are signalled");
-        let Some(process) = process else { return };
-        let counted = |from: Tick| now.since(from.max(resumed));
-        let is_due = process.due.is_some_and(|due| due <= now);
-        let is_stuck = || {
-            let timeout = process.limits.request_timeout;
-            let call = process.call.zip(timeout);
-            call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
-        };
-        match (order, why) {
-            (Order::Reopen, Why::Logs) => {}
-            (Order::Stacks, Why::Stuck(_)) => require(
-                process.serves() && is_stuck(),
-                "only what takes too long is examined",
-            ),
-            (Order::Expire, Why::Examined) => {
-                require(
-                    process.serves() && is_stuck() && process.expired.is_none(),
-                    "a request that takes too long is given up once",
-                );
-                process.expired = process.call.map(|(since, _)| (since, now));
-            }
-            (Order::Stacks, Why::Silent(_) | Why::NotReady(_)) => {
-                require(
-                    process.told.is_none() && is_due,
-                    "only the silent are examined",
-                );
-                process.told = Some(order);
-                process.due = Some(now + EXAMINE_GRACE);
-            }
-            (Order::Abort, Why::Examined) => {
-                require(
-                    process.told == Some(Order::Stacks) && is_due,
-                    "only who was examined is aborted",
-                );
-                require(
-                    !process.booted || process.is_hung(now) || process.gone,
-                    "nobody healthy is aborted",
-                );
-                process.told = Some(order);
-                process.due = Some(now + ABORT_GRACE);
-            }
-            (Order::Kill, Why::Overdue) => {
-                let stuck = process.expired.is_some_and(|(call, at)| {
-                    process.call.is_some_and(|(since, _)| since == call)
-                        && process.hopeless
-                        && counted(at) >= STUCK_GRACE
-                });
-                let warned = matches!(
-                    process.told,
-                    Some(Order::Leave | Order::Quit | Order::Abort)
-                );
-                require(
-                    warned && (is_due || stuck),
-                    "only who was warned and is overdue is killed",
-                );
-                process.told = Some(order);
-                process.due = None;
-            }
-            (Order::Leave, Why::Retired) => {
-                // Who is spared may have been meant to leave when it seemed to be lost.
-                let exempt = process.expired.is_some() || self.spared == Some(process.id);
-                require(
-                    !process.serves() || exempt || serving > needed,
-                    "who serves leaves only when enough others do",
-                );
-                require(process.told.is_none(), "nobody is asked to leave twice");
-                process.told = Some(order);
-                process.due = Some(now + process.limits.graceful_timeout);
-            }
-            (Order::Leave | Order::Quit, Why::Stop) => {
-                let lawful = match stop {
-                    Some((_, quickly)) => quickly == (order == Order::Quit),
-                    None => false,
-                };
-                require(lawful, "a stop is as it was asked for");
-                let until = stop.map_or(now, |(until, _)| until);
-                let leaving = process.told.is_some();
-                let due = process.due.filter(|_| leaving);
-                process.due = Some(due.map_or(until, |due| due.min(until)));
-                process.told = Some(order);
-            }
-            _ => require(false, "each order has its reasons"),
+            _ => {}
         }
     }
 
@@ -480,10 +371,15 @@ impl Law {
             self.over || buried == expected.buried,
             "who has gone is buried",
         );
+        require(
+            actions.contains(&Action::StopListening) == (expected.was_open && !self.is_open()),
+            "who begins to stop listens no more",
+        );
+        self.compares_kin(&expected.kin, actions);
     }
 
     /// What holds whenever the shell sleeps.
-    pub(super) fn after_turn(&self) {
+    pub(super) fn after_turn(&self, planned: Option<Tick>) {
         if self.over {
             return;
         }
@@ -493,7 +389,18 @@ impl Law {
                 process.due.is_none_or(|due| due >= self.now),
                 "who is overdue is told so",
             );
+            require(
+                !process.wears || !process.serves() || process.worn,
+                "who has served for long enough is replaced",
+            );
         }
+        let dues = self.processes.iter().filter_map(|process| process.due);
+        let dues = dues.chain(self.kin.due().filter(|_| self.is_open()));
+        require(
+            dues.min()
+                .is_none_or(|due| planned.is_some_and(|planned| planned <= due)),
+            "it is to be asked again by the time that somebody is overdue",
+        );
         if let Some((until, _)) = self.stop {
             require(self.now < until + LAST_GRACE, "a stop ends in time");
         }

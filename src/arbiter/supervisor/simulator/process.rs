@@ -37,6 +37,9 @@ pub(super) struct Process {
 
     /// The supervisor knows that it is ready.
     pub(super) ready: bool,
+    /// It has said that it has served for long enough.
+    pub(super) wears: bool,
+    /// It is being replaced for that.
     pub(super) worn: bool,
     /// What it was told last, of that which ends a worker.
     pub(super) told: Option<Order>,
@@ -65,6 +68,7 @@ impl Process {
             unkillable: false,
             gone: false,
             ready: false,
+            wears: false,
             worn: false,
             told: None,
             hopeless: false,
@@ -80,6 +84,11 @@ impl Process {
     /// As far as the supervisor can know.
     pub(super) fn serves(&self) -> bool {
         self.ready && self.told.is_none()
+    }
+
+    /// It is ready, and was not told to go: one that is examined may be spared.
+    pub(super) fn may_serve(&self) -> bool {
+        self.ready && matches!(self.told, None | Some(Order::Stacks))
     }
 
     /// It has shown that it lives, `at` that moment.

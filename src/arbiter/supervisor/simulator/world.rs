@@ -3,11 +3,14 @@
 //! It keeps books of its own about what the supervisor knows, in [`Law`], and believes nothing that the
 //! supervisor says of itself.
 
+mod kin;
+
 use super::super::*;
 use super::bugs::{Bug, Mind};
 use super::law::Law;
 use super::process::Settings;
 use super::{Dice, SLOTS, Tally, require};
+use kin::Kin;
 
 /// How often the shell looks at the workers' calls.
 const LOOK: Duration = Duration::from_millis(500);
@@ -20,6 +23,7 @@ pub(super) struct World<'a> {
     /// What workers are forked with, and what they were before the trial.
     settings: Settings,
     former: Option<Settings>,
+    kin: Kin,
     last_pid: i32,
     /// No faults any more.
     calm: bool,
@@ -33,15 +37,21 @@ impl<'a> World<'a> {
         let mut dice = Dice(seed);
         let limits = dice.limits();
         let now = Tick::ZERO + Duration::from_secs(1000);
+        let kin = Kin::new(now, &mut dice, tally);
+        let mut supervisor = Supervisor::new(limits, SLOTS);
+        if kin.is_second() {
+            supervisor = supervisor.second();
+        }
         Self {
-            law: Law::new(now, limits),
-            mind: Mind::new(Supervisor::new(limits, SLOTS), bug),
+            law: Law::new(now, limits, kin.is_second()),
+            mind: Mind::new(supervisor, bug),
             planned: None,
             settings: Settings {
                 limits,
-                good: seed % 4 != 0,
+                good: seed % 6 != 0,
             },
             former: None,
+            kin,
             last_pid: 0,
             calm: false,
             sick: now,
@@ -67,8 +77,9 @@ impl<'a> World<'a> {
                 25..28 => Command::Rest,
                 28..44 => Command::Reload,
                 44..50 => Command::Reopen,
-                50 if self.dice.percent(20) => Command::Stop,
-                51 if self.dice.percent(20) => Command::StopNow,
+                50..70 => Command::Upgrade,
+                70 if self.dice.percent(20) => Command::Stop,
+                71 if self.dice.percent(20) => Command::StopNow,
                 _ => return commands,
             });
         }
@@ -87,7 +98,9 @@ impl<'a> World<'a> {
                     process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
                 }
             }
+            self.kin.sicken(self.law.now, &mut self.dice);
         }
+        self.kin.what_has_happened(self.law.now, &mut inputs);
         self.what_has_happened(late, &mut inputs);
         inputs.push(Input::Wake);
         let mut actions = Vec::new();
@@ -99,7 +112,7 @@ impl<'a> World<'a> {
                 self.perform(&action, &mut inputs);
             }
         }
-        self.law.after_turn();
+        self.law.after_turn(self.planned);
     }
 
     fn step(&mut self, input: Input, actions: &mut Vec<Action>) {
@@ -124,12 +137,14 @@ impl<'a> World<'a> {
         let now = self.law.now;
         let own = now + self.dice.up_to(Duration::from_secs(2));
         let look = self.settings.limits.request_timeout.map(|_| now + LOOK);
+        // Not when one shows progress: what is written into the scoreboard wakes nobody.
         let events = self.law.processes.iter().flat_map(|process| {
             let dies = process.dies.map(|(at, _)| at);
-            [process.boots, process.beats, dies]
+            [process.boots, dies]
         });
         let first = events
             .flatten()
+            .chain(self.kin.events())
             .chain(look)
             .chain(self.planned)
             .chain([own]);
@@ -217,6 +232,8 @@ impl<'a> World<'a> {
             Action::Spawn { id, .. } => inputs.push(self.fork(id)),
             Action::Signal { pid, order, .. } => self.signal(pid, order),
             Action::LoadConfig => inputs.extend(self.load()),
+            Action::Reexec => inputs.push(self.reexec()),
+            Action::Dismiss { order, .. } => self.dismiss(order),
             Action::Settle => self.former = None,
             Action::Revert { .. } => {
                 let former = self.former.take();
@@ -255,17 +272,8 @@ impl<'a> World<'a> {
             self.tally.count("a fork that fails");
             return Input::ForkFailed { id, reason };
         }
-        // Process ids come again.
-        while self.last_pid == 0
-            || self
-                .law
-                .processes
-                .iter()
-                .any(|other| other.pid == self.last_pid)
-        {
-            self.last_pid = self.last_pid % 20 + 1;
-        }
-        let pid = self.last_pid;
+        let pid = self.unused_pid();
+        let dice = &mut self.dice;
         let process = self.law.born(id, pid);
         process.boots = Some(now + dice.up_to(Duration::from_secs(1)));
         let exit = dice.pick(&[
@@ -303,6 +311,18 @@ impl<'a> World<'a> {
             process.unkillable = dice.percent(1);
         }
         Input::Forked { id, pid }
+    }
+
+    /// Process ids come again.
+    fn unused_pid(&mut self) -> i32 {
+        loop {
+            self.last_pid = self.last_pid % 20 + 1;
+            let pid = self.last_pid;
+            let mut workers = self.law.processes.iter();
+            if self.kin.pid() != Some(pid) && workers.all(|other| other.pid != pid) {
+                return pid;
+            }
+        }
     }
 
     /// What a process does when it is sent a signal.
@@ -347,7 +367,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Without faults, all workers are there after a while, and a reload replaces them all.
+    /// Without faults, all workers are there after a while, a reload replaces them all, and somebody follows.
     pub(super) fn recover(&mut self) {
         self.calm = true;
         self.sick = self.law.now;
@@ -361,16 +381,28 @@ impl<'a> World<'a> {
                 process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
             }
         }
-        self.settle_down("without faults all workers are there again");
+        self.kin.recover(self.law.now);
+        self.settle_down(
+            "without faults all workers are there again",
+            Law::is_complete,
+        );
         if self.law.proven {
             self.turn(vec![Command::Reload]);
-            self.settle_down("a reload with healthy workers comes to its end");
+            self.settle_down(
+                "a reload with healthy workers comes to its end",
+                Law::is_complete,
+            );
         }
+        self.turn(vec![Command::Upgrade]);
+        self.settle_down(
+            "without faults an upgrade comes to a good end",
+            Law::is_followed,
+        );
     }
 
-    fn settle_down(&mut self, rule: &str) {
+    fn settle_down(&mut self, rule: &str, is_settled: impl Fn(&Law) -> bool) {
         let deadline = self.law.now + Duration::from_secs(600);
-        while self.is_there() && self.law.is_open() && !self.law.is_complete() {
+        while self.is_there() && self.law.is_open() && !is_settled(&self.law) {
             require(self.law.now < deadline, rule);
             self.turn(Vec::new());
         }
@@ -402,7 +434,10 @@ fn name(action: &Action) -> &'static str {
         Action::Reexec => "Reexec",
         Action::RefuseUpgrade { .. } => "RefuseUpgrade",
         Action::Upgraded { .. } => "Upgraded",
-        Action::Dismiss { .. } => "Dismiss",
+        Action::Dismiss { order, .. } => match order {
+            Order::Kill => "Dismiss by force",
+            _ => "Dismiss",
+        },
         Action::UpgradeFailed { .. } => "UpgradeFailed",
         Action::SuccessorGone { .. } => "SuccessorGone",
         Action::Announce => "Announce",

@@ -378,6 +378,26 @@ fn a_worker_that_is_worn_and_old_goes_once() {
 }
 
 #[test]
+fn a_worker_that_is_worn_while_it_is_examined_is_replaced_whether_it_is_spared_or_not() {
+    let examined = || {
+        let mut scene = Scene::serving();
+        scene.play(&[
+            ("pass 20", ""),
+            ("beats 2", ""),
+            ("deadline", "SIGRTMIN+6 101"),
+            ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ]);
+        scene
+    };
+    examined().play(&[("beats 1", ""), ("worn 1", ""), ("ready 3", "SIGTERM 101")]);
+    examined().play(&[
+        ("deadline", "SIGABRT 101"),
+        ("is-killed 1", "bury 1"),
+        ("ready 3", ""),
+    ]);
+}
+
+#[test]
 fn a_worn_worker_that_dies_is_replaced_by_who_was_to_replace_it() {
     Scene::serving().play(&[
         ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),

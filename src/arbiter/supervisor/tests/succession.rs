@@ -16,6 +16,14 @@ fn upgrading(limits: Limits) -> Scene {
     scene
 }
 
+/// A new arbiter beside the one that has started it, with two workers that boot.
+fn following() -> Scene {
+    let mut scene = Scene::new(DEFAULT);
+    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).second();
+    scene.wake();
+    scene
+}
+
 /// Lets time pass while the workers show progress.
 fn pass(scene: &mut Scene, seconds: f64) {
     scene.pass(seconds);
@@ -51,9 +59,7 @@ fn a_second_upgrade_is_refused_on_both_sides() {
     let mut scene = upgrading(DEFAULT);
     let refused = [format!("refuse beside Some({HEIR})")];
     assert_eq!(scene.command(Command::Upgrade), refused);
-    let mut scene = Scene::new(DEFAULT);
-    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).second();
-    scene.wake();
+    let mut scene = following();
     assert_eq!(scene.command(Command::Upgrade), ["refuse beside None"]);
 }
 
@@ -124,12 +130,28 @@ fn an_arbiter_that_is_to_retire_stops_when_its_successor_is_ready() {
 
 #[test]
 fn a_new_arbiter_announces_its_first_worker_and_is_promoted_when_it_is_alone() {
-    let mut scene = Scene::new(DEFAULT);
-    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).second();
-    scene.wake();
+    let mut scene = following();
     assert_eq!(scene.input(Input::Ready { id: 1 }), ["announce"]);
     assert!(scene.input(Input::Ready { id: 2 }).is_empty());
     assert_eq!(scene.input(Input::PredecessorGone), ["promote"]);
     assert!(scene.input(Input::PredecessorGone).is_empty());
     assert_eq!(scene.command(Command::Upgrade), ["reexec"]);
+}
+
+/// The one before it may end for it.
+#[test]
+fn a_new_arbiter_does_not_announce_a_worker_that_leaves_as_soon_as_it_is_ready() {
+    following().play(&[("stop", "close, SIGTERM 101, SIGTERM 102"), ("ready 1", "")]);
+    following().play(&[
+        ("rest", "SIGTERM 102, SIGTERM 101"),
+        ("ready 1", ""),
+        ("grow", "spawn 3 in 2"),
+        ("ready 3", "announce"),
+    ]);
+    following().play(&[
+        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("rest", "SIGTERM 104, SIGTERM 103"),
+        ("ready 1", "SIGTERM 101"),
+    ]);
 }

@@ -1,0 +1,134 @@
+//! When a worker may be asked for, and when it may be given which order.
+//!
+//! What became of the others is in the books of [`Law`].
+
+use super::super::super::*;
+use super::super::process::Process;
+use super::super::{SLOTS, require};
+use super::Law;
+
+/// A fork in each of these is no storm, nor are two for each slot at once, beyond those that were asked for.
+pub(super) const CALM: Duration = Duration::from_millis(250);
+const STORM: u32 = 2 * SLOTS as u32;
+
+impl Law {
+    pub(super) fn spawns(&mut self, id: u64, slot: usize) {
+        require(self.stop.is_none(), "nobody is forked in a stop");
+        let mut all = self.processes.iter().chain(&self.asked);
+        require(
+            slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
+            "an id and a slot belong to one worker",
+        );
+        let new = Process::new(0, id, slot, self.generation, self.limits);
+        self.asked.push(new);
+        let all = self.processes.iter().chain(&self.asked);
+        let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
+        let (worn, fresh): (Vec<&Process>, Vec<&Process>) = staying.partition(|p| p.worn);
+        let most = self.target + worn.len().min(1);
+        require(
+            worn.len() + fresh.len() <= most || self.commands > 1,
+            "no more workers than are to be, and one for one that is worn",
+        );
+        self.forks = self.now.max(self.forks) + CALM;
+        require(
+            self.forks <= self.now + CALM * STORM,
+            "what fails is tried ever more slowly",
+        );
+    }
+
+    pub(super) fn signals(&mut self, pid: i32, order: Order, why: Why) {
+        let (now, resumed, stop) = (self.now, self.resumed, self.stop);
+        let before = self.trial.as_ref().map_or(0, |trial| trial.target);
+        let needed = self.target.max(before);
+        let serving = self
+            .processes
+            .iter()
+            .filter(|process| process.serves())
+            .count();
+        let process = self.processes.iter_mut().find(|process| process.pid == pid);
+        require(process.is_some(), "only our own processes are signalled");
+        let Some(process) = process else { return };
+        let counted = |from: Tick| now.since(from.max(resumed));
+        let is_due = process.due.is_some_and(|due| due <= now);
+        let is_stuck = || {
+            let timeout = process.limits.request_timeout;
+            let call = process.call.zip(timeout);
+            call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
+        };
+        match (order, why) {
+            (Order::Reopen, Why::Logs) => {}
+            (Order::Stacks, Why::Stuck(_)) => require(
+                process.serves() && is_stuck(),
+                "only what takes too long is examined",
+            ),
+            (Order::Expire, Why::Examined) => {
+                require(
+                    process.serves() && is_stuck() && process.expired.is_none(),
+                    "a request that takes too long is given up once",
+                );
+                process.expired = process.call.map(|(since, _)| (since, now));
+            }
+            (Order::Stacks, Why::Silent(_) | Why::NotReady(_)) => {
+                require(
+                    process.told.is_none() && is_due,
+                    "only the silent are examined",
+                );
+                process.told = Some(order);
+                process.due = Some(now + EXAMINE_GRACE);
+            }
+            (Order::Abort, Why::Examined) => {
+                require(
+                    process.told == Some(Order::Stacks) && is_due,
+                    "only who was examined is aborted",
+                );
+                require(
+                    !process.booted || process.is_hung(now) || process.gone,
+                    "nobody healthy is aborted",
+                );
+                process.told = Some(order);
+                process.due = Some(now + ABORT_GRACE);
+            }
+            (Order::Kill, Why::Overdue) => {
+                let stuck = process.expired.is_some_and(|(call, at)| {
+                    process.call.is_some_and(|(since, _)| since == call)
+                        && process.hopeless
+                        && counted(at) >= STUCK_GRACE
+                });
+                let warned = matches!(
+                    process.told,
+                    Some(Order::Leave | Order::Quit | Order::Abort)
+                );
+                require(
+                    warned && (is_due || stuck),
+                    "only who was warned and is overdue is killed",
+                );
+                process.told = Some(order);
+                process.due = None;
+            }
+            (Order::Leave, Why::Retired) => {
+                // Who is spared may have been meant to leave when it seemed to be lost.
+                let exempt = process.expired.is_some() || self.spared == Some(process.id);
+                require(
+                    !process.serves() || exempt || serving > needed,
+                    "who serves leaves only when enough others do",
+                );
+                require(process.told.is_none(), "nobody is asked to leave twice");
+                process.told = Some(order);
+                process.due = Some(now + process.limits.graceful_timeout);
+            }
+            (Order::Leave | Order::Quit, Why::Stop) => {
+                let lawful = match stop {
+                    Some((_, quickly)) => quickly == (order == Order::Quit),
+                    None => false,
+                };
+                require(lawful, "a stop is as it was asked for");
+                let until = stop.map_or(now, |(until, _)| until);
+                let leaving = process.told.is_some();
+                let due = process.due.filter(|_| leaving);
+                process.due = Some(due.map_or(until, |due| due.min(until)));
+                process.told = Some(order);
+            }
+            _ => require(false, "each order has its reasons"),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The arbiters before and after the one that is tried: when they serve, when they go, and whether they obey.
+//!
+//! Nothing is judged here: what may come of them is in [`law`](super::super::law).
+
+use super::super::super::*;
+use super::super::{Dice, Tally, require};
+use super::World;
+
+/// The arbiters that there are beside this one.
+pub(super) struct Kin {
+    /// When the one that has started this one goes, if it is there.
+    elder: Option<Tick>,
+    heir: Option<Heir>,
+}
+
+/// The arbiter that follows.
+struct Heir {
+    pid: i32,
+    /// When it will say that it serves.
+    boots: Option<Tick>,
+    dies: Option<(Tick, Exit)>,
+    /// Whether it will say why it dies.
+    speaks: bool,
+}
+
+impl Kin {
+    /// What there is when an arbiter starts.
+    pub(super) fn new(now: Tick, dice: &mut Dice, tally: &mut Tally) -> Self {
+        let elder = dice.percent(30).then(|| {
+            if dice.percent(50) {
+                tally.count("a predecessor that stays");
+                now + Duration::from_secs(86_400)
+            } else {
+                now + dice.up_to(Duration::from_secs(5))
+            }
+        });
+        Self { elder, heir: None }
+    }
+
+    pub(super) fn is_second(&self) -> bool {
+        self.elder.is_some()
+    }
+
+    /// A process id that no worker can have.
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.heir.as_ref().map(|heir| heir.pid)
+    }
+
+    /// When something happens.
+    pub(super) fn events(&self) -> impl Iterator<Item = Tick> {
+        let heir = self.heir.iter();
+        let heir = heir.flat_map(|heir| [heir.boots, heir.dies.map(|(at, _)| at)]);
+        heir.chain([self.elder]).flatten()
+    }
+
+    /// What the shell sees of them. An exit hides a readiness that came with it.
+    pub(super) fn what_has_happened(&mut self, now: Tick, inputs: &mut Vec<Input>) {
+        let has_come = |at: Option<Tick>| at.is_some_and(|at| at <= now);
+        let dies = |heir: &Heir| heir.dies.map(|(at, _)| at);
+        if let Some(heir) = self.heir.take_if(|heir| has_come(dies(heir))) {
+            let words = heir.speaks.then(|| LastWords {
+                app: true,
+                sentence: format!("{} has no application", heir.pid),
+            });
+            let exit = heir.dies.map_or(Exit::Unknown, |(_, exit)| exit);
+            inputs.push(Input::SuccessorGone { exit, words });
+        }
+        if let Some(heir) = self.heir.as_mut().filter(|heir| has_come(heir.boots)) {
+            heir.boots = None;
+            inputs.push(Input::SuccessorReady);
+        }
+        if self.elder.take_if(|goes| *goes <= now).is_some() {
+            inputs.push(Input::PredecessorGone);
+        }
+    }
+
+    /// The machine is out of something: the new arbiter may be what it takes.
+    pub(super) fn sicken(&mut self, now: Tick, dice: &mut Dice) {
+        if let Some(heir) = self.heir.as_mut().filter(|_| dice.percent(15)) {
+            heir.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
+        }
+    }
+
+    /// Whoever was there goes.
+    pub(super) fn recover(&mut self, now: Tick) {
+        self.elder = self.elder.map(|_| now);
+        if let Some(heir) = &mut self.heir {
+            heir.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
+        }
+    }
+}
+
+impl World<'_> {
+    /// The program is started anew, and comes as far as it comes.
+    pub(super) fn reexec(&mut self) -> Input {
+        require(self.kin.heir.is_none(), "there are two arbiters at most");
+        let pid = self.unused_pid();
+        let now = self.law.now;
+        let (dice, tally) = (&mut self.dice, &mut *self.tally);
+        if !self.calm && dice.percent(15) {
+            tally.count("a program that cannot be executed");
+            let reason = "no such file".into();
+            return Input::ReexecFailed { reason };
+        }
+        let boots = now + dice.up_to(Duration::from_secs(1));
+        let mut heir = Heir {
+            pid,
+            boots: Some(boots),
+            dies: None,
+            speaks: dice.percent(50),
+        };
+        if !self.calm {
+            let exit = dice.pick(&[Exit::Code(3), Exit::Signal(Signal::SIGKILL), Exit::Unknown]);
+            match dice.roll() % 12 {
+                0..6 => {
+                    tally.count("a successor that is never ready");
+                    heir.boots = None;
+                    heir.dies = Some((now + dice.up_to(Duration::from_secs(60)), exit));
+                }
+                6 => {
+                    tally.count("a slow successor");
+                    heir.boots = Some(now + dice.up_to(Duration::from_secs(10)));
+                }
+                7 => {
+                    tally.count("a successor that fails");
+                    heir.dies = Some((now + dice.up_to(Duration::from_secs(1)), exit));
+                }
+                8..11 => {
+                    tally.count("a successor that dies");
+                    heir.dies = Some((boots + dice.up_to(Duration::from_secs(5)), exit));
+                }
+                _ => {}
+            }
+        }
+        self.kin.heir = Some(heir);
+        Input::Reexecuted { pid }
+    }
+
+    /// The new arbiter is told to go.
+    pub(super) fn dismiss(&mut self, order: Order) {
+        let now = self.law.now;
+        let (dice, tally) = (&mut self.dice, &mut *self.tally);
+        let Some(heir) = &mut self.kin.heir else {
+            return;
+        };
+        let within = match order {
+            Order::Kill if !self.calm && dice.percent(80) => {
+                tally.count("a successor that cannot be killed soon");
+                Duration::from_secs(20)
+            }
+            Order::Kill => Duration::from_millis(50),
+            _ if self.calm || dice.percent(10) => LAST_GRACE * 2,
+            _ => {
+                tally.count("a successor that ignores its dismissal");
+                if dice.percent(60) {
+                    tally.count("a successor that is ready too late");
+                    heir.boots = Some(now + dice.up_to(LAST_GRACE * 2));
+                }
+                return;
+            }
+        };
+        let dies = now + dice.up_to(within);
+        if heir.dies.is_none_or(|(before, _)| before > dies) {
+            heir.dies = Some((dies, Exit::Code(0)));
+        }
+    }
+}
