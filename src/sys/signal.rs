@@ -10,7 +10,9 @@
 //! ```
 //!
 //! *Invariants*: at most one [`Signals`] is installed in a process; when it is dropped, the handlers that
-//! it replaced are back; of every kind of signal that came at least one is drained.
+//! it replaced are back; of every kind of signal that came at least one is drained; what is sent to a child that
+//! the application has forked never reaches its parent; no handler is interrupted by another one, since a few frames
+//! of them are more than their stack holds (sigaltstack(2)), and a fork lets all at once through that came during it.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
-use nix::unistd;
+use nix::unistd::{self, Pid};
 
 use crate::error::{Error, Result};
 
@@ -33,6 +35,8 @@ static OVERFLOW: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// Whether INT, QUIT or ABRT has come to the present handlers.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The process that the handlers are for: its children inherit them.
+static OWNER: AtomicI32 = AtomicI32::new(0);
 
 /// Breaks off what the process is doing; gets the signal's number.
 pub(crate) type Interrupter = fn(i32);
@@ -58,7 +62,7 @@ pub(crate) fn take_abort() -> Result<()> {
     // SAFETY: the mask is ours to write, the action is whole, and the handler calls nothing that is not
     // async-signal-safe but what was installed as a handler before.
     let outcome = unsafe {
-        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigfillset(&raw mut action.sa_mask);
         libc::sigaction(libc::SIGABRT, &raw const action, &raw mut before)
     };
     Errno::result(outcome).map_err(|errno| Error::io("cannot handle SIGABRT", errno))?;
@@ -175,12 +179,28 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    queue(signal);
-    if interrupts(signal) {
-        INTERRUPTED.store(true, Ordering::Relaxed);
-        break_off(signal);
+    // SAFETY: getpid(2) touches no memory.
+    if unsafe { libc::getpid() } == OWNER.load(Ordering::Relaxed) {
+        queue(signal);
+        if interrupts(signal) {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+            break_off(signal);
+        }
+    } else if interrupts(signal) || signal == libc::SIGTERM {
+        end_by(signal);
     }
     Errno::set_raw(errno);
+}
+
+/// Ends a child that the application has forked, when the handler returns: what ends programs ends it, and what
+/// is only for its parent does nothing. The queue is its parent's, who would take the signal for its own.
+/// Async-signal-safe.
+fn end_by(signal: libc::c_int) {
+    // SAFETY: both are async-signal-safe, and the default runs no code of this process.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
 }
 
 /// Breaks off the call that runs. Async-signal-safe.
@@ -257,6 +277,7 @@ impl Signals {
                 "another arbiter is running in this process and has its signals",
             ));
         }
+        OWNER.store(Pid::this().as_raw(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
         let mut signals = Self {
@@ -279,6 +300,7 @@ impl Signals {
         table: impl IntoIterator<Item = (Signal, Disposition)>,
     ) -> Result<Self> {
         QUEUE.store(pipe.writer.as_raw_fd(), Ordering::Relaxed);
+        OWNER.store(Pid::this().as_raw(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
         for (signal, _) in self.replaced.drain(..) {
@@ -351,7 +373,7 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
     if signal == Signal::SIGCHLD {
         flags |= SaFlags::SA_NOCLDSTOP;
     }
-    let action = SigAction::new(handler, flags, SigSet::empty());
+    let action = SigAction::new(handler, flags, SigSet::all());
     // SAFETY: both handlers call nothing that is not async-signal-safe, and leave errno as it was.
     unsafe { signal::sigaction(signal, &action) }
         .map_err(|errno| Error::io(format_args!("cannot handle {signal}"), errno))
@@ -359,7 +381,7 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
 
 /// For signals that `nix` has no name for. Their default would end the process.
 pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) -> Result<()> {
-    // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call empties.
+    // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call fills.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;
     // What is to be given up is not begun again.
@@ -372,7 +394,7 @@ pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) ->
     // SAFETY: the mask is ours to write, the action is whole, and the handlers call nothing that is not
     // async-signal-safe and leave errno as it was.
     let outcome = unsafe {
-        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigfillset(&raw mut action.sa_mask);
         libc::sigaction(order.number(), &raw const action, ptr::null_mut())
     };
     Errno::result(outcome)
@@ -408,6 +430,7 @@ fn kill(pid: i32, number: i32) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::SigmaskHow;
     use std::sync::{Mutex, PoisonError};
 
     /// The handlers belong to the process: these tests take turns.
@@ -436,6 +459,31 @@ mod tests {
             [Signal::SIGUSR2, Signal::SIGUSR1, Signal::SIGUSR2]
         );
         assert!(signals.drain().is_empty());
+    }
+
+    #[test]
+    fn handlers_of_signals_that_come_at_once_run_one_after_the_other() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // By their numbers, as the system delivers them.
+        let all = [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGTERM,
+            Signal::SIGCHLD,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+            Signal::SIGWINCH,
+        ];
+        let table = all.map(|signal| (signal, Disposition::Queue));
+        let signals = Signals::install(Pipe::new().unwrap(), table).unwrap();
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+        all.into_iter().for_each(raise);
+        mask.unwrap().thread_set_mask().unwrap();
+        // Within each other, the last one would have been the first to queue.
+        assert_eq!(signals.drain(), all);
     }
 
     #[test]

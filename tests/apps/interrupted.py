@@ -81,6 +81,17 @@ def chain(gate):
     return str(os.getpid())
 
 
+def child(gate):
+    """Forks a child, sends it a signal that is nothing to it, then that one, and tells how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    os.kill(pid, signal.SIGUSR1)
+    os.kill(pid, getattr(signal, gate))
+    return f"{os.getpid()} {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"
+
+
 def app(environ, start_response):
     page = globals()[environ["PATH_INFO"].strip("/")]
     if page is endless:

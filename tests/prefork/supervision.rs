@@ -31,6 +31,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_worker_that_is_never_ready_fails_the_start,
     a_failure_after_ready_is_no_boot_failure,
     a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried,
+    a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret,
     other_signals_kill_nobody,
     workers_leave_when_their_arbiter_is_killed,
     a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish,
@@ -271,6 +272,33 @@ fn a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried() {
     if cfg!(feature = "tracing") {
         let line = "exited with code 3: the flag is up; the next attempt follows in 0.5 s";
         assert!(ended.log.contains(line), "{}", ended.log);
+    }
+}
+
+fn a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = folder.path().join("flag");
+    let path = flag.display().to_string();
+    let mut server = Server::started(&["leaves-with-flag", "--flag", &path], 2);
+    fs::write(&flag, "").expect("a flag");
+    send(server.workers()[0], Signal::SIGKILL);
+    for id in 3..=4 {
+        let exited = server.wait_for_line(&format!("exited {id}"));
+        assert!(exited.ends_with("exit status: 0"), "{exited}");
+    }
+    fs::remove_file(&flag).expect("the flag");
+    server.wait_for_workers(2);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    if cfg!(feature = "tracing") {
+        let told = |line: &str| {
+            let line = line.contains("WARN").then_some(line);
+            line.is_some_and(|line| {
+                line.contains("exited with code 0; the next attempt follows in 0.25 s")
+            })
+        };
+        assert!(ended.log.lines().any(told), "{}", ended.log);
     }
 }
 
