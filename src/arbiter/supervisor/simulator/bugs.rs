@@ -25,8 +25,12 @@ pub(super) enum Bug {
     GivesASlotTwice,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
-    /// Two reloads at once leave nothing to go back to.
-    ReadsTwice,
+    /// What is on trial is given up before there is anything else to try.
+    GivesUpTooEarly,
+    /// What is on trial counts as good when newer settings come.
+    TrustsTheUntried,
+    /// New settings are read while workers are to be forked by the former ones.
+    ReadsTooEarly,
     /// Settings whose workers cannot boot stay in force.
     LosesTheRevert,
     /// Old workers are measured by new settings.
@@ -46,7 +50,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -56,7 +60,9 @@ impl Bug {
         Self::StartsOneTooMany,
         Self::GivesASlotTwice,
         Self::NeverBacksOff,
-        Self::ReadsTwice,
+        Self::GivesUpTooEarly,
+        Self::TrustsTheUntried,
+        Self::ReadsTooEarly,
         Self::LosesTheRevert,
         Self::JudgesByNewSettings,
         Self::TakesItsTime,
@@ -89,6 +95,7 @@ impl Mind {
             _ => None,
         };
         let says_ready = matches!(input, Input::Ready { .. });
+        let is_wake = matches!(input, Input::Wake);
         let input = self.mislead(bug, input);
         let heir = self.starting();
         let mut planned = self.supervisor.step(now, input, out);
@@ -100,6 +107,10 @@ impl Mind {
                 self.supervisor.kin = heir.unwrap_or(self.supervisor.kin);
             }
             Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.announce(out),
+            Bug::ReadsTooEarly if is_wake && self.supervisor.is_running() => {
+                let loads = std::mem::take(&mut self.supervisor.loading);
+                out.extend(loads.then_some(Action::LoadConfig));
+            }
             _ => {}
         }
         for action in out.split_off(before) {
@@ -123,8 +134,8 @@ impl Mind {
         match (bug, &input) {
             (Bug::BlamesTheLate, _) => supervisor.planned = None,
             (Bug::NeverBacksOff, _) => supervisor.backoff = Backoff::default(),
-            (Bug::ReadsTwice, _) => supervisor.loading = false,
-            (Bug::LosesTheRevert, Input::Exited { .. }) => supervisor.trial = None,
+            (Bug::LosesTheRevert, Input::Exited { .. })
+            | (Bug::TrustsTheUntried, Input::Loaded(_)) => supervisor.trial = None,
             (Bug::TakesItsTime, Input::Command(Command::StopNow)) => {
                 return Input::Command(Command::Stop);
             }
@@ -161,7 +172,6 @@ impl Mind {
 
     /// What becomes of an action.
     fn spoil(&mut self, bug: Bug, now: Tick, action: Action, out: &mut Vec<Action>) {
-        let table = &mut self.supervisor.table;
         let leave = |pid, slot| Action::Signal {
             pid,
             slot,
@@ -175,11 +185,15 @@ impl Mind {
             (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
                 out.push(action);
                 let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
-                let more = table.enter(generation, limits);
+                let more = self.supervisor.table.enter(generation, limits);
                 out.extend(more.map(|row| Action::Spawn {
                     id: row.id,
                     slot: row.slot,
                 }));
+            }
+            (Bug::GivesUpTooEarly, Action::LoadConfig) => {
+                self.supervisor.revert(now, "for newer ones".into(), out);
+                out.push(Action::LoadConfig);
             }
             (Bug::SignalsTheDead, Action::Bury(obituary)) => {
                 let (pid, slot) = (obituary.pid, obituary.slot);
@@ -187,7 +201,8 @@ impl Mind {
             }
             (Bug::RecyclesTooEarly, Action::Recycle { pid, wear }) => {
                 out.push(Action::Recycle { pid, wear });
-                let row = table.iter_mut().find(|row| row.pid == Some(pid));
+                let mut rows = self.supervisor.table.iter_mut();
+                let row = rows.find(|row| row.pid == Some(pid));
                 out.extend(row.map(|row| {
                     row.retired = true;
                     row.stage = Stage::Leaving;

@@ -245,7 +245,6 @@ impl<'a> World<'a> {
     }
 
     fn load(&mut self) -> Option<Input> {
-        require(self.former.is_none(), "one trial at a time");
         if !self.calm && self.dice.percent(15) {
             self.tally.count("settings that cannot be read");
             return None;
@@ -257,7 +256,11 @@ impl<'a> World<'a> {
         if !new.good {
             self.tally.count("settings that are no good");
         }
-        self.former = Some(std::mem::replace(&mut self.settings, new));
+        if self.former.is_some() {
+            self.tally.count("settings that follow those on trial");
+        }
+        let replaced = std::mem::replace(&mut self.settings, new);
+        self.former.get_or_insert(replaced);
         Some(Input::Loaded(new.limits))
     }
 
@@ -275,6 +278,10 @@ impl<'a> World<'a> {
         let pid = self.unused_pid();
         let dice = &mut self.dice;
         let process = self.law.born(id, pid);
+        require(
+            process.limits == self.settings.limits,
+            "a worker is forked with the settings that it is held to",
+        );
         process.boots = Some(now + dice.up_to(Duration::from_secs(1)));
         let exit = dice.pick(&[
             Exit::Code(0),

@@ -19,6 +19,7 @@ impl Law {
             slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
             "an id and a slot belong to one worker",
         );
+        self.reading.forking += 1;
         let new = Process::new(0, id, slot, self.generation, self.limits);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);
