@@ -168,6 +168,10 @@ fn place(path: &Path, gone: Option<i32>) -> io::Result<Claim> {
             }
             Err(error) => return Err(error),
         };
+        if !theirs.metadata()?.is_file() {
+            // Root could, and would take a device from the whole system.
+            return Err(io::Error::other("it is not a regular file"));
+        }
         if !lock(&theirs)? {
             let holder = read(path);
             if holder.is_none() || holder != gone {
@@ -323,6 +327,22 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         let sentence = PidFile::claim(&path).unwrap_err().to_string();
         assert!(sentence.contains("No such file"), "{sentence}");
+    }
+
+    #[test]
+    fn what_is_no_file_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("server.pid");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [&socket, &pipe, &directory.path().to_path_buf()] {
+            let kind = fs::metadata(path).unwrap().file_type();
+            assert!(PidFile::claim(path).is_err(), "{}", path.display());
+            assert_eq!(fs::metadata(path).unwrap().file_type(), kind);
+        }
+        let sentence = PidFile::claim(&pipe).unwrap_err().to_string();
+        assert!(sentence.ends_with("it is not a regular file"), "{sentence}");
     }
 
     #[test]

@@ -2,11 +2,10 @@
 //!
 //! The supervisor says when; whoever shares the listeners is told here to the [`Doors`](super::Doors).
 
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-
-use nix::errno::Errno;
 
 use super::Shell;
 use crate::arbiter::action::Input;
@@ -60,8 +59,8 @@ impl<W: Worker> Shell<W> {
                 Input::Reexecuted { pid }
             }
             Forked::Failed(errno) => {
-                let errno = Errno::from_raw(errno).desc();
-                failed(format!("cannot fork a new arbiter: {errno}"))
+                let error = io::Error::from_raw_os_error(errno);
+                failed(format!("cannot fork a new arbiter: {error}"))
             }
         }
     }
