@@ -88,9 +88,7 @@ impl PidFile {
     /// Those of [`claim`](Self::claim).
     pub(crate) fn claim_beside(path: impl Into<PathBuf>, before: i32) -> Result<Self> {
         let path = path.into();
-        let mut beside = path.clone().into_os_string();
-        beside.push(".2");
-        let mut file = Self::claim(beside)?;
+        let mut file = Self::claim(beside(&path))?;
         file.wanted = Some((path, before));
         Ok(file)
     }
@@ -110,6 +108,16 @@ impl PidFile {
 }
 
 impl PidFile {
+    /// Removes the file beside this one if `pid` has left it there: a process that has been waited for, and that was
+    /// killed if it could not do so itself.
+    pub(crate) fn clear_beside(&self, pid: i32) {
+        let beside = beside(&self.path);
+        if read(&beside) == Some(pid) {
+            // If it cannot be removed, the next one that is to follow replaces it.
+            let _ = fs::remove_file(beside);
+        }
+    }
+
     /// The name that it has, or is to have.
     pub(crate) fn path(&self) -> &Path {
         match &self.wanted {
@@ -126,6 +134,13 @@ impl Drop for PidFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The name of the file of an arbiter that is to follow.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".2");
+    name.into()
 }
 
 fn own_pid() -> i32 {
@@ -264,6 +279,20 @@ mod tests {
         assert!(!beside.exists());
         drop((file, before));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_a_successor_has_left_beside_is_cleared_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.pid");
+        let second = directory.path().join("server.pid.2");
+        let file = PidFile::claim(&path).unwrap();
+        file.clear_beside(7);
+        fs::write(&second, "7\n").unwrap();
+        file.clear_beside(8);
+        assert!(second.exists());
+        file.clear_beside(7);
+        assert!(path.exists() && !second.exists());
     }
 
     /// A file that somebody holds: a lock of flock(2) is that of an open file, not of a process.

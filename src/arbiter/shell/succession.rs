@@ -101,6 +101,9 @@ impl<W: Worker> Shell<W> {
                 inputs.push(Input::SuccessorGone { exit, words });
                 if let Some(successor) = self.successor.take() {
                     self.forget(&successor.link);
+                    if let Some(pidfile) = &self.pidfile {
+                        pidfile.clear_beside(successor.pid);
+                    }
                 }
                 self.become_sole();
             }
@@ -153,6 +156,17 @@ impl<W: Worker> Shell<W> {
             former.doors().set_shared(false);
         }
         self.left.remove(&self.doors);
+    }
+}
+
+/// What the log says of a new arbiter that has served, and has gone; `rests` if this one has no workers.
+pub(super) fn lost(pid: i32, exit: Exit, rests: bool) {
+    match exit {
+        _ if rests => error!(
+            "The new arbiter (pid:{pid}) {exit}, and this one has no workers: HUP or TTIN brings them back"
+        ),
+        Exit::Code(0) => info!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
+        _ => warning!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
     }
 }
 
