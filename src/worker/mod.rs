@@ -46,7 +46,7 @@ use crate::sys::orphan;
 use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{self, Disposition, Order, Signals};
 use crate::sys::wake::Wake;
-use crate::trace::info;
+use crate::trace::{error, info};
 
 pub use door::Door;
 pub use in_process::{Running, RunningHandle, RunningStatus};
@@ -477,6 +477,37 @@ impl WorkerContext {
             &self.scoreboard,
             slot,
         )
+    }
+
+    /// From now on a child that the service forks is told from this worker ([`is_home`](Self::is_home)).
+    fn notice_children(&self) -> Result<()> {
+        self.arbiter
+            .as_ref()
+            .map_or(Ok(()), |_| fork::notice_children())
+    }
+
+    /// Whether this is the worker's own process, and not a child that its service has forked. Without an arbiter
+    /// nobody knows, and it is.
+    pub(crate) fn is_home(&self) -> bool {
+        self.arbiter.is_none() || !fork::is_child()
+    }
+
+    /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same
+    /// connections, whom no arbiter knows. `outcome` is what its call came to.
+    pub(crate) fn end_strays<T>(&self, outcome: &Result<T>) {
+        if self.is_home() {
+            return;
+        }
+        let worker = self.slot().pid();
+        error!(
+            "Process {}, which a request of worker {worker} has forked, came back from it, and ends: a child is to \
+             end by itself, or to become another program",
+            Pid::this(),
+        );
+        if let Err(error) = outcome {
+            error!("It came back with: {}", error.report());
+        }
+        fork::exit_now(1);
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing

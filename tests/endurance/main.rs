@@ -1,8 +1,8 @@
 //! What a server must bear for a long time: reloads, kills and stops, under clients that forgive nothing.
 //!
 //! No scenario passes with a failed request, and none retries. `cargo test --test endurance` runs them all,
-//! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those whose name begins so, whole
-//! with 100. There is no test harness, since it would fork from threads.
+//! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those that are called so, whole with
+//! 100. The usual harness is not used, since it would fork from threads.
 
 #[path = "../support/load.rs"]
 mod load;
@@ -22,8 +22,9 @@ mod succession;
 mod supply;
 mod watch;
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
+
+use libtest_mimic::Trial;
 
 /// The part of the whole, in percent, that a scenario runs in unless it is told.
 const SMALL: u64 = 1;
@@ -60,26 +61,22 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "--role") {
         return role::play(&arguments[1..]);
     }
-    let mut words = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'));
-    let filter = words.next().map_or("", String::as_str);
-    let size = words.next().and_then(|word| word.parse().ok());
-    let chosen = SCENARIOS
-        .iter()
-        .filter(|(name, _)| name.starts_with(filter));
-    if arguments.iter().any(|argument| argument == "--list") {
-        chosen.for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let mut failed = Vec::new();
-    for (name, scenario) in chosen {
-        let passed = catch_unwind(|| scenario(Size(size.unwrap_or(SMALL)))).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(name);
-        }
-    }
-    println!("{} failed {failed:?}", failed.len());
-    ExitCode::from(u8::from(!failed.is_empty()))
+    let mut words = arguments;
+    let is_size = |pair: &[String]| !pair[0].starts_with('-') && pair[1].parse::<u64>().is_ok();
+    let size = words.windows(2).position(is_size);
+    let size = size.and_then(|at| words.remove(at + 1).parse().ok());
+    let trial = |(name, scenario): &Scenario| {
+        let scenario = *scenario;
+        Trial::test(*name, move || {
+            scenario(Size(size.unwrap_or(SMALL)));
+            Ok(())
+        })
+    };
+    // One at a time, on this thread, with the program's name before what it was told.
+    let words = std::iter::once(String::new()).chain(words);
+    let arguments = libtest_mimic::Arguments {
+        test_threads: Some(1),
+        ..libtest_mimic::Arguments::from_iter(words)
+    };
+    libtest_mimic::run(&arguments, SCENARIOS.iter().map(trial).collect()).exit_code()
 }

@@ -1,6 +1,6 @@
 //! Real processes: an arbiter and its workers, started, killed, asked and counted from outside.
 //!
-//! There is no test harness, since that would fork from threads. This program runs itself again for each
+//! The usual harness is not used, since it would fork from threads. This program runs itself again for each
 //! part that it plays (`roles.rs`), and no test sleeps and hopes: it waits for what it expects, with a
 //! deadline.
 
@@ -15,8 +15,9 @@ mod titles;
 mod upgrade;
 mod user;
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
+
+use libtest_mimic::Trial;
 
 /// A test: its name, as a sentence of behaviour, and what it does.
 type Test = (&'static str, fn());
@@ -32,7 +33,6 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "--role") {
         return roles::play(&arguments[1..]);
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let all = [
         supervision::TESTS,
         host::TESTS,
@@ -44,21 +44,16 @@ fn main() -> ExitCode {
         python::TESTS,
     ]
     .concat();
-    let chosen = all
-        .iter()
-        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter.as_str())));
-    if arguments.iter().any(|argument| argument == "--list") {
-        chosen.for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let mut failed = Vec::new();
-    for (name, test) in chosen {
-        let passed = catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(name);
-        }
-    }
-    println!("{} failed {failed:?}", failed.len());
-    ExitCode::from(u8::from(!failed.is_empty()))
+    let trial = |(name, test): Test| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    // One at a time, on this thread.
+    let arguments = libtest_mimic::Arguments {
+        test_threads: Some(1),
+        ..libtest_mimic::Arguments::from_args()
+    };
+    libtest_mimic::run(&arguments, all.into_iter().map(trial).collect()).exit_code()
 }
