@@ -268,11 +268,7 @@ impl WorkerContext {
         arbiter: Option<Lines>,
     ) -> Result<Self> {
         let orphaned = AtomicBool::new(arbiter.is_none());
-        // Before the worker becomes somebody else.
-        let sockets = listeners.for_worker()?;
-        // Reserved ones end here, in this process.
-        drop(listeners);
-        let own_queue = sockets.iter().any(|listener| listener.is_own());
+        let own_queue = listeners.iter().any(|listener| listener.is_own());
         let door = Door::new()?;
         let wake = Wake::new()?;
         wake.watch(&door)?;
@@ -283,7 +279,7 @@ impl WorkerContext {
         scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
-            listeners: Mutex::new(sockets),
+            listeners: Mutex::new(listeners),
             own_queue,
             scoreboard,
             arbiter,
@@ -341,14 +337,14 @@ impl WorkerContext {
         *self.lock() = Vec::new().into();
     }
 
-    /// Listens on the worker's own sockets, if it has any; twice is as good as once.
+    /// Listens on the worker's own queues, if it has any; twice is as good as once.
     pub(crate) fn open_queues(&self) {
         for listener in &self.listeners() {
             listener.open_queue();
         }
     }
 
-    /// The worker can do its work, and listens on its own sockets from now on, if it has any. Only the first call counts.
+    /// The worker can do its work, and listens on its own queues from now on, if it has any. Only the first call counts.
     pub fn ready(&self) {
         if self.ready.swap(true, Ordering::Relaxed) {
             return;
@@ -456,7 +452,7 @@ impl WorkerContext {
         match self.scoreboard.leaving() {
             // Without an arbiter nobody comes after those who are here.
             Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
-            // Nobody else can answer those who wait.
+            // Perhaps nobody else can answer those who wait.
             Leaving::ToOthers if self.own_queue => Leaving::Emptied,
             leaving => leaving,
         }

@@ -68,7 +68,10 @@ impl<W: Worker> Shell<W> {
     fn execute(&self, arbiter: i32, link: &WorkerEnd, observer: &mut Observer) -> ! {
         let life = || {
             observer(&Phase::Executing);
-            let listeners = self.doors.listeners();
+            // A queue that nobody accepts from yet is not worth having.
+            let serving = self.children.values().filter(|child| child.ready);
+            let doors = self.doors.listeners();
+            let listeners = serving.fold(doors, |all, child| all.with(&child.queues));
             let error = self
                 .exec
                 .become_it(process::id(), arbiter, &listeners, link);

@@ -23,6 +23,10 @@ pub(super) enum Bug {
     StartsOneTooMany,
     /// Two workers in one slot.
     GivesASlotTwice,
+    /// Two workers at one post, of which neither replaces the other.
+    GivesAPostTwice,
+    /// Who is replaced is not who leaves.
+    LeavesAPost,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
     /// Two reloads at once leave nothing to go back to.
@@ -46,7 +50,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -55,6 +59,8 @@ impl Bug {
         Self::ForgetsTheSpared,
         Self::StartsOneTooMany,
         Self::GivesASlotTwice,
+        Self::GivesAPostTwice,
+        Self::LeavesAPost,
         Self::NeverBacksOff,
         Self::ReadsTwice,
         Self::LosesTheRevert,
@@ -138,6 +144,11 @@ impl Mind {
                     *heir = Heir::Starting { until: None };
                 }
             }
+            (Bug::LeavesAPost, Input::Ready { .. }) => {
+                for row in supervisor.table.iter_mut() {
+                    row.post = 0;
+                }
+            }
             (Bug::ForgetsTheKill, _) => {
                 for row in supervisor.table.iter_mut() {
                     row.deadline = row.deadline.filter(|_| row.stage != Stage::Aborted);
@@ -169,16 +180,20 @@ impl Mind {
             why: Why::Retired,
         };
         match (bug, action) {
-            (Bug::GivesASlotTwice, Action::Spawn { id, .. }) => {
-                out.push(Action::Spawn { id, slot: 0 });
+            (Bug::GivesASlotTwice, Action::Spawn { id, post, .. }) => {
+                out.push(Action::Spawn { id, slot: 0, post });
+            }
+            (Bug::GivesAPostTwice, Action::Spawn { id, slot, .. }) => {
+                out.push(Action::Spawn { id, slot, post: 0 });
             }
             (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
                 out.push(action);
                 let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
-                let more = table.enter(generation, limits);
+                let more = table.enter(9, generation, limits);
                 out.extend(more.map(|row| Action::Spawn {
                     id: row.id,
                     slot: row.slot,
+                    post: row.post,
                 }));
             }
             (Bug::SignalsTheDead, Action::Bury(obituary)) => {
