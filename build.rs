@@ -1,6 +1,6 @@
 //! Gives this package's own binaries (examples, tests, benches) a run path to the libpython that they
-//! were linked with, and the crate that Python's version. Without the first the loader may silently take
-//! another one of the same minor version; the second is how that is noticed.
+//! were linked with, and the crate that Python's version and its folder. Without the first the loader may
+//! silently take another one of the same minor version; the second is how that is noticed.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -14,11 +14,14 @@ fn python() {
     pyo3_build_config::add_libpython_rpath_link_args();
     // The configuration knows the version only as far as its minor part.
     let config = pyo3_build_config::get();
-    let version = config
-        .run_python_script("import platform; print(platform.python_version())")
-        .map_or_else(
-            |_| config.version().to_string(),
-            |text| text.trim().to_owned(),
-        );
+    let says = |expression: &str| {
+        let text = config.run_python_script(&format!(
+            "import platform, sysconfig; print({expression}, end='')"
+        ));
+        text.ok()
+    };
+    let version = says("platform.python_version()").unwrap_or_else(|| config.version().to_string());
+    let library = says("sysconfig.get_path('stdlib')").unwrap_or_default();
     println!("cargo:rustc-env=OXICORN_PYTHON={version}");
+    println!("cargo:rustc-env=OXICORN_PYTHON_LIBRARY={library}");
 }

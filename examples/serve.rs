@@ -87,7 +87,9 @@ fn daemonize(settings: &Settings) -> Result<()> {
 /// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:
 /// the usual soft limit of 1024 is for programs that use `select(2)`.
 fn raise_descriptor_limit(settings: &Settings) {
-    let wanted = 2 * settings.worker_connections as u64 + 256;
+    let wanted = (settings.worker_connections as u64)
+        .saturating_mul(2)
+        .saturating_add(256);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         if soft < wanted.min(hard) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);

@@ -150,6 +150,12 @@ pub trait Host {
         let _ = now;
     }
 
+    /// Is this the process whose connections these are? In a child that a service has forked within its call it is
+    /// not: there the call can neither read nor answer, since its parent does.
+    fn is_home(&self) -> bool {
+        true
+    }
+
     /// May the connection be kept after the response that begins now?
     fn keeps(&self) -> bool {
         true

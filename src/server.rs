@@ -328,9 +328,11 @@ impl Builder {
         self
     }
 
-    /// Whether each worker has a queue of its own for a TCP address (`SO_REUSEPORT`, socket(7)); off by default,
-    /// since a connection that comes between a worker's last look at its queue and the queue's end is lost,
-    /// when the worker is replaced too. Without effect on [listeners](Self::listeners) that are open already.
+    /// Whether each worker has a queue of its own for a TCP address (`SO_REUSEPORT`, socket(7)); off by default.
+    ///
+    /// A worker leaves its queue to the one that replaces it. Where nobody does, since there are to be fewer, a
+    /// connection is lost that comes between its last look at the queue and the queue's end. Without effect on
+    /// [listeners](Self::listeners) that are open already.
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.plan.reuse_port = reuse_port;
         self

@@ -84,8 +84,9 @@ pub(super) enum Input {
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`].
-    Spawn { id: u64, slot: usize },
+    /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`]. It has the post of the one that it
+    /// is to replace.
+    Spawn { id: u64, slot: usize, post: usize },
     /// Give a worker an order.
     Signal {
         pid: i32,

@@ -77,6 +77,20 @@ impl Doors {
         }
     }
 
+    /// Keeps the queues of a worker that has gone without being asked to, for the one that is forked in its place.
+    pub(super) fn take_back(&self, queues: &Listeners) {
+        for listener in self.0.iter().flatten() {
+            queues.iter().for_each(|queue| listener.take_back(queue));
+        }
+    }
+
+    /// Closes the queues that no worker has.
+    pub(super) fn close_free_queues(&self) {
+        for listener in self.0.iter().flatten() {
+            listener.close_free_queues();
+        }
+    }
+
     pub(super) fn close(&mut self, left: &mut Left) {
         if let Some(listeners) = self.0.take() {
             left.close(&listeners);

@@ -34,7 +34,7 @@ use super::upgrade::{Exec, Predecessor};
 use super::{Observer, Phase, Source};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::net::handover;
+use crate::net::{Listeners, handover};
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
@@ -63,6 +63,8 @@ struct Child {
     slot: usize,
     link: ArbiterEnd,
     stacks: Stacks,
+    /// Its own queues, for the one that takes its place; given up when it is asked to leave.
+    queues: Listeners,
     /// Whether its stacks have been logged: it shows them once more when it is aborted.
     examined: bool,
     heard: Tick,
@@ -301,10 +303,12 @@ impl<W: Worker> Shell<W> {
             self.show_status(false);
             for action in actions.drain(..) {
                 match action {
-                    Action::Spawn { id, slot } => match self.spawn(id, slot, observer) {
-                        Ok(input) => inputs.push(input),
-                        Err(newborn) => return Turn::Child(newborn),
-                    },
+                    Action::Spawn { id, slot, post } => {
+                        match self.spawn(id, slot, post, observer) {
+                            Ok(input) => inputs.push(input),
+                            Err(newborn) => return Turn::Child(newborn),
+                        }
+                    }
                     Action::Reexec => inputs.push(self.reexec(observer)),
                     Action::LoadConfig => inputs.extend(self.load(observer)),
                     Action::Exit(end) => return Turn::End(end),
@@ -312,6 +316,8 @@ impl<W: Worker> Shell<W> {
                 }
             }
         }
+        // Who was to be forked for those who have gone has been, and has their queues.
+        self.doors.close_free_queues();
         Turn::Next(next)
     }
 
@@ -434,6 +440,9 @@ impl<W: Worker> Shell<W> {
                     return;
                 };
                 child.examined &= order != Order::Stacks;
+                if matches!(order, Order::Leave | Order::Quit) {
+                    child.queues = Listeners::default();
+                }
                 self.explain(pid, slot, why);
                 if let Err(error) = signal::send(pid, order) {
                     error!("{error}");
@@ -462,7 +471,7 @@ impl<W: Worker> Shell<W> {
                 observer(&Phase::UpgradeFailed { reason });
             }
             Action::SuccessorGone { pid, exit } => {
-                info!("The new arbiter (pid:{pid}) {exit}: this one goes on");
+                succession::lost(pid, exit, self.supervisor.stage() == Stage::Resting);
                 let reason = format!("the new arbiter {exit}");
                 observer(&Phase::UpgradeFailed { reason });
             }
@@ -492,6 +501,9 @@ impl<W: Worker> Shell<W> {
                     former.close_but(&self.doors, &mut self.left);
                 }
                 self.doors.close(&mut self.left);
+                for child in self.children.values_mut() {
+                    child.queues = Listeners::default();
+                }
             }
             Action::Spawn { .. } | Action::LoadConfig | Action::Reexec | Action::Exit(_) => {}
         }
@@ -503,6 +515,9 @@ impl<W: Worker> Shell<W> {
             // A sibling that is being forked may hold a copy, so closing it is not enough.
             self.forget(&child.link);
             self.forget(&child.stacks);
+            if child.ready {
+                self.doors.take_back(&child.queues);
+            }
         }
         self.scoreboard.slot(slot).clear();
         let status = match obituary.exit {

@@ -42,6 +42,8 @@ pub(super) enum Stage {
 pub(super) struct Row {
     pub(super) id: u64,
     pub(super) slot: usize,
+    /// What a worker and its replacement have in common, and nobody else beside them.
+    pub(super) post: usize,
     /// Which settings it was started with.
     pub(super) generation: u64,
     /// Those settings: it is held to no others.
@@ -87,13 +89,14 @@ impl Table {
     }
 
     /// Enters a new worker; `None` where all slots are taken.
-    pub(super) fn enter(&mut self, generation: u64, limits: Limits) -> Option<&Row> {
+    pub(super) fn enter(&mut self, post: usize, generation: u64, limits: Limits) -> Option<&Row> {
         let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
         let slot = (0..self.slots).find(|slot| !taken(slot))?;
         self.last += 1;
         self.rows.push(Row {
             id: self.last,
             slot,
+            post,
             generation,
             limits,
             pid: None,

@@ -80,8 +80,8 @@ pub static SETTINGS: &[Setting] = &[
         section: SOCKET,
         flags: &["--reuse-port"],
         bare: Some("true"),
-        help: "Each worker has a queue of its own for each TCP address (SO_REUSEPORT). Connections can be lost \
-               when a worker leaves.",
+        help: "Each worker has a queue of its own for each TCP address (SO_REUSEPORT), and leaves it to the one \
+               that replaces it. Connections can be lost when a worker leaves that nobody replaces.",
         ..field!(reuse_port = FLAG)
     },
     Setting {

@@ -54,7 +54,7 @@ pub struct Settings {
     pub bind: Vec<String>,
     /// How many connections the system keeps until they are accepted.
     pub backlog: u32,
-    /// Whether each worker listens by itself on TCP addresses.
+    /// Whether each worker has a queue of its own for TCP addresses.
     pub reuse_port: bool,
 
     /// How many worker processes.

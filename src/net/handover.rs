@@ -84,7 +84,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// What the next arbiter is told of these listeners, whose descriptors keep their numbers.
 pub(crate) fn text(listeners: &Listeners) -> String {
-    // To take a socket is to listen on it, and a reserved one must not; the next arbiter reserves its own.
+    // To take a socket is to listen on it, and a reserved one must not; the next arbiter reserves its own, and
+    // takes the queues of this one's workers.
     let listening = listeners.iter().filter(|one| !one.is_reserved());
     let lines = listening.map(|listener| {
         let opened = listener.opened().map(ToString::to_string);
@@ -118,10 +119,13 @@ fn claim_all(fits: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
     claimed
 }
 
-/// The one that was opened as `address`.
+/// One that was opened as `address`: there are several where each worker has a queue of its own.
 pub(super) fn claim(address: &BindAddress) -> Option<Waiting> {
     let text = address.to_string();
-    claim_all(|one| one.opened == text).pop()
+    let mut waiting = waiting();
+    let all = waiting.as_mut()?;
+    let index = all.iter().position(|one| one.opened == text)?;
+    Some(all.remove(index))
 }
 
 /// Those that a service manager had passed to the first arbiter of the line.
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(text(&reserved), "");
         let second = Listener::reserve(&at.to_string().parse().unwrap(), 16, access).unwrap();
         assert!(second.is_reserved());
-        let own = reserved.for_worker().unwrap();
+        let own = reserved.for_post(0).unwrap();
         let own = own.get(0).unwrap();
         assert_eq!((own.socket_addr(), own.is_own()), (Some(at), true));
         assert!(TcpStream::connect(at).is_err());

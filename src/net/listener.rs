@@ -1,7 +1,7 @@
 //! [`Listener`]: one listening socket.
 //!
-//! A listener is made before the workers are, or by each of them beside one that reserves the address, and never
-//! read by the arbiter: so it belongs to no `Poll`.
+//! A listener is made before the workers that have it are, and never read by the arbiter: so it belongs to no
+//! `Poll`.
 //! Each worker registers its descriptor with a poll of its own, made after the fork.
 
 use std::fmt;
@@ -20,6 +20,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::addr::unix_text;
 use super::handover::{self, Waiting};
+use super::reserved::Reserved;
 use super::socket_file::{self, SocketAccess, SocketFile};
 use super::{BindAddress, BindError, Stream, inherit};
 
@@ -45,18 +46,19 @@ pub struct Listener {
     name: Option<String>,
     /// Whether another arbiter has it as well.
     shared: AtomicBool,
-    /// Whether each worker has a socket of its own for it.
+    /// Whether each worker has a queue of its own for it.
     reuse: Reuse,
 }
 
-/// What a listener is among those of one address (`SO_REUSEPORT`, socket(7)); with the length of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a listener is among those of one address (`SO_REUSEPORT`, socket(7)).
+#[derive(Debug)]
 enum Reuse {
     /// The only one, which all share.
     Shared,
     /// The arbiter's: bound, so that the address is known and had, and never listening.
-    Reserved(u32),
-    /// A worker's: listening from [`Listener::open_queue`] on.
+    Reserved(Reserved),
+    /// One worker's, and for a while that of the one which takes its place: listening, with a queue so long,
+    /// from [`Listener::open_queue`] on.
     Own(u32),
 }
 
@@ -151,9 +153,9 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Has the address without listening on it, for workers that each [open a queue of their
-    /// own](Self::for_worker). It is about TCP: anything else is [bound](Self::bind_for), and shared, as is a
-    /// socket that another arbiter hands over.
+    /// Has the address without listening on it, for workers that each have [a queue of their
+    /// own](Self::for_post). It is about TCP: anything else is [bound](Self::bind_for), and shared, as is a
+    /// socket that another arbiter hands over, unless it is one of such queues.
     pub(crate) fn reserve(
         address: &BindAddress,
         backlog: u32,
@@ -162,34 +164,64 @@ impl Listener {
         let BindAddress::Tcp { host, port } = address else {
             return Self::bind_for(address, backlog, access);
         };
-        if let Some(waiting) = handover::claim(address) {
-            return Self::succeed(&waiting, address, backlog);
+        let mut queues = Vec::new();
+        while let Some(waiting) = handover::claim(address) {
+            let listener = Self::succeed(&waiting, address, backlog)?;
+            let reuses = SockRef::from(&listener).reuse_port();
+            if !reuses.map_err(system(address, "SO_REUSEPORT"))? {
+                return Ok(listener);
+            }
+            let reuse = Reuse::Own(backlog);
+            queues.push(Arc::new(Self { reuse, ..listener }));
         }
-        let target = resolve(address, host, *port)?;
+        let target = match queues.first().and_then(|queue| queue.socket_addr()) {
+            Some(target) => target,
+            None => resolve(address, host, *port)?,
+        };
         let mut listener = retry(address, RETRY_PAUSE, || bind_beside(address, target))?;
         listener.opened = Some(address.clone());
-        listener.reuse = Reuse::Reserved(backlog);
+        listener.set_shared(!queues.is_empty());
+        listener.reuse = Reuse::Reserved(Reserved::new(backlog, queues));
         Ok(listener)
     }
 
-    /// The socket that a worker is to have for a reserved address; `None` where all share this one. To be
-    /// called before the worker changes its user: the system wants one and the same for all of an address.
-    pub(crate) fn for_worker(&self) -> Option<Result<Self, BindError>> {
-        let (Reuse::Reserved(backlog), Some(at)) = (self.reuse, self.socket_addr()) else {
+    /// What a worker is to have of a reserved address: the queue of its post; `None` where all share this one.
+    /// To be called by the arbiter: the system wants one user for all the sockets of an address, and what the
+    /// arbiter holds passes from worker to worker.
+    pub(crate) fn for_post(&self, post: usize) -> Option<Result<Arc<Self>, BindError>> {
+        let (Reuse::Reserved(reserved), Some(at)) = (&self.reuse, self.socket_addr()) else {
             return None;
         };
-        let address = BindAddress::Tcp {
-            host: at.ip().to_string(),
-            port: at.port(),
-        };
-        Some(bind_beside(&address, at).map(|listener| Self {
-            opened: self.opened.clone(),
-            reuse: Reuse::Own(backlog),
-            ..listener
+        Some(reserved.queue(post, || {
+            let address = BindAddress::Tcp {
+                host: at.ip().to_string(),
+                port: at.port(),
+            };
+            bind_beside(&address, at).map(|listener| Self {
+                opened: self.opened.clone(),
+                reuse: Reuse::Own(reserved.backlog),
+                ..listener
+            })
         }))
     }
 
-    /// Listens, where this is a worker's own socket: not before it is ready, so that nobody waits for it alone.
+    /// Keeps, if it was one of this address, the queue of a worker that has gone without being asked to.
+    pub(crate) fn take_back(&self, queue: &Arc<Self>) {
+        if let Reuse::Reserved(reserved) = &self.reuse {
+            if self.socket_addr() == queue.socket_addr() {
+                reserved.take_back(queue);
+            }
+        }
+    }
+
+    /// Closes the queues of this address that no worker has.
+    pub(crate) fn close_free_queues(&self) {
+        if let Reuse::Reserved(reserved) = &self.reuse {
+            reserved.close_free();
+        }
+    }
+
+    /// Listens, where this is a worker's own queue: not before it is ready, so that nobody waits for it alone.
     pub(crate) fn open_queue(&self) {
         if let Reuse::Own(backlog) = self.reuse {
             if let Err(error) = SockRef::from(self).listen(length(backlog)) {
@@ -198,7 +230,7 @@ impl Listener {
         }
     }
 
-    /// Whether nobody but this worker takes connections from it.
+    /// Whether no other worker takes connections from it, but one that takes this one's place.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.reuse, Reuse::Own(_))
     }

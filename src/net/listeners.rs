@@ -98,14 +98,20 @@ impl Listeners {
         shared.filter_map(|listener| listener.file().cloned())
     }
 
-    /// What a worker is to have: its own sockets in place of reserved ones.
-    pub(crate) fn for_worker(&self) -> Result<Self, BindError> {
+    /// What the worker of that post is to have: its own queues in place of reserved addresses.
+    pub(crate) fn for_post(&self, post: usize) -> Result<Self, BindError> {
         self.iter()
-            .map(|listener| match listener.for_worker() {
-                Some(own) => own.map(Arc::new),
+            .map(|listener| match listener.for_post(post) {
+                Some(own) => own,
                 None => Ok(Arc::clone(listener)),
             })
             .collect()
+    }
+
+    /// These, and those of `others` that are not among them.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        let others = others.without(self);
+        self.iter().chain(&others).cloned().collect()
     }
 
     /// Those that `others` does not have.

@@ -33,6 +33,7 @@ mod listener;
 mod listeners;
 mod networks;
 pub mod proxy;
+mod reserved;
 mod socket_file;
 mod stream;
 

@@ -410,8 +410,14 @@ pub(super) struct Lending<'a> {
 
 impl Lending<'_> {
     /// The link, unless a call on it is under way already: an application's iterable may come back here
-    /// from another thread while the interpreter was given up.
+    /// from another thread while the interpreter was given up. Nor has a child of the process any: both would write.
     fn link(&self) -> Result<RefMut<'_, Link>> {
+        if !self.host.is_home() {
+            return Err(Error::of(
+                Kind::Response,
+                "the response is that of the process that has forked this one",
+            ));
+        }
         self.link
             .try_borrow_mut()
             .map_err(|_| Error::of(Kind::Response, "the response is being written already"))

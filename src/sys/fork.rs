@@ -9,12 +9,14 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
+use crate::error::{Error, Result};
 use crate::forked::Forked;
 
 /// Forks. `in_child` runs in the child with all signals blocked: it is there to install the child's own
@@ -41,6 +43,34 @@ pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
     // It cannot fail: the mask is a valid one (pthread_sigmask(3)).
     let _ = mask.thread_set_mask();
     forked
+}
+
+/// Whether this process is a child of the one that called [`notice_children`] last.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// From now on children of this process know that they are not it ([`is_child`]), whoever forks them. Those that
+/// run another program at once (`vfork(2)`, `posix_spawn(3)`) know nothing, and are asked nothing.
+///
+/// # Errors
+///
+/// Where the system gives no memory.
+pub(crate) fn notice_children() -> Result<()> {
+    IS_CHILD.store(false, Ordering::Relaxed);
+    // SAFETY: the handler takes nothing, only stores to an atomic, and stays where it is.
+    match unsafe { libc::pthread_atfork(None, None, Some(note_child)) } {
+        0 => Ok(()),
+        errno => Err(Error::io("cannot notice forks", Errno::from_raw(errno))),
+    }
+}
+
+/// Whether this process was forked from the one that wanted to [notice](notice_children) it. One load: to be asked as
+/// often as one likes.
+pub(crate) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
 }
 
 /// Ends this process at once: no destructors, no exit handlers, no unwinding.

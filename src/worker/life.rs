@@ -26,6 +26,7 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
     let life = || {
         context.prepare_for_the_arbiters_end()?;
+        context.notice_children()?;
         worker.run(context)
     };
     let end = catch_unwind(AssertUnwindSafe(life))

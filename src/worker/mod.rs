@@ -46,7 +46,7 @@ use crate::sys::orphan;
 use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{self, Disposition, Order, Signals};
 use crate::sys::wake::Wake;
-use crate::trace::info;
+use crate::trace::{error, info};
 
 pub use door::Door;
 pub use in_process::{Running, RunningHandle, RunningStatus};
@@ -268,11 +268,7 @@ impl WorkerContext {
         arbiter: Option<Lines>,
     ) -> Result<Self> {
         let orphaned = AtomicBool::new(arbiter.is_none());
-        // Before the worker becomes somebody else.
-        let sockets = listeners.for_worker()?;
-        // Reserved ones end here, in this process.
-        drop(listeners);
-        let own_queue = sockets.iter().any(|listener| listener.is_own());
+        let own_queue = listeners.iter().any(|listener| listener.is_own());
         let door = Door::new()?;
         let wake = Wake::new()?;
         wake.watch(&door)?;
@@ -283,7 +279,7 @@ impl WorkerContext {
         scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
-            listeners: Mutex::new(sockets),
+            listeners: Mutex::new(listeners),
             own_queue,
             scoreboard,
             arbiter,
@@ -341,14 +337,14 @@ impl WorkerContext {
         *self.lock() = Vec::new().into();
     }
 
-    /// Listens on the worker's own sockets, if it has any; twice is as good as once.
+    /// Listens on the worker's own queues, if it has any; twice is as good as once.
     pub(crate) fn open_queues(&self) {
         for listener in &self.listeners() {
             listener.open_queue();
         }
     }
 
-    /// The worker can do its work, and listens on its own sockets from now on, if it has any. Only the first call counts.
+    /// The worker can do its work, and listens on its own queues from now on, if it has any. Only the first call counts.
     pub fn ready(&self) {
         if self.ready.swap(true, Ordering::Relaxed) {
             return;
@@ -456,7 +452,7 @@ impl WorkerContext {
         match self.scoreboard.leaving() {
             // Without an arbiter nobody comes after those who are here.
             Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
-            // Nobody else can answer those who wait.
+            // Perhaps nobody else can answer those who wait.
             Leaving::ToOthers if self.own_queue => Leaving::Emptied,
             leaving => leaving,
         }
@@ -481,6 +477,37 @@ impl WorkerContext {
             &self.scoreboard,
             slot,
         )
+    }
+
+    /// From now on a child that the service forks is told from this worker ([`is_home`](Self::is_home)).
+    fn notice_children(&self) -> Result<()> {
+        self.arbiter
+            .as_ref()
+            .map_or(Ok(()), |_| fork::notice_children())
+    }
+
+    /// Whether this is the worker's own process, and not a child that its service has forked. Without an arbiter
+    /// nobody knows, and it is.
+    pub(crate) fn is_home(&self) -> bool {
+        self.arbiter.is_none() || !fork::is_child()
+    }
+
+    /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same
+    /// connections, whom no arbiter knows. `outcome` is what its call came to.
+    pub(crate) fn end_strays<T>(&self, outcome: &Result<T>) {
+        if self.is_home() {
+            return;
+        }
+        let worker = self.slot().pid();
+        error!(
+            "Process {}, which a request of worker {worker} has forked, came back from it, and ends: a child is to \
+             end by itself, or to become another program",
+            Pid::this(),
+        );
+        if let Err(error) = outcome {
+            error!("It came back with: {}", error.report());
+        }
+        fork::exit_now(1);
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing

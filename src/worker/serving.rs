@@ -61,11 +61,18 @@ pub(super) fn queues(context: &WorkerContext) -> Queues {
     }
 }
 
-/// Calls the service; whatever becomes of the call, the worker lives.
-pub(super) fn answer<S: Service>(service: &S, ready: &mut Ready, host: &dyn Host) {
+/// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.
+pub(super) fn answer<S: Service>(
+    service: &S,
+    ready: &mut Ready,
+    host: &dyn Host,
+    context: &WorkerContext,
+) {
     let outcome = ready.answer(host, |request, reply| {
-        catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
-            .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
+            .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)));
+        context.end_strays(&outcome);
+        outcome
     });
     let Err(error) = outcome else { return };
     let (method, target) = ready

@@ -180,7 +180,7 @@ fn serve<S: Service>(
             // Nobody has the reactor during a call: it may have to be pumped.
             drop(reactor);
             host.busy.begin(Tick::now());
-            answer(service, &mut ready, &host);
+            answer(service, &mut ready, &host, context);
             host.busy.end(Tick::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
@@ -283,6 +283,10 @@ impl Host for SyncHost<'_> {
 
     fn returned(&self, now: Tick) {
         self.context.slot().end_request(self.place.take(), now, 0);
+    }
+
+    fn is_home(&self) -> bool {
+        self.context.is_home()
     }
 
     fn keeps(&self) -> bool {

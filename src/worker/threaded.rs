@@ -202,7 +202,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 continue;
             };
             let since = self.lead.lay(reactor);
-            answer(self.service, &mut ready, &host);
+            answer(self.service, &mut ready, &host, self.context);
             leading = self.lead.resume(since);
             match &mut leading {
                 Some(reactor) => reactor.give_back(ready, &host),
@@ -377,6 +377,10 @@ impl<S: Service + Sync> Host for Seat<'_, S> {
     fn returned(&self, now: Tick) {
         let slot = self.crew.context.slot();
         slot.end_request(self.place.take(), now, 0);
+    }
+
+    fn is_home(&self) -> bool {
+        self.crew.context.is_home()
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {

@@ -24,6 +24,8 @@ use crate::trace;
 
 /// The version of Python that this crate was built with: `3.11.7`.
 const BUILT_WITH: &str = env!("OXICORN_PYTHON");
+/// Where that Python has its own modules, if that was known: `/usr/lib/python3.11`.
+const LIBRARY: &str = env!("OXICORN_PYTHON_LIBRARY");
 
 /// Makes sure that there is an interpreter. The first call's thread becomes Python's main thread.
 pub(super) fn start(venv: Option<&Path>) -> Result<()> {
@@ -47,10 +49,8 @@ pub(super) fn start(venv: Option<&Path>) -> Result<()> {
         config.start()
     };
     configured().map_err(|cause| {
-        let home = env::var_os("PYTHONHOME")
-            .map(|home| format!(" (PYTHONHOME is {})", Path::new(&home).display()))
-            .unwrap_or_default();
-        Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{home}"))
+        let why = obstacle(env::var_os("PYTHONHOME").as_deref(), Path::new(LIBRARY));
+        Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{why}"))
     })?;
     if interrupt {
         // Python takes SIGINT where nobody has it, whatever it was told; it is given back to the program.
@@ -58,6 +58,19 @@ pub(super) fn start(venv: Option<&Path>) -> Result<()> {
             .map_err(|error| Error::boot(format!("Python {BUILT_WITH} keeps SIGINT: {error}")))?;
     }
     Ok(())
+}
+
+/// What may keep Python from its own modules: where it was told to look for them, or where they were.
+fn obstacle(home: Option<&OsStr>, library: &Path) -> String {
+    if let Some(home) = home {
+        return format!(" (PYTHONHOME is {})", Path::new(home).display());
+    }
+    match fs::read_dir(library) {
+        Err(error) if !library.as_os_str().is_empty() => {
+            format!("; {} cannot be read: {error}", library.display())
+        }
+        _ => String::new(),
+    }
 }
 
 fn release_interrupt(py: Python<'_>) -> PyResult<()> {
@@ -197,6 +210,13 @@ fn version_of_venv(facts: &str) -> Option<&str> {
 /// The steps of `Py_FinalizeEx` that programs rely on, in its order. The interpreter itself is left to the
 /// process's end: C extensions have been seen to hang while it is taken apart.
 pub(super) fn leave(py: Python<'_>) {
+    let waited_for = threads(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
+    if let Ok(names @ [_, ..]) = waited_for.as_deref() {
+        trace::info!(
+            "Waiting for the application's threads that are not daemons: {}",
+            names.join(", ")
+        );
+    }
     let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     for (module, step) in steps {
         let done = loaded(py, module).and_then(|module| match module {
@@ -210,6 +230,25 @@ pub(super) fn leave(py: Python<'_>) {
             );
         }
     }
+}
+
+/// The names of Python's threads of which `which` is true, other than the main one.
+pub(super) fn threads(
+    py: Python<'_>,
+    which: impl Fn(&Bound<'_, PyAny>) -> PyResult<bool>,
+) -> PyResult<Vec<String>> {
+    let Some(threading) = loaded(py, "threading")? else {
+        return Ok(Vec::new());
+    };
+    let main = threading.call_method0("main_thread")?;
+    let mut names = Vec::new();
+    for thread in threading.call_method0("enumerate")?.try_iter()? {
+        let thread = thread?;
+        if !thread.is(&main) && which(&thread)? {
+            names.push(thread.getattr("name")?.to_string());
+        }
+    }
+    Ok(names)
 }
 
 /// A module that was imported already; nothing is imported for the end.
@@ -227,6 +266,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("pyvenv.cfg"), facts).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_python_without_its_modules_says_where_they_should_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("python");
+        assert_eq!(
+            obstacle(None, &missing),
+            format!(
+                "; {} cannot be read: No such file or directory (os error 2)",
+                missing.display()
+            )
+        );
+        let told = obstacle(Some(OsStr::new("/opt")), &missing);
+        assert_eq!(told, " (PYTHONHOME is /opt)");
+        assert_eq!(obstacle(None, folder.path()), "");
+        assert_eq!(obstacle(None, Path::new("")), "");
     }
 
     #[test]

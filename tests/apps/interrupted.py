@@ -92,6 +92,18 @@ def child(gate):
     return f"{os.getpid()} {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"
 
 
+def stray(gate):
+    """Forks a child that comes back from the request as it is told to, and tells how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        if gate == "exit":
+            raise SystemExit(0)
+        if gate == "raise":
+            raise ValueError("in the child")
+        return "the child's"
+    return f"{os.getpid()} {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"
+
+
 def app(environ, start_response):
     page = globals()[environ["PATH_INFO"].strip("/")]
     if page is endless:

@@ -32,6 +32,7 @@ fn serve(arguments: &[String]) -> Result<()> {
     let server = Server::bind(text("--bind").unwrap_or("127.0.0.1:0"))?
         .workers(number("--workers", 1) as usize)
         .threads(number("--threads", 1) as usize)
+        .reuse_port(arguments.iter().any(|argument| argument == "--reuse-port"))
         .backlog(number("--backlog", 2048))
         .max_requests(number("--max-requests", 0) as usize, 0)
         .observe(tell);

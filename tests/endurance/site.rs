@@ -5,7 +5,7 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use crate::support::{Process, Serve, Server};
+use crate::support::{Process, Serve, Server, eventually};
 
 /// Whether this build serves applications.
 pub(crate) const PYTHON: bool = cfg!(all(feature = "wsgi", feature = "cli", feature = "tracing"));
@@ -21,19 +21,47 @@ pub(crate) const REQUESTS: u64 = 200_000;
 pub(crate) struct Site {
     threads: u32,
     unix: bool,
+    /// Whether each worker has a queue of its own.
+    own_queues: bool,
 }
 
 /// Every worker class on every kind of socket.
-pub(crate) const SITES: [Site; 4] = [
+pub(crate) const SITES: [Site; 6] = [
     Site::new(1, false),
     Site::new(4, false),
     Site::new(1, true),
     Site::new(4, true),
+    Site::new(1, false).with_own_queues(),
+    Site::new(4, false).with_own_queues(),
 ];
 
 impl Site {
     pub(crate) const fn new(threads: u32, unix: bool) -> Self {
-        Self { threads, unix }
+        Self {
+            threads,
+            unix,
+            own_queues: false,
+        }
+    }
+
+    const fn with_own_queues(self) -> Self {
+        Self {
+            own_queues: true,
+            ..self
+        }
+    }
+
+    /// Whether all workers have the same queue: then one may leave that nobody replaces.
+    pub(crate) const fn is_shared(self) -> bool {
+        !self.own_queues
+    }
+
+    fn flags(self) -> &'static [&'static str] {
+        if self.own_queues {
+            &["--reuse-port"]
+        } else {
+            &[]
+        }
     }
 
     /// A server of `tests/apps/load.py` whose workers have loaded it, or of what stands for it, with these flags besides.
@@ -52,7 +80,8 @@ impl Site {
         self.open(workers, |bind| {
             let threads = self.threads.to_string();
             let app = app.bind([bind]).workers(workers);
-            app.args(["--threads", &threads]).args(flags).spawn()
+            let app = app.args(["--threads", &threads]).args(self.flags());
+            app.args(flags).spawn()
         })
     }
 
@@ -65,6 +94,7 @@ impl Site {
             command
                 .args(["--role", "--bind", bind])
                 .args(["--workers", &workers, "--threads", &threads])
+                .args(self.flags())
                 .args(flags)
                 .stdin(Stdio::null());
             Process::spawn(&mut command, None)
@@ -84,6 +114,8 @@ impl Site {
             let loaded = lines.iter().filter(|line| line.starts_with("loaded "));
             (loaded.count() == workers).then_some(())
         });
+        // A queue of its own is opened by a worker that has said so and is ready.
+        eventually("nobody listens", || server.address().try_client().map(drop));
         House {
             server,
             _folder: folder,
@@ -93,7 +125,11 @@ impl Site {
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = if self.unix { "a unix socket" } else { "TCP" };
+        let socket = match (self.unix, self.own_queues) {
+            (true, _) => "a unix socket",
+            (_, true) => "TCP with a queue each",
+            (_, false) => "TCP",
+        };
         write!(f, "{} threads on {socket}", self.threads)
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{Child, Former, Shell};
@@ -16,6 +16,7 @@ use crate::arbiter::phase::{Observer, Phase};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
+use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{self, WorkerEnd};
 use crate::sys::signal::{Pipe, Signals};
@@ -27,6 +28,7 @@ use crate::worker::{self, Lines, Place, Worker, WorkerContext};
 #[derive(Debug)]
 pub(super) struct Newborn {
     place: Place,
+    listeners: Listeners,
     arbiter: i32,
     link: WorkerEnd,
     stacks: OwnedFd,
@@ -39,12 +41,18 @@ impl<W: Worker> Shell<W> {
         &mut self,
         id: u64,
         slot: usize,
+        post: usize,
         observer: &mut Observer,
     ) -> Result<Input, Box<Newborn>> {
         let failed = |reason| Input::ForkFailed { id, reason };
         let made = link::pair().and_then(|pair| Ok((pair, stacks::pipe()?, Pipe::new()?)));
         let ((ours, theirs), (stacks, stacks_to), pipe) = match made {
             Ok(made) => made,
+            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
+        };
+        let doors = self.doors.listeners();
+        let listeners = match doors.for_post(post) {
+            Ok(listeners) => listeners,
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
         observer(&Phase::Forking { id });
@@ -85,6 +93,7 @@ impl<W: Worker> Shell<W> {
                         max_requests: self.draw_max_requests(),
                         graceful_timeout: self.limits.graceful_timeout,
                     },
+                    listeners,
                     arbiter,
                     link: theirs,
                     stacks: stacks_to,
@@ -100,6 +109,7 @@ impl<W: Worker> Shell<W> {
                         slot,
                         link: ours,
                         stacks,
+                        queues: listeners.without(&doors),
                         examined: false,
                         heard: now,
                         ready: false,
@@ -112,8 +122,8 @@ impl<W: Worker> Shell<W> {
             }
             Some(Forked::Failed(errno)) => {
                 self.scoreboard.slot(slot).clear();
-                let errno = Errno::from_raw(errno).desc();
-                Ok(failed(format!("cannot fork a worker: {errno}")))
+                let error = io::Error::from_raw_os_error(errno);
+                Ok(failed(format!("cannot fork a worker: {error}")))
             }
             None => {
                 self.scoreboard.slot(slot).clear();
@@ -147,6 +157,7 @@ impl<W: Worker> Shell<W> {
     pub(super) fn become_worker(mut self, newborn: Newborn) -> ! {
         let Newborn {
             place,
+            listeners,
             arbiter,
             link,
             stacks,
@@ -170,7 +181,8 @@ impl<W: Worker> Shell<W> {
                 successor,
                 ..
             } = self;
-            let listeners = doors.hand_over();
+            // What is in use is among the newborn's; what only reserves an address stays the arbiter's.
+            drop(doors.hand_over());
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((children, poll, arbiters, desk, predecessor, successor));
             // Their locks are to end with the arbiter.

@@ -1,7 +1,7 @@
 //! How workers are put in the place of others: started, replaced by a new generation, worn, stuck.
 //!
 //! One rule serves for all of it: a worker that is to be replaced is *fading*; it serves until one that is
-//! not is ready in its place.
+//! not is ready in its place. Where connections wait for each worker by itself, its place is its *post*.
 //!
 //! ```text
 //!   HUP ──▶ LoadConfig ──▶ Loaded: a new generation, on trial; the old one fades
@@ -12,6 +12,8 @@
 //!
 //!   HUP during a trial: what is on trial is given up when there is something else to try, and not before.
 //! ```
+
+use std::collections::BTreeSet;
 
 use super::{
     Action, Backoff, Crew, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
@@ -179,9 +181,8 @@ impl Supervisor {
         self.retire_the_replaced(now, out);
         self.retire_the_surplus(now, out);
         self.fill(now, out);
-        let staying = || self.table.iter().filter(|row| !row.retired);
-        let old = staying().any(|row| row.generation != self.generation);
-        let serving = staying().filter(|row| row.stage == Stage::Serving);
+        let old = self.staying().any(|row| row.generation != self.generation);
+        let serving = self.staying().filter(|row| row.stage == Stage::Serving);
         let serving = serving.count();
         if serving > 0 {
             self.announce(out);
@@ -209,13 +210,20 @@ impl Supervisor {
         before.max(self.target)
     }
 
-    /// Lets the fading go for whom there is somebody else, the oldest first, and those that cannot serve. One
-    /// that starts may still be wanted while it is not sure that the new settings are good.
+    /// Lets the fading go for whom there is somebody else, and those that cannot serve. One that starts may still
+    /// be wanted while it is not sure that the new settings are good.
     fn retire_the_replaced(&mut self, now: Tick, out: &mut Vec<Action>) {
         let on_trial = self.trial.is_some();
-        let serving = |row: &&Row| row.stage == Stage::Serving && !row.retired;
-        let serving = self.table.iter().filter(serving).count();
-        let mut spare = serving.saturating_sub(self.needed());
+        let serving = self.staying().filter(|row| row.stage == Stage::Serving);
+        let mut spare = serving.count().saturating_sub(self.needed());
+        while spare > 0 {
+            let next = self.next_to_be_spared();
+            let Some(row) = next.and_then(|id| self.table.get_mut(id)) else {
+                break;
+            };
+            spare -= 1;
+            retire(row, now, out);
+        }
         let fading = self.table.iter().filter(|row| self.is_fading(row));
         let fading: Vec<u64> = fading.map(|row| row.id).collect();
         for id in fading {
@@ -223,10 +231,6 @@ impl Supervisor {
                 continue;
             };
             match row.stage {
-                Stage::Serving if spare > 0 => {
-                    spare -= 1;
-                    retire(row, now, out);
-                }
                 // One that is examined may serve again.
                 Stage::Serving | Stage::Examined => {}
                 Stage::Forking | Stage::Booting if on_trial => {}
@@ -235,6 +239,31 @@ impl Supervisor {
                 _ => {}
             }
         }
+    }
+
+    /// Which of the fading that serve is to go first: one at whose post another serves, so that nobody waits there
+    /// in vain; then one at whose post nobody is to come; and of these the oldest.
+    fn next_to_be_spared(&self) -> Option<u64> {
+        let rank = |row: &Row| {
+            let others = || {
+                let at_its_post = |it: &&Row| it.post == row.post && it.id != row.id;
+                self.staying().filter(at_its_post)
+            };
+            if others().any(|other| other.stage == Stage::Serving) {
+                0
+            } else {
+                1 + usize::from(others().next().is_some())
+            }
+        };
+        let fading = self.table.iter().filter(|row| self.is_fading(row));
+        let serving = fading.filter(|row| row.stage == Stage::Serving);
+        serving
+            .min_by_key(|row| (rank(row), row.id))
+            .map(|row| row.id)
+    }
+
+    fn staying(&self) -> impl Iterator<Item = &Row> {
+        self.table.iter().filter(|row| !row.retired)
     }
 
     /// Lets those go that are too many: first who is going anyway, then who does not serve yet, then the
@@ -265,14 +294,33 @@ impl Supervisor {
             if waits || now < self.backoff.not_before() {
                 return;
             }
-            let Some(row) = self.table.enter(self.generation, self.limits) else {
+            let post = self.vacancy();
+            let Some(row) = self.table.enter(post, self.generation, self.limits) else {
                 return;
             };
             out.push(Action::Spawn {
                 id: row.id,
                 slot: row.slot,
+                post,
             });
         }
+    }
+
+    /// The post of the next worker: that of the oldest for whom nobody else is there yet, or one of its own where
+    /// there are fewer than workers are to be.
+    fn vacancy(&self) -> usize {
+        let held: BTreeSet<usize> = self.staying().map(|row| row.post).collect();
+        let fresh = |post| {
+            self.table
+                .iter()
+                .any(|row| row.post == post && self.is_fresh(row))
+        };
+        let fading = self.table.iter().filter(|row| self.is_fading(row));
+        let heirless = fading.map(|row| row.post).find(|post| !fresh(*post));
+        let heirless = heirless.filter(|_| held.len() >= self.target);
+        // Of so many and one more, somebody has not all.
+        let unheld = || (0..=held.len()).find(|post| !held.contains(post));
+        heirless.or_else(unheld).unwrap_or_default()
     }
 
     /// Whether fewer are there than are to be; of the worn, one at a time is replaced beforehand.

@@ -96,6 +96,11 @@ impl Scene {
         words
     }
 
+    fn post(&mut self, id: u64) -> usize {
+        let row = self.supervisor.table.get_mut(id);
+        row.expect("there is such a worker").post
+    }
+
     fn wake(&mut self) -> Vec<String> {
         self.input(Input::Wake)
     }
@@ -200,7 +205,7 @@ impl Scene {
 
 fn describe(action: &Action) -> String {
     match action {
-        Action::Spawn { id, slot } => format!("spawn {id} in {slot}"),
+        Action::Spawn { id, slot, .. } => format!("spawn {id} in {slot}"),
         Action::Signal { pid, order, .. } => format!("{order} {pid}"),
         Action::Bury(obituary) => match obituary.retry {
             Some(pause) => format!("bury {}, retry in {pause:?}", obituary.id),

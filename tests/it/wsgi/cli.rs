@@ -112,6 +112,14 @@ fn flags_are_taken_long_short_and_with_an_equals_sign() {
 }
 
 #[test]
+fn more_connections_than_the_system_has_are_as_many_as_it_has() {
+    let most = format!("--worker-connections={}", u64::MAX);
+    let server = Serve::app("probe:app").args([&most]).start();
+    server.get("/pid").expect(200);
+    server.stop();
+}
+
+#[test]
 fn help_names_the_settings_and_exits_0() {
     let exited = Serve::command_line(["--help"]).run();
     assert_eq!(exited.status, 0, "{exited:#?}");

@@ -224,3 +224,25 @@ fn child_of_an_application_is_ended_by_a_signal_that_its_worker_does_not_hear_of
         assert_eq!(exits.count(), 1, "{exited:#?}");
     }
 }
+
+#[test]
+fn child_of_an_application_that_comes_back_from_its_request_ends_and_answers_nobody() {
+    for threads in [1, 2] {
+        let (server, _folder) = serve(threads);
+        let worker = server.workers(1)[0];
+        let mut client = server.client();
+        for how in ["return", "raise", "exit"] {
+            client.send(format!("GET /stray?{how} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let answer = client.response().expect(200);
+            assert_eq!(answer.text(), format!("{worker} 1"), "{how}");
+        }
+        client.send("GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.response().expect(200).text(), worker.to_string());
+        client.expect_end();
+        assert_eq!(server.workers(1), [worker]);
+        let log = server.stop().stderr.join("\n");
+        let told = format!("which a request of worker {worker} has forked");
+        assert_eq!(log.matches(&told).count(), 3, "{log}");
+        assert!(log.contains("ValueError: in the child"), "{log}");
+    }
+}

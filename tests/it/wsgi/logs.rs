@@ -245,8 +245,9 @@ fn logs_belong_to_the_user_that_workers_become_and_are_opened_again_by_them() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let path = |name: &str| folder.path().join(name);
+    // Preloaded, since the Python of this machine may be nothing that everybody can read.
     let server = Serve::app("probe:app")
-        .args(["--user", "65534", "--access-logfile"])
+        .args(["--preload", "--user", "65534", "--access-logfile"])
         .args([path("access")])
         .args(["--error-logfile"])
         .args([path("error")])

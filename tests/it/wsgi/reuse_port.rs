@@ -2,26 +2,32 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
-use crate::support::{Address, Client, Gate, Serve, Server, eventually};
+use crate::support::{Address, Client, Gate, Serve, Server, eventually, root, send};
 
 fn serve() -> Serve {
     Serve::app("probe:app").args(["--reuse-port"])
 }
 
-fn port(server: &Server) -> u16 {
+/// Waits until so many sockets listen on the server's port, and tells their inodes.
+#[track_caller]
+fn queues(server: &Server, count: usize) -> BTreeSet<String> {
     match server.address() {
-        Address::Tcp(address) => address.port(),
+        Address::Tcp(address) => listening(address.port(), count),
         Address::Unix(path) => panic!("{} has no port", path.display()),
     }
 }
 
-/// Waits until so many sockets listen on the server's port (`proc_pid_net(5)`), and tells their inodes.
+/// Waits until so many sockets listen on a port (`proc_pid_net(5)`), and tells their inodes.
 #[track_caller]
-fn queues(server: &Server, count: usize) -> BTreeSet<String> {
-    let port = format!(":{:04X}", port(server));
+fn listening(port: u16, count: usize) -> BTreeSet<String> {
+    let port = format!(":{port:04X}");
     let listening = || -> BTreeSet<String> {
         let table = fs::read_to_string("/proc/net/tcp").expect("a table of sockets");
         table
@@ -46,7 +52,6 @@ fn ask(client: &mut Client, target: &str) {
 fn each_worker_listens_by_itself_at_the_address_in_the_log_and_all_of_them_answer() {
     for threads in ["1", "2"] {
         let server = serve().workers(2).args(["--threads", threads]).start();
-        assert_ne!(port(&server), 0);
         let workers = server.workers(2);
         let workers: BTreeSet<String> = workers.iter().map(ToString::to_string).collect();
         queues(&server, 2);
@@ -60,34 +65,175 @@ fn each_worker_listens_by_itself_at_the_address_in_the_log_and_all_of_them_answe
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_worker_that_is_replaced_or_stopped_is_answered_by_it() {
-    for signal in [Signal::SIGHUP, Signal::SIGTERM] {
-        let server = serve().start();
-        let before = server.workers(1);
-        let queue = queues(&server, 1);
-        let gate = Gate::new();
-        let mut held = server.client();
-        ask(&mut held, &gate.at("/hold"));
-        let arrived = gate.arrival();
-        let mut waiting = server.client();
-        ask(&mut waiting, "/pid");
-        server.signal(signal);
-        if signal == Signal::SIGHUP {
-            assert!(queues(&server, 2).is_superset(&queue));
-        } else {
-            server.stderr().wait_for("Handling signal: term");
-        }
-        drop(arrived);
-        held.response().expect(200);
-        let answer = waiting.response();
-        assert_eq!(answer.expect(200).text(), before[0].to_string());
-        if signal == Signal::SIGHUP {
-            assert!(queues(&server, 1).is_disjoint(&queue));
-            let after = server.workers(1)[0].to_string();
-            assert_eq!(server.get("/pid").expect(200).text(), after);
-            server.stop();
-        } else {
-            server.wait();
-        }
+fn who_waits_in_the_queue_of_a_worker_that_is_replaced_is_answered_by_its_replacement() {
+    let server = serve().start();
+    let before = server.workers(1);
+    let queue = queues(&server, 1);
+    let gate = Gate::new();
+    let mut held = server.client();
+    ask(&mut held, &gate.at("/hold"));
+    let arrived = gate.arrival();
+    let mut waiting = server.client();
+    ask(&mut waiting, "/pid");
+    server.signal(Signal::SIGHUP);
+    // The old one is in its call still.
+    let answer = waiting.response();
+    assert_ne!(answer.expect(200).text(), before[0].to_string());
+    assert_eq!(queues(&server, 1), queue);
+    drop(arrived);
+    held.response().expect(200);
+    let after = server.workers(1)[0].to_string();
+    assert_eq!(server.get("/pid").expect(200).text(), after);
+    assert_eq!(queues(&server, 1), queue);
+    server.stop();
+}
+
+#[test]
+fn who_waits_in_the_queue_of_a_worker_that_is_killed_is_answered_by_its_replacement() {
+    let server = serve().start();
+    let before = server.workers(1);
+    let queue = queues(&server, 1);
+    let gate = Gate::new();
+    let mut held = server.client();
+    ask(&mut held, &gate.at("/hold"));
+    let _arrived = gate.arrival();
+    let mut waiting = server.client();
+    ask(&mut waiting, "/pid");
+    send(before[0], Signal::SIGKILL);
+    let answer = waiting.response();
+    let after = server.workers(1)[0];
+    assert_eq!(answer.expect(200).text(), after.to_string());
+    assert_eq!(queues(&server, 1), queue);
+    server.stop();
+}
+
+#[test]
+fn each_queue_goes_from_worker_to_worker_while_settings_are_read_again_and_workers_recycled() {
+    let server = serve().workers(3).args(["--max-requests", "20"]).start();
+    server.workers(3);
+    let queue = queues(&server, 3);
+    let mut seen = BTreeSet::new();
+    for reload in 1..=3 {
+        server.signal(Signal::SIGHUP);
+        eventually("the workers are not others", || {
+            seen.insert(server.get("/pid").expect(200).text().to_owned());
+            (seen.len() > 5 * reload).then_some(())
+        });
     }
+    assert_eq!(queues(&server, 3), queue);
+    server.stop();
+}
+
+#[test]
+fn who_waits_in_the_queue_of_a_worker_that_is_stopped_is_answered_by_it() {
+    let server = serve().start();
+    let worker = server.workers(1)[0];
+    queues(&server, 1);
+    let gate = Gate::new();
+    let mut held = server.client();
+    ask(&mut held, &gate.at("/hold"));
+    let arrived = gate.arrival();
+    let mut waiting = server.client();
+    ask(&mut waiting, "/pid");
+    server.signal(Signal::SIGTERM);
+    server.stderr().wait_for("Handling signal: term");
+    drop(arrived);
+    held.response().expect(200);
+    let answer = waiting.response();
+    assert_eq!(answer.expect(200).text(), worker.to_string());
+    server.wait();
+}
+
+#[test]
+fn queues_go_to_the_workers_of_the_next_arbiter_and_nobody_in_them_is_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("pid");
+    let server = serve()
+        .workers(2)
+        .args(["--pid".as_ref(), file.as_os_str()])
+        .start();
+    let before = server.workers(2);
+    let queue = queues(&server, 2);
+    server.signal(Signal::SIGUSR2);
+    server.stderr().wait_for(") serves: stop this one");
+    let workers = server.workers(4);
+    assert_eq!(queues(&server, 2), queue);
+    // The old ones are busy, all of them.
+    for worker in &before {
+        send(*worker, Signal::SIGSTOP);
+    }
+    let mut answered = BTreeSet::new();
+    eventually("a new worker does not answer", || {
+        answered.insert(server.get("/pid").expect(200).text().to_owned());
+        (answered.len() == 2).then_some(())
+    });
+    let new = workers.iter().filter(|worker| !before.contains(worker));
+    assert_eq!(answered, new.map(ToString::to_string).collect());
+    for worker in &before {
+        send(*worker, Signal::SIGCONT);
+    }
+    server.signal(Signal::SIGTERM);
+    eventually("it is not promoted", || {
+        server.get("/pid").expect(200);
+        let lines = server.stderr();
+        lines.contain("Master has been promoted.").then_some(())
+    });
+    assert_eq!(queues(&server, 2), queue);
+    let pid = fs::read_to_string(&file).expect("the new server's");
+    send(
+        Pid::from_raw(pid.trim().parse().expect("a process id")),
+        Signal::SIGTERM,
+    );
+    let exited = server.wait_for_orphans();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+}
+
+#[test]
+fn a_socket_that_was_inherited_is_shared_beside_queues_of_their_own() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let given = socket.local_addr().expect("it is bound");
+    let server = Serve::command_line(["--bind", "127.0.0.1:0", "--workers", "2", "--reuse-port"])
+        .chdir(root().join("tests/apps"))
+        .args(["probe:app"])
+        .after("exec 3<&0 && export LISTEN_PID=$$ LISTEN_FDS=1")
+        .stdin(OwnedFd::from(socket))
+        .start();
+    assert_eq!(server.addresses.len(), 2);
+    server
+        .stderr()
+        .wait_for("Sockets that were inherited are shared");
+    server.workers(2);
+    listening(given.port(), 1);
+    let Address::Tcp(own) = server.addresses[1] else {
+        panic!("{:?} is no TCP address", server.addresses[1]);
+    };
+    listening(own.port(), 2);
+    for address in &server.addresses {
+        address.client().get("/pid").expect(200);
+    }
+    server.stop();
+}
+
+#[test]
+fn workers_that_become_somebody_else_have_queues_which_only_the_arbiters_user_could_open() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("only root can become somebody else");
+        return;
+    }
+    let server = serve().workers(2).args(["--user", "65534"]).start();
+    let before = server.workers(2);
+    let queue = queues(&server, 2);
+    server.signal(Signal::SIGHUP);
+    eventually("the workers are not others", || {
+        let after = server.workers(2);
+        let others = after.iter().all(|worker| !before.contains(worker));
+        others.then_some(())
+    });
+    for worker in server.workers(2) {
+        let facts = fs::metadata(format!("/proc/{worker}")).expect("it lives");
+        assert_eq!(facts.uid(), 65534);
+    }
+    assert_eq!(queues(&server, 2), queue);
+    server.get("/pid").expect(200);
+    server.stop();
 }

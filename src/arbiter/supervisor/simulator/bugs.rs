@@ -23,6 +23,10 @@ pub(super) enum Bug {
     StartsOneTooMany,
     /// Two workers in one slot.
     GivesASlotTwice,
+    /// Two workers at one post, of which neither replaces the other.
+    GivesAPostTwice,
+    /// Who is replaced is not who leaves.
+    LeavesAPost,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
     /// What is on trial is given up before there is anything else to try.
@@ -50,7 +54,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -59,6 +63,8 @@ impl Bug {
         Self::ForgetsTheSpared,
         Self::StartsOneTooMany,
         Self::GivesASlotTwice,
+        Self::GivesAPostTwice,
+        Self::LeavesAPost,
         Self::NeverBacksOff,
         Self::GivesUpTooEarly,
         Self::TrustsTheUntried,
@@ -149,6 +155,11 @@ impl Mind {
                     *heir = Heir::Starting { until: None };
                 }
             }
+            (Bug::LeavesAPost, Input::Ready { .. }) => {
+                for row in supervisor.table.iter_mut() {
+                    row.post = 0;
+                }
+            }
             (Bug::ForgetsTheKill, _) => {
                 for row in supervisor.table.iter_mut() {
                     row.deadline = row.deadline.filter(|_| row.stage != Stage::Aborted);
@@ -179,16 +190,20 @@ impl Mind {
             why: Why::Retired,
         };
         match (bug, action) {
-            (Bug::GivesASlotTwice, Action::Spawn { id, .. }) => {
-                out.push(Action::Spawn { id, slot: 0 });
+            (Bug::GivesASlotTwice, Action::Spawn { id, post, .. }) => {
+                out.push(Action::Spawn { id, slot: 0, post });
+            }
+            (Bug::GivesAPostTwice, Action::Spawn { id, slot, .. }) => {
+                out.push(Action::Spawn { id, slot, post: 0 });
             }
             (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
                 out.push(action);
                 let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
-                let more = self.supervisor.table.enter(generation, limits);
+                let more = self.supervisor.table.enter(9, generation, limits);
                 out.extend(more.map(|row| Action::Spawn {
                     id: row.id,
                     slot: row.slot,
+                    post: row.post,
                 }));
             }
             (Bug::GivesUpTooEarly, Action::LoadConfig) => {

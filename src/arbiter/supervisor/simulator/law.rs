@@ -320,7 +320,7 @@ impl Law {
         require(!self.over, "nothing comes after the end");
         let now = self.now;
         match *action {
-            Action::Spawn { id, slot } => self.spawns(id, slot),
+            Action::Spawn { id, slot, post } => self.spawns(id, slot, post),
             Action::Signal {
                 pid, order, why, ..
             } => self.signals(pid, order, why),

@@ -17,6 +17,7 @@ pub(super) struct Process {
     pub(super) pid: i32,
     pub(super) id: u64,
     pub(super) slot: usize,
+    pub(super) post: usize,
     pub(super) generation: u64,
     pub(super) limits: Limits,
 
@@ -52,11 +53,17 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(pid: i32, id: u64, slot: usize, generation: u64, limits: Limits) -> Self {
+    pub(super) fn new(
+        id: u64,
+        (slot, post): (usize, usize),
+        generation: u64,
+        limits: Limits,
+    ) -> Self {
         Self {
-            pid,
+            pid: 0,
             id,
             slot,
+            post,
             generation,
             limits,
             boots: None,

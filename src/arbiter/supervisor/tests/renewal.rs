@@ -14,11 +14,11 @@ fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
     );
     assert_eq!(
         scene.input(Input::Ready { id: 4 }),
-        ["settle".to_owned(), order(Order::Leave, 1)]
+        ["settle".to_owned(), order(Order::Leave, 2)]
     );
     assert_eq!(
         scene.input(Input::Ready { id: 3 }),
-        [order(Order::Leave, 2)]
+        [order(Order::Leave, 1)]
     );
     assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
     assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
@@ -73,6 +73,28 @@ fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() 
         scene.input(Input::Ready { id: 4 }),
         [order(Order::Leave, 2)]
     );
+}
+
+#[test]
+fn a_worker_leaves_for_the_one_that_has_its_post_and_a_new_post_is_for_who_replaces_nobody() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("grow", "spawn 3 in 2"),
+        ("ready 3", ""),
+        ("worn 3", "recycle 103, Requests(9), spawn 4 in 3"),
+        ("ready 4", "SIGTERM 103"),
+        ("leaves 3", "bury 3"),
+        ("is-killed 1", "bury 1, spawn 5 in 0"),
+        ("reload", "load"),
+        ("loaded 3", "spawn 6 in 2, spawn 7 in 4, spawn 8 in 5"),
+    ]);
+    let posts = [2, 4, 5, 6, 7, 8].map(|id| scene.post(id));
+    assert_eq!(posts, [1, 2, 0, 1, 2, 0]);
+    scene.play(&[
+        ("ready 8", "settle, SIGTERM 105"),
+        ("ready 7", "SIGTERM 104"),
+        ("ready 6", "SIGTERM 102"),
+    ]);
 }
 
 #[test]
@@ -342,7 +364,7 @@ fn workers_that_were_asked_for_during_a_trial_outlast_it() {
     scene.play(&[
         ("reload", "load"),
         ("loaded 1", "spawn 3 in 2"),
-        ("shrink", "SIGTERM 101"),
+        ("shrink", "SIGTERM 102"),
         ("fails 3", &format!("bury 3, {GIVEN_UP}")),
     ]);
     assert_eq!(scene.supervisor.target(), 1);
@@ -354,7 +376,7 @@ fn a_rest_during_a_trial_is_a_rest() {
     scene.play(&[
         ("reload", "load"),
         ("loaded 1", "spawn 3 in 2"),
-        ("rest", "SIGTERM 101, SIGTERM 102, SIGTERM 103"),
+        ("rest", "SIGTERM 102, SIGTERM 101, SIGTERM 103"),
         ("fails 3", "bury 3"),
         ("grow", "spawn 4 in 2"),
         ("fails 4", &format!("bury 4, {GIVEN_UP}, spawn 5 in 2")),

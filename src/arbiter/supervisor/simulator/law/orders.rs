@@ -12,15 +12,21 @@ pub(super) const CALM: Duration = Duration::from_millis(250);
 const STORM: u32 = 2 * SLOTS as u32;
 
 impl Law {
-    pub(super) fn spawns(&mut self, id: u64, slot: usize) {
+    pub(super) fn spawns(&mut self, id: u64, slot: usize, post: usize) {
         require(self.stop.is_none(), "nobody is forked in a stop");
         let mut all = self.processes.iter().chain(&self.asked);
         require(
             slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
             "an id and a slot belong to one worker",
         );
+        let fresh = |p: &&Process| p.told.is_none() && !p.worn && p.generation == self.generation;
+        let mut fresh = self.processes.iter().chain(&self.asked).filter(fresh);
+        require(
+            fresh.all(|other| other.post != post) || self.commands > 1,
+            "a post belongs to one worker and its replacement",
+        );
         self.reading.forking += 1;
-        let new = Process::new(0, id, slot, self.generation, self.limits);
+        let new = Process::new(id, (slot, post), self.generation, self.limits);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);
         let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
@@ -46,6 +52,7 @@ impl Law {
             .iter()
             .filter(|process| process.serves())
             .count();
+        let replaced = self.replaced();
         let process = self.processes.iter_mut().find(|process| process.pid == pid);
         require(process.is_some(), "only our own processes are signalled");
         let Some(process) = process else { return };
@@ -113,6 +120,10 @@ impl Law {
                     !process.serves() || exempt || serving > needed,
                     "who serves leaves only when enough others do",
                 );
+                require(
+                    !process.serves() || exempt || replaced.is_empty() || replaced.contains(&pid),
+                    "who has been replaced leaves first",
+                );
                 require(process.told.is_none(), "nobody is asked to leave twice");
                 process.told = Some(order);
                 process.due = Some(now + process.limits.graceful_timeout);
@@ -131,5 +142,13 @@ impl Law {
             }
             _ => require(false, "each order has its reasons"),
         }
+    }
+
+    /// Those who are to be replaced and serve at a post at which another serves as well.
+    fn replaced(&self) -> Vec<i32> {
+        let serving = || self.processes.iter().filter(|process| process.serves());
+        let fading = serving().filter(|p| p.worn || p.generation != self.generation);
+        let replaced = fading.filter(|p| serving().any(|q| q.id != p.id && q.post == p.post));
+        replaced.map(|process| process.pid).collect()
     }
 }

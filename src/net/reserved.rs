@@ -1,0 +1,126 @@
+//! [`Reserved`]: an address that is had and not listened on, with the queues in which its connections wait
+//! (`SO_REUSEPORT`, socket(7)): one for each post that a worker can have.
+//!
+//! It keeps no queue open but for a moment: a queue is its holders', and closed with the last of them.
+//!
+//! ```text
+//!   post 0 ── queue ── worker 1, and worker 3, which is to replace it
+//!   post 1 ── queue ── worker 2, killed ──┐
+//!             queue ── another arbiter's ─┴─▶ free ──▶ the next post without one, or closed
+//! ```
+//!
+//! *Invariant*: a post has one queue for as long as somebody in this process holds it, and no other post has that.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::{BindError, Listener};
+
+#[derive(Debug)]
+pub(super) struct Reserved {
+    /// How long each queue may become.
+    pub(super) backlog: u32,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// Those that were left behind.
+    free: Vec<Arc<Listener>>,
+    at: BTreeMap<usize, Weak<Listener>>,
+}
+
+impl Reserved {
+    pub(super) fn new(backlog: u32, free: Vec<Arc<Listener>>) -> Self {
+        let at = BTreeMap::new();
+        let queues = Queues { free, at };
+        Self {
+            backlog,
+            queues: Mutex::new(queues),
+        }
+    }
+
+    /// The queue of a post: that which is there, one that is free, or a new one.
+    pub(super) fn queue(
+        &self,
+        post: usize,
+        open: impl FnOnce() -> Result<Listener, BindError>,
+    ) -> Result<Arc<Listener>, BindError> {
+        let mut queues = self.lock();
+        queues.at.retain(|_, queue| queue.strong_count() > 0);
+        if let Some(queue) = queues.at.get(&post).and_then(Weak::upgrade) {
+            return Ok(queue);
+        }
+        let queue = match queues.free.pop() {
+            Some(queue) => queue,
+            None => Arc::new(open()?),
+        };
+        queues.at.insert(post, Arc::downgrade(&queue));
+        Ok(queue)
+    }
+
+    /// Takes the queue of a worker that has gone without being asked to, if nobody else has it.
+    pub(super) fn take_back(&self, queue: &Arc<Listener>) {
+        if Arc::strong_count(queue) == 1 {
+            let mut queues = self.lock();
+            let gone = Arc::downgrade(queue);
+            queues.at.retain(|_, at| !at.ptr_eq(&gone));
+            queues.free.push(Arc::clone(queue));
+        }
+    }
+
+    /// Closes the queues that are free: nobody would accept who waits there.
+    pub(super) fn close_free(&self) {
+        self.lock().free.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::SocketAccess;
+
+    fn new() -> Result<Listener, BindError> {
+        let address = "127.0.0.1:0".parse().unwrap();
+        Listener::reserve(&address, 16, SocketAccess::default())
+    }
+
+    fn none() -> Result<Listener, BindError> {
+        panic!("there is one")
+    }
+
+    #[test]
+    fn a_post_keeps_its_queue_as_long_as_somebody_has_it() {
+        let reserved = Reserved::new(16, Vec::new());
+        let first = reserved.queue(0, new).unwrap();
+        let other = reserved.queue(1, new).unwrap();
+        let replacement = reserved.queue(0, none).unwrap();
+        assert!(Arc::ptr_eq(&first, &replacement) && !Arc::ptr_eq(&first, &other));
+        // The replacement has it still, so it is not for anybody else.
+        reserved.take_back(&first);
+        drop(first);
+        assert!(Arc::ptr_eq(&replacement, &reserved.queue(0, none).unwrap()));
+        let address = replacement.socket_addr();
+        drop(replacement);
+        assert_ne!(reserved.queue(0, new).unwrap().socket_addr(), address);
+    }
+
+    #[test]
+    fn what_is_left_behind_is_for_the_next_and_is_closed_if_nobody_comes() {
+        let handed_over = Arc::new(new().unwrap());
+        let reserved = Reserved::new(16, vec![Arc::clone(&handed_over)]);
+        assert!(Arc::ptr_eq(&handed_over, &reserved.queue(0, none).unwrap()));
+        reserved.take_back(&handed_over);
+        let next = reserved.queue(3, none).unwrap();
+        assert!(Arc::ptr_eq(&handed_over, &next));
+        drop(next);
+        reserved.take_back(&handed_over);
+        reserved.close_free();
+        assert_eq!(Arc::strong_count(&handed_over), 1);
+        reserved.queue(0, new).unwrap();
+    }
+}
