@@ -154,6 +154,9 @@ impl<'a> World<'a> {
         }
         let pause = Duration::from_secs(3) + self.dice.up_to(Duration::from_secs(500));
         self.law.now = self.law.now + pause;
+        if self.dice.percent(50) {
+            self.kin.stand_still(pause);
+        }
         let late = self.planned.map(|planned| self.law.now.since(planned));
         let Some(late) = late.filter(|late| *late > LATE) else {
             return false;

@@ -81,6 +81,14 @@ impl Kin {
         }
     }
 
+    /// The machine stood still, and the new arbiter with it.
+    pub(super) fn stand_still(&mut self, pause: Duration) {
+        if let Some(heir) = &mut self.heir {
+            heir.boots = heir.boots.map(|at| at + pause);
+            heir.dies = heir.dies.map(|(at, exit)| (at + pause, exit));
+        }
+    }
+
     /// Whoever was there goes.
     pub(super) fn recover(&mut self, now: Tick) {
         self.elder = self.elder.map(|_| now);
