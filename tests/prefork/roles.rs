@@ -137,6 +137,7 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
         "panic" => panic!("at the disco"),
         "returns-unready" => return Ok(()),
         "hangs-in-boot" => hang(),
+        "hangs-with-flag" if flag.exists() => hang(),
         "fails-with-flag" if flag.exists() => return Err(Error::boot("the flag is up")),
         "leaves-with-flag" if flag.exists() => return Ok(()),
         _ => {}
