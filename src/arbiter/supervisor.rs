@@ -9,7 +9,8 @@
 //! - The workers that are to stay are never more than the target, except for those that are being replaced:
 //!   all of an older generation, and one that is worn.
 //! - A worker is replaced before it is asked to leave: only when its replacement is ready does it go.
-//! - A worker is held to the settings that it was started with: those it keeps.
+//! - A worker is held to the settings that it was started with: those it keeps. So none are read while one is
+//!   being forked.
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
