@@ -84,6 +84,12 @@ pub trait MakeService {
         Ok(())
     }
 
+    /// What breaks [`preload`](Self::preload) off, for an arbiter to call with the signal's number from within its
+    /// handlers of TERM, INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`). None by default.
+    fn interrupter(&self) -> Option<fn(i32)> {
+        None
+    }
+
     /// Whether there is something that was loaded so: a worker that is made from it later has no newer one.
     fn is_preloaded(&self) -> bool {
         false

@@ -153,7 +153,7 @@ impl<W: Worker> Arbiter<W> {
     /// - Another arbiter runs in this process, or the system gives no descriptors or no memory.
     pub fn run(self) -> Result<()> {
         let Self {
-            mut worker,
+            worker,
             listeners,
             limits,
             pidfile,
@@ -182,16 +182,12 @@ impl<W: Worker> Arbiter<W> {
             Some(before) => pidfile.map(|path| PidFile::claim_beside(path, before.pid)),
             None => pidfile.map(PidFile::claim),
         };
-        // There is somebody to tell why this one will not follow.
-        let tell = |error: Error| {
+        let pidfile = pidfile.transpose().inspect_err(|error| {
             if let Some(predecessor) = &predecessor {
                 predecessor.tell_failure(error.to_string());
             }
-            error
-        };
-        let pidfile = pidfile.transpose().map_err(tell)?;
+        })?;
         observer(&Phase::Starting);
-        worker.preload().map_err(tell)?;
         let powers = Powers {
             slots,
             signals,
@@ -202,6 +198,7 @@ impl<W: Worker> Arbiter<W> {
         let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
         shell.reload = reload;
         shell.name = name;
+        shell.preload()?;
         shell.run(&mut observer)
     }
 }

@@ -62,6 +62,10 @@ impl<M: MakeService> MakeService for Watched<M> {
         self.make.preload()
     }
 
+    fn interrupter(&self) -> Option<fn(i32)> {
+        self.make.interrupter()
+    }
+
     fn is_preloaded(&self) -> bool {
         self.make.is_preloaded()
     }

@@ -60,6 +60,10 @@ impl<M: MakeService> MakeService for Shared<M> {
         Ok(())
     }
 
+    fn interrupter(&self) -> Option<fn(i32)> {
+        self.0.borrow().make.interrupter()
+    }
+
     fn is_preloaded(&self) -> bool {
         self.0.borrow().make.is_preloaded()
     }

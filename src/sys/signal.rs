@@ -33,7 +33,9 @@ static QUEUE: AtomicI32 = AtomicI32::new(-1);
 static OVERFLOW: AtomicU64 = AtomicU64::new(0);
 /// What INT and QUIT call besides: an [`Interrupter`], or null.
 static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// Whether INT, QUIT or ABRT has come to the present handlers.
+/// Whether TERM breaks off what runs, too.
+static UNGRACEFUL: AtomicBool = AtomicBool::new(false);
+/// Whether what runs was broken off since the present handlers were installed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The process that the handlers are for: its children inherit them.
 static OWNER: AtomicI32 = AtomicI32::new(0);
@@ -48,6 +50,16 @@ pub(crate) type Interrupter = fn(i32);
 pub(crate) fn set_interrupter(interrupter: Option<Interrupter>) {
     let pointer = interrupter.map_or(ptr::null_mut(), |interrupter| interrupter as *mut ());
     INTERRUPTER.store(pointer, Ordering::Release);
+}
+
+/// Does what is worth nothing to a process that is told to leave: TERM, INT and QUIT call `interrupter` meanwhile.
+pub(crate) fn interruptible<T>(interrupter: Option<Interrupter>, work: impl FnOnce() -> T) -> T {
+    set_interrupter(interrupter);
+    UNGRACEFUL.store(true, Ordering::Release);
+    let done = work();
+    UNGRACEFUL.store(false, Ordering::Release);
+    set_interrupter(None);
+    done
 }
 
 /// What SIGABRT led to before [`take_abort`]: a handler's address, or one of the constants of sigaction(2).
@@ -96,9 +108,15 @@ extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     Errno::set_raw(errno);
 }
 
-/// Whether INT, QUIT or ABRT has come: asks no system call, and takes nothing from the queue.
+/// Whether what ran was broken off, by INT, QUIT or ABRT, or while it was [`interruptible`]: asks no system call, and
+/// takes nothing from the queue.
 pub(crate) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The signals that ask a process to leave.
+fn ends(signal: libc::c_int) -> bool {
+    interrupts(signal) || signal == libc::SIGTERM
 }
 
 /// The signals that break off what they find: also a system call, which is not begun again.
@@ -181,19 +199,18 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    let ends = interrupts(signal) || signal == libc::SIGTERM;
     // SAFETY: getpid(2) touches no memory.
     if unsafe { libc::getpid() } != OWNER.load(Ordering::Relaxed) {
         // A child that the application has forked: what is only for its parent does nothing, and the queue is its
         // parent's, who would take the signal for its own.
-        if ends {
+        if ends(signal) {
             end_by(signal);
         }
-    } else if ends && is_booting() {
+    } else if ends(signal) && is_booting() {
         leave_boot();
     } else {
         queue(signal);
-        if interrupts(signal) {
+        if interrupts(signal) || ends(signal) && UNGRACEFUL.load(Ordering::Acquire) {
             INTERRUPTED.store(true, Ordering::Relaxed);
             break_off(signal);
         }
@@ -308,10 +325,23 @@ impl Signals {
             replaced: Vec::new(),
         };
         for (signal, disposition) in table {
-            let replaced = set(signal, disposition)?;
+            let replaced = set(signal, disposition, ends)?;
             signals.replaced.push((signal, replaced));
         }
         Ok(signals)
+    }
+
+    /// Installs the handlers once more, where others may have taken their place since.
+    pub(crate) fn retake(&self, table: impl Iterator<Item = (Signal, Disposition)>) -> Result<()> {
+        let ours = |signal| {
+            self.replaced
+                .iter()
+                .any(|(replaced, _)| *replaced == signal)
+        };
+        for (signal, disposition) in table.filter(|(signal, _)| ours(*signal)) {
+            set(signal, disposition, ends)?;
+        }
+        Ok(())
     }
 
     /// In a child, with all signals blocked: leaves the parent's queue and handlers for its own.
@@ -329,10 +359,10 @@ impl Signals {
         INTERRUPTED.store(false, Ordering::Relaxed);
         BOOTING.store(true, Ordering::Relaxed);
         for (signal, _) in self.replaced.drain(..) {
-            set(signal, Disposition::Default)?;
+            set(signal, Disposition::Default, interrupts)?;
         }
         for (signal, disposition) in table {
-            set(signal, disposition)?;
+            set(signal, disposition, interrupts)?;
         }
         set_realtime(Order::Stacks, on_dropped_signal)?;
         set_realtime(Order::Expire, on_expire)?;
@@ -384,7 +414,12 @@ impl Drop for Signals {
     }
 }
 
-fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
+/// `cuts` are the signals after which a system call is not begun again.
+fn set(
+    signal: Signal,
+    disposition: Disposition,
+    cuts: fn(libc::c_int) -> bool,
+) -> Result<SigAction> {
     let handler = match disposition {
         Disposition::Queue => SigHandler::Handler(on_signal),
         Disposition::Drop => SigHandler::Handler(on_dropped_signal),
@@ -392,7 +427,7 @@ fn set(signal: Signal, disposition: Disposition) -> Result<SigAction> {
         Disposition::Default => SigHandler::SigDfl,
     };
     let mut flags = SaFlags::SA_ONSTACK;
-    if !interrupts(signal as libc::c_int) {
+    if !cuts(signal as libc::c_int) {
         flags |= SaFlags::SA_RESTART;
     }
     if signal == Signal::SIGCHLD {
@@ -526,7 +561,7 @@ mod tests {
     #[test]
     fn dropping_gives_the_hosts_handlers_back() {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = set(Signal::SIGUSR1, Disposition::Ignore).unwrap();
+        let before = set(Signal::SIGUSR1, Disposition::Ignore, ends).unwrap();
         drop(Signals::install(Pipe::new().unwrap(), TABLE).unwrap());
         // SAFETY: the action was in force before.
         let restored = unsafe { signal::sigaction(Signal::SIGUSR1, &before) }.unwrap();

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::WorkerContext;
 use crate::clock::Tick;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
 use crate::reactor::{Queues, Ready};
-use crate::service::{Address, Service, Site, Stacks};
+use crate::service::{Address, MakeService, Service, Site, Stacks};
 use crate::sys::scoreboard::Leaving;
+use crate::sys::signal;
 use crate::trace;
 
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
@@ -59,6 +60,11 @@ pub(super) fn queues(context: &WorkerContext) -> Queues {
         Leaving::Emptied => Queues::Emptied,
         Leaving::ClosedForAll => Queues::Refused,
     }
+}
+
+/// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
+pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
+    signal::interruptible(make.interrupter(), || make.preload())
 }
 
 /// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.

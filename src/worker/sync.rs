@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::busy::Busy;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, queues, site};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, preload, queues, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -96,7 +96,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
     }
 
     fn preload(&mut self) -> Result<()> {
-        self.make.preload()
+        preload(&mut self.make)
     }
 
     fn is_preloaded(&self) -> bool {

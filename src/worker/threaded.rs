@@ -25,7 +25,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, queues, site};
+use super::serving::{Courtesy, Drops, addresses, answer, nap, preload, queues, site};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -92,7 +92,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     }
 
     fn preload(&mut self) -> Result<()> {
-        self.make.preload()
+        preload(&mut self.make)
     }
 
     fn is_preloaded(&self) -> bool {

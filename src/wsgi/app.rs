@@ -22,7 +22,7 @@ use super::gil::Gil;
 use super::input::Input;
 use super::interpreter;
 use super::preload::Preloaded;
-use super::signals::{self, StandIns};
+use super::signals::{self, Home, StandIns};
 use super::spec::Spec;
 use super::stacks;
 use super::start_response::StartResponse;
@@ -125,8 +125,11 @@ impl App {
             if let Some(stacks) = site.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
-            let inherited = preloaded.is_some_and(Preloaded::is_inherited);
-            let stand_ins = StandIns::set(py, inherited).map_err(failed)?;
+            let home = match preloaded {
+                Some(preloaded) if preloaded.is_inherited() => Home::Heir,
+                _ => Home::Worker,
+            };
+            let stand_ins = StandIns::set(py, home).map_err(failed)?;
             let application = match preloaded {
                 Some(preloaded) => {
                     if site.worker == 1 {
@@ -162,11 +165,21 @@ impl MakeService for App {
         let spec = Spec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
         let preloaded = Python::attach(|py| {
+            let failed = |error| python_failed(py, &error);
+            let stand_ins = StandIns::set(py, Home::Arbiter).map_err(failed)?;
+            // To break it off is to break off a call.
+            let call = Call::begin(py);
             let application = self.import(py, &spec)?;
-            Preloaded::new(application).map_err(|error| python_failed(py, &error))
+            drop(call);
+            stand_ins.retake(py).map_err(failed)?;
+            Preloaded::new(application).map_err(failed)
         })?;
         self.preloaded = Some(Arc::new(preloaded));
         Ok(())
+    }
+
+    fn interrupter(&self) -> Option<fn(i32)> {
+        Some(signals::break_off)
     }
 
     fn is_preloaded(&self) -> bool {

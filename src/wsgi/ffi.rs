@@ -17,7 +17,7 @@ use pyo3::{Py, ffi};
 
 use crate::forked::Forked;
 
-/// Whether this process has an interpreter.
+/// Whether this process has an interpreter. Async-signal-safe.
 pub(super) fn is_running() -> bool {
     // SAFETY: may be called at any time, without the interpreter's lock.
     unsafe { ffi::Py_IsInitialized() != 0 }

@@ -26,6 +26,17 @@ use super::ffi::{self, Action};
 /// Those that end programs, and that programs therefore meddle with.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
+/// What the process is to Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The arbiter, whose imports are for workers that there will not be when it is told to stop.
+    Arbiter,
+    /// A worker, which finishes what it has when it is sent TERM.
+    Worker,
+    /// A worker in which Python knows what was so in the arbiter.
+    Heir,
+}
+
 /// The signal that is being passed on, or 0.
 static PASSED_ON: AtomicI32 = AtomicI32::new(0);
 /// Signals that Python was told of by [`break_off`]: a bit for each.
@@ -34,7 +45,7 @@ static TOLD: AtomicU64 = AtomicU64::new(0);
 /// For the process's handlers: has the call on Python's main thread, if there is one, end by `SystemExit`, as
 /// for INT or QUIT. Async-signal-safe (`signal-safety(7)`).
 pub(super) fn break_off(signal: i32) {
-    if PASSED_ON.load(Ordering::Relaxed) != signal {
+    if ffi::is_running() && PASSED_ON.load(Ordering::Relaxed) != signal {
         let signal = ffi::can_mark(signal);
         TOLD.fetch_or(1 << signal, Ordering::Relaxed);
         ffi::mark_signal(signal);
@@ -43,14 +54,18 @@ pub(super) fn break_off(signal: i32) {
 
 /// What stands for a handler that is not Python's.
 #[pyclass(frozen, module = "oxicorn", name = "SignalHandler")]
-struct StandIn(Action);
+struct StandIn {
+    own: Action,
+    /// Whether it breaks off the call that it comes in.
+    breaks_off: bool,
+}
 
 #[pymethods]
 impl StandIn {
     /// Called by Python on its main thread, or by the application's own handler.
     #[pyo3(signature = (*_arguments))]
     fn __call__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let Self(own) = slf.get();
+        let Self { own, breaks_off } = slf.get();
         let bit = 1 << own.signal();
         if TOLD.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
             let in_force = Action::of(own.signal())?;
@@ -62,14 +77,14 @@ impl StandIn {
                 in_force.put();
             }
         }
-        if own.signal() != libc::SIGTERM && calls::is_running() {
+        if *breaks_off && calls::is_running() {
             return Err(PySystemExit::new_err(0));
         }
         Ok(())
     }
 
     fn __repr__(&self) -> String {
-        format!("<oxicorn's handler of signal {}>", self.0.signal())
+        format!("<oxicorn's handler of signal {}>", self.own.signal())
     }
 }
 
@@ -77,16 +92,17 @@ impl StandIn {
 pub(super) struct StandIns(Vec<Py<StandIn>>);
 
 impl StandIns {
-    /// Sets them for what is handled, but not by Python: as Python itself knows, or, where it has `outdated`
-    /// knowledge from before a fork, as the process knows.
+    /// Sets them for what is handled, but not by Python: as Python itself knows, or, in an heir, as the process
+    /// knows.
     ///
     /// None are set on a thread that is not Python's main one, where Python allows for no handlers.
-    pub(super) fn set(py: Python<'_>, outdated: bool) -> PyResult<Self> {
+    pub(super) fn set(py: Python<'_>, home: Home) -> PyResult<Self> {
         let mut set = Vec::new();
         for number in SIGNALS {
             let own = Action::of(number)?;
-            if own.is_handler() && (outdated || current(py, number)?.is_none()) {
-                let stand_in = Py::new(py, StandIn(own))?;
+            if own.is_handler() && (home == Home::Heir || current(py, number)?.is_none()) {
+                let breaks_off = number != libc::SIGTERM || home == Home::Arbiter;
+                let stand_in = Py::new(py, StandIn { own, breaks_off })?;
                 match install(py, number, &stand_in) {
                     Err(error) if error.is_instance_of::<PyValueError>(py) => break,
                     outcome => outcome?,
@@ -103,7 +119,7 @@ impl StandIns {
     /// it back, has put Python's own there.
     pub(super) fn retake(&self, py: Python<'_>) -> PyResult<()> {
         for stand_in in &self.0 {
-            let StandIn(own) = stand_in.get();
+            let StandIn { own, .. } = stand_in.get();
             if current(py, own.signal())?.is(stand_in) {
                 own.put();
             }

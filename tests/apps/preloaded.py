@@ -1,7 +1,11 @@
-"""Knows who loaded it. With THREADS set, loading it starts threads; COUNT names a file in which one counts."""
+"""Knows who loaded it. With THREADS set, loading it starts threads; COUNT names a file in which one counts.
+
+With DEAF set it takes no notice of signals that ask it to leave.
+"""
 
 import os
 import random
+import signal
 import threading
 
 LOADED_BY = os.getpid()
@@ -25,6 +29,10 @@ def counts():
 if "THREADS" in os.environ:
     threading.Thread(target=busy, name="a busy one", daemon=True).start()
     threading.Thread(target=counts, name="a counter", daemon=True).start()
+
+if "DEAF" in os.environ:
+    for number in signal.SIGTERM, signal.SIGINT, signal.SIGQUIT:
+        signal.signal(number, lambda *_: None)
 
 
 def loaded(argument):

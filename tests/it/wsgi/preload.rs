@@ -154,3 +154,33 @@ fn signals_mean_the_same_to_a_preloaded_application() {
         assert_eq!(note.trim(), worker.to_string(), "{noted}");
     }
 }
+
+#[test]
+fn stop_while_the_application_is_preloaded_breaks_that_off_and_leaves_nothing() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let server = preload("slow_import:app")
+            .env("FOLDER", folder.path())
+            .bind(["unix:".to_owned() + at("socket").to_str().expect("a path")])
+            .args(["--pid".as_ref(), at("pid").as_os_str()])
+            .spawn();
+        eventually("the import", || at("begun").exists().then_some(()));
+        assert!(at("pid").exists() && at("socket").exists());
+        server.signal(signal);
+        let exited = server.wait();
+        assert_eq!(exited.status, 0, "{signal}: {exited:#?}");
+        assert!(at("finally").exists(), "{signal}: {exited:#?}");
+        assert!(!at("pid").exists() && !at("socket").exists());
+    }
+}
+
+#[test]
+fn handlers_that_a_preloaded_application_sets_are_not_the_arbiters() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let server = preload("preloaded:app").env("DEAF", "1").start();
+        server.get("/loaded").expect(200);
+        server.signal(signal);
+        assert_eq!(server.wait().status, 0, "{signal}");
+    }
+}
