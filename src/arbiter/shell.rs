@@ -466,7 +466,7 @@ impl<W: Worker> Shell<W> {
                 observer(&Phase::UpgradeFailed { reason });
             }
             Action::SuccessorGone { pid, exit } => {
-                info!("The new arbiter (pid:{pid}) {exit}: this one goes on");
+                succession::lost(pid, exit, self.supervisor.stage() == Stage::Resting);
                 let reason = format!("the new arbiter {exit}");
                 observer(&Phase::UpgradeFailed { reason });
             }

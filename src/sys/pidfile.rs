@@ -88,9 +88,7 @@ impl PidFile {
     /// Those of [`claim`](Self::claim).
     pub(crate) fn claim_beside(path: impl Into<PathBuf>, before: i32) -> Result<Self> {
         let path = path.into();
-        let mut beside = path.clone().into_os_string();
-        beside.push(".2");
-        let mut file = Self::claim(beside)?;
+        let mut file = Self::claim(beside(&path))?;
         file.wanted = Some((path, before));
         Ok(file)
     }
@@ -110,6 +108,16 @@ impl PidFile {
 }
 
 impl PidFile {
+    /// Removes the file beside this one if `pid` has left it there: a process that has been waited for, and that was
+    /// killed if it could not do so itself.
+    pub(crate) fn clear_beside(&self, pid: i32) {
+        let beside = beside(&self.path);
+        if read(&beside) == Some(pid) {
+            // If it cannot be removed, the next one that is to follow replaces it.
+            let _ = fs::remove_file(beside);
+        }
+    }
+
     /// The name that it has, or is to have.
     pub(crate) fn path(&self) -> &Path {
         match &self.wanted {
@@ -126,6 +134,13 @@ impl Drop for PidFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The name of the file of an arbiter that is to follow.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".2");
+    name.into()
 }
 
 fn own_pid() -> i32 {
@@ -168,6 +183,10 @@ fn place(path: &Path, gone: Option<i32>) -> io::Result<Claim> {
             }
             Err(error) => return Err(error),
         };
+        if !theirs.metadata()?.is_file() {
+            // Root could, and would take a device from the whole system.
+            return Err(io::Error::other("it is not a regular file"));
+        }
         if !lock(&theirs)? {
             let holder = read(path);
             if holder.is_none() || holder != gone {
@@ -262,6 +281,20 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
+    #[test]
+    fn a_file_that_a_successor_has_left_beside_is_cleared_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.pid");
+        let second = directory.path().join("server.pid.2");
+        let file = PidFile::claim(&path).unwrap();
+        file.clear_beside(7);
+        fs::write(&second, "7\n").unwrap();
+        file.clear_beside(8);
+        assert!(second.exists());
+        file.clear_beside(7);
+        assert!(path.exists() && !second.exists());
+    }
+
     /// A file that somebody holds: a lock of flock(2) is that of an open file, not of a process.
     fn held(path: &Path, content: &str) -> File {
         fs::write(path, content).unwrap();
@@ -323,6 +356,22 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         let sentence = PidFile::claim(&path).unwrap_err().to_string();
         assert!(sentence.contains("No such file"), "{sentence}");
+    }
+
+    #[test]
+    fn what_is_no_file_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("server.pid");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [&socket, &pipe, &directory.path().to_path_buf()] {
+            let kind = fs::metadata(path).unwrap().file_type();
+            assert!(PidFile::claim(path).is_err(), "{}", path.display());
+            assert_eq!(fs::metadata(path).unwrap().file_type(), kind);
+        }
+        let sentence = PidFile::claim(&pipe).unwrap_err().to_string();
+        assert!(sentence.ends_with("it is not a regular file"), "{sentence}");
     }
 
     #[test]

@@ -210,6 +210,13 @@ fn version_of_venv(facts: &str) -> Option<&str> {
 /// The steps of `Py_FinalizeEx` that programs rely on, in its order. The interpreter itself is left to the
 /// process's end: C extensions have been seen to hang while it is taken apart.
 pub(super) fn leave(py: Python<'_>) {
+    let waited_for = threads(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
+    if let Ok(names @ [_, ..]) = waited_for.as_deref() {
+        trace::info!(
+            "Waiting for the application's threads that are not daemons: {}",
+            names.join(", ")
+        );
+    }
     let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     for (module, step) in steps {
         let done = loaded(py, module).and_then(|module| match module {
@@ -223,6 +230,25 @@ pub(super) fn leave(py: Python<'_>) {
             );
         }
     }
+}
+
+/// The names of Python's threads of which `which` is true, other than the main one.
+pub(super) fn threads(
+    py: Python<'_>,
+    which: impl Fn(&Bound<'_, PyAny>) -> PyResult<bool>,
+) -> PyResult<Vec<String>> {
+    let Some(threading) = loaded(py, "threading")? else {
+        return Ok(Vec::new());
+    };
+    let main = threading.call_method0("main_thread")?;
+    let mut names = Vec::new();
+    for thread in threading.call_method0("enumerate")?.try_iter()? {
+        let thread = thread?;
+        if !thread.is(&main) && which(&thread)? {
+            names.push(thread.getattr("name")?.to_string());
+        }
+    }
+    Ok(names)
 }
 
 /// A module that was imported already; nothing is imported for the end.

@@ -8,7 +8,7 @@ use std::process;
 use pyo3::prelude::*;
 
 use super::ffi;
-use super::interpreter::loaded;
+use super::interpreter::threads;
 use crate::trace;
 
 /// A loaded application.
@@ -29,7 +29,7 @@ impl Preloaded {
         let gc = py.import("gc")?;
         gc.call_method0("collect")?;
         gc.call_method0("freeze")?;
-        let threads = threads(py)?;
+        let threads = threads(py, |_| Ok(true))?;
         if !threads.is_empty() {
             trace::warning!(
                 "Loading the application before the fork has started threads, which the workers will not \
@@ -59,20 +59,4 @@ impl Preloaded {
     pub(super) fn is_inherited(&self) -> bool {
         self.process != process::id()
     }
-}
-
-/// The names of Python's threads other than the main one.
-fn threads(py: Python<'_>) -> PyResult<Vec<String>> {
-    let Some(threading) = loaded(py, "threading")? else {
-        return Ok(Vec::new());
-    };
-    let main = threading.call_method0("main_thread")?;
-    let mut names = Vec::new();
-    for thread in threading.call_method0("enumerate")?.try_iter()? {
-        let thread = thread?;
-        if !thread.is(&main) {
-            names.push(thread.getattr("name")?.to_string());
-        }
-    }
-    Ok(names)
 }

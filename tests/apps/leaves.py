@@ -24,7 +24,8 @@ def _at_exit():
 
 # Python waits for this one: it is no daemon. It ends when the main thread has begun to leave.
 threading._register_atexit(_go.set) if hasattr(threading, "_register_atexit") else _go.set()
-threading.Thread(target=_background).start()
+threading.Thread(target=_background, name="background").start()
+threading.Thread(target=threading.Event().wait, name="daemon", daemon=True).start()
 atexit.register(_at_exit)
 
 

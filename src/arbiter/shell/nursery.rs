@@ -4,10 +4,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{Child, Former, Shell};
@@ -122,8 +122,8 @@ impl<W: Worker> Shell<W> {
             }
             Some(Forked::Failed(errno)) => {
                 self.scoreboard.slot(slot).clear();
-                let errno = Errno::from_raw(errno).desc();
-                Ok(failed(format!("cannot fork a worker: {errno}")))
+                let error = io::Error::from_raw_os_error(errno);
+                Ok(failed(format!("cannot fork a worker: {error}")))
             }
             None => {
                 self.scoreboard.slot(slot).clear();

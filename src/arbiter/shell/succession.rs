@@ -2,11 +2,10 @@
 //!
 //! The supervisor says when; whoever shares the listeners is told here to the [`Doors`](super::Doors).
 
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-
-use nix::errno::Errno;
 
 use super::Shell;
 use crate::arbiter::action::Input;
@@ -60,8 +59,8 @@ impl<W: Worker> Shell<W> {
                 Input::Reexecuted { pid }
             }
             Forked::Failed(errno) => {
-                let errno = Errno::from_raw(errno).desc();
-                failed(format!("cannot fork a new arbiter: {errno}"))
+                let error = io::Error::from_raw_os_error(errno);
+                failed(format!("cannot fork a new arbiter: {error}"))
             }
         }
     }
@@ -105,6 +104,9 @@ impl<W: Worker> Shell<W> {
                 inputs.push(Input::SuccessorGone { exit, words });
                 if let Some(successor) = self.successor.take() {
                     self.forget(&successor.link);
+                    if let Some(pidfile) = &self.pidfile {
+                        pidfile.clear_beside(successor.pid);
+                    }
                 }
                 self.become_sole();
             }
@@ -157,6 +159,17 @@ impl<W: Worker> Shell<W> {
             former.doors().set_shared(false);
         }
         self.left.remove(&self.doors);
+    }
+}
+
+/// What the log says of a new arbiter that has served, and has gone; `rests` if this one has no workers.
+pub(super) fn lost(pid: i32, exit: Exit, rests: bool) {
+    match exit {
+        _ if rests => error!(
+            "The new arbiter (pid:{pid}) {exit}, and this one has no workers: HUP or TTIN brings them back"
+        ),
+        Exit::Code(0) => info!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
+        _ => warning!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
     }
 }
 

@@ -22,10 +22,14 @@ fn worker_that_leaves_waits_for_its_threads_and_calls_atexit_once() {
             let left = fs::read_to_string(folder.path().join(name)).unwrap_or_default();
             assert_eq!(left.trim(), pid, "{signal}, {name}: {exited:#?}");
         }
-        let words = "RuntimeError: the last words";
-        assert!(
-            exited.stderr.iter().any(|line| line.contains(words)),
-            "{exited:#?}"
-        );
+        for words in [
+            "Waiting for the application's threads that are not daemons: background",
+            "RuntimeError: the last words",
+        ] {
+            assert!(
+                exited.stderr.iter().any(|line| line.ends_with(words)),
+                "no {words:?} in {exited:#?}"
+            );
+        }
     }
 }

@@ -52,3 +52,26 @@ fn an_upgrade_under_requests_loses_none_of_them() {
     assert_eq!(log.lines().count(), requests);
     assert!(!at("sock").exists() && !at("pid").exists());
 }
+
+#[test]
+fn a_new_server_that_is_killed_leaves_no_file_and_a_word_to_one_that_rests() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let server = Serve::app("probe:app")
+        .args(["--pid".as_ref(), at("pid").as_os_str()])
+        .workers(1)
+        .start();
+    let told = |text: &str| eventually(text, || server.stderr().contain(text).then_some(()));
+    server.signal(Signal::SIGUSR2);
+    told(") serves: stop this one");
+    server.signal(Signal::SIGWINCH);
+    told("Handling signal: winch");
+    let second = fs::read_to_string(at("pid.2")).expect("the new server's");
+    let second = Pid::from_raw(second.trim().parse().expect("a process id"));
+    send(second, Signal::SIGKILL);
+    told("was sent SIGKILL, and this one has no workers: HUP or TTIN brings them back");
+    assert!(at("pid").exists() && !at("pid.2").exists());
+    server.signal(Signal::SIGHUP);
+    server.get("/pid").expect(200);
+    assert_eq!(server.stop().status, 0);
+}
