@@ -96,14 +96,13 @@ pub(super) enum Action {
     },
     /// A worker is going to be replaced.
     Recycle { pid: i32, wear: Wear },
-    /// Read the settings again, and report [`Input::Loaded`] if they can be used. What was in force stays at
-    /// hand.
+    /// Read the settings again, and report [`Input::Loaded`] if they can be used. What is in force stays at
+    /// hand, unless it is on trial itself: then what was before it does, and it is given up for them.
     LoadConfig,
     /// The new settings have proven good: what was in force before can go.
     Settle,
-    /// The new settings are given up for what was in force before: because of this, or since still newer
-    /// ones are to be read.
-    Revert { reason: Option<String> },
+    /// The new settings are given up for what was in force before, because of this.
+    Revert { reason: String },
     /// Open the arbiter's own logs again.
     ReopenLogs,
     /// As many workers as there are to be can do their work, for the first time.

@@ -98,9 +98,9 @@ impl Doors {
     }
 
     /// Closes those that `others` does not have as well.
-    pub(super) fn close_but(&mut self, others: &Self, left: &mut Left) {
+    pub(super) fn close_but(&mut self, others: &Listeners, left: &mut Left) {
         if let Some(listeners) = self.0.take() {
-            left.close(&listeners.without(&others.listeners()));
+            left.close(&listeners.without(others));
         }
     }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{self, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,10 @@ pub(super) struct Shell<W> {
     /// What is left of those that are closed.
     left: Left,
     limits: Limits,
-    pidfile: Option<PidFile>,
+    /// Which pid file the settings in force name.
+    pidfile: Option<PathBuf>,
+    /// The pid files that are there: also that of what was in force before the settings on trial.
+    pidfiles: Vec<PidFile>,
     powers: Powers,
     desk: Desk,
     /// Where new settings come from.
@@ -160,7 +164,8 @@ impl<W: Worker> Shell<W> {
             doors,
             left: Left::default(),
             limits,
-            pidfile,
+            pidfile: pidfile.as_ref().map(|file| file.path().to_owned()),
+            pidfiles: pidfile.into_iter().collect(),
             powers,
             desk,
             reload: None,
@@ -273,7 +278,7 @@ impl<W: Worker> Shell<W> {
         // The signals and the title are the host's again, and the pid file is gone, when the observer hears of it.
         drop((
             self.signals,
-            self.pidfile,
+            self.pidfiles,
             self.doors,
             self.former,
             self.title,

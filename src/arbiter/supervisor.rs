@@ -9,7 +9,8 @@
 //! - The workers that are to stay are never more than the target, except for those that are being replaced:
 //!   all of an older generation, and one that is worn.
 //! - A worker is replaced before it is asked to leave: only when its replacement is ready does it go.
-//! - A worker is held to the settings that it was started with: those it keeps.
+//! - A worker is held to the settings that it was started with: those it keeps. So none are read while one is
+//!   being forked.
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
@@ -17,7 +18,8 @@
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
 //! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
-//! - New settings whose workers cannot boot are given up before they have cost a worker that serves.
+//! - New settings whose workers cannot boot are given up before they have cost a worker that serves; those that
+//!   cannot be read change nothing.
 //! - There are two arbiters at most, and only one that is not yet ready is ended by the other.
 //! - Nothing comes out after [`Action::Exit`].
 
@@ -108,7 +110,7 @@ pub(super) struct Supervisor {
     generation: u64,
     /// The number that the last settings were given.
     newest: u64,
-    /// Settings are going to be read: being told so twice before that is once.
+    /// Settings are to be read.
     loading: bool,
     /// While the settings in force have not yet proven good.
     trial: Option<Trial>,
@@ -171,6 +173,10 @@ impl Supervisor {
         }
         self.forgive_lateness(now);
         self.forget_failures(now);
+        let all_is_said = matches!(
+            input,
+            Input::Wake | Input::Forked { .. } | Input::ForkFailed { .. }
+        );
         match input {
             Input::Command(command) => self.obey(now, command, out),
             Input::Forked { id, pid } => self.forked(now, id, pid, out),
@@ -179,7 +185,7 @@ impl Supervisor {
             Input::Beat { id, at } => self.heard(now, id, at, out),
             Input::Worn { id, wear } => self.worn(id, wear, out),
             Input::InCall { id, since, alone } => self.in_call(now, id, since, alone, out),
-            Input::Loaded(limits) if self.is_running() => self.loaded(limits, out),
+            Input::Loaded(limits) if self.is_running() => self.loaded(now, limits, out),
             // It was told to stop while it read them.
             Input::Loaded(_) => {}
             Input::Exited {
@@ -193,14 +199,14 @@ impl Supervisor {
             Input::SuccessorReady => self.successor_ready(now, out),
             Input::SuccessorGone { exit, words } => self.successor_gone(exit, words, out),
             Input::PredecessorGone => self.predecessor_gone(out),
-            Input::Wake => {
-                self.loading = false;
-                self.enforce(now, out);
-            }
+            Input::Wake => self.enforce(now, out),
         }
         match self.mode {
             Mode::Running => self.renew(now, out),
             _ => self.finish(now, out),
+        }
+        if all_is_said {
+            self.read_settings(out);
         }
         // What new settings make overdue is not late.
         self.planned = self.next(now).map(|next| next.max(now));
@@ -247,8 +253,8 @@ impl Supervisor {
             Command::Shrink => self.scale(|target| target - usize::from(target > 1), out),
             Command::Scale(workers) => self.scale(|_| workers.max(1), out),
             Command::Rest => self.scale(|_| 0, out),
-            Command::Reload if self.loading => {}
-            Command::Reload => self.reload(now, out),
+            // Being told so twice before the settings are read is once.
+            Command::Reload => self.loading = true,
             Command::Upgrade => self.upgrade(out),
         }
     }
@@ -396,7 +402,7 @@ impl Supervisor {
         }));
         match failure {
             Some(failure) if !self.proven => self.stop(now, true, Some(failure), out),
-            Some(failure) if abandon => self.revert(now, Some(failure.into_sentence()), out),
+            Some(failure) if abandon => self.revert(now, failure.into_sentence(), out),
             _ => {}
         }
     }

@@ -80,6 +80,9 @@ pub(crate) fn prepare(
 
 extern "C" fn on_orphaned(_: libc::c_int) {
     let errno = Errno::last_raw();
+    if signal::is_booting() {
+        signal::leave_boot();
+    }
     signal::queue(libc::SIGTERM);
     // SAFETY: null or a leaked box, which nobody changes.
     if let Some(will) = unsafe { WILL.load(Ordering::Acquire).as_ref() } {

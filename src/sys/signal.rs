@@ -37,6 +37,8 @@ static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The process that the handlers are for: its children inherit them.
 static OWNER: AtomicI32 = AtomicI32::new(0);
+/// Whether this process has nothing to finish yet: then what asks it to leave ends it.
+static BOOTING: AtomicBool = AtomicBool::new(false);
 
 /// Breaks off what the process is doing; gets the signal's number.
 pub(crate) type Interrupter = fn(i32);
@@ -179,22 +181,43 @@ pub(crate) enum Disposition {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
+    let ends = interrupts(signal) || signal == libc::SIGTERM;
     // SAFETY: getpid(2) touches no memory.
-    if unsafe { libc::getpid() } == OWNER.load(Ordering::Relaxed) {
+    if unsafe { libc::getpid() } != OWNER.load(Ordering::Relaxed) {
+        // A child that the application has forked: what is only for its parent does nothing, and the queue is its
+        // parent's, who would take the signal for its own.
+        if ends {
+            end_by(signal);
+        }
+    } else if ends && is_booting() {
+        leave_boot();
+    } else {
         queue(signal);
         if interrupts(signal) {
             INTERRUPTED.store(true, Ordering::Relaxed);
             break_off(signal);
         }
-    } else if interrupts(signal) || signal == libc::SIGTERM {
-        end_by(signal);
     }
     Errno::set_raw(errno);
 }
 
-/// Ends a child that the application has forked, when the handler returns: what ends programs ends it, and what
-/// is only for its parent does nothing. The queue is its parent's, who would take the signal for its own.
-/// Async-signal-safe.
+/// Whether this process has not begun its work yet. Async-signal-safe.
+pub(super) fn is_booting() -> bool {
+    BOOTING.load(Ordering::Relaxed)
+}
+
+/// From now on this process has something to finish before it leaves.
+pub(crate) fn boot_is_over() {
+    BOOTING.store(false, Ordering::Relaxed);
+}
+
+/// Ends a process that has nothing to finish, whatever it does. Async-signal-safe.
+pub(super) fn leave_boot() {
+    // QUIT would leave a core.
+    end_by(libc::SIGTERM);
+}
+
+/// Ends this process when the handler returns. Async-signal-safe.
 fn end_by(signal: libc::c_int) {
     // SAFETY: both are async-signal-safe, and the default runs no code of this process.
     unsafe {
@@ -293,7 +316,8 @@ impl Signals {
 
     /// In a child, with all signals blocked: leaves the parent's queue and handlers for its own.
     ///
-    /// What `self` replaced is forgotten: a child never gives the process back to the host.
+    /// What `self` replaced is forgotten: a child never gives the process back to the host. Until
+    /// [`boot_is_over`], TERM, INT and QUIT end the process.
     pub(crate) fn install_in_child(
         &mut self,
         pipe: Pipe,
@@ -303,6 +327,7 @@ impl Signals {
         OWNER.store(Pid::this().as_raw(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
+        BOOTING.store(true, Ordering::Relaxed);
         for (signal, _) in self.replaced.drain(..) {
             set(signal, Disposition::Default)?;
         }

@@ -152,13 +152,14 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
     (
         Signal::SIGTERM,
         Disposition::Queue,
-        "Take nothing new, finish what is there, and leave with status 0; another worker follows.",
+        "Take nothing new, finish what is there, and leave with status 0; another worker follows. One that is not \
+         ready yet has nothing to finish, and ends by the signal at once.",
     ),
     (
         Signal::SIGINT,
         Disposition::Queue,
         "Leave at once, with status 0: calls that run are broken off where they can be (a Python call gets \
-         `SystemExit`); another worker follows.",
+         `SystemExit`); another worker follows. One that is not ready yet ends as by TERM.",
     ),
     (Signal::SIGQUIT, Disposition::Queue, "As INT."),
     (
@@ -337,19 +338,18 @@ impl WorkerContext {
         *self.lock() = Vec::new().into();
     }
 
-    /// Listens on the worker's own queues, if it has any; twice is as good as once.
-    pub(crate) fn open_queues(&self) {
-        for listener in &self.listeners() {
-            listener.open_queue();
-        }
-    }
-
-    /// The worker can do its work, and listens on its own queues from now on, if it has any. Only the first call counts.
+    /// The worker can do its work, and listens on its own queues from now on, if it has any. Only the first call
+    /// counts. Before it, TERM, INT and QUIT end a worker's process at once, since it has nothing to finish.
     pub fn ready(&self) {
         if self.ready.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.open_queues();
+        if self.arbiter.is_some() {
+            signal::boot_is_over();
+        }
+        for listener in &self.listeners() {
+            listener.open_queue();
+        }
         let slot = self.slot();
         slot.beat(Tick::now());
         slot.set_state(WorkerState::Ready);

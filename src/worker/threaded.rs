@@ -153,13 +153,18 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
 
     /// The worker's life, on this thread and `threads` more.
     fn serve(&self) -> Result<()> {
-        // Before a thread polls them: a socket that does not listen is one that has ended.
-        self.context.open_queues();
+        // No connection is taken before the worker is ready, and it is not while a thread may be missing.
+        let (gate, opened) = crossbeam_channel::bounded::<()>(0);
         thread::scope(|scope| {
+            let _end = EndOnPanic(&self.lead);
             let mut spawned = Ok(());
             for number in 1..=self.threads {
                 let thread = thread::Builder::new().name(format!("oxicorn-{number}"));
-                if let Err(error) = thread.spawn_scoped(scope, || self.live()) {
+                let life = || {
+                    let _ = opened.recv();
+                    self.live();
+                };
+                if let Err(error) = thread.spawn_scoped(scope, life) {
                     self.lead.end();
                     spawned = Err(Error::io("cannot start a worker's thread", error));
                     break;
@@ -167,8 +172,9 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             }
             if spawned.is_ok() {
                 self.context.ready();
-                self.live();
             }
+            drop(gate);
+            self.live();
             spawned
         })?;
         lock(&self.failure).take().map_or(Ok(()), Err)

@@ -12,6 +12,7 @@ mod roles;
 mod server;
 mod supervision;
 mod titles;
+mod trial;
 mod upgrade;
 mod user;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         facade::TESTS,
         upgrade::TESTS,
         titles::TESTS,
+        trial::TESTS,
         user::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,

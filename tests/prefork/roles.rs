@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::server::wait_until;
-use crate::{facade, titles, user};
+use crate::{facade, titles, trial, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -24,7 +24,8 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .init();
     let played = facade::play(arguments)
         .or_else(|| user::play(arguments))
-        .or_else(|| titles::play(arguments));
+        .or_else(|| titles::play(arguments))
+        .or_else(|| trial::play(arguments));
     match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -136,6 +137,7 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
         "panic" => panic!("at the disco"),
         "returns-unready" => return Ok(()),
         "hangs-in-boot" => hang(),
+        "hangs-with-flag" if flag.exists() => hang(),
         "fails-with-flag" if flag.exists() => return Err(Error::boot("the flag is up")),
         "leaves-with-flag" if flag.exists() => return Ok(()),
         _ => {}

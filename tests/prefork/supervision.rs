@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_failure_after_ready_is_no_boot_failure,
     a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried,
     a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret,
+    a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to,
     other_signals_kill_nobody,
     workers_leave_when_their_arbiter_is_killed,
     a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish,
@@ -299,6 +300,34 @@ fn a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret() {
             })
         };
         assert!(ended.log.lines().any(told), "{}", ended.log);
+    }
+}
+
+fn a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to() {
+    for end in [Signal::SIGTERM, Signal::SIGKILL] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let flag = folder.path().join("flag");
+        let path = flag.display().to_string();
+        let mut server = Server::started(&["hangs-with-flag", "--flag", &path], 2);
+        fs::write(&flag, "").expect("a flag");
+        send(server.workers()[0], Signal::SIGKILL);
+        let spawned = |server: &mut Server, id: u64| -> i32 {
+            let line = server.wait_for_line(&format!("spawned {id} "));
+            let pid = line.rsplit(' ').next().and_then(|pid| pid.parse().ok());
+            pid.expect("a process id")
+        };
+        for (id, signal) in (3..).zip([Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]) {
+            send(spawned(&mut server, id), signal);
+            let exited = server.wait_for_line(&format!("exited {id}"));
+            assert!(exited.ends_with("signal: 15 (SIGTERM)"), "{exited}");
+        }
+        let booting = spawned(&mut server, 6);
+        server.signal(end);
+        let ended = server.wait_for_end();
+        if end == Signal::SIGTERM {
+            assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        }
+        wait_until("the end of a worker that boots", || !exists(booting));
     }
 }
 

@@ -172,7 +172,7 @@ impl<W: Worker> Shell<W> {
                 children,
                 poll,
                 signals: arbiters,
-                pidfile,
+                pidfiles,
                 former,
                 reload,
                 title,
@@ -185,8 +185,8 @@ impl<W: Worker> Shell<W> {
             drop(doors.hand_over());
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((children, poll, arbiters, desk, predecessor, successor));
-            // Its lock is to end with the arbiter.
-            drop(pidfile);
+            // Their locks are to end with the arbiter.
+            drop(pidfiles);
             let former = former.map(Former::into_child);
             let context = signals.and_then(|signals| {
                 let lines = Lines {

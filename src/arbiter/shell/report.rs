@@ -113,7 +113,8 @@ pub(super) fn gone(obituary: &Obituary, oom_kills: &mut OomKills) {
         Some(pause) => format!("; the next attempt follows in {} s", pause.as_secs_f64()),
     };
     match exit {
-        Exit::Code(0) if next.is_empty() => debug!("Worker (pid:{pid}) {exit}{why}"),
+        Exit::Code(0) if doom.is_some() => debug!("Worker (pid:{pid}) {exit}{why}"),
+        Exit::Code(0) if next.is_empty() => info!("Worker (pid:{pid}) {exit}{why}"),
         // It says that all is well, but one that leaves so early is not.
         Exit::Code(0) => warning!("Worker (pid:{pid}) {exit}{why}{next}"),
         _ if doom.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),

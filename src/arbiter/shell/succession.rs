@@ -13,7 +13,6 @@ use crate::arbiter::phase::{Observer, Phase};
 use crate::forked::Forked;
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
-use crate::sys::pidfile::PidFile;
 use crate::sys::signal::{self, Order};
 use crate::trace::{error, info, warning};
 use crate::worker::Worker;
@@ -104,7 +103,7 @@ impl<W: Worker> Shell<W> {
                 inputs.push(Input::SuccessorGone { exit, words });
                 if let Some(successor) = self.successor.take() {
                     self.forget(&successor.link);
-                    if let Some(pidfile) = &self.pidfile {
+                    for pidfile in &self.pidfiles {
                         pidfile.clear_beside(successor.pid);
                     }
                 }
@@ -137,19 +136,13 @@ impl<W: Worker> Shell<W> {
     pub(super) fn promote(&mut self, observer: &mut Observer) {
         self.become_sole();
         info!("Master has been promoted.");
-        self.take_pidfile_name();
+        for pidfile in &mut self.pidfiles {
+            if let Err(error) = pidfile.promote() {
+                error!("{error}");
+            }
+        }
         self.entitle();
         observer(&Phase::Promoted);
-    }
-
-    /// Takes the pid file's name if it is free.
-    pub(super) fn take_pidfile_name(&mut self) {
-        if self.predecessor.is_some() {
-            return;
-        }
-        if let Some(Err(error)) = self.pidfile.as_mut().map(PidFile::promote) {
-            error!("{error}");
-        }
     }
 
     /// No other arbiter has the listeners any more.

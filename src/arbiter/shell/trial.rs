@@ -1,11 +1,15 @@
 //! New settings: read, tried, and kept or given up.
 //!
-//! The supervisor says when; here is what was in force before, until that is sure.
+//! The supervisor says when; here is what was in force before, until that is sure. Settings that cannot be used
+//! change nothing, those on trial included.
+
+use std::path::{Path, PathBuf};
 
 use super::{Doors, Input, Left, Limits, Shell};
 use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
 use crate::error::Result;
+use crate::net::Listeners;
 use crate::sys::pidfile::PidFile;
 use crate::trace::{error, info, warning};
 use crate::worker::Worker;
@@ -15,16 +19,8 @@ pub(super) struct Former<W> {
     worker: W,
     doors: Doors,
     limits: Limits,
-    pidfile: FormerFile,
+    pidfile: Option<PathBuf>,
     name: Option<String>,
-}
-
-/// The pid file that was there before.
-enum FormerFile {
-    /// The one that is there now.
-    Same,
-    /// Another one, or none.
-    Other(Option<PidFile>),
 }
 
 impl<W> Former<W> {
@@ -34,12 +30,12 @@ impl<W> Former<W> {
 
     /// Closes what is not listened on with the settings on trial.
     pub(super) fn close_but(&mut self, doors: &Doors, left: &mut Left) {
-        self.doors.close_but(doors, left);
+        self.doors.close_but(&doors.listeners(), left);
     }
 
-    /// In a child the sockets' files are not its to remove, and the pid file's lock is not its to keep.
+    /// In a child the sockets' files are not its to remove.
     pub(super) fn into_child(mut self) -> impl Sized {
-        drop((self.doors.hand_over(), self.pidfile));
+        drop(self.doors.hand_over());
         self.worker
     }
 }
@@ -73,51 +69,79 @@ impl<W: Worker> Shell<W> {
             return Ok(());
         };
         let mut new = source()?;
-        check(&new.limits, self.powers.slots)?;
-        let same = |file: &PidFile| new.pidfile.as_deref() == Some(file.path());
-        let claimed = match (&self.pidfile, &new.pidfile) {
-            (Some(file), _) if same(file) => FormerFile::Same,
-            (None, None) => FormerFile::Same,
-            (_, path) => {
-                let path = path.as_ref();
-                let claimed = match &self.predecessor {
-                    Some(before) => path.map(|path| PidFile::claim_beside(path, before.pid)),
-                    None => path.map(PidFile::claim),
-                };
-                FormerFile::Other(claimed.transpose()?)
-            }
-        };
-        let doors = Doors::new(match new.listeners.take() {
+        let mut doors = Doors::new(match new.listeners.take() {
             Some(listeners) => listeners,
             None => self.doors.listeners(),
         });
-        new.worker.preload()?;
-        self.former = Some(Former {
+        let usable = check(&new.limits, self.powers.slots)
+            .and_then(|()| new.worker.preload())
+            .and_then(|()| self.claim(new.pidfile.as_deref()));
+        if let Err(error) = usable {
+            // What was opened for them is closed again.
+            doors.close_but(&self.open_listeners(), &mut self.left);
+            return Err(error);
+        }
+        let mut replaced = Former {
             worker: std::mem::replace(&mut self.worker, new.worker),
             doors: std::mem::replace(&mut self.doors, doors),
             limits: std::mem::replace(&mut self.limits, new.limits),
+            pidfile: std::mem::replace(&mut self.pidfile, new.pidfile),
             name: std::mem::replace(&mut self.name, new.name),
-            pidfile: match claimed {
-                FormerFile::Same => FormerFile::Same,
-                FormerFile::Other(new) => {
-                    FormerFile::Other(std::mem::replace(&mut self.pidfile, new))
-                }
-            },
-        });
+        };
+        if self.former.is_none() {
+            self.former = Some(replaced);
+        } else {
+            info!("What was being tried is given up for still newer settings");
+            replaced
+                .doors
+                .close_but(&self.open_listeners(), &mut self.left);
+            self.release_pidfiles();
+        }
         self.entitle();
         Ok(())
+    }
+
+    /// All that is listened on, with the settings in force and with those before.
+    fn open_listeners(&self) -> Listeners {
+        let former = self.former.as_ref().map(|former| former.doors.listeners());
+        let (now, before) = (self.doors.listeners(), former.unwrap_or_default());
+        now.iter().chain(&before).cloned().collect()
+    }
+
+    /// Has the pid file that new settings name, if it is not held already.
+    fn claim(&mut self, path: Option<&Path>) -> Result<()> {
+        let held = |path: &&Path| self.pidfiles.iter().any(|file| file.path() == *path);
+        if let Some(path) = path.filter(|path| !held(path)) {
+            self.pidfiles.push(match &self.predecessor {
+                Some(before) => PidFile::claim_beside(path, before.pid)?,
+                None => PidFile::claim(path)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets the pid files go that neither the settings in force name nor those before.
+    fn release_pidfiles(&mut self) {
+        let before = self.former.as_ref().map(|former| &former.pidfile);
+        let named: Vec<&Path> = [Some(&self.pidfile), before]
+            .into_iter()
+            .flatten()
+            .filter_map(Option::as_deref)
+            .collect();
+        self.pidfiles.retain(|file| named.contains(&file.path()));
     }
 
     /// The new settings have proven good.
     pub(super) fn settle(&mut self) {
         if let Some(mut former) = self.former.take() {
             former.close_but(&self.doors, &mut self.left);
+            self.release_pidfiles();
         }
         info!("The new workers can serve: the old ones leave");
     }
 
     /// What was in force before is so again.
-    pub(super) fn revert(&mut self, reason: Option<String>, observer: &mut Observer) {
+    pub(super) fn revert(&mut self, reason: String, observer: &mut Observer) {
         if let Some(former) = self.former.take() {
             let Former {
                 worker,
@@ -128,18 +152,14 @@ impl<W: Worker> Shell<W> {
             } = former;
             self.worker = worker;
             self.limits = limits;
+            self.pidfile = pidfile;
             self.name = name;
             self.entitle();
             let mut tried = std::mem::replace(&mut self.doors, doors);
-            tried.close_but(&self.doors, &mut self.left);
-            if let FormerFile::Other(pidfile) = pidfile {
-                self.pidfile = pidfile;
-                self.take_pidfile_name();
-            }
+            tried.close_but(&self.doors.listeners(), &mut self.left);
+            self.release_pidfiles();
         }
-        if let Some(reason) = reason {
-            lament(reason, observer);
-        }
+        lament(reason, observer);
     }
 }
 

@@ -9,6 +9,8 @@
 //!                             ▼                              ▼
 //!                          Settle: old ones leave         Revert: the old settings are in force again,
 //!                          one by one                     the new workers leave
+//!
+//!   HUP during a trial: what is on trial is given up when there is something else to try, and not before.
 //! ```
 
 use std::collections::BTreeSet;
@@ -42,21 +44,30 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn reload(&mut self, now: Tick, out: &mut Vec<Action>) {
-        if self.trial.is_some() {
-            self.revert(now, None, out);
+    /// Has the settings read, if somebody asked for it and nobody is being forked: a worker has the settings that
+    /// the shell has when it forks it, and is held to those that there were when it was asked for.
+    ///
+    /// To be asked when all that has happened is known: those on trial must still be so when the answer comes.
+    pub(super) fn read_settings(&mut self, out: &mut Vec<Action>) {
+        let is_forking = self.table.iter().any(|row| row.stage == Stage::Forking);
+        if self.loading && self.is_running() && !is_forking {
+            self.loading = false;
+            out.push(Action::LoadConfig);
         }
-        self.loading = true;
-        out.push(Action::LoadConfig);
     }
 
-    /// New settings: a generation of workers of its own.
-    pub(super) fn loaded(&mut self, limits: Limits, out: &mut Vec<Action>) {
-        self.trial = Some(Trial {
-            generation: self.generation,
-            limits: self.limits,
-            target: self.target,
-        });
+    /// New settings: a generation of workers of its own. Those that were on trial are given up for them; what was
+    /// before those stays what is gone back to.
+    pub(super) fn loaded(&mut self, now: Tick, limits: Limits, out: &mut Vec<Action>) {
+        if self.trial.is_some() {
+            self.retire_the_tried(now, out);
+        } else {
+            self.trial = Some(Trial {
+                generation: self.generation,
+                limits: self.limits,
+                target: self.target,
+            });
+        }
         self.newest += 1;
         self.generation = self.newest;
         self.limits = limits;
@@ -73,22 +84,25 @@ impl Supervisor {
         }
     }
 
-    /// Gives the settings on trial up.
-    pub(super) fn revert(&mut self, now: Tick, reason: Option<String>, out: &mut Vec<Action>) {
+    /// Gives the settings on trial up for those before.
+    pub(super) fn revert(&mut self, now: Tick, reason: String, out: &mut Vec<Action>) {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        let tried = self.generation;
-        for row in self.table.iter_mut() {
-            if row.generation == tried {
-                retire(row, now, out);
-            }
-        }
+        self.retire_the_tried(now, out);
         self.generation = trial.generation;
         self.limits = trial.limits;
         self.dissolve();
         self.resize(trial.target, out);
         out.push(Action::Revert { reason });
+    }
+
+    fn retire_the_tried(&mut self, now: Tick, out: &mut Vec<Action>) {
+        for row in self.table.iter_mut() {
+            if row.generation == self.generation {
+                retire(row, now, out);
+            }
+        }
     }
 
     /// Worker `id` has served for long enough.

@@ -163,7 +163,10 @@ impl Scene {
         let id: u64 = number.parse().unwrap();
         let count: usize = number.parse().unwrap();
         match verb {
-            "reload" => self.command(Command::Reload),
+            "reload" => {
+                let first = self.command(Command::Reload);
+                first.into_iter().chain(self.wake()).collect()
+            }
             "rest" => self.command(Command::Rest),
             "grow" => self.command(Command::Grow),
             "shrink" => self.command(Command::Shrink),

@@ -29,8 +29,12 @@ pub(super) enum Bug {
     LeavesAPost,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
-    /// Two reloads at once leave nothing to go back to.
-    ReadsTwice,
+    /// What is on trial is given up before there is anything else to try.
+    GivesUpTooEarly,
+    /// What is on trial counts as good when newer settings come.
+    TrustsTheUntried,
+    /// New settings are read while workers are to be forked by the former ones.
+    ReadsTooEarly,
     /// Settings whose workers cannot boot stay in force.
     LosesTheRevert,
     /// Old workers are measured by new settings.
@@ -50,7 +54,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -62,7 +66,9 @@ impl Bug {
         Self::GivesAPostTwice,
         Self::LeavesAPost,
         Self::NeverBacksOff,
-        Self::ReadsTwice,
+        Self::GivesUpTooEarly,
+        Self::TrustsTheUntried,
+        Self::ReadsTooEarly,
         Self::LosesTheRevert,
         Self::JudgesByNewSettings,
         Self::TakesItsTime,
@@ -95,6 +101,7 @@ impl Mind {
             _ => None,
         };
         let says_ready = matches!(input, Input::Ready { .. });
+        let is_wake = matches!(input, Input::Wake);
         let input = self.mislead(bug, input);
         let heir = self.starting();
         let mut planned = self.supervisor.step(now, input, out);
@@ -106,6 +113,10 @@ impl Mind {
                 self.supervisor.kin = heir.unwrap_or(self.supervisor.kin);
             }
             Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.announce(out),
+            Bug::ReadsTooEarly if is_wake && self.supervisor.is_running() => {
+                let loads = std::mem::take(&mut self.supervisor.loading);
+                out.extend(loads.then_some(Action::LoadConfig));
+            }
             _ => {}
         }
         for action in out.split_off(before) {
@@ -129,8 +140,8 @@ impl Mind {
         match (bug, &input) {
             (Bug::BlamesTheLate, _) => supervisor.planned = None,
             (Bug::NeverBacksOff, _) => supervisor.backoff = Backoff::default(),
-            (Bug::ReadsTwice, _) => supervisor.loading = false,
-            (Bug::LosesTheRevert, Input::Exited { .. }) => supervisor.trial = None,
+            (Bug::LosesTheRevert, Input::Exited { .. })
+            | (Bug::TrustsTheUntried, Input::Loaded(_)) => supervisor.trial = None,
             (Bug::TakesItsTime, Input::Command(Command::StopNow)) => {
                 return Input::Command(Command::Stop);
             }
@@ -172,7 +183,6 @@ impl Mind {
 
     /// What becomes of an action.
     fn spoil(&mut self, bug: Bug, now: Tick, action: Action, out: &mut Vec<Action>) {
-        let table = &mut self.supervisor.table;
         let leave = |pid, slot| Action::Signal {
             pid,
             slot,
@@ -189,12 +199,16 @@ impl Mind {
             (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
                 out.push(action);
                 let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
-                let more = table.enter(9, generation, limits);
+                let more = self.supervisor.table.enter(9, generation, limits);
                 out.extend(more.map(|row| Action::Spawn {
                     id: row.id,
                     slot: row.slot,
                     post: row.post,
                 }));
+            }
+            (Bug::GivesUpTooEarly, Action::LoadConfig) => {
+                self.supervisor.revert(now, "for newer ones".into(), out);
+                out.push(Action::LoadConfig);
             }
             (Bug::SignalsTheDead, Action::Bury(obituary)) => {
                 let (pid, slot) = (obituary.pid, obituary.slot);
@@ -202,7 +216,8 @@ impl Mind {
             }
             (Bug::RecyclesTooEarly, Action::Recycle { pid, wear }) => {
                 out.push(Action::Recycle { pid, wear });
-                let row = table.iter_mut().find(|row| row.pid == Some(pid));
+                let mut rows = self.supervisor.table.iter_mut();
+                let row = rows.find(|row| row.pid == Some(pid));
                 out.extend(row.map(|row| {
                     row.retired = true;
                     row.stage = Stage::Leaving;

@@ -18,11 +18,23 @@ pub(super) struct Expected {
     /// These process ids are to open their logs.
     reopen: Vec<i32>,
     settle: bool,
-    revert: bool,
+    revert: Revert,
+    /// All that has happened is known.
+    may_load: bool,
     buried: Option<i32>,
     /// It did not stop yet.
     was_open: bool,
     kin: Answer,
+}
+
+/// Whether settings on trial are given up for what was before.
+#[derive(Default, PartialEq, Eq)]
+enum Revert {
+    #[default]
+    Never,
+    /// One of their workers has failed, perhaps for another reason.
+    Perhaps,
+    Surely,
 }
 
 /// What was in force before the trial.
@@ -30,6 +42,15 @@ struct Before {
     generation: u64,
     limits: Limits,
     target: usize,
+}
+
+/// When settings are read.
+#[derive(Default)]
+struct Reading {
+    /// Somebody has asked for it.
+    is_wanted: bool,
+    /// Of how many forks nothing is known yet.
+    forking: usize,
 }
 
 pub(super) struct Law {
@@ -44,6 +65,9 @@ pub(super) struct Law {
     generation: u64,
     newest: u64,
     trial: Option<Before>,
+    /// Settings that were tried, and are in force no more.
+    given_up: Vec<u64>,
+    reading: Reading,
     kin: Kin,
     /// A worker was ready once.
     pub(super) proven: bool,
@@ -73,6 +97,8 @@ impl Law {
             generation: 1,
             newest: 1,
             trial: None,
+            given_up: Vec::new(),
+            reading: Reading::default(),
             kin: if is_second {
                 Kin::second()
             } else {
@@ -146,6 +172,9 @@ impl Law {
             ..Expected::default()
         };
         let now = self.now;
+        let is_fork = matches!(input, Input::Forked { .. } | Input::ForkFailed { .. });
+        self.reading.forking -= usize::from(is_fork);
+        expected.may_load = is_fork || matches!(input, Input::Wake);
         self.spared = match *input {
             Input::Ready { id } | Input::Beat { id, .. } => self
                 .of(id)
@@ -178,11 +207,15 @@ impl Law {
                 }
             }
             Input::Loaded(limits) if self.stop.is_none() => {
-                self.trial = Some(Before {
-                    generation: self.generation,
-                    limits: self.limits,
-                    target: self.target,
-                });
+                if self.trial.is_some() {
+                    self.given_up.push(self.generation);
+                } else {
+                    self.trial = Some(Before {
+                        generation: self.generation,
+                        limits: self.limits,
+                        target: self.target,
+                    });
+                }
                 self.newest += 1;
                 self.generation = self.newest;
                 self.limits = limits;
@@ -201,12 +234,12 @@ impl Law {
                     Exit::Signal(signal) => CRASHES.contains(&signal),
                     Exit::Unknown => false,
                 };
-                expected.revert = self.trial.is_some()
-                    && self.proven
-                    && process.generation == self.generation
-                    && process.told.is_none()
-                    && !ready
-                    && speaks;
+                let tries = self.trial.is_some() && process.generation == self.generation;
+                expected.revert = match tries && !ready {
+                    true if self.proven && process.told.is_none() && speaks => Revert::Surely,
+                    true => Revert::Perhaps,
+                    false => Revert::Never,
+                };
                 self.proven |= ready;
             }
             Input::Worn { id, .. } => {
@@ -254,6 +287,7 @@ impl Law {
                 }
             }
             _ if self.stop.is_some() => {}
+            Command::Reload => self.reading.is_wanted = true,
             _ => {
                 let before = self.target;
                 self.target = change(before).min(SLOTS - 1);
@@ -298,16 +332,13 @@ impl Law {
                     process.worn = true;
                 }
             }
-            Action::LoadConfig => require(
-                self.trial.is_none() && self.stop.is_none(),
-                "settings are read when none are on trial",
-            ),
             Action::Settle => {
                 require(self.trial.take().is_some(), "only what is on trial settles");
             }
             Action::Revert { .. } => {
                 require(self.trial.is_some(), "only what is on trial is given up");
                 if let Some(before) = self.trial.take() {
+                    self.given_up.push(self.generation);
                     self.generation = before.generation;
                     self.limits = before.limits;
                     self.target = before.target;
@@ -346,11 +377,24 @@ impl Law {
             settles == expected.settle,
             "settings settle with their first worker",
         );
-        let gives_up = |action: &Action| matches!(action, Action::Revert { reason: Some(_) });
+        let gives_up = |action: &Action| matches!(action, Action::Revert { .. });
+        let gives_up = actions.iter().any(gives_up);
         require(
-            !expected.revert || actions.iter().any(gives_up),
+            gives_up || expected.revert != Revert::Surely,
             "settings whose workers cannot boot are given up",
         );
+        require(
+            !gives_up || expected.revert != Revert::Never,
+            "settings are given up for a worker that cannot boot, or for newer ones",
+        );
+        let reading = &self.reading;
+        let can_load = expected.may_load && self.is_open() && reading.forking == 0;
+        let loads = reading.is_wanted && can_load;
+        require(
+            actions.contains(&Action::LoadConfig) == loads,
+            "settings are read if somebody asked for it, when all is known and nobody is being forked",
+        );
+        self.reading.is_wanted &= !loads;
         let reopened = actions.iter().filter_map(|action| match action {
             Action::Signal {
                 pid,
@@ -392,6 +436,10 @@ impl Law {
             require(
                 !process.wears || !process.serves() || process.worn,
                 "who has served for long enough is replaced",
+            );
+            require(
+                process.told.is_some() || !self.given_up.contains(&process.generation),
+                "who was to try what is given up leaves",
             );
         }
         let dues = self.processes.iter().filter_map(|process| process.due);

@@ -154,6 +154,9 @@ impl<'a> World<'a> {
         }
         let pause = Duration::from_secs(3) + self.dice.up_to(Duration::from_secs(500));
         self.law.now = self.law.now + pause;
+        if self.dice.percent(50) {
+            self.kin.stand_still(pause);
+        }
         let late = self.planned.map(|planned| self.law.now.since(planned));
         let Some(late) = late.filter(|late| *late > LATE) else {
             return false;
@@ -245,7 +248,6 @@ impl<'a> World<'a> {
     }
 
     fn load(&mut self) -> Option<Input> {
-        require(self.former.is_none(), "one trial at a time");
         if !self.calm && self.dice.percent(15) {
             self.tally.count("settings that cannot be read");
             return None;
@@ -257,7 +259,11 @@ impl<'a> World<'a> {
         if !new.good {
             self.tally.count("settings that are no good");
         }
-        self.former = Some(std::mem::replace(&mut self.settings, new));
+        if self.former.is_some() {
+            self.tally.count("settings that follow those on trial");
+        }
+        let replaced = std::mem::replace(&mut self.settings, new);
+        self.former.get_or_insert(replaced);
         Some(Input::Loaded(new.limits))
     }
 
@@ -275,6 +281,10 @@ impl<'a> World<'a> {
         let pid = self.unused_pid();
         let dice = &mut self.dice;
         let process = self.law.born(id, pid);
+        require(
+            process.limits == self.settings.limits,
+            "a worker is forked with the settings that it is held to",
+        );
         process.boots = Some(now + dice.up_to(Duration::from_secs(1)));
         let exit = dice.pick(&[
             Exit::Code(0),

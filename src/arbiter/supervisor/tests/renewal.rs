@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
     let mut scene = Scene::serving();
-    assert_eq!(scene.command(Command::Reload), ["load"]);
+    assert_eq!(scene.happens("reload"), ["load"]);
     assert_eq!(
         scene.input(Input::Loaded(DEFAULT)),
         ["spawn 3 in 2", "spawn 4 in 3"]
@@ -27,7 +27,7 @@ fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
 #[test]
 fn new_settings_whose_workers_cannot_boot_are_given_up() {
     let mut scene = Scene::serving();
-    scene.command(Command::Reload);
+    scene.happens("reload");
     scene.input(Input::Loaded(Limits {
         workers: 3,
         ..DEFAULT
@@ -38,7 +38,7 @@ fn new_settings_whose_workers_cannot_boot_are_given_up() {
             "bury 4".to_owned(),
             order(Order::Leave, 3),
             order(Order::Leave, 5),
-            "revert Some(\"a comma is missing\")".into(),
+            "revert \"a comma is missing\"".into(),
         ]
     );
     assert_eq!(scene.supervisor.target(), 2);
@@ -102,19 +102,19 @@ fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good
     let mut scene = Scene::new(DEFAULT);
     scene.wake();
     scene.ready(1);
-    scene.command(Command::Reload);
+    scene.happens("reload");
     scene.input(Input::Loaded(DEFAULT));
     scene.exit_with_words(3, false, "a comma is missing");
     // It was never asked to leave.
     assert!(scene.input(Input::Ready { id: 2 }).is_empty());
-    scene.command(Command::Reload);
+    scene.happens("reload");
     assert_eq!(
         scene.input(Input::Loaded(DEFAULT)),
         ["spawn 5 in 2", "spawn 6 in 4"]
     );
 }
 
-const GIVEN_UP: &str = "revert Some(\"a worker exited with code 3 before it was ready\")";
+const GIVEN_UP: &str = "revert \"a worker exited with code 3 before it was ready\"";
 
 #[test]
 fn a_reload_with_fewer_workers_lets_nobody_go_before_the_new_settings_have_proven_good() {
@@ -174,25 +174,85 @@ fn a_reload_during_the_start_whose_workers_cannot_boot_is_a_failed_start() {
 
 #[test]
 fn a_reload_during_a_reload_gives_the_first_one_up() {
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 3", "spawn 3 in 2, spawn 4 in 3, spawn 5 in 4"),
+        ("reload", "load"),
+        (
+            "loaded 2",
+            "SIGTERM 103, SIGTERM 104, SIGTERM 105, spawn 6 in 5, spawn 7 in 6",
+        ),
+        ("ready 3", ""),
+        ("ready 6", "settle, SIGTERM 101"),
+        ("ready 7", "SIGTERM 102"),
+    ]);
+    let mut scene = Scene::serving();
+    scene.play(&[
+        ("reload", "load"),
+        ("loaded 3", "spawn 3 in 2, spawn 4 in 3, spawn 5 in 4"),
+        ("reload", "load"),
+        (
+            "loaded 1",
+            "SIGTERM 103, SIGTERM 104, SIGTERM 105, spawn 6 in 5",
+        ),
+        // What is gone back to is what served before either of them.
+        ("fails 6", &format!("bury 6, {GIVEN_UP}")),
+    ]);
+    assert_eq!(scene.supervisor.target(), 2);
+}
+
+#[test]
+fn settings_that_cannot_be_read_leave_those_on_trial_where_they_are() {
     Scene::serving().play(&[
         ("reload", "load"),
         ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+        ("reload", "load"),
         ("wake", ""),
-        ("reload", "SIGTERM 103, SIGTERM 104, revert None, load"),
-        ("loaded 2", "spawn 5 in 4, spawn 6 in 5"),
-        ("ready 3", ""),
-        ("ready 5", "settle, SIGTERM 101"),
-        ("ready 6", "SIGTERM 102"),
+        ("ready 3", "settle, SIGTERM 101"),
+        ("ready 4", "SIGTERM 102"),
     ]);
 }
 
 #[test]
 fn reloads_that_come_together_are_one() {
-    Scene::serving().play(&[
+    let mut scene = Scene::serving();
+    assert!(scene.command(Command::Reload).is_empty());
+    scene.play(&[("reload", "load"), ("wake", ""), ("reload", "load")]);
+}
+
+/// A worker would have the new ones, and be held to the old ones.
+#[test]
+fn settings_are_read_when_nobody_is_being_forked() {
+    let mut scene = Scene::serving();
+    let mut actions = Vec::new();
+    for input in [
+        Input::Command(Command::Grow),
+        Input::Command(Command::Reload),
+        Input::Wake,
+    ] {
+        scene.supervisor.step(scene.now, input, &mut actions);
+    }
+    assert!(matches!(
+        actions[..],
+        [Action::Resized { .. }, Action::Spawn { id: 3, .. }]
+    ));
+    assert_eq!(scene.input(Input::Forked { id: 3, pid: 103 }), ["load"]);
+}
+
+/// The settings on trial may have proven good meanwhile.
+#[test]
+fn settings_are_read_when_all_that_has_happened_is_known() {
+    let mut scene = Scene::serving();
+    scene.play(&[
         ("reload", "load"),
-        ("reload", ""),
-        ("wake", ""),
-        ("reload", "load"),
+        ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
+    ]);
+    assert!(scene.command(Command::Reload).is_empty());
+    scene.play(&[
+        ("ready 3", "settle, SIGTERM 101"),
+        ("wake", "load"),
+        ("loaded 2", "spawn 5 in 4, spawn 6 in 5"),
     ]);
 }
 
@@ -328,7 +388,7 @@ fn a_rest_during_a_trial_is_a_rest() {
 fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
     for timeout in [None, Some(secs(1.0))] {
         let mut scene = Scene::serving();
-        scene.command(Command::Reload);
+        scene.happens("reload");
         scene.input(Input::Loaded(Limits {
             timeout,
             boot_timeout: None,
@@ -353,7 +413,7 @@ fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
 #[test]
 fn a_deadline_that_new_settings_put_into_the_past_makes_no_step_late() {
     let mut scene = Scene::serving();
-    scene.command(Command::Reload);
+    scene.happens("reload");
     scene.input(Input::Loaded(Limits {
         max_worker_age: Some(secs(1.0)),
         ..DEFAULT

@@ -25,6 +25,7 @@ impl Law {
             fresh.all(|other| other.post != post) || self.commands > 1,
             "a post belongs to one worker and its replacement",
         );
+        self.reading.forking += 1;
         let new = Process::new(id, (slot, post), self.generation, self.limits);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);

@@ -81,6 +81,14 @@ impl Kin {
         }
     }
 
+    /// The machine stood still, and the new arbiter with it.
+    pub(super) fn stand_still(&mut self, pause: Duration) {
+        if let Some(heir) = &mut self.heir {
+            heir.boots = heir.boots.map(|at| at + pause);
+            heir.dies = heir.dies.map(|(at, exit)| (at + pause, exit));
+        }
+    }
+
     /// Whoever was there goes.
     pub(super) fn recover(&mut self, now: Tick) {
         self.elder = self.elder.map(|_| now);
@@ -111,21 +119,21 @@ impl World<'_> {
         };
         if !self.calm {
             let exit = dice.pick(&[Exit::Code(3), Exit::Signal(Signal::SIGKILL), Exit::Unknown]);
-            match dice.roll() % 12 {
+            match dice.roll() % 13 {
                 0..6 => {
                     tally.count("a successor that is never ready");
                     heir.boots = None;
                     heir.dies = Some((now + dice.up_to(Duration::from_secs(60)), exit));
                 }
-                6 => {
+                6..8 => {
                     tally.count("a slow successor");
                     heir.boots = Some(now + dice.up_to(Duration::from_secs(10)));
                 }
-                7 => {
+                8..10 => {
                     tally.count("a successor that fails");
                     heir.dies = Some((now + dice.up_to(Duration::from_secs(1)), exit));
                 }
-                8..11 => {
+                10..12 => {
                     tally.count("a successor that dies");
                     heir.dies = Some((boots + dice.up_to(Duration::from_secs(5)), exit));
                 }
@@ -144,7 +152,7 @@ impl World<'_> {
             return;
         };
         let within = match order {
-            Order::Kill if !self.calm && dice.percent(80) => {
+            Order::Kill if !self.calm && dice.percent(90) => {
                 tally.count("a successor that cannot be killed soon");
                 Duration::from_secs(20)
             }
