@@ -84,10 +84,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// What the next arbiter is told of these listeners, whose descriptors keep their numbers.
 pub(crate) fn text(listeners: &Listeners) -> String {
-    // To take a socket is to listen on it, and a reserved one must not; the next arbiter reserves its own, and
-    // takes the queues of this one's workers.
-    let listening = listeners.iter().filter(|one| !one.is_reserved());
-    let lines = listening.map(|listener| {
+    let lines = listeners.iter().map(|listener| {
         let opened = listener.opened().map(ToString::to_string);
         let waiting = Waiting {
             fd: listener.as_fd().as_raw_fd(),
@@ -196,9 +193,9 @@ mod tests {
         let at = reserved.socket_addr().unwrap();
         assert!(TcpStream::connect(at).is_err());
         let reserved = Listeners::from(reserved);
-        assert_eq!(text(&reserved), "");
+        assert!(reserved.listening().is_empty());
         let second = Listener::reserve(&at.to_string().parse().unwrap(), 16, access).unwrap();
-        assert!(second.is_reserved());
+        assert!(!second.is_listening());
         let own = reserved.for_post(0).unwrap();
         let own = own.get(0).unwrap();
         assert_eq!((own.socket_addr(), own.is_own()), (Some(at), true));

@@ -235,9 +235,9 @@ impl Listener {
         matches!(self.reuse, Reuse::Own(_))
     }
 
-    /// Whether it has an address only, and does not listen.
-    pub(crate) fn is_reserved(&self) -> bool {
-        matches!(self.reuse, Reuse::Reserved(_))
+    /// Whether connections come to it: not where it only has an address, or no worker has opened its queue yet.
+    pub(super) fn is_listening(&self) -> bool {
+        SockRef::from(self).is_listener().unwrap_or(false)
     }
 
     /// Takes the socket that another arbiter has opened as `address`, and has still.

@@ -108,6 +108,13 @@ impl Listeners {
             .collect()
     }
 
+    /// Those that another arbiter can have: to take a socket is to listen on it, and nobody may accept from one
+    /// that does not yet. It reserves its own addresses.
+    pub(crate) fn listening(&self) -> Self {
+        let listening = self.iter().filter(|listener| listener.is_listening());
+        Self(listening.cloned().collect())
+    }
+
     /// These, and those of `others` that are not among them.
     pub(crate) fn with(&self, others: &Self) -> Self {
         let others = others.without(self);

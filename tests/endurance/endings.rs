@@ -13,7 +13,8 @@ use crate::watch::wait_for_workers;
 
 /// TERM to a server with a full backlog, and to one in the middle of its work.
 pub(crate) fn stop_under_load(size: Size) {
-    for site in SITES {
+    // Where there are several queues, none would be full.
+    for site in SITES.into_iter().filter(|site| site.is_shared()) {
         stop_with_a_full_backlog(site);
     }
     for site in SITES {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
@@ -173,6 +173,10 @@ impl Server {
             seen: std::mem::take(&mut self.seen),
         };
         for pid in &self.all {
+            // Of one that outlives a killed arbiter, process 1 takes the remains.
+            if ended.status.signal().is_some() {
+                wait_until("the end of a worker", || !exists(*pid));
+            }
             assert!(!exists(*pid), "worker {pid} is left: {ended:?}");
         }
         ended

@@ -67,10 +67,10 @@ impl<W: Worker> Shell<W> {
     fn execute(&self, arbiter: i32, link: &WorkerEnd, observer: &mut Observer) -> ! {
         let life = || {
             observer(&Phase::Executing);
-            // A queue that nobody accepts from yet is not worth having.
-            let serving = self.children.values().filter(|child| child.ready);
             let doors = self.doors.listeners();
-            let listeners = serving.fold(doors, |all, child| all.with(&child.queues));
+            let children = self.children.values();
+            let listeners = children.fold(doors, |all, child| all.with(&child.queues));
+            let listeners = listeners.listening();
             let error = self
                 .exec
                 .become_it(process::id(), arbiter, &listeners, link);
