@@ -242,7 +242,7 @@ fn activated_server_listens_on_its_other_addresses_as_well() {
         .stderr()
         .wait_for(&format!("Not opening fd://3: {url} was inherited"));
     server.signal(Signal::SIGHUP);
-    server.stderr().wait_for("Worker exiting");
+    server.stderr().wait_for("Retiring worker");
     for address in &server.addresses {
         address.client().get("/pid").expect(200);
     }
