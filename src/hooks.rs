@@ -151,8 +151,8 @@ pub trait Hooks: Send + Sync {
         let _ = (server, worker, status);
     }
 
-    /// Worker: the last thing before its process ends, also where it has failed. A process that is killed or
-    /// ended by the application itself (`_exit(2)`) does not come here.
+    /// Worker: the last thing before its process ends, also where it has failed. A process that is killed, told
+    /// to leave before it is ready, or ended by the application itself (`_exit(2)`) does not come here.
     fn worker_exit(&self, worker: &WorkerInfo) {
         let _ = worker;
     }

@@ -9,7 +9,8 @@
 //!   arbiter ──▶ starting ──────▶ working ─────────────────────────────▶ Graceful ──▶ run returns
 //!                  │                │            INT, QUIT
 //!                  │                └────────────────────────────────▶ Quick ─────▶ run returns
-//!                  └─ Err: last words, exit status 3 or 4
+//!                  ├─ Err: last words, exit status 3 or 4
+//!                  └─ TERM, INT, QUIT, the arbiter's end: SIGTERM's own, with nothing to finish
 //! ```
 //!
 //! In a process of somebody's own there is no arbiter and there are no signals: a [`Door`] asks.
