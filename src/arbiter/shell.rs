@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::signal::Signal;
 
 use super::action::{Action, Failure, Input, Limits, Obituary, Wear};
 use super::command::{self, Command, SIGNALS};
@@ -41,7 +40,7 @@ use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::pidfile::PidFile;
 use crate::sys::scoreboard::{Leaving, Scoreboard};
-use crate::sys::signal::{self, Disposition, Order, Pipe, Signals};
+use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
 use crate::sys::title::Title;
 use crate::trace::{debug, error, info};
@@ -96,14 +95,6 @@ pub(super) struct Powers {
     pub(super) reap_orphans: bool,
     /// How often its observer is told that it is alive.
     pub(super) pulse: Option<Duration>,
-}
-
-impl Powers {
-    /// The signals that it takes.
-    fn table(self) -> impl Iterator<Item = (Signal, Disposition)> {
-        let rows = SIGNALS.iter().filter(move |_| self.signals);
-        rows.map(|row| (row.signal, row.disposition))
-    }
 }
 
 /// The arbiters before and after this one.
@@ -165,7 +156,9 @@ impl<W: Worker> Shell<W> {
         let scoreboard = Arc::new(Scoreboard::new(powers.slots, limits.calls)?);
         desk.show(&scoreboard);
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
-        let signals = Signals::install(Pipe::new()?, powers.table())?;
+        let table = SIGNALS.iter().filter(|_| powers.signals);
+        let table = table.map(|row| (row.signal, row.disposition));
+        let signals = Signals::install(Pipe::new()?, table)?;
         let shell = Self {
             worker,
             doors,
@@ -210,10 +203,7 @@ impl<W: Worker> Shell<W> {
     /// Has the worker load what is to be shared. Who asks the arbiter to stop meanwhile breaks that off, and what
     /// follows is that stop.
     pub(super) fn preload(&mut self) -> Result<()> {
-        let loaded = self.worker.preload();
-        // What was loaded may have taken some for itself.
-        self.signals.retake(self.powers.table())?;
-        match loaded {
+        match preload(&mut self.worker, &self.signals) {
             Err(error) if signal::is_interrupted() => info!("Loading was broken off: {error}"),
             Err(error) => {
                 if let Some(predecessor) = &self.predecessor {
@@ -566,4 +556,11 @@ impl<W: Worker> Shell<W> {
         let fd = fd.as_fd().as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
+}
+
+/// Has a worker load what is to be shared. What is loaded may take signals for itself: they are the arbiter's again.
+fn preload(worker: &mut impl Worker, signals: &Signals) -> Result<()> {
+    let loaded = worker.preload();
+    signals.retake()?;
+    loaded
 }

@@ -299,7 +299,8 @@ impl Pipe {
 #[derive(Debug)]
 pub(crate) struct Signals {
     pipe: Pipe,
-    replaced: Vec<(Signal, SigAction)>,
+    /// What is handled, how, and how it was before.
+    replaced: Vec<(Signal, Disposition, SigAction)>,
 }
 
 impl Signals {
@@ -326,19 +327,14 @@ impl Signals {
         };
         for (signal, disposition) in table {
             let replaced = set(signal, disposition, ends)?;
-            signals.replaced.push((signal, replaced));
+            signals.replaced.push((signal, disposition, replaced));
         }
         Ok(signals)
     }
 
     /// Installs the handlers once more, where others may have taken their place since.
-    pub(crate) fn retake(&self, table: impl Iterator<Item = (Signal, Disposition)>) -> Result<()> {
-        let ours = |signal| {
-            self.replaced
-                .iter()
-                .any(|(replaced, _)| *replaced == signal)
-        };
-        for (signal, disposition) in table.filter(|(signal, _)| ours(*signal)) {
+    pub(crate) fn retake(&self) -> Result<()> {
+        for &(signal, disposition, _) in &self.replaced {
             set(signal, disposition, ends)?;
         }
         Ok(())
@@ -358,7 +354,7 @@ impl Signals {
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
         BOOTING.store(true, Ordering::Relaxed);
-        for (signal, _) in self.replaced.drain(..) {
+        for (signal, ..) in self.replaced.drain(..) {
             set(signal, Disposition::Default, interrupts)?;
         }
         for (signal, disposition) in table {
@@ -399,7 +395,7 @@ impl Signals {
     /// Brings the former handlers back. To be called once, also in a child that becomes another program: it
     /// must not write to the arbiter's queue.
     pub(crate) fn restore(&mut self) {
-        for (signal, action) in self.replaced.drain(..).rev() {
+        for (signal, _, action) in self.replaced.drain(..).rev() {
             // SAFETY: the action was in force before; whoever installed it vouches for it.
             let _ = unsafe { signal::sigaction(signal, &action) };
         }

@@ -6,6 +6,7 @@
 
 mod facade;
 mod host;
+mod preload;
 #[cfg(feature = "wsgi")]
 mod python;
 mod roles;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         upgrade::TESTS,
         titles::TESTS,
         trial::TESTS,
+        preload::TESTS,
         user::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::server::wait_until;
-use crate::{facade, titles, trial, user};
+use crate::{facade, preload, titles, trial, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -25,7 +25,8 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
     let played = facade::play(arguments)
         .or_else(|| user::play(arguments))
         .or_else(|| titles::play(arguments))
-        .or_else(|| trial::play(arguments));
+        .or_else(|| trial::play(arguments))
+        .or_else(|| preload::play(arguments));
     match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

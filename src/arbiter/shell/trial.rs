@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Doors, Input, Left, Limits, Shell};
+use super::{Doors, Input, Left, Limits, Shell, preload};
 use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
 use crate::error::Result;
@@ -74,7 +74,7 @@ impl<W: Worker> Shell<W> {
             None => self.doors.listeners(),
         });
         let usable = check(&new.limits, self.powers.slots)
-            .and_then(|()| new.worker.preload())
+            .and_then(|()| preload(&mut new.worker, &self.signals))
             .and_then(|()| self.claim(new.pidfile.as_deref()));
         if let Err(error) = usable {
             // What was opened for them is closed again.
