@@ -89,9 +89,11 @@ pub(crate) fn take_abort() -> Result<()> {
 
 extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = Errno::last_raw();
+    // SAFETY: getpid(2) touches no memory.
+    let here = unsafe { libc::getpid() };
     // SAFETY: with SA_SIGINFO the system passes a whole structure, which has the sender for signals of kill(2)
-    // and tgkill(2); getpid(2) is async-signal-safe.
-    let own = unsafe { (*info).si_pid() == libc::getpid() };
+    // and tgkill(2).
+    let own = unsafe { (*info).si_pid() == here };
     if own {
         let before = ABORT_BEFORE.load(Ordering::Acquire);
         if before != libc::SIG_DFL && before != libc::SIG_IGN {
@@ -100,6 +102,8 @@ extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
             before(signal);
         }
         // abort(3) goes on to end the process.
+    } else if here != OWNER.load(Ordering::Relaxed) {
+        end_by(signal);
     } else {
         queue(signal);
         INTERRUPTED.store(true, Ordering::Relaxed);

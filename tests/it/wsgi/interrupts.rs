@@ -211,7 +211,12 @@ fn child_of_an_application_is_ended_by_a_signal_that_its_worker_does_not_hear_of
     for threads in [1, 2] {
         let (server, _folder) = serve(threads);
         let worker = server.workers(1)[0];
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGABRT,
+        ] {
             let answer = server.get(&format!("/child?{signal}")).expect(200);
             assert_eq!(answer.text(), format!("{worker} -{}", signal as i32));
             assert_eq!(server.workers(1), [worker], "{signal}");
