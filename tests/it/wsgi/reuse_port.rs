@@ -48,6 +48,17 @@ fn ask(client: &mut Client, target: &str) {
     ));
 }
 
+/// One whose call lasts until the second of these is dropped, and one that waits for the same worker.
+fn two_clients(server: &Server) -> (Client, impl Sized + use<>, Client) {
+    let gate = Gate::new();
+    let mut held = server.client();
+    ask(&mut held, &gate.at("/hold"));
+    let arrived = gate.arrival();
+    let mut waiting = server.client();
+    ask(&mut waiting, "/pid");
+    (held, (arrived, gate), waiting)
+}
+
 #[test]
 fn each_worker_listens_by_itself_at_the_address_in_the_log_and_all_of_them_answer() {
     for threads in ["1", "2"] {
@@ -69,12 +80,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_replaced_is_answered_by_its_replac
     let server = serve().start();
     let before = server.workers(1);
     let queue = queues(&server, 1);
-    let gate = Gate::new();
-    let mut held = server.client();
-    ask(&mut held, &gate.at("/hold"));
-    let arrived = gate.arrival();
-    let mut waiting = server.client();
-    ask(&mut waiting, "/pid");
+    let (mut held, arrived, mut waiting) = two_clients(&server);
     server.signal(Signal::SIGHUP);
     // The old one is in its call still.
     let answer = waiting.response();
@@ -93,12 +99,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_killed_is_answered_by_its_replacem
     let server = serve().start();
     let before = server.workers(1);
     let queue = queues(&server, 1);
-    let gate = Gate::new();
-    let mut held = server.client();
-    ask(&mut held, &gate.at("/hold"));
-    let _arrived = gate.arrival();
-    let mut waiting = server.client();
-    ask(&mut waiting, "/pid");
+    let (_held, _arrived, mut waiting) = two_clients(&server);
     send(before[0], Signal::SIGKILL);
     let answer = waiting.response();
     let after = server.workers(1)[0];
@@ -129,12 +130,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_stopped_is_answered_by_it() {
     let server = serve().start();
     let worker = server.workers(1)[0];
     queues(&server, 1);
-    let gate = Gate::new();
-    let mut held = server.client();
-    ask(&mut held, &gate.at("/hold"));
-    let arrived = gate.arrival();
-    let mut waiting = server.client();
-    ask(&mut waiting, "/pid");
+    let (mut held, arrived, mut waiting) = two_clients(&server);
     server.signal(Signal::SIGTERM);
     server.stderr().wait_for("Handling signal: term");
     drop(arrived);
