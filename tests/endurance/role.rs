@@ -46,7 +46,7 @@ fn tell(phase: &Phase) {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             eprintln!("Listening at: {} ({})", urls.join(","), std::process::id());
         }
-        Phase::WorkerReady { pid, .. } => eprintln!("loaded {pid}"),
+        Phase::WorkerReady { pid, .. } => eprintln!("ready {pid}"),
         _ => {}
     }
 }

@@ -3,9 +3,12 @@
 //! With Python where this build has it, else by this program's own [role](crate::role).
 
 use std::fmt;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use crate::support::{Process, Serve, Server, eventually};
+use tempfile::TempDir;
+
+use crate::support::{PATIENCE, Process, Serve, Server};
 
 /// Whether this build serves applications.
 pub(crate) const PYTHON: bool = cfg!(all(feature = "wsgi", feature = "cli", feature = "tracing"));
@@ -64,7 +67,7 @@ impl Site {
         }
     }
 
-    /// A server of `tests/apps/load.py` whose workers have loaded it, or of what stands for it, with these flags besides.
+    /// A server of `tests/apps/load.py` whose workers are ready, or of what stands for it, with these flags besides.
     #[track_caller]
     pub(crate) fn serve(self, workers: usize, flags: &[&str]) -> House {
         if PYTHON {
@@ -77,50 +80,63 @@ impl Site {
     /// A server of another application.
     #[track_caller]
     pub(crate) fn serve_app(self, app: Serve, workers: usize, flags: &[&str]) -> House {
-        self.open(workers, |bind| {
-            let threads = self.threads.to_string();
-            let app = app.bind([bind]).workers(workers);
-            let app = app.args(["--threads", &threads]).args(self.flags());
-            app.args(flags).spawn()
-        })
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let told = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&told).expect("a socket");
+        let threads = self.threads.to_string();
+        let app = app.bind([self.bind(&folder)]).workers(workers);
+        let app = app.args(["--threads", &threads]).args(self.flags());
+        let app = app.args(flags).env("NOTIFY_SOCKET", told);
+        let server = Server::listening(app.spawn());
+        wait_until_ready(&manager);
+        House {
+            server,
+            _folder: folder,
+        }
     }
 
     /// A server that has nothing to load.
     #[track_caller]
     pub(crate) fn serve_without_python(self, workers: usize, flags: &[&str]) -> House {
-        self.open(workers, |bind| {
-            let mut command = Command::new(std::env::current_exe().expect("this program's path"));
-            let (workers, threads) = (workers.to_string(), self.threads.to_string());
-            command
-                .args(["--role", "--bind", bind])
-                .args(["--workers", &workers, "--threads", &threads])
-                .args(self.flags())
-                .args(flags)
-                .stdin(Stdio::null());
-            Process::spawn(&mut command, None)
-        })
-    }
-
-    #[track_caller]
-    fn open(self, workers: usize, start: impl FnOnce(&str) -> Process) -> House {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let bind = if self.unix {
-            format!("unix:{}", folder.path().join("sock").display())
-        } else {
-            "127.0.0.1:0".to_owned()
-        };
-        let server = Server::listening(start(&bind));
-        server.stderr().wait_until("loaded", |lines| {
-            let loaded = lines.iter().filter(|line| line.starts_with("loaded "));
-            (loaded.count() == workers).then_some(())
+        let mut command = Command::new(std::env::current_exe().expect("this program's path"));
+        command
+            .args(["--role", "--bind", &self.bind(&folder)])
+            .args(["--workers", &workers.to_string()])
+            .args(["--threads", &self.threads.to_string()])
+            .args(self.flags())
+            .args(flags)
+            .stdin(Stdio::null());
+        let server = Server::listening(Process::spawn(&mut command, None));
+        server.stderr().wait_until("ready", |lines| {
+            let ready = lines.iter().filter(|line| line.starts_with("ready "));
+            (ready.count() == workers).then_some(())
         });
-        // Whoever has a queue of its own opens it when it has loaded; a shared one is open, and is to be left empty.
-        if self.own_queues {
-            eventually("nobody listens", || server.address().try_client().map(drop));
-        }
         House {
             server,
             _folder: folder,
+        }
+    }
+
+    fn bind(self, folder: &TempDir) -> String {
+        if self.unix {
+            format!("unix:{}", folder.path().join("sock").display())
+        } else {
+            "127.0.0.1:0".to_owned()
+        }
+    }
+}
+
+/// Waits until a server says that all its workers are ready (`sd_notify(3)`). An import that is over is less: a worker
+/// that is stopped or told to leave in the moment after it answers nobody.
+#[track_caller]
+fn wait_until_ready(manager: &UnixDatagram) {
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut message = [0; 500];
+    loop {
+        let length = manager.recv(&mut message).expect("a message in time");
+        if message[..length].starts_with(b"READY=1") {
+            return;
         }
     }
 }
@@ -139,5 +155,5 @@ impl fmt::Display for Site {
 /// A server, and the folder that it may use.
 pub(crate) struct House {
     pub(crate) server: Server,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
 }

@@ -216,7 +216,11 @@ fn workers_that_become_somebody_else_have_queues_which_only_the_arbiters_user_co
         println!("only root can become somebody else");
         return;
     }
-    let server = serve().workers(2).args(["--user", "65534"]).start();
+    // Preloaded, since neither this folder nor the Python of this machine may be anything that everybody can read.
+    let server = serve()
+        .workers(2)
+        .args(["--preload", "--user", "65534"])
+        .start();
     let before = server.workers(2);
     let queue = queues(&server, 2);
     server.signal(Signal::SIGHUP);
