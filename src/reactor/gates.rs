@@ -116,11 +116,16 @@ impl Gates {
         self.crowded = false;
         self.admit_at = None;
         if queues == Queues::Left {
-            self.all.clear();
+            self.abandon();
         }
         for gate in &mut self.all {
             gate.maybe = true;
         }
+    }
+
+    /// The reactor accepts nobody any more: who waits in the queues is left to others.
+    pub(super) fn abandon(&mut self) {
+        self.all.clear();
     }
 
     /// Somebody may wait at this listener.
@@ -200,7 +205,7 @@ impl Reactor {
                         self.gates.admit_at = Some(now + EXHAUSTED);
                         return;
                     }
-                    Admit::Closed => return self.gates.all.clear(),
+                    Admit::Closed => return self.gates.abandon(),
                 }
             }
             // Who waits in the queue when the server leaves is answered, and nobody comes after them.

@@ -69,6 +69,8 @@ use crate::net::Listeners;
 use crate::observe::{Held, Host};
 use crate::trace;
 
+/// How long a client that has just come, or was just answered, may take to ask where the reactor leaves in haste.
+const LAST_WORD: Duration = Duration::from_millis(250);
 /// Tokens from here on are not connections.
 const LISTENERS: usize = usize::MAX / 2;
 const WAKE: Token = Token(usize::MAX - 1);
@@ -82,6 +84,8 @@ pub struct Reactor {
     gates: Gates,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
+    /// When it ends in haste, whatever is left.
+    end: Option<Tick>,
     connections: Slab<Place>,
     deadlines: Deadlines,
     ready: VecDeque<usize>,
@@ -159,6 +163,7 @@ impl Reactor {
             config: Arc::new(config),
             gates,
             draining: None,
+            end: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -210,10 +215,11 @@ impl Reactor {
         self.connections.len()
     }
 
-    /// Whether a drained reactor has nothing left to do.
+    /// Whether a drained reactor has nothing left to do, or one that [ends in haste](Self::hasten) no time.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
+        let is_over = self.end.is_some_and(|end| Tick::now() >= end);
+        is_over || self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
     }
 
     /// How many connections are lent.
@@ -238,6 +244,33 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// Takes leave in haste, also where it does so at leisure already: nobody is accepted from now on, so who waits
+    /// in the queues is left to others. Who was accepted and has sent a complete request is answered, a client that
+    /// has just come has a moment to send one, and the others are closed. It is done when all that is over, `within`
+    /// that time in any case. Only the first call counts.
+    pub fn hasten(&mut self, now: Tick, within: Duration) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(now + within);
+        self.draining.get_or_insert(now);
+        self.gates.abandon();
+        for (key, place) in &mut self.connections {
+            let Some(connection) = place.here().filter(|it| it.awaits_request()) else {
+                continue;
+            };
+            let moment = connection.dear().map(|(_, since)| since + LAST_WORD);
+            self.deadlines
+                .set(key, moment.map_or(now, |moment| moment.max(now)));
+        }
+    }
+
+    /// Whether it takes leave in haste.
+    #[must_use]
+    pub fn is_hasty(&self) -> bool {
+        self.end.is_some()
     }
 
     /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then accepts, reads,
@@ -288,7 +321,7 @@ impl Reactor {
     pub fn pump(&mut self, host: &dyn Host, held: &Held<'_>, limit: Duration) -> Result<Turned> {
         let now = host.now();
         let mut until = held.until.min(now + limit);
-        if let Some(next) = self.deadlines.next() {
+        for next in self.deadlines.next().into_iter().chain(self.end) {
             until = until.min(next);
         }
         if !self.again.is_empty() {
@@ -322,6 +355,8 @@ impl Reactor {
                         watch.expire(now, host);
                     }
                 }
+                // It did not come in time for this reactor, which says nothing about its client.
+                _ if self.is_hasty() => self.close(key, host),
                 _ => self.run(key, host, now, Connection::expire),
             }
         }
@@ -342,7 +377,9 @@ impl Reactor {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let Some(next) = next else { return wait };
+        let Some(next) = next.into_iter().chain(self.end).min() else {
+            return wait;
+        };
         // epoll_wait(2) counts milliseconds: half a one too early would be a turn for nothing.
         let until = next
             .since(host.now())

@@ -39,6 +39,11 @@ impl Door {
         let _ = self.0.bell.write(1);
     }
 
+    /// Whether that was asked, or more; the bell goes on to ring.
+    pub(super) fn was_asked(&self, shutdown: Shutdown) -> bool {
+        self.0.asked.load(Ordering::Acquire) >= shutdown as u8
+    }
+
     /// What was asked; the bell is quiet until there is more.
     pub(super) fn answer(&self) -> Shutdown {
         // First the bell, then the question: one that comes between them rings again.

@@ -56,6 +56,11 @@ pub(crate) use lowered::Lowered;
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
 
+/// How long a worker that is told to leave at once goes on with what it has.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The same for one that is aborted.
+const WORDS_OF_THE_ABORTED: Duration = Duration::from_millis(500);
+
 /// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
 pub trait Worker {
     /// Works until it is asked to stop, in a process of its own.
@@ -160,7 +165,8 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
         Signal::SIGINT,
         Disposition::Queue,
         "Leave at once, with status 0: calls that run are broken off where they can be (a Python call gets \
-         `SystemExit`); another worker follows. One that is not ready yet ends as by TERM.",
+         `SystemExit`), nobody is accepted any more, and complete requests that were are answered within a second; \
+         another worker follows. One that is not ready yet ends as by TERM.",
     ),
     (Signal::SIGQUIT, Disposition::Queue, "As INT."),
     (
@@ -187,7 +193,7 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
         Signal::SIGABRT,
         Disposition::Default,
         "Leave at once, with status 1: so the arbiter ends a worker that makes no progress. A running request is \
-         broken off as by INT. A worker that is not ready yet, and one that aborts itself, end by the signal.",
+         broken off as by INT, and half a second is left for the others. A worker that is not ready yet, and one that aborts itself, end by the signal.",
     ),
 ];
 
@@ -419,6 +425,22 @@ impl WorkerContext {
             self.tell(Passage::Asked(asked));
         }
         self.asked()
+    }
+
+    /// Whether this worker is to leave at once: true from the moment of the signal, or of the knock at the door,
+    /// before [`shutdown`](Self::shutdown) has taken it in. No system call.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.arbiter.is_some() && signal::is_interrupted() || self.door.was_asked(Shutdown::Quick)
+    }
+
+    /// How long a worker that leaves at once may take for those whom it has accepted: half of what the arbiter gives
+    /// it, which has to retire in the other half.
+    pub(crate) fn last_words(&self) -> Duration {
+        if self.aborted.load(Ordering::Relaxed) {
+            WORDS_OF_THE_ABORTED
+        } else {
+            LAST_WORDS
+        }
     }
 
     /// The status of a worker that leaves because it was asked to.

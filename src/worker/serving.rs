@@ -11,9 +11,9 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
-use crate::reactor::{Queues, Ready};
+use crate::reactor::{Queues, Reactor, Ready};
 use crate::service::{Address, MakeService, Service, Site, Stacks};
-use crate::sys::scoreboard::Leaving;
+use crate::sys::scoreboard::{Leaving, WorkerState};
 use crate::sys::signal;
 use crate::trace;
 
@@ -62,6 +62,14 @@ pub(super) fn queues(context: &WorkerContext) -> Queues {
     }
 }
 
+/// Has this worker leave at once: nobody is accepted, and what was accepted has a moment. To be called as often as
+/// one likes.
+pub(super) fn leave_in_haste(context: &WorkerContext, reactor: &mut Reactor) {
+    context.slot().set_state(WorkerState::Draining);
+    context.release_listeners();
+    reactor.hasten(Tick::now(), context.last_words());
+}
+
 /// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
     signal::interruptible(make.interrupter(), || make.preload())
@@ -104,6 +112,9 @@ pub(super) struct Courtesy {
 impl Courtesy {
     /// May one more connection be accepted, as far as the other workers are concerned?
     pub(super) fn admit(&self, context: &WorkerContext, now: Tick, open: usize) -> Admit {
+        if context.is_broken_off() {
+            return Admit::Closed;
+        }
         let least = context.least_loaded_other();
         let since = match self.since.load(Ordering::Relaxed) {
             0 => now,

@@ -20,7 +20,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::busy::Busy;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, preload, queues, site};
+use super::serving::{
+    Courtesy, Drops, addresses, answer, leave_in_haste, nap, preload, queues, site,
+};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -156,7 +158,12 @@ fn serve<S: Service>(
     context.ready();
     loop {
         let mut reactor = host.reactor.borrow_mut();
-        let turned = reactor.turn(&host, Some(host.nap))?;
+        let nap = if reactor.has_ready() {
+            Duration::ZERO
+        } else {
+            host.nap
+        };
+        let turned = reactor.turn(&host, Some(nap))?;
         context.beat(Tick::now());
         if let Err(error) = service.turn().interrupted() {
             trace::error!("a signal handler of the application failed: {error}");
@@ -173,7 +180,7 @@ fn serve<S: Service>(
                     context.release_listeners();
                     reactor.drain(Tick::now(), queues(context));
                 }
-                Shutdown::Quick => return Ok(()),
+                Shutdown::Quick => leave_in_haste(context, &mut reactor),
             }
         }
         while let Some(mut ready) = reactor.next_ready(&host) {
@@ -189,8 +196,9 @@ fn serve<S: Service>(
                 // What was to break that call off, and came too late, is not for the next one.
                 let _ = service.turn().interrupted();
             }
-            if signal::is_interrupted() {
-                // That call was the last: the next turn finds the order to leave.
+            if context.is_broken_off() {
+                // The next turn finds the order to leave, and takes in what was to break this call off, and came too
+                // late: the calls that are left are to be made in peace.
                 break;
             }
         }
@@ -290,7 +298,7 @@ impl Host for SyncHost<'_> {
     }
 
     fn keeps(&self) -> bool {
-        !self.busy.is_long(self.now())
+        !self.context.is_broken_off() && !self.busy.is_long(self.now())
     }
 
     fn progress(&self) {
@@ -300,6 +308,9 @@ impl Host for SyncHost<'_> {
     /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
     fn hold(&self, held: &Held<'_>) -> Result<()> {
         let turned = match self.reactor.try_borrow_mut() {
+            Ok(reactor) if reactor.is_done() => {
+                return Err(Error::new("the worker leaves, and its client is slow"));
+            }
             Ok(mut reactor) => reactor.pump(&Meanwhile(self), held, self.nap)?,
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };

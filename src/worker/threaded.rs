@@ -20,12 +20,13 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
-use super::serving::{Courtesy, Drops, addresses, answer, nap, preload, queues, site};
+use super::serving::{
+    Courtesy, Drops, addresses, answer, leave_in_haste, nap, preload, queues, site,
+};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -37,10 +38,6 @@ use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
-
-/// How long calls that are broken off may take to end: half of what the arbiter gives the worker, which has
-/// to retire in the other half.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A worker that calls its service on several threads.
 #[derive(Debug)]
@@ -226,7 +223,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     ) -> Result<Option<Box<Reactor>>> {
         loop {
             if let Some(reactor) = &leading {
-                if reactor.has_ready() && self.has_room() {
+                if reactor.has_ready() && self.has_room() && !reactor.is_done() {
                     return Ok(leading);
                 }
             }
@@ -245,7 +242,15 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             if let Err(error) = self.turn.interrupted() {
                 trace::error!("a signal handler of the application failed: {error}");
             }
-            if turned.woken && self.obey(reactor, host) == Shutdown::Quick || reactor.is_done() {
+            if turned.woken {
+                self.obey(reactor);
+            }
+            if reactor.is_done() {
+                if reactor.lent() > 0 {
+                    // Their calls do not end.
+                    self.with_log(AccessLog::flush);
+                    self.context.abandon();
+                }
                 self.lead.end();
                 return Ok(None);
             }
@@ -269,7 +274,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     /// Does what the worker is asked.
-    fn obey(&self, reactor: &mut Reactor, host: &Seat<'_, S>) -> Shutdown {
+    fn obey(&self, reactor: &mut Reactor) {
         let asked = self.context.shutdown();
         if self.context.take_reopen() {
             // What was recorded before goes to the old ones.
@@ -283,31 +288,13 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 reactor.drain(Tick::now(), queues(self.context));
             }
             Shutdown::Quick => {
-                self.service.interrupt();
-                self.take_back(reactor, host);
-                if reactor.lent() > 0 {
-                    self.with_log(AccessLog::flush);
-                    self.context.abandon();
+                // Calls that begin later answer those who are left.
+                if !reactor.is_hasty() {
+                    self.service.interrupt();
                 }
+                leave_in_haste(self.context, reactor);
             }
             Shutdown::Running => {}
-        }
-        asked
-    }
-
-    /// Waits for the connections that are lent, a moment, so that their answers are sent.
-    fn take_back(&self, reactor: &mut Reactor, host: &Seat<'_, S>) {
-        let end = Tick::now() + LAST_WORDS;
-        while reactor.lent() > 0 {
-            let mut returned = None;
-            self.turn.wait(&mut || {
-                let left = end.since(Tick::now());
-                returned = self.returned.1.recv_timeout(left).ok();
-            });
-            match returned {
-                Some(ready) => reactor.give_back(ready, host),
-                None => break,
-            }
         }
     }
 

@@ -4,9 +4,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use oxicorn::reactor::Config;
+use oxicorn::Tick;
+use oxicorn::net::{Listener, Listeners};
+use oxicorn::reactor::{Config, Reactor};
 
-use crate::{config, mirror, read_all, read_until, serve};
+use crate::{Log, Recording, config, mirror, read_all, read_until, serve};
 
 #[test]
 fn a_client_that_leaves_at_any_point_harms_nobody() {
@@ -41,6 +43,77 @@ fn draining_answers_what_was_queued_and_closes_what_is_idle() {
         assert!(read_all(&mut stream).ends_with("GET /queued "));
     }
     assert_eq!(read_all(&mut idle), "");
+}
+
+/// Turns a reactor, and answers what is ready unless `until` holds before.
+#[track_caller]
+fn turn(reactor: &mut Reactor, until: impl Fn(&Reactor) -> bool) {
+    let host = Recording(Log::default());
+    let start = Tick::now();
+    while !until(reactor) {
+        assert!(Tick::now().since(start).as_secs() < 10, "in vain");
+        let wait = Some(Duration::from_millis(10));
+        reactor.turn(&host, wait).unwrap();
+        if until(reactor) {
+            break;
+        }
+        while let Some(mut ready) = reactor.next_ready(&host) {
+            let _ = ready.answer(&host, mirror);
+            reactor.give_back(ready, &host);
+        }
+    }
+}
+
+#[test]
+fn in_haste_who_has_asked_is_answered_and_who_waits_in_the_queue_is_left_to_others() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let listeners = Listeners::from(listener);
+    let client = |request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        stream.set_read_timeout(patience).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let mut reactor = Reactor::new(&listeners, Config::default()).unwrap();
+    let mut kept = client("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n");
+    turn(&mut reactor, Reactor::has_ready);
+    turn(&mut reactor, |reactor| !reactor.has_ready());
+    read_until(&mut kept, "GET /kept ");
+    let mut sending = client("POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
+    turn(&mut reactor, |reactor| reactor.open() == 2);
+    let mut asked = client("GET /asked HTTP/1.1\r\nHost: x\r\n\r\n");
+    turn(&mut reactor, Reactor::has_ready);
+    let mut late = client("GET /late HTTP/1.0\r\n\r\n");
+    reactor.hasten(Tick::now(), Duration::from_secs(10));
+    assert!(reactor.is_hasty());
+    turn(&mut reactor, Reactor::is_done);
+    drop(reactor);
+    assert!(read_all(&mut asked).ends_with("GET /asked "));
+    assert_eq!(read_all(&mut kept), "");
+    assert_eq!(read_all(&mut sending), "");
+    let mut next = Reactor::new(&listeners, Config::default()).unwrap();
+    turn(&mut next, Reactor::has_ready);
+    turn(&mut next, |reactor| reactor.open() == 0);
+    assert!(read_all(&mut late).ends_with("GET /late "));
+}
+
+#[test]
+fn haste_has_an_end_whatever_is_left() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let mut reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    turn(&mut reactor, Reactor::has_ready);
+    let lent = reactor.next_ready(&Recording(Log::default()));
+    reactor.hasten(Tick::now(), Duration::from_millis(1));
+    turn(&mut reactor, Reactor::is_done);
+    assert_eq!(reactor.lent(), 1);
+    drop(lent);
 }
 
 fn few(connections: usize) -> Config {

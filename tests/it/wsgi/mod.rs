@@ -1,5 +1,6 @@
 //! `examples/serve.rs` with Python applications, a module a topic.
 
+mod broken_off;
 mod cli;
 mod daemon;
 mod disconnects;
