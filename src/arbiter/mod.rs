@@ -34,7 +34,6 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::net::Listeners;
 use crate::sys::fork;
-use crate::sys::pidfile::PidFile;
 use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
@@ -178,16 +177,6 @@ impl<W: Worker> Arbiter<W> {
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
         let predecessor = Predecessor::find();
-        let pidfile = match &predecessor {
-            Some(before) => pidfile.map(|path| PidFile::claim_beside(path, before.pid)),
-            None => pidfile.map(PidFile::claim),
-        };
-        let pidfile = pidfile.transpose().inspect_err(|error| {
-            if let Some(predecessor) = &predecessor {
-                predecessor.tell_failure(error.to_string());
-            }
-        })?;
-        observer(&Phase::Starting);
         let powers = Powers {
             slots,
             signals,
@@ -196,6 +185,7 @@ impl<W: Worker> Arbiter<W> {
         };
         let line = Line { exec, predecessor };
         let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
+        observer(&Phase::Starting);
         shell.reload = reload;
         shell.name = name;
         shell.preload()?;

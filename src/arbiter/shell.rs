@@ -128,6 +128,8 @@ pub(super) struct Shell<W> {
     exec: Exec,
     /// The arbiter that has started this one, while it lives.
     predecessor: Option<Predecessor>,
+    /// The same when it has gone. It may only have begun to end: a link that closed now would say that this one has gone.
+    followed: Option<Predecessor>,
     /// The one that this one has started, while it lives.
     successor: Option<Successor>,
     supervisor: Supervisor,
@@ -142,13 +144,26 @@ pub(super) struct Shell<W> {
     pulse_at: Option<Tick>,
 }
 
+/// Makes the pid file, if there is to be one. The arbiter before this one hears of a failure.
+fn claim(path: Option<PathBuf>, predecessor: Option<&Predecessor>) -> Result<Option<PidFile>> {
+    let claimed = match predecessor {
+        Some(before) => path.map(|path| PidFile::claim_beside(path, before.pid)),
+        None => path.map(PidFile::claim),
+    };
+    claimed.transpose().inspect_err(|error| {
+        if let Some(predecessor) = predecessor {
+            predecessor.tell_failure(error.to_string());
+        }
+    })
+}
+
 impl<W: Worker> Shell<W> {
-    /// Takes the process's signals.
+    /// Takes the process's signals, and then the pid file: a signal that ends the arbiter finds it able to remove that.
     pub(super) fn new(
         worker: W,
         doors: Doors,
         limits: Limits,
-        pidfile: Option<PidFile>,
+        pidfile: Option<PathBuf>,
         powers: Powers,
         desk: Desk,
         line: Line,
@@ -159,6 +174,7 @@ impl<W: Worker> Shell<W> {
         let table = SIGNALS.iter().filter(|_| powers.signals);
         let table = table.map(|row| (row.signal, row.disposition));
         let signals = Signals::install(Pipe::new()?, table)?;
+        let pidfile = claim(pidfile, line.predecessor.as_ref())?;
         let shell = Self {
             worker,
             doors,
@@ -178,6 +194,7 @@ impl<W: Worker> Shell<W> {
                 None => Supervisor::new(limits, powers.slots),
             },
             predecessor: line.predecessor,
+            followed: None,
             successor: None,
             scoreboard,
             children: BTreeMap::new(),
@@ -279,8 +296,7 @@ impl<W: Worker> Shell<W> {
         }
     }
 
-    fn end(self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
-        let desk = self.desk;
+    fn end(mut self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
         info!("Shutting down: Master");
         match &end {
             Err(Failure::App(_)) => info!("Reason: App failed to load."),
@@ -291,15 +307,13 @@ impl<W: Worker> Shell<W> {
         if let (Err(error), Some(predecessor)) = (&end, &self.predecessor) {
             predecessor.tell_failure(error.to_string());
         }
-        // The signals and the title are the host's again, and the pid file is gone, when the observer hears of it.
-        drop((
-            self.signals,
-            self.pidfiles,
-            self.doors,
-            self.former,
-            self.title,
-        ));
-        desk.set_stage(Stage::Ended);
+        // The signals and the title are the host's again, and the pid file is gone, when the observer hears of it. Until
+        // the files are gone a further signal must not end the process.
+        self.pidfiles.clear();
+        self.leave();
+        drop((self.doors, self.former, self.title));
+        drop(self.signals);
+        self.desk.set_stage(Stage::Ended);
         observer(&Phase::Ended);
         end
     }

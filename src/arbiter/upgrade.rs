@@ -199,9 +199,14 @@ impl Predecessor {
         Some(Self { pid, link })
     }
 
-    /// Whether it has ended: the kernel has closed its end then.
+    /// Whether it has ended, or has nothing left to do but to end.
     pub(super) fn has_gone(&self) -> bool {
         self.link.is_closed()
+    }
+
+    /// Shows it that this arbiter goes, and tells whether it has gone as well.
+    pub(super) fn leave(&self) -> bool {
+        self.link.leave()
     }
 
     /// A worker here can serve.

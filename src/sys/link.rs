@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType};
 
 use crate::error::{Error, Result};
 
@@ -78,6 +78,13 @@ impl ArbiterEnd {
     pub(crate) fn is_closed(&self) -> bool {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
+
+    /// Shows the other end that this one goes, and tells whether that one has gone as well. What it has said is lost.
+    pub(crate) fn leave(&self) -> bool {
+        leave(&self.0);
+        while self.receive().is_some() {}
+        self.is_closed()
+    }
 }
 
 impl AsFd for ArbiterEnd {
@@ -112,6 +119,12 @@ impl WorkerEnd {
     pub(crate) fn is_closed(&self) -> bool {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
+
+    /// Shows the other end that this one goes, and tells whether that one has gone as well.
+    pub(crate) fn leave(&self) -> bool {
+        leave(&self.0);
+        self.is_closed()
+    }
 }
 
 impl WorkerEnd {
@@ -141,6 +154,11 @@ impl AsFd for WorkerEnd {
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.trim_end_matches(char::REPLACEMENT_CHARACTER).into()
+}
+
+/// The other end reads the end of file from now on, whichever processes have copies of this one.
+fn leave(fd: &OwnedFd) {
+    let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
 }
 
 fn receive(fd: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
@@ -183,6 +201,21 @@ mod tests {
         drop(arbiter);
         assert!(worker.is_closed());
         worker.send(&Message::Ready);
+    }
+
+    #[test]
+    fn of_two_ends_that_leave_the_second_knows_that_it_is_the_last() {
+        for arbiter_first in [true, false] {
+            let (arbiter, worker) = pair().unwrap();
+            worker.send(&Message::Ready);
+            if arbiter_first {
+                assert!(!arbiter.leave());
+                assert!(worker.leave());
+            } else {
+                assert!(!worker.leave());
+                assert!(arbiter.leave());
+            }
+        }
     }
 
     #[test]

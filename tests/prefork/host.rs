@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = tests![
     the_pid_files_lock_is_the_arbiters_alone,
     a_stale_pid_file_is_replaced_and_gone_at_the_end,
     a_pid_file_in_a_missing_folder_is_one_clear_error,
+    a_stop_while_the_observer_hears_of_the_start_leaves_no_file,
     a_host_that_has_threads_is_refused_with_advice,
     run_returns_and_can_be_called_again,
     the_hosts_children_and_its_unwritten_output_stay_its_own,
@@ -113,4 +114,15 @@ fn the_hosts_children_and_its_unwritten_output_stay_its_own() {
     let has = |text: &str| ended.seen.iter().filter(|line| line.contains(text)).count();
     assert_eq!(has("own child exit status: 0"), 1, "{ended:?}");
     assert_eq!(has("once "), 1, "{ended:?}");
+}
+
+fn a_stop_while_the_observer_hears_of_the_start_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (pid, bind) = (at("pid"), format!("unix:{}", at("sock").display()));
+    let pid = pid.to_string_lossy();
+    let server = Server::start(&["stopped-while-it-starts", "--pid", &pid, "--bind", &bind]);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(!at("pid").exists() && !at("sock").exists(), "{ended:?}");
 }

@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::server::wait_until;
 use crate::{facade, preload, titles, trial, user};
 use oxicorn::arbiter::Exec;
@@ -88,7 +90,25 @@ fn host(arguments: &[String]) -> Result<()> {
         .boot_timeout(seconds("--boot-timeout", 120))
         .upgrade_retire(option("--upgrade-retire").is_some())
         .observe(tell);
-        if role == "worn-at-once" {
+        if role == "lingers" {
+            // Its observer has things to do at the end.
+            let arbiter = std::process::id();
+            builder = builder.observe(move |phase| {
+                tell(phase);
+                let first = !oxicorn::arbiter::is_successor() && std::process::id() == arbiter;
+                if matches!(phase, Phase::Ended) && first {
+                    println!("lingers");
+                    wait_until("the flag", || seen.exists());
+                }
+            });
+        } else if role == "stopped-while-it-starts" {
+            builder = builder.observe(|phase| {
+                tell(phase);
+                if matches!(phase, Phase::Starting) {
+                    crate::server::send(nix::unistd::getpid().as_raw(), Signal::SIGTERM);
+                }
+            });
+        } else if role == "worn-at-once" {
             // The arbiter looks only when the first worker has said everything.
             builder = builder.max_requests(1, 0).observe(move |phase| {
                 if matches!(phase, Phase::WorkerSpawned { id: 1, .. }) {

@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one,
     a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it,
     where_both_arbiters_stop_the_last_one_removes_the_socket_files,
+    an_arbiter_that_has_only_to_end_leaves_the_socket_files_to_the_new_one,
     a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both,
 ];
 
@@ -444,6 +445,21 @@ fn where_both_arbiters_stop_the_last_one_removes_the_socket_files() {
     assert!(exists(old));
     drop(hold);
     place.end(old);
+}
+
+fn an_arbiter_that_has_only_to_end_leaves_the_socket_files_to_the_new_one() {
+    let place = Place::new();
+    let flag = place.pid.with_file_name("flag");
+    let mut server = place.start("lingers", &["--flag", &flag.to_string_lossy()]);
+    let new = upgrade(&mut server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line("lingers");
+    send(new, Signal::SIGTERM);
+    wait_until("the new arbiter's end", || !exists(new));
+    assert!(place.is_empty());
+    fs::write(&flag, "").expect("a flag");
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
 fn a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both() {

@@ -178,13 +178,15 @@ impl<W: Worker> Shell<W> {
                 title,
                 desk,
                 predecessor,
+                followed,
                 successor,
                 ..
             } = self;
             // What is in use is among the newborn's; what only reserves an address stays the arbiter's.
             drop(doors.hand_over());
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((children, poll, arbiters, desk, predecessor, successor));
+            drop((children, poll, arbiters, desk));
+            drop((predecessor, followed, successor));
             // Their locks are to end with the arbiter.
             drop(pidfiles);
             let former = former.map(Former::into_child);

@@ -10,6 +10,7 @@ use std::process;
 use super::Shell;
 use crate::arbiter::action::Input;
 use crate::arbiter::phase::{Observer, Phase};
+use crate::arbiter::upgrade::Predecessor;
 use crate::forked::Forked;
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
@@ -112,6 +113,7 @@ impl<W: Worker> Shell<W> {
         }
         if let Some(predecessor) = self.predecessor.take_if(|it| it.has_gone()) {
             self.forget(predecessor.as_fd());
+            self.followed = Some(predecessor);
             inputs.push(Input::PredecessorGone);
         }
         inputs
@@ -143,6 +145,16 @@ impl<W: Worker> Shell<W> {
         }
         self.entitle();
         observer(&Phase::Promoted);
+    }
+
+    /// Shows the other arbiters that this one goes. Each of them does so before it looks at the others: of two that go
+    /// at once, one at least sees that it is the last, and removes the socket files.
+    pub(super) fn leave(&mut self) {
+        let before = self.predecessor.as_ref().map(Predecessor::leave);
+        let after = self.successor.as_ref().map(|it| it.link.leave());
+        if before.into_iter().chain(after).all(|gone| gone) {
+            self.become_sole();
+        }
     }
 
     /// No other arbiter has the listeners any more.
