@@ -34,11 +34,11 @@ pub trait Service {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent>;
 
     /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
-    /// thread, with the [turn](Self::turn) held; not where the worker is killed.
+    /// thread; not where the worker is killed.
     fn retire(&self) {}
 
     /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
-    /// done; by default nothing. Called with the [turn](Self::turn) held; waits for nothing.
+    /// done; by default nothing. Waits for nothing but the [turn](Self::turn).
     fn interrupt(&self) {}
 
     /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
@@ -48,7 +48,7 @@ pub trait Service {
         None
     }
 
-    /// What a thread must hold while it calls this service; nothing by default.
+    /// What this service's runtime wants of the threads that call it; nothing by default.
     fn turn(&self) -> &dyn Turn {
         &Free
     }
@@ -166,47 +166,54 @@ pub struct Stacks<'a> {
     pub on: i32,
 }
 
-/// What a thread must hold to call a service: Python's interpreter lock, or nothing.
+/// What a service's runtime is to the threads that call it: Python knows each of its threads, and runs the handlers
+/// of signals on one of them alone.
+///
+/// The turn is what a thread must hold while it is in the service: Python's interpreter lock, or nothing. The
+/// service takes it by itself, for as long as it needs it: who calls holds nothing, and may wait for what it likes.
 pub trait Turn: Sync {
-    /// Whether holding it means that no other thread is in a call.
-    fn exclusive(&self) -> bool;
+    /// Runs `life`, which spans the part of a thread's life in which it calls the service. To call it elsewhere is
+    /// right, and slow where the runtime has to come to know the thread each time.
+    fn enter(&self, life: &mut dyn FnMut()) {
+        life();
+    }
 
-    /// Runs `life`, which spans a thread's whole life, with the turn held.
-    fn enter(&self, life: &mut dyn FnMut());
+    /// Runs `life` on each of `count` threads that the runtime starts, as it starts its own; returns when all have
+    /// ended. `begun` runs on this thread when all are there, and before `life` runs on any; `woken` runs on this
+    /// thread whenever a signal may have come, which [`interrupted`](Self::interrupted) is to be told of.
+    ///
+    /// `None`, by default: the service does not mind which threads call it, and none was started.
+    ///
+    /// # Errors
+    ///
+    /// Where a thread cannot be started: `life` has not run then.
+    fn crew(
+        &self,
+        count: usize,
+        life: &(dyn Fn() + Sync),
+        begun: &mut dyn FnMut(),
+        woken: &mut dyn FnMut(),
+    ) -> Option<Result<()>> {
+        let _ = (count, life, begun, woken);
+        None
+    }
 
-    /// Gives the turn up, runs `block`, and returns holding it again.
-    fn wait(&self, block: &mut (dyn FnMut() + Send));
-
-    /// To be called between waits: a signal may have come, also just before a wait, which it did not
-    /// interrupt then.
+    /// Takes the turn for a moment, which shows that it can be had, and runs the handlers of signals that are due
+    /// on this thread. To be called between waits: a signal may have come just before one, and not have ended it.
     ///
     /// # Errors
     ///
     /// What a signal handler of the application raised.
-    fn interrupted(&self) -> Result<()>;
+    fn interrupted(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The [`Turn`] of a service that needs none.
 #[derive(Clone, Copy, Debug)]
 pub struct Free;
 
-impl Turn for Free {
-    fn exclusive(&self) -> bool {
-        false
-    }
-
-    fn enter(&self, life: &mut dyn FnMut()) {
-        life();
-    }
-
-    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        block();
-    }
-
-    fn interrupted(&self) -> Result<()> {
-        Ok(())
-    }
-}
+impl Turn for Free {}
 
 /// One connection's current request and response, as a server offers it to a service.
 ///

@@ -64,7 +64,10 @@ pub(crate) fn start(
 ) -> Result<Running> {
     let addresses = listeners.iter().map(|listener| (&**listener).into());
     let addresses = addresses.collect();
-    let context = WorkerContext::within(listeners.for_post(0)?, worker.calls())?;
+    let context = Box::new(WorkerContext::within(
+        listeners.for_post(0)?,
+        worker.calls(),
+    )?);
     let handle = RunningHandle {
         door: context.door(),
         scoreboard: Arc::clone(&context.scoreboard),

@@ -20,6 +20,7 @@
 
 mod baton;
 mod busy;
+mod crew;
 mod door;
 pub(crate) mod in_process;
 mod life;

@@ -261,10 +261,6 @@ impl Host for Meanwhile<'_> {
     fn finished(&self, access: &Access<'_>) {
         self.0.record(None, access);
     }
-
-    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        self.0.wait(block);
-    }
 }
 
 impl Host for SyncHost<'_> {
@@ -319,9 +315,5 @@ impl Host for SyncHost<'_> {
         self.woken.set(self.woken.get() | turned.woken);
         // A signal may have come before the wait.
         self.turn.interrupted()
-    }
-
-    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        self.turn.wait(block);
     }
 }

@@ -10,20 +10,23 @@
 //! ```
 //!
 //! There is one thread more than may be in calls, so that somebody always leads: reads, sends, expires, and
-//! shows that the turn (Python's interpreter lock) can still be had.
+//! shows that the turn (Python's interpreter lock) can still be had. The main thread is none of them: it has made
+//! the service, runs what the application does when a signal comes, and calls nothing else.
 //!
-//! *Invariants*: no thread waits for anything but the turn while it holds the turn; the leader polls, parses
-//! and sends without it; the beat is taken with it; `threads` bounds the calls; requests that nobody can
-//! answer yet stay in the reactor, where the next leader finds them, and meanwhile nothing is accepted.
+//! *Invariants*: the service is never called on the main thread; no thread holds the turn but within the service;
+//! the heart beats only where the turn was had since it last did; `threads` bounds the calls; requests that nobody
+//! can answer yet stay in the reactor, where the next leader finds them, and meanwhile nothing is accepted; what the
+//! threads share lies on the heap, since a signal's handler may take the main thread's stack away (`wsgi::strand`).
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::baton::Baton;
+use super::crew;
 use super::serving::{
     Courtesy, Drops, addresses, answer, leave_in_haste, nap, preload, queues, site,
 };
@@ -78,13 +81,14 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
 impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
-        let service = self.make.make(&site(context, &listeners, self.threads))?;
+        let service = Box::new(self.make.make(&site(context, &listeners, self.threads))?);
         context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let access_log = self.access_log.take().map(Mutex::new);
-        let crew = Crew::new(&service, context, self.threads, reactor, access_log)?;
+        let crew = Crew::new(&*service, context, self.threads, reactor, access_log)?;
+        let crew = Box::new(crew);
         crew.serve()?;
-        service.turn().enter(&mut || service.retire());
+        service.retire();
         Ok(())
     }
 
@@ -119,6 +123,8 @@ struct Crew<'a, S> {
     returned: (Sender<Ready>, Receiver<Ready>),
     /// Whether the leader waits in a poll, or is about to: then it has to be woken.
     polling: AtomicBool,
+    /// Whether a call has ended, and so has had the turn, since the heart last beat.
+    seen: AtomicBool,
     waker: Waker,
     failure: Mutex<Option<Error>>,
 }
@@ -144,48 +150,37 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             lead: Baton::new(reactor),
             returned: crossbeam_channel::unbounded(),
             polling: AtomicBool::new(false),
+            seen: AtomicBool::new(false),
             failure: Mutex::new(None),
         })
     }
 
-    /// The worker's life, on this thread and `threads` more.
+    /// The worker's life: on this thread it is a wait for the end, and for signals.
     fn serve(&self) -> Result<()> {
+        let count = self.threads + 1;
+        let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.live());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
-        let (gate, opened) = crossbeam_channel::bounded::<()>(0);
-        thread::scope(|scope| {
-            let _end = EndOnPanic(&self.lead);
-            let mut spawned = Ok(());
-            for number in 1..=self.threads {
-                let thread = thread::Builder::new().name(format!("oxicorn-{number}"));
-                let life = || {
-                    let _ = opened.recv();
-                    self.live();
-                };
-                if let Err(error) = thread.spawn_scoped(scope, life) {
-                    self.lead.end();
-                    spawned = Err(Error::io("cannot start a worker's thread", error));
-                    break;
-                }
+        let begun = &mut || self.context.ready();
+        let woken = &mut || {
+            if let Err(error) = self.turn.interrupted() {
+                trace::error!("a signal handler of the application failed: {error}");
             }
-            if spawned.is_ok() {
-                self.context.ready();
-            }
-            drop(gate);
-            self.live();
-            spawned
-        })?;
+            self.context.end_strays(&Ok(()));
+        };
+        match self.turn.crew(count, &*life, begun, woken) {
+            Some(outcome) => outcome?,
+            None => crew::run(count, &*life, begun)?,
+        }
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
 
     /// A thread's life.
     fn live(&self) {
         let _end = EndOnPanic(&self.lead);
-        self.turn.enter(&mut || {
-            if let Err(error) = self.work() {
-                lock(&self.failure).get_or_insert(error);
-                self.lead.end();
-            }
-        });
+        if let Err(error) = self.work() {
+            lock(&self.failure).get_or_insert(error);
+            self.lead.end();
+        }
     }
 
     fn work(&self) -> Result<()> {
@@ -206,6 +201,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             };
             let since = self.lead.lay(reactor);
             answer(self.service, &mut ready, &host, self.context);
+            self.seen.store(true, Ordering::Relaxed);
             leading = self.lead.resume(since);
             match &mut leading {
                 Some(reactor) => reactor.give_back(ready, &host),
@@ -227,28 +223,24 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                     return Ok(leading);
                 }
             }
-            let mut turned = Ok(Turned::default());
-            self.turn.wait(&mut || {
-                leading = leading.take().or_else(|| self.lead.stand_by());
-                if let Some(reactor) = &mut leading {
-                    turned = self.turn(reactor);
-                }
-            });
+            leading = leading.take().or_else(|| self.lead.stand_by());
             let Some(reactor) = &mut leading else {
                 return Ok(None);
             };
-            self.context.beat(host.now());
-            let turned = turned?;
-            if let Err(error) = self.turn.interrupted() {
-                trace::error!("a signal handler of the application failed: {error}");
+            let turned = self.turn(reactor)?;
+            // Whose call has ended since has had the turn.
+            if !self.seen.swap(false, Ordering::Relaxed) {
+                // Handlers run on the main thread: this one is told of no failure.
+                let _ = self.turn.interrupted();
             }
+            self.context.beat(host.now());
             if turned.woken {
                 self.obey(reactor);
             }
             if reactor.is_done() {
                 if reactor.lent() > 0 {
                     // Their calls do not end.
-                    self.with_log(AccessLog::flush);
+                    self.flush();
                     self.context.abandon();
                 }
                 self.lead.end();
@@ -257,15 +249,13 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         }
     }
 
-    /// One turn of the reactor, without the turn of the service.
+    /// One turn of the reactor.
     fn turn(&self, reactor: &mut Reactor) -> Result<Turned> {
         let host = Outside { crew: self };
         for ready in self.returned.1.try_iter() {
             reactor.give_back(ready, &host);
         }
-        if let Some(log) = &self.access_log {
-            lock(log).flush();
-        }
+        self.flush();
         // The last connection of a worker that leaves may just have come back: nothing would end a poll.
         if reactor.is_done() || reactor.has_ready() && self.has_room() {
             return Ok(Turned::default());
@@ -278,7 +268,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         let asked = self.context.shutdown();
         if self.context.take_reopen() {
             // What was recorded before goes to the old ones.
-            self.with_log(AccessLog::flush);
+            self.flush();
             log::reopen();
         }
         match asked {
@@ -312,21 +302,19 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         self.lead.calls() < self.threads
     }
 
-    /// Runs `f` with the log, if there is one; a log that is in use is waited for without the turn.
-    fn with_log(&self, f: impl FnOnce(&mut AccessLog)) {
-        let Some(log) = &self.access_log else { return };
-        let mut guard = match log.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        while guard.is_none() {
-            // A guard cannot leave `wait`: it waits until the lock is free, and tries again.
-            self.turn.wait(&mut || drop(lock(log)));
-            guard = log.try_lock().ok();
+    /// Records an answer, with the place of its call if a call has given it.
+    fn record(&self, place: Option<usize>, access: &Access<'_>) {
+        let slot = self.context.slot();
+        slot.end_request(place, access.finished, access.sent);
+        if let Some(log) = &self.access_log {
+            lock(log).record(access);
         }
-        if let Some(log) = &mut guard {
-            f(log);
+    }
+
+    /// Writes the access lines that are there.
+    fn flush(&self) {
+        if let Some(log) = &self.access_log {
+            lock(log).flush();
         }
     }
 }
@@ -342,7 +330,7 @@ impl Drop for EndOnPanic<'_> {
     }
 }
 
-/// The worker as a thread that holds the turn sees it.
+/// The worker as a thread that answers sees it.
 struct Seat<'a, S> {
     crew: &'a Crew<'a, S>,
     /// Where the scoreboard has this thread's request.
@@ -362,9 +350,7 @@ impl<S: Service + Sync> Host for Seat<'_, S> {
     }
 
     fn finished(&self, access: &Access<'_>) {
-        let slot = self.crew.context.slot();
-        slot.end_request(self.place.take(), access.finished, access.sent);
-        self.crew.with_log(|log| log.record(access));
+        self.crew.record(self.place.take(), access);
     }
 
     fn returned(&self, now: Tick) {
@@ -375,13 +361,9 @@ impl<S: Service + Sync> Host for Seat<'_, S> {
     fn is_home(&self) -> bool {
         self.crew.context.is_home()
     }
-
-    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        self.crew.turn.wait(block);
-    }
 }
 
-/// The worker as its reactor sees it while it turns, and nobody holds the turn.
+/// The worker as its reactor sees it while it turns.
 struct Outside<'a, S> {
     crew: &'a Crew<'a, S>,
 }
@@ -400,11 +382,7 @@ impl<S: Service + Sync> Host for Outside<'_, S> {
     }
 
     fn finished(&self, access: &Access<'_>) {
-        let slot = self.crew.context.slot();
-        slot.end_request(None, access.finished, access.sent);
-        if let Some(log) = &self.crew.access_log {
-            lock(log).record(access);
-        }
+        self.crew.record(None, access);
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {

@@ -29,7 +29,6 @@ use super::start_response::StartResponse;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
-use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
 ///
@@ -133,7 +132,7 @@ impl App {
             let application = match preloaded {
                 Some(preloaded) => {
                     if site.worker == 1 {
-                        preloaded.compare_users();
+                        preloaded.compare_users(py);
                     }
                     preloaded.application.bind(py).clone()
                 }
@@ -198,7 +197,7 @@ impl MakeService for App {
 
 /// Python failed in something that works in every sound installation.
 fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
-    trace::error!("{}", errors::traceback(py, error));
+    errors::log(py, &errors::traceback(py, error));
     let summary = errors::summary(py, error);
     Error::boot(format!("Python cannot be made ready: {summary}"))
 }
@@ -616,10 +615,10 @@ app = print
     }
 
     #[test]
-    fn waiting_lets_other_threads_into_python() {
+    fn a_life_holds_nothing_that_other_threads_need() {
         with_python(|_| {
             let mut there = false;
-            Gil.wait(&mut || {
+            Gil.enter(&mut || {
                 let other = std::thread::spawn(|| Python::attach(|py| py.version_info().major));
                 there = other.join().unwrap() == 3;
             });

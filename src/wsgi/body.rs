@@ -12,7 +12,6 @@ use super::errors;
 use super::file_wrapper::FileWrapper;
 use crate::error::Error;
 use crate::service::Sent;
-use crate::trace;
 
 /// Why a call has no response.
 #[derive(Debug)]
@@ -116,9 +115,12 @@ fn close(result: &Bound<'_, PyAny>) {
         .getattr_opt(intern!(py, "close"))
         .and_then(|close| close.map_or(Ok(()), |close| close.call0().map(drop)));
     if let Err(error) = closed {
-        trace::error!(
-            "Error in the close() of a response\n{}",
-            errors::traceback(py, &error)
+        errors::log(
+            py,
+            &format!(
+                "Error in the close() of a response\n{}",
+                errors::traceback(py, &error)
+            ),
         );
     }
 }

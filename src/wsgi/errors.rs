@@ -23,6 +23,7 @@ pub(super) struct ErrorStream {
 #[pymethods]
 impl ErrorStream {
     fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        let py = text.py();
         let length = text.code_point_len()?;
         let text = text.to_string_lossy();
         let Some(end) = text.rfind('\n') else {
@@ -32,7 +33,7 @@ impl ErrorStream {
         let mut lines = std::mem::take(&mut *self.begun());
         lines.push_str(&text[..end]);
         self.begun().push_str(&text[end + 1..]);
-        log(&lines);
+        log(py, &lines);
         Ok(length)
     }
 
@@ -43,10 +44,10 @@ impl ErrorStream {
         Ok(())
     }
 
-    fn flush(&self) {
+    fn flush(&self, py: Python<'_>) {
         let begun = std::mem::take(&mut *self.begun());
         if !begun.is_empty() {
-            log(&begun);
+            log(py, &begun);
         }
     }
 }
@@ -58,8 +59,19 @@ impl ErrorStream {
     }
 }
 
-fn log(text: &str) {
-    trace::error!("{text}");
+/// Writes an error to the log, which may be long in taking it: without the interpreter's lock.
+pub(super) fn log(py: Python<'_>, text: &str) {
+    py.detach(|| trace::error!("{text}"));
+}
+
+/// Writes a warning, as [`log`] an error.
+pub(super) fn warn(py: Python<'_>, text: &str) {
+    py.detach(|| trace::warning!("{text}"));
+}
+
+/// Writes what is worth to be known, as [`log`] an error.
+pub(super) fn inform(py: Python<'_>, text: &str) {
+    py.detach(|| trace::info!("{text}"));
 }
 
 /// An exception as Python prints it, with its traceback and its causes.

@@ -1,5 +1,6 @@
 //! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count, the duplicate of a descriptor, signals, the process's user, exceptions for other threads, forks.
+//! count, the duplicate of a descriptor, signals, the process's user, exceptions for other threads, forks, a
+//! thread's name, and work without the interpreter's lock.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
@@ -245,6 +246,31 @@ pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) {
         Forked::Child => unsafe { ffi::PyOS_AfterFork_Child() },
         // SAFETY: as above, in the parent; to be called as well where there is no child.
         Forked::Parent(_) | Forked::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
+    }
+}
+
+/// Runs `f` without the interpreter's lock: in it nothing of Python's may be used but after a new attaching.
+pub(super) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    struct Here<T>(T);
+    // SAFETY: pyo3 asks for `Send` to keep objects out that want the lock. None is in what comes here: exchanges,
+    // request bodies, plain bytes and whole lives of threads. And none goes to another thread, since `detach` calls
+    // its closure on this one.
+    unsafe impl<T> Send for Here<T> {}
+    impl<T> Here<T> {
+        fn take(self) -> T {
+            self.0
+        }
+    }
+
+    let f = Here(f);
+    py.detach(move || Here((f.take())())).take()
+}
+
+/// Names this thread for the system, as `ps -L` and debuggers show it.
+pub(super) fn name_this_thread(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: the name is a C string, which is copied (prctl(2)).
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
     }
 }
 

@@ -3,37 +3,42 @@
 
 use pyo3::prelude::*;
 
+use super::crew;
 use super::errors;
+use super::ffi;
 use crate::error::{Error, Result};
 use crate::service::Turn;
-use crate::trace;
 
-/// Attaching to the interpreter. A thread enters once for its life: attaching for each request costs more
-/// than a request where the thread has no Python state of its own.
+/// The interpreter's lock, which a thread has for the time of a call. Python keeps what it knows of a thread from
+/// its [`enter`](Turn::enter) on: to make that for each request costs more than a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gil;
 
 impl Turn for Gil {
-    /// Not on an interpreter without a lock (PEP 703).
-    fn exclusive(&self) -> bool {
-        cfg!(not(Py_GIL_DISABLED))
-    }
-
     fn enter(&self, life: &mut dyn FnMut()) {
-        Python::attach(|_| life());
+        Python::attach(|py| ffi::detached(py, life));
     }
 
-    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        Python::attach(|py| py.detach(block));
+    fn crew(
+        &self,
+        count: usize,
+        life: &(dyn Fn() + Sync),
+        begun: &mut dyn FnMut(),
+        woken: &mut dyn FnMut(),
+    ) -> Option<Result<()>> {
+        Some(crew::run(count, life, begun, woken))
     }
 
     /// Runs the handlers of signals that the application set with `signal.signal`.
     fn interrupted(&self) -> Result<()> {
         Python::attach(|py| {
             py.check_signals().map_err(|error| {
-                trace::error!(
-                    "Error in a signal handler\n{}",
-                    errors::traceback(py, &error)
+                errors::log(
+                    py,
+                    &format!(
+                        "Error in a signal handler\n{}",
+                        errors::traceback(py, &error)
+                    ),
                 );
                 Error::new(errors::summary(py, &error))
             })

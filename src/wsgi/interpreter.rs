@@ -212,9 +212,12 @@ fn version_of_venv(facts: &str) -> Option<&str> {
 pub(super) fn leave(py: Python<'_>) {
     let waited_for = threads(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
     if let Ok(names @ [_, ..]) = waited_for.as_deref() {
-        trace::info!(
-            "Waiting for the application's threads that are not daemons: {}",
-            names.join(", ")
+        errors::inform(
+            py,
+            &format!(
+                "Waiting for the application's threads that are not daemons: {}",
+                names.join(", ")
+            ),
         );
     }
     let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
@@ -224,9 +227,12 @@ pub(super) fn leave(py: Python<'_>) {
             None => Ok(()),
         });
         if let Err(error) = done {
-            trace::error!(
-                "Error at the end of Python ({module}.{step})\n{}",
-                errors::traceback(py, &error)
+            errors::log(
+                py,
+                &format!(
+                    "Error at the end of Python ({module}.{step})\n{}",
+                    errors::traceback(py, &error)
+                ),
             );
         }
     }

@@ -11,10 +11,13 @@
 //! only while that thread is inside [`Slot::lend`]'s scope.
 #![allow(unsafe_code)]
 
+mod work;
+
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::error::Result;
+pub(super) use work::Work;
 
 /// What of a running call Python objects may use.
 pub(super) trait Lent {

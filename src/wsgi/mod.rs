@@ -24,6 +24,7 @@ mod answer;
 mod app;
 mod body;
 mod calls;
+mod crew;
 mod early_hints;
 mod environ;
 mod errors;

@@ -7,9 +7,9 @@ use std::process;
 
 use pyo3::prelude::*;
 
+use super::errors;
 use super::ffi;
 use super::interpreter::threads;
-use crate::trace;
 
 /// A loaded application.
 #[derive(Debug)]
@@ -31,10 +31,13 @@ impl Preloaded {
         gc.call_method0("freeze")?;
         let threads = threads(py, |_| Ok(true))?;
         if !threads.is_empty() {
-            trace::warning!(
-                "Loading the application before the fork has started threads, which the workers will not \
-                 have while the locks that they hold may stay locked there: {}",
-                threads.join(", ")
+            errors::warn(
+                py,
+                &format!(
+                    "Loading the application before the fork has started threads, which the workers will not \
+                     have while the locks that they hold may stay locked there: {}",
+                    threads.join(", ")
+                ),
             );
         }
         Ok(Self {
@@ -45,12 +48,15 @@ impl Preloaded {
     }
 
     /// Warns, where a worker that has become another user has what was loaded with the first one's privileges.
-    pub(super) fn compare_users(&self) {
+    pub(super) fn compare_users(&self, py: Python<'_>) {
         if ffi::user() != self.user {
-            trace::warning!(
-                "The application was loaded before the fork, with the privileges of user {}: what it opened \
-                 or read with them, the workers have",
-                self.user
+            errors::warn(
+                py,
+                &format!(
+                    "The application was loaded before the fork, with the privileges of user {}: what it opened \
+                     or read with them, the workers have",
+                    self.user
+                ),
             );
         }
     }

@@ -20,7 +20,6 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::errors;
 use crate::error::{Error, Result};
-use crate::trace;
 
 /// A parsed specification.
 #[derive(Debug, PartialEq, Eq)]
@@ -186,7 +185,7 @@ impl<'s> Spec<'s> {
 
     /// Logs what the application raised, and says it in one sentence.
     fn failed(&self, py: Python<'_>, error: &PyErr, what: &str) -> Error {
-        trace::error!("{}", errors::traceback(py, error));
+        errors::log(py, &errors::traceback(py, error));
         let at = errors::place(py, error)
             .map(|place| format!(" ({place})"))
             .unwrap_or_default();

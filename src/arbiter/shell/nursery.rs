@@ -197,7 +197,8 @@ impl<W: Worker> Shell<W> {
                     stacks,
                     arbiter,
                 };
-                WorkerContext::new(place, listeners, scoreboard, Some(lines))
+                // Threads share it, and this stack may be taken away for a moment.
+                WorkerContext::new(place, listeners, scoreboard, Some(lines)).map(Box::new)
             });
             let status = match context {
                 Ok(context) => worker::live(&mut worker, &context),

@@ -23,6 +23,7 @@ mod proxies;
 mod renewal;
 mod responses;
 mod reuse_port;
+mod serving_threads;
 mod slow_clients;
 mod supervision;
 mod threads;
