@@ -99,7 +99,7 @@ fn response(c: &mut Criterion) {
         b.iter(|| {
             conn.receive(SMALL);
             match conn.next_event() {
-                Ok(Event::Request(head)) => conn.recycle(head),
+                Ok(Event::Request(head)) => drop(conn.recycle(head)),
                 event => panic!("{event:?}"),
             }
             out.clear();

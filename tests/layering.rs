@@ -47,12 +47,20 @@ const LAYERS: &[Layer] = &[
     layer(
         "sys",
         &["clock", "error", "forked"],
-        &["libc", "nix", "tempfile"],
+        &["bytes", "libc", "nix", "tempfile"],
     ),
     layer(
         "net",
         &["error", "sys", "trace"],
-        &["ipnet", "libc", "mio", "nix", "socket2", "thiserror"],
+        &[
+            "bytes",
+            "ipnet",
+            "libc",
+            "mio",
+            "nix",
+            "socket2",
+            "thiserror",
+        ],
     ),
     layer("service", &["error", "forked", "h1::head"], &["bytes"]),
     layer(
@@ -149,7 +157,14 @@ const LAYERS: &[Layer] = &[
     layer(
         "wsgi",
         &["error", "forked", "h1::head", "service", "trace"],
-        &["itoa", "libc", "percent_encoding", "pyo3"],
+        &[
+            "bytes",
+            "itoa",
+            "libc",
+            "memchr",
+            "percent_encoding",
+            "pyo3",
+        ],
     ),
     layer(
         "log",

@@ -35,6 +35,8 @@ pub struct Conn {
     /// An empty line before the next head was dropped: a second is an error.
     skipped: bool,
     body: Reader,
+    /// Whether the current body is handed out in one piece.
+    whole: bool,
     /// No more will be received.
     ended: bool,
     spare: Spare,
@@ -58,6 +60,7 @@ impl Conn {
             scan: Scan::default(),
             skipped: false,
             body: Reader::new(BodyLength::Empty),
+            whole: false,
             ended: false,
             spare: Spare::default(),
         }
@@ -74,6 +77,49 @@ impl Conn {
             self.bytes.reserve(bytes.len().max(FIRST));
         }
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes in a block of what the client has sent, as [`receive`](Self::receive) does, without a copy where
+    /// nothing waits to be parsed. What comes next may be read into the room that is left of it.
+    pub fn receive_block(&mut self, block: BytesMut) {
+        if self.bytes.is_empty() && !matches!(self.state.client(), Client::Closed(_)) {
+            self.bytes = block;
+        } else {
+            self.receive(&block);
+        }
+    }
+
+    /// The memory of what was received and is not parsed, if what is missing of a body that is
+    /// [gathered](Self::gather) fits in: to be added to, and not to be changed otherwise.
+    pub(crate) fn room(&mut self) -> Option<&mut BytesMut> {
+        let missing = self.missing();
+        let fits = missing > 0 && self.bytes.capacity() - self.bytes.len() >= missing;
+        fits.then_some(&mut self.bytes)
+    }
+
+    /// Has what was received and is not parsed go on in `block`, which should have more room.
+    pub(crate) fn move_to(&mut self, mut block: BytesMut) {
+        block.clear();
+        block.extend_from_slice(&self.bytes);
+        self.bytes = block;
+    }
+
+    /// Has the body that begins handed out in one piece, if its length is known: the caller wants to keep all of
+    /// it.
+    pub fn gather(&mut self) {
+        self.whole = true;
+    }
+
+    /// How much has to be received before a body that is [gathered](Self::gather) is there; 0 where there is
+    /// none, or no known length.
+    pub(crate) fn missing(&self) -> usize {
+        match (self.unread(), self.whole) {
+            (BodyLength::Known(left), true) => {
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                left.saturating_sub(self.bytes.len())
+            }
+            _ => 0,
+        }
     }
 
     /// The client will send no more. What it has sent is still parsed.
@@ -120,6 +166,7 @@ impl Conn {
         self.scan = Scan::default();
         self.skipped = false;
         self.body = Reader::new(head.length());
+        self.whole = false;
         self.state.request(&head);
         Ok(Event::Request(head))
     }
@@ -128,7 +175,12 @@ impl Conn {
         if !self.bytes.is_empty() {
             self.state.body_arrived();
         }
-        match self.body.next(&mut self.bytes, &self.config)? {
+        let part = if self.missing() > 0 {
+            Part::NeedMore
+        } else {
+            self.body.next(&mut self.bytes, &self.config)?
+        };
+        match part {
             Part::Data(data) => Ok(Event::Data(data)),
             Part::End => {
                 self.state.body_ended();
@@ -154,24 +206,26 @@ impl Conn {
         self.bytes = BytesMut::new();
     }
 
-    /// Takes the memory of a head that is no longer needed, for the next one.
-    pub fn recycle(&mut self, head: Head) {
+    /// Takes the memory of a head that is no longer needed, for the next one. Gives it back where it is too large
+    /// to be kept.
+    pub fn recycle(&mut self, head: Head) -> Option<BytesMut> {
         let Head {
             block, mut fields, ..
         } = head;
-        if self.spare.block.capacity() == 0 {
-            // Not where a piece of the body still shares it.
-            if let Ok(mut block) = block.try_into_mut() {
-                if block.capacity() <= LARGE {
-                    block.clear();
-                    self.spare.block = block;
-                }
-            }
-        }
         if self.spare.fields.capacity() == 0 {
             fields.clear();
             self.spare.fields = fields;
         }
+        // Not where a piece of the body still shares it.
+        let mut block = block.try_into_mut().ok()?;
+        block.clear();
+        if block.capacity() > LARGE {
+            return Some(block);
+        }
+        if self.spare.block.capacity() == 0 {
+            self.spare.block = block;
+        }
+        None
     }
 
     /// Gives away the memory that is kept for the next head, if there is any. Another connection can have
@@ -360,6 +414,67 @@ mod tests {
     }
 
     #[test]
+    fn a_gathered_body_comes_in_one_piece_however_it_is_cut() {
+        let bytes = [POST, b"abc", GET].concat();
+        for cut in POST.len()..=bytes.len() {
+            let mut conn = received(&bytes[..POST.len()]);
+            assert_eq!(event(&mut conn), "POST /");
+            conn.gather();
+            for piece in [&bytes[POST.len()..cut], &bytes[cut..]] {
+                assert_eq!(event(&mut conn), "NeedMore");
+                let there = conn.buffered();
+                assert_eq!(conn.missing(), 3 - there);
+                conn.receive(piece);
+                if conn.missing() == 0 {
+                    break;
+                }
+            }
+            assert_eq!(event(&mut conn), "b\"abc\"");
+            assert_eq!(event(&mut conn), "EndOfBody");
+            assert_eq!(conn.missing(), 0);
+        }
+        let mut conn = received(&[POST, b"ab"].concat());
+        event(&mut conn);
+        conn.gather();
+        conn.end_of_input();
+        assert_eq!(event(&mut conn), "Closed(Incomplete)");
+    }
+
+    #[test]
+    fn a_block_is_taken_with_its_room_and_not_copied() {
+        let mut block = BytesMut::with_capacity(1000);
+        let start = block.as_ptr();
+        block.extend_from_slice(&[POST, b"a"].concat());
+        let mut conn = Conn::server(Config::default());
+        conn.receive_block(block);
+        let Ok(Event::Request(head)) = conn.next_event() else {
+            panic!("no request")
+        };
+        conn.gather();
+        assert_eq!(event(&mut conn), "NeedMore");
+        conn.room().expect("for two bytes").extend_from_slice(b"bc");
+        assert!(conn.room().is_none(), "nothing is missing");
+        let Ok(Event::Data(body)) = conn.next_event() else {
+            panic!("no body")
+        };
+        assert_eq!(
+            (&body[..], body.as_ptr()),
+            (&b"abc"[..], start.wrapping_add(POST.len()))
+        );
+        assert_eq!(event(&mut conn), "EndOfBody");
+        // The memory is whole again when nobody has a part of it.
+        drop(body);
+        answer(&mut conn);
+        assert!(
+            conn.recycle(head).is_none(),
+            "it is small enough to be kept"
+        );
+        let spare = conn.release().expect("the block").block.try_into_mut();
+        let spare = spare.expect("nobody else's");
+        assert_eq!((spare.as_ptr(), spare.capacity()), (start, 1000));
+    }
+
+    #[test]
     fn continue_is_asked_for_once_and_sent_once() {
         let mut conn = received(EXPECT);
         let mut out = BytesMut::new();
@@ -534,13 +649,10 @@ mod tests {
         };
         while !matches!(conn.next_event(), Ok(Event::EndOfBody)) {}
         answer(&mut conn);
-        conn.recycle(head);
+        let large = conn.recycle(head).expect("it is too large");
+        assert!(large.is_empty() && large.capacity() > LARGE);
         let spare = conn.release().expect("the memory of the fields");
-        let kept = spare
-            .block
-            .try_into_mut()
-            .map_or(0, |block| block.capacity());
-        assert!(kept <= LARGE);
+        assert!(spare.block.is_empty());
         assert!(conn.release().is_none());
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use bytes::BytesMut;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -33,6 +34,12 @@ impl Stream {
             Self::Tcp(stream) => (&mut &*stream).read(buffer),
             Self::Unix(stream) => (&mut &*stream).read(buffer),
         }
+    }
+
+    /// Reads what is there into the room that `block` has left, behind what it has; 0 is the peer's end of
+    /// output, unless there is no room.
+    pub fn receive(&self, block: &mut BytesMut) -> io::Result<usize> {
+        socket::receive(self, block)
     }
 
     /// Writes of the slices what the socket takes, which may be less than all, and says how many bytes
@@ -159,6 +166,24 @@ mod tests {
         let (ours, _theirs) = pair();
         let error = ours.read(&mut [0; 16]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_is_received_stands_behind_what_the_block_has() {
+        let (ours, theirs) = pair();
+        theirs.write_vectored(&[IoSlice::new(b"cdefgh")]).unwrap();
+        let mut block = BytesMut::with_capacity(6);
+        block.extend_from_slice(b"ab");
+        assert_eq!(ours.receive(&mut block).unwrap(), 4);
+        assert_eq!(block, "abcdef");
+        assert_eq!(ours.receive(&mut block).unwrap(), 0, "there is no room");
+        block.clear();
+        assert_eq!(ours.receive(&mut block).unwrap(), 2);
+        assert_eq!(block, "gh");
+        let error = ours.receive(&mut block).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(theirs);
+        assert_eq!(ours.receive(&mut block).unwrap(), 0);
     }
 
     #[test]

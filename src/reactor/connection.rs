@@ -111,7 +111,6 @@ pub(super) struct Turn<'t> {
     pub(super) now: Tick,
     pub(super) config: &'t Config,
     pub(super) host: &'t dyn Host,
-    pub(super) scratch: &'t mut [u8],
     pub(super) spares: &'t mut Spares,
     pub(super) spooled: &'t Spooled,
     /// Since when the reactor takes its leave: no connection is kept.
@@ -226,18 +225,21 @@ impl Connection {
     fn receive_preface(&mut self, turn: &mut Turn<'_>) -> Step {
         while let Some(preface) = &mut self.preface {
             let link = self.link.get_mut();
+            let mut block = turn.spares.scratch();
             let read = if link.readable {
-                link.read(turn.scratch)
+                link.read(&mut block)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
             };
+            let received = preface.receive(&block);
+            turn.spares.reuse(Some(block));
             let said = match read {
-                Ok([]) => {
+                Ok(0) => {
                     link.http.end_of_input();
                     let rest = preface.end();
                     Some(Said { header: None, rest })
                 }
-                Ok(bytes) => match preface.receive(bytes) {
+                Ok(_) => match received {
                     Ok(said) => said,
                     Err(refused) => {
                         return self.refuse(refused.status(), &refused.to_string(), turn);
@@ -325,7 +327,7 @@ impl Connection {
                         return Step::Again;
                     }
                     reads += 1;
-                    match link.fill(turn.scratch) {
+                    match link.fill(turn.spares) {
                         Ok(Fill::Some | Fill::End) => {}
                         Ok(Fill::Blocked) => return self.wait(fresh, turn),
                         Err(error) => return self.lost(&error),
@@ -343,13 +345,14 @@ impl Connection {
                     }
                 }
                 Event::Data(bytes) if self.phase == Phase::Body => {
-                    if let Err(unkept) = self.body.push(bytes, Room::new(turn.config, turn.spooled))
-                    {
+                    let room = Room::new(turn.config, turn.spooled);
+                    if let Err(unkept) = self.body.push(bytes, room, turn.spares) {
                         return self.refuse_body(&unkept, turn);
                     }
                 }
                 Event::Data(bytes) => {
                     self.unwanted += bytes.len();
+                    turn.spares.reclaim(bytes);
                     if self.unwanted > UNWANTED {
                         return self.shut(turn);
                     }
@@ -392,6 +395,10 @@ impl Connection {
             BodyLength::Known(len) if !room.fits(len) => {
                 return Some(self.refuse_body(&Unkept::NoRoom, turn));
             }
+            BodyLength::Known(len) if room.is_in_memory(len) => {
+                self.link.get_mut().http.gather();
+                self.phase = Phase::Body;
+            }
             _ => self.phase = Phase::Body,
         }
         None
@@ -410,7 +417,10 @@ impl Connection {
             Phase::Drain if !fresh => return Step::Same,
             Phase::Drain => now + config.linger,
             _ if turn.draining => now + config.drain_idle,
-            Phase::Body => self.body.due(self.started, now, config),
+            Phase::Body => {
+                let gathered = self.link.borrow().http.buffered();
+                self.body.due(self.started, gathered, now, config)
+            }
             _ if !self.is_idle() => now + config.head_timeout,
             _ if self.served => now + config.keepalive,
             _ => now + config.head_timeout,
@@ -545,9 +555,12 @@ impl Connection {
     fn linger(&mut self, turn: &mut Turn<'_>) -> Step {
         let link = self.link.get_mut();
         while link.readable && self.unwanted <= UNWANTED {
-            match link.read(turn.scratch) {
-                Ok([]) => return Step::Close,
-                Ok(bytes) => self.unwanted += bytes.len(),
+            let mut block = turn.spares.scratch();
+            let read = link.read(&mut block);
+            turn.spares.reuse(Some(block));
+            match read {
+                Ok(0) => return Step::Close,
+                Ok(taken) => self.unwanted += taken,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Same,
                 Err(_) => return Step::Close,
             }
@@ -594,7 +607,7 @@ impl Connection {
             .map(|_: Sent| ())
         });
         // Nobody reads it any more: its place is another's.
-        self.body = RequestBody::default();
+        self.body.forget();
         let link = self.link.get_mut();
         let verdict = link.settle();
         if let Verdict::Refused { recorded: true, .. } = verdict {
@@ -644,8 +657,9 @@ impl Connection {
         self.served = true;
         let link = self.link.get_mut();
         link.claim = None;
+        turn.spares.reclaim(std::mem::take(&mut self.body).memory());
         if let Some(head) = self.head.take() {
-            link.http.recycle(head);
+            turn.spares.reuse(link.http.recycle(head));
         }
         if link.response.stage == Stage::Broken {
             // What is in the outbox was produced before the failure; the missing end tells the client.

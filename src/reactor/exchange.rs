@@ -15,6 +15,7 @@ use super::claim::{Armed, Verdict};
 use super::outbox::{Flushed, Outbox};
 use super::pace::Pace;
 use super::refusal::Refusal;
+use super::spares::{LARGE, Spares};
 use super::stamp;
 use super::streamed::Streamed;
 use crate::clock::Tick;
@@ -133,40 +134,44 @@ impl Link {
         }
     }
 
-    /// Reads once into `scratch`.
-    ///
-    /// A short read has emptied the socket: epoll will tell of more, so there is no second read to be told
-    /// so (epoll(7), "Questions and answers"), unless the peer has hung up.
-    pub(super) fn read<'s>(&mut self, scratch: &'s mut [u8]) -> io::Result<&'s [u8]> {
-        loop {
-            match self.stream.read(scratch) {
-                Ok(n) => {
-                    self.readable = n == scratch.len() || (self.hung_up && n > 0);
-                    return Ok(&scratch[..n]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.readable = false;
-                    return Err(error);
-                }
-            }
-        }
+    /// Reads once, into the room that `block` has left.
+    pub(super) fn read(&mut self, block: &mut BytesMut) -> io::Result<usize> {
+        read(&self.stream, block, self.hung_up, &mut self.readable)
     }
 
-    /// Reads once and hands what came to the protocol.
-    pub(super) fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Fill> {
-        match self.read(scratch) {
-            Ok([]) => {
+    /// Reads once, and hands what came to the protocol.
+    pub(super) fn fill(&mut self, spares: &mut Spares) -> io::Result<Fill> {
+        let taken = match self.http.room() {
+            Some(room) => read(&self.stream, room, self.hung_up, &mut self.readable),
+            None => self.fill_block(spares),
+        };
+        match taken {
+            Ok(0) => {
                 self.http.end_of_input();
                 Ok(Fill::End)
             }
-            Ok(bytes) => {
-                self.http.receive(bytes);
-                Ok(Fill::Some)
-            }
+            Ok(_) => Ok(Fill::Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Blocked),
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads into a spare block, and leaves it to the protocol where enough has come to be worth a block.
+    fn fill_block(&mut self, spares: &mut Spares) -> io::Result<usize> {
+        let mut block = spares.scratch();
+        let taken = self.read(&mut block);
+        let len = block.len();
+        let (there, missing) = (self.http.buffered(), self.http.missing());
+        if there == 0 && len >= LARGE {
+            self.http.receive_block(block);
+            return taken;
+        }
+        if missing > len && there + len >= LARGE {
+            self.http.move_to(spares.block(there + missing));
+        }
+        self.http.receive(&block);
+        spares.reuse(Some(block));
+        taken
     }
 
     /// Sends what is pending, what is encoded and then the parts of one block; what the socket does not take
@@ -387,6 +392,31 @@ impl Link {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads once from `stream` into the room that `block` has left, and notes whether there may be more.
+///
+/// A short read has emptied the socket: epoll will tell of more, so there is no second read to be told so
+/// (epoll(7), "Questions and answers"), unless the peer has hung up.
+fn read(
+    stream: &Stream,
+    block: &mut BytesMut,
+    hung_up: bool,
+    readable: &mut bool,
+) -> io::Result<usize> {
+    loop {
+        match stream.receive(block) {
+            Ok(n) => {
+                *readable = block.len() == block.capacity() || (hung_up && n > 0);
+                return Ok(n);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                *readable = false;
+                return Err(error);
+            }
+        }
     }
 }
 

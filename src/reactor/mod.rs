@@ -91,7 +91,6 @@ pub struct Reactor {
     ready: VecDeque<usize>,
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
-    scratch: Box<[u8]>,
     spares: Spares,
     /// What the bodies of its requests take in files.
     spooled: Spooled,
@@ -131,6 +130,9 @@ pub struct Turned {
     pub woken: bool,
     /// A signal interrupted the wait.
     pub interrupted: bool,
+    /// No request was answered for some seconds, and the reactor has given its spare memory back: a moment for the
+    /// process to do the same.
+    pub rested: bool,
 }
 
 /// Ends the wait of a [`Reactor::turn`] from another thread; made by [`Reactor::waker`].
@@ -168,7 +170,6 @@ impl Reactor {
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
             again: Vec::new(),
-            scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spares: Spares::default(),
             spooled: Spooled::default(),
         })
@@ -305,6 +306,7 @@ impl Reactor {
         self.accept(host, now);
         self.tend(&mut turned, host, now);
         self.accept(host, now);
+        turned.rested = self.spares.rest(now) && self.lent() == 0;
         Ok(turned)
     }
 
@@ -330,8 +332,8 @@ impl Reactor {
         // An epoll set is readable itself while it has events (epoll(7)).
         let set = self.poll.registry().as_fd();
         let mut turned = Turned {
-            woken: false,
             interrupted: held.wait(host, Some(set), until)?,
+            ..Turned::default()
         };
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Ok(()) => {}
@@ -373,11 +375,9 @@ impl Reactor {
         if admit_at == Some(Tick::ZERO) {
             return Some(Duration::ZERO);
         }
-        let next = match (self.deadlines.next(), admit_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        let Some(next) = next.into_iter().chain(self.end).min() else {
+        let rest_at = self.spares.rest_at();
+        let next = [self.deadlines.next(), admit_at, rest_at, self.end];
+        let Some(next) = next.into_iter().flatten().min() else {
             return wait;
         };
         // epoll_wait(2) counts milliseconds: half a one too early would be a turn for nothing.
@@ -434,7 +434,6 @@ impl Reactor {
             now,
             config: &self.config,
             host,
-            scratch: &mut self.scratch,
             spares: &mut self.spares,
             spooled: &self.spooled,
             draining: self.draining.is_some(),
@@ -525,7 +524,9 @@ impl Reactor {
             }
             *place = Place::Here(connection);
             self.deadlines.clear(key);
-            self.run(key, host, host.now(), Connection::answered);
+            let now = host.now();
+            self.spares.note(now);
+            self.run(key, host, now, Connection::answered);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A request's body while it arrives: in memory first, then in an unlinked file.
 //!
-//! It knows no socket. It refuses what exceeds its limit, and what exceeds that of all of them.
+//! It knows no socket. It refuses what exceeds its limit, and what exceeds that of all of them. Its memory is the
+//! reactor's, which has it back after the call.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 
 use super::deadlines::paid_until;
+use super::spares::Spares;
 use super::{Config, spool};
 use crate::clock::Tick;
 use crate::error::Result;
@@ -23,6 +25,8 @@ pub(super) struct RequestBody {
     len: u64,
     /// Its part of what all bodies have in files.
     share: Option<Share>,
+    /// What its service has of it in memory, so that the memory can be used again.
+    lent: Bytes,
 }
 
 #[derive(Debug, Default)]
@@ -116,20 +120,30 @@ impl<'a> Room<'a> {
         len <= self.limit
     }
 
+    /// Whether one of `len` bytes stays in memory.
+    pub(super) fn is_in_memory(&self, len: u64) -> bool {
+        len <= self.memory as u64
+    }
+
     /// Whether one of `len` bytes could be kept now.
     pub(super) fn fits(&self, len: u64) -> bool {
-        len <= self.memory as u64 || self.spooled.has_room(len, self.total)
+        self.is_in_memory(len) || self.spooled.has_room(len, self.total)
     }
 }
 
 impl RequestBody {
     /// Takes the next piece.
-    pub(super) fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<(), Unkept> {
+    pub(super) fn push(
+        &mut self,
+        bytes: Bytes,
+        room: Room<'_>,
+        spares: &mut Spares,
+    ) -> Result<(), Unkept> {
         let len = self.len + bytes.len() as u64;
         if !room.allows(len) {
             return Err(Unkept::TooLarge);
         }
-        let spill = len > room.memory as u64;
+        let spill = !room.is_in_memory(len);
         if spill {
             let share = self.share.get_or_insert_with(|| Share {
                 of: room.spooled.clone(),
@@ -139,18 +153,35 @@ impl RequestBody {
         }
         self.len = len;
         self.store = match std::mem::take(&mut self.store) {
-            Store::Empty if !spill => Store::Block(bytes),
+            Store::Empty if !spill => {
+                self.store = Store::Block(bytes);
+                return Ok(());
+            }
             Store::Empty => spool(room.dir, &[&bytes])?,
-            Store::Block(first) if spill => spool(room.dir, &[&first, &bytes])?,
+            Store::Block(first) if spill => {
+                let store = spool(room.dir, &[&first, &bytes])?;
+                spares.reclaim(first);
+                store
+            }
             Store::Block(first) => {
-                let mut memory =
-                    BytesMut::with_capacity((first.len() + bytes.len()).next_power_of_two());
+                let mut memory = spares.memory(first.len() + bytes.len());
                 memory.extend_from_slice(&first);
                 memory.extend_from_slice(&bytes);
+                spares.reclaim(first);
                 Store::Memory(memory)
             }
-            Store::Memory(memory) if spill => spool(room.dir, &[&memory, &bytes])?,
+            Store::Memory(memory) if spill => {
+                let store = spool(room.dir, &[&memory, &bytes])?;
+                spares.reuse(Some(memory));
+                store
+            }
             Store::Memory(mut memory) => {
+                let len = memory.len() + bytes.len();
+                if memory.capacity() < len {
+                    let mut larger = spares.memory(len);
+                    larger.extend_from_slice(&memory);
+                    spares.reuse(Some(std::mem::replace(&mut memory, larger)));
+                }
                 memory.extend_from_slice(&bytes);
                 Store::Memory(memory)
             }
@@ -159,14 +190,17 @@ impl RequestBody {
                 Store::File(file)
             }
         };
+        spares.reclaim(bytes);
         Ok(())
     }
 
-    /// When the next piece has to come, of a body whose head was complete at `started`: soon, and before the
-    /// average rate falls below what it must be. A byte now and then is not progress.
-    pub(super) fn due(&self, started: Tick, now: Tick, config: &Config) -> Tick {
+    /// When the next piece has to come, of a body whose head was complete at `started` and of which there are
+    /// `more` bytes than were taken: soon, and before the average rate falls below what it must be. A byte now and
+    /// then is not progress.
+    pub(super) fn due(&self, started: Tick, more: usize, now: Tick, config: &Config) -> Tick {
         let soon = now + config.body_timeout;
-        paid_until(started, self.len, config.body_rate, config.body_grace)
+        let len = self.len.saturating_add(more as u64);
+        paid_until(started, len, config.body_rate, config.body_grace)
             .map_or(soon, |paid| soon.min(paid))
     }
 
@@ -174,10 +208,29 @@ impl RequestBody {
     pub(super) fn take(&mut self) -> Result<Body<'static>> {
         match std::mem::take(&mut self.store) {
             Store::Empty => Ok(Body::empty()),
-            Store::Block(bytes) => Ok(Body::memory(bytes)),
-            Store::Memory(bytes) => Ok(Body::memory(bytes.freeze())),
+            Store::Block(bytes) => Ok(self.lend(bytes)),
+            Store::Memory(bytes) => Ok(self.lend(bytes.freeze())),
             Store::File(file) => Body::file(file, self.len),
         }
+    }
+
+    fn lend(&mut self, bytes: Bytes) -> Body<'static> {
+        self.lent = bytes.clone();
+        Body::memory(bytes)
+    }
+
+    /// Its call is over: it takes no place in files any more.
+    pub(super) fn forget(&mut self) {
+        let lent = std::mem::take(&mut self.lent);
+        *self = Self {
+            lent,
+            ..Self::default()
+        };
+    }
+
+    /// The memory in which its service has read it.
+    pub(super) fn memory(self) -> Bytes {
+        self.lent
     }
 }
 
@@ -219,12 +272,12 @@ mod tests {
                 len,
                 ..RequestBody::default()
             };
-            let found = body.due(Tick::ZERO, after(now), &config);
+            let found = body.due(Tick::ZERO, 0, after(now), &config);
             assert_eq!(found, after(due), "{len} bytes after {now} s");
         }
         config.body_rate = 0;
         let none = RequestBody::default();
-        assert_eq!(none.due(Tick::ZERO, after(100), &config), after(130));
+        assert_eq!(none.due(Tick::ZERO, 0, after(100), &config), after(130));
     }
 
     /// Room for `memory` bytes in memory, and more in files.
@@ -241,7 +294,7 @@ mod tests {
     fn collect(pieces: &[&'static [u8]], room: Room<'_>) -> Result<RequestBody, Unkept> {
         let mut body = RequestBody::default();
         for piece in pieces {
-            body.push(Bytes::from_static(piece), room)?;
+            body.push(Bytes::from_static(piece), room, &mut Spares::default())?;
         }
         Ok(body)
     }
@@ -315,7 +368,9 @@ mod tests {
             ..RequestBody::default()
         };
         let room = room(0, Path::new("/"), &spooled);
-        let Err(Unkept::Unwritable(error)) = body.push(Bytes::from_static(b"x"), room) else {
+        let Err(Unkept::Unwritable(error)) =
+            body.push(Bytes::from_static(b"x"), room, &mut Spares::default())
+        else {
             panic!("it was kept");
         };
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);

@@ -1,27 +1,46 @@
 //! Memory that busy connections borrow and idle ones give back, so that a thousand idle ones cost no buffers.
+//!
+//! A large block is read into once, and a body that fits stays in it until its call is over: no byte of it is moved
+//! before, and the allocator is not asked.
+//!
+//! *Invariants*: what is kept is bounded, by [`KEPT`] and [`KEPT_BYTES`]; a reactor that has been idle keeps nothing.
 
-use bytes::BytesMut;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use super::exchange::Link;
+use crate::clock::Tick;
 use crate::h1::Head;
 
-/// How many are kept; more are freed.
+/// How many heads and small blocks are kept; more are freed.
 const KEPT: usize = 64;
-/// Capacity past which a block is freed rather than kept.
-const LARGE: usize = 16 * 1024;
+/// How many bytes of large blocks are kept: as many bodies as may wait for their calls where work never ends.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Capacity past which a block is large.
+pub(super) const LARGE: usize = 16 * 1024;
+/// After how long without a request everything is given back.
+const REST: Duration = Duration::from_secs(5);
+/// What one read takes: a body of the usual `body_buffer`, with its head.
+const READ: usize = 64 * 1024 + LARGE;
 
 /// The pool of a reactor.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     heads: Vec<Head>,
     blocks: Vec<BytesMut>,
+    large: Vec<BytesMut>,
+    /// The capacity of the large ones.
+    bytes: usize,
+    /// When a request was answered last; `None` since a rest.
+    used: Option<Tick>,
 }
 
 impl Spares {
     /// Gives a connection what it needs to read and answer a request.
     pub(super) fn lend(&mut self, link: &mut Link) {
         if let Some(head) = self.heads.pop() {
-            link.http.recycle(head);
+            self.reuse(link.http.recycle(head));
         }
         if let Some(block) = self.blocks.pop() {
             link.recycle_block(block);
@@ -39,5 +58,125 @@ impl Spares {
         if self.blocks.len() < KEPT && (1..=LARGE).contains(&block.capacity()) {
             self.blocks.push(block);
         }
+    }
+
+    /// An empty block to read into, the one that was used last.
+    pub(super) fn scratch(&mut self) -> BytesMut {
+        self.block(READ)
+    }
+
+    /// An empty block with room for `len` bytes, at least.
+    pub(super) fn block(&mut self, len: usize) -> BytesMut {
+        match self.large.iter().rposition(|block| block.capacity() >= len) {
+            Some(at) => {
+                let block = self.large.swap_remove(at);
+                self.bytes -= block.capacity();
+                block
+            }
+            None => BytesMut::with_capacity(len.max(READ)),
+        }
+    }
+
+    /// Memory for `len` bytes and as many again: a part of a body, which grows.
+    pub(super) fn memory(&mut self, len: usize) -> BytesMut {
+        if len < LARGE {
+            BytesMut::with_capacity(2 * len)
+        } else {
+            self.block(2 * len)
+        }
+    }
+
+    /// Keeps the memory of bytes that are no longer needed, if nobody else has a part of them.
+    pub(super) fn reclaim(&mut self, bytes: Bytes) {
+        if bytes.len() >= LARGE {
+            self.reuse(bytes.try_into_mut().ok());
+        }
+    }
+
+    /// Keeps a block, if it is a large one and there is room for it.
+    pub(super) fn reuse(&mut self, block: Option<BytesMut>) {
+        let Some(mut block) = block else { return };
+        block.clear();
+        // From its start, whatever part of it was used last.
+        let _ = block.try_reclaim(READ);
+        let capacity = block.capacity();
+        if capacity >= READ && self.bytes + capacity <= KEPT_BYTES {
+            self.bytes += capacity;
+            self.large.push(block);
+        }
+    }
+
+    /// When everything is given back, if nothing is used before.
+    pub(super) fn rest_at(&self) -> Option<Tick> {
+        self.used.map(|used| used + REST)
+    }
+
+    /// Notes that a request is answered.
+    pub(super) fn note(&mut self, now: Tick) {
+        self.used = Some(now);
+    }
+
+    /// Gives everything back to the allocator, once after some seconds without a request; tells whether it has.
+    pub(super) fn rest(&mut self, now: Tick) -> bool {
+        let rests = self.rest_at().is_some_and(|at| at <= now);
+        if rests {
+            *self = Self::default();
+        }
+        rests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_comes_back_whole_once_nobody_has_a_part_of_it() {
+        let mut spares = Spares::default();
+        let mut block = spares.scratch();
+        let start = block.as_ptr();
+        block.extend_from_slice(&vec![7; 2 * LARGE]);
+        let head = block.split_to(100).freeze();
+        let body = block.freeze();
+        spares.reclaim(body.clone());
+        assert!(spares.large.is_empty(), "somebody reads it");
+        spares.reclaim(body);
+        assert!(spares.large.is_empty(), "the head is a part of it");
+        spares.reuse(head.try_into_mut().ok());
+        assert_eq!(spares.bytes, READ);
+        let again = spares.scratch();
+        assert_eq!((again.as_ptr(), again.capacity()), (start, READ));
+        assert_eq!(spares.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_given_back() {
+        let mut spares = Spares::default();
+        let blocks: Vec<_> = (0..100).map(|_| spares.block(1)).collect();
+        for block in blocks {
+            spares.reuse(Some(block));
+        }
+        assert_eq!(spares.bytes, spares.large.len() * READ);
+        assert!((KEPT_BYTES - READ..=KEPT_BYTES).contains(&spares.bytes));
+        spares.reuse(Some(BytesMut::with_capacity(LARGE)));
+        assert!(spares.large.iter().all(|block| block.capacity() >= READ));
+        assert_eq!(spares.rest_at(), None);
+        spares.note(Tick::ZERO);
+        assert!(!spares.rest(Tick::ZERO + REST / 2) && spares.bytes > 0);
+        assert!(spares.rest(Tick::ZERO + REST));
+        assert_eq!((spares.bytes, spares.large.capacity()), (0, 0));
+        assert!(!spares.rest(Tick::ZERO + REST), "it rests already");
+    }
+
+    #[test]
+    fn a_block_has_the_room_that_was_asked_for() {
+        let mut spares = Spares::default();
+        let small = spares.block(1);
+        let large = spares.block(10 * READ);
+        let start = large.as_ptr();
+        spares.reuse(Some(large));
+        spares.reuse(Some(small));
+        assert_eq!(spares.block(READ + 1).as_ptr(), start);
+        assert!(spares.block(READ + 1).capacity() > READ);
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::Config;
 use super::deadlines::paid_until;
 use super::exchange::{Fill, Link};
+use super::spares::Spares;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, Event};
 use crate::observe::{Host, Wanted};
@@ -65,8 +66,8 @@ impl Link {
         if let Some(fault) = &self.streamed.fault {
             return Err(Error::of(Kind::Body, fault.text.clone()));
         }
-        let mut scratch = [0; 16 * 1024];
         let soon = host.now() + config.body_timeout;
+        let mut spares = Spares::default();
         while self.http.unread() != BodyLength::Empty {
             match self.http.next_event() {
                 Ok(Event::Data(bytes)) => {
@@ -81,7 +82,7 @@ impl Link {
                 Ok(Event::EndOfBody | Event::Request(_)) => {}
                 Ok(Event::ExpectContinue) => self.send_continue(config)?,
                 Ok(Event::Closed(_)) => return Err(self.cut()),
-                Ok(Event::NeedMore) => match self.fill(&mut scratch) {
+                Ok(Event::NeedMore) => match self.fill(&mut spares) {
                     Ok(Fill::Some | Fill::End) => {}
                     Ok(Fill::Blocked) => {
                         let now = host.now();

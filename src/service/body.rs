@@ -105,10 +105,29 @@ impl OwnedBody {
     /// Whether there is nothing (more) to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.left() == 0
+    }
+
+    /// How many bytes there are (still) to read.
+    #[must_use]
+    pub fn left(&self) -> u64 {
         match &self.0 {
-            Owned::Empty => true,
-            Owned::Memory(bytes) => bytes.is_empty(),
-            Owned::File { left, .. } => *left == 0,
+            Owned::Empty => 0,
+            Owned::Memory(bytes) => bytes.len() as u64,
+            Owned::File { left, .. } => *left,
+        }
+    }
+
+    /// What is left to read, where it is in memory: nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// Gives a body back that is in a file.
+    pub fn into_bytes(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Owned::Empty => Ok(Bytes::new()),
+            Owned::Memory(bytes) => Ok(bytes),
+            file @ Owned::File { .. } => Err(Self(file)),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! What a process takes of the memory, and whether the system has killed for want of it.
+//! What a process takes of the memory, what its allocator keeps of it, and whether the system has killed for want
+//! of it.
 //!
 //! Read from `/proc` (proc(5)) and the control group (cgroups(7)); what cannot be read is not known.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,56 @@ pub(crate) fn resident(pid: i32) -> Option<u64> {
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     let page = sysconf(SysconfVar::PAGE_SIZE).ok()??;
     pages.checked_mul(u64::try_from(page).ok()?)
+}
+
+/// Has the allocator keep what is freed for what is asked for next. Only for a process that is ours alone.
+///
+/// By itself glibc gives the end of its heap back to the system as soon as 128 KiB of it are free, and has a larger
+/// block mapped each time: so a request of that size pays for new pages, again and again. Once a block of 32 MiB was
+/// freed it keeps 64 MiB, and has blocks of 32 MiB from the heap (mallopt(3), `M_MMAP_THRESHOLD`): these are the
+/// values from the start. Whoever has set others in the environment has reasons.
+pub(crate) fn keep_freed() {
+    let is_choice = |(name, value): (OsString, OsString)| match name.to_str() {
+        Some("GLIBC_TUNABLES") => value.to_string_lossy().contains("glibc.malloc."),
+        Some(name) => name.starts_with("MALLOC_"),
+        None => false,
+    };
+    if !env::vars_os().any(is_choice) {
+        glibc::keep_freed();
+    }
+}
+
+/// Has the allocator give what is free back to the system. It looks at the whole heap: for idle moments.
+pub(crate) fn give_back() {
+    glibc::give_back();
+}
+
+#[cfg(target_env = "gnu")]
+mod glibc {
+    /// Blocks from this size on are mapped by themselves: as large as mallopt(3) lets it be.
+    const MAPPED: libc::c_int = 32 * 1024 * 1024;
+    /// What is kept at the end of a heap; twice that, as in glibc.
+    const KEPT: libc::c_int = 2 * MAPPED;
+
+    pub(super) fn keep_freed() {
+        // SAFETY: mallopt(3) sets a number of the allocator's, under its lock.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        }
+    }
+
+    pub(super) fn give_back() {
+        // SAFETY: malloc_trim(3) gives back whole pages that nobody has, under the allocator's locks.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// Other C libraries have no such settings.
+#[cfg(not(target_env = "gnu"))]
+mod glibc {
+    pub(super) fn keep_freed() {}
+    pub(super) fn give_back() {}
 }
 
 /// The count of processes of this control group that were killed for want of memory.

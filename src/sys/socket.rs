@@ -1,10 +1,11 @@
-//! What the standard library does not tell of a socket.
+//! What the standard library does not tell of a socket, and a read into memory that nobody has written to.
 //!
 //! It changes nothing about one.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use bytes::BytesMut;
 use nix::errno::Errno;
 
 /// How many bytes the system has taken from us and not yet delivered: over TCP, those that the peer has not
@@ -16,4 +17,17 @@ pub(crate) fn unsent(socket: impl AsFd) -> io::Result<u64> {
         unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     Errno::result(outcome)?;
     Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// Reads once, behind what `block` has and into the room that it has left; 0 is the peer's end of output, if
+/// there is any room.
+pub(crate) fn receive(socket: impl AsFd, block: &mut BytesMut) -> io::Result<usize> {
+    let room = block.spare_capacity_mut();
+    let (start, len) = (room.as_mut_ptr().cast(), room.len());
+    // SAFETY: recv(2) writes `len` bytes at the most from `start` on, which are the block's own.
+    let taken = unsafe { libc::recv(socket.as_fd().as_raw_fd(), start, len, 0) };
+    let taken = usize::try_from(Errno::result(taken)?).unwrap_or(0);
+    // SAFETY: so many bytes of the room have just been written.
+    unsafe { block.set_len(block.len() + taken) };
+    Ok(taken)
 }

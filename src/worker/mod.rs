@@ -44,6 +44,7 @@ use crate::forked::Forked;
 use crate::net::Listeners;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
+use crate::sys::memory;
 use crate::sys::orphan;
 use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{self, Disposition, Order, Signals};
@@ -501,6 +502,21 @@ impl WorkerContext {
             &self.scoreboard,
             slot,
         )
+    }
+
+    /// Has memory that is freed kept for the next request, until the worker [rests](Self::rest). Not in a process of
+    /// somebody's own, whose allocator is that of the whole program.
+    pub(crate) fn keep_memory(&self) {
+        if self.arbiter.is_some() {
+            memory::keep_freed();
+        }
+    }
+
+    /// Gives memory back that is free: to be called when the worker has been idle for a while.
+    pub(crate) fn rest(&self) {
+        if self.arbiter.is_some() {
+            memory::give_back();
+        }
     }
 
     /// From now on a child that the service forks is told from this worker ([`is_home`](Self::is_home)).

@@ -83,6 +83,7 @@ impl<M: MakeService> SyncWorker<M> {
 impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
+        context.keep_memory();
         let service = self.make.make(&site(context, &listeners, 1))?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
@@ -165,6 +166,9 @@ fn serve<S: Service>(
         };
         let turned = reactor.turn(&host, Some(nap))?;
         context.beat(Tick::now());
+        if turned.rested {
+            context.rest();
+        }
         if let Err(error) = service.turn().interrupted() {
             trace::error!("a signal handler of the application failed: {error}");
         }

@@ -81,6 +81,7 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
 impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
+        context.keep_memory();
         let service = Box::new(self.make.make(&site(context, &listeners, self.threads))?);
         context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
@@ -260,7 +261,11 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         if reactor.is_done() || reactor.has_ready() && self.has_room() {
             return Ok(Turned::default());
         }
-        reactor.turn(&host, Some(nap(self.context)))
+        let turned = reactor.turn(&host, Some(nap(self.context)))?;
+        if turned.rested {
+            self.context.rest();
+        }
+        Ok(turned)
     }
 
     /// Does what the worker is asked.

@@ -1,6 +1,6 @@
-//! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, a reference
-//! count, the duplicate of a descriptor, signals, the process's user, exceptions for other threads, forks, a
-//! thread's name, and work without the interpreter's lock.
+//! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, bytes that memory may be
+//! wanting for, a reference count, the duplicate of a descriptor, signals, the process's user, exceptions for other
+//! threads, forks, a thread's name, and work without the interpreter's lock.
 //! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
 #![allow(unsafe_code)]
 
@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{Py, ffi};
 
 use crate::forked::Forked;
@@ -120,6 +120,17 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     unsafe {
         let text = ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len, ptr::null());
         Ok(Bound::from_owned_ptr_or_err(py, text)?.cast_into_unchecked())
+    }
+}
+
+/// A copy of `bytes`; a `MemoryError` where there is no room for it.
+#[inline]
+pub(super) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let len = isize::try_from(bytes.len())?;
+    // SAFETY: `bytes` are `len` readable bytes; the result is a new `bytes`, or null with an exception set.
+    unsafe {
+        let copy = ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), len);
+        Ok(Bound::from_owned_ptr_or_err(py, copy)?.cast_into_unchecked())
     }
 }
 

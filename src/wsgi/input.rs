@@ -4,17 +4,24 @@
 //! A complete body belongs to the object and may be read in any thread. One that is still arriving is
 //! borrowed from the running call (`lend`), in its own thread only.
 //!
+//! What is there is copied once, into the object that Python gets. Where there is no room for that object it is
+//! Python's `MemoryError`.
+//!
 //! *Invariants*: no lock is held while bytes are read or Python runs: the source is taken out meanwhile.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
+use memchr::memchr;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 
 use super::errors::to_python;
+use super::ffi::copied;
 use super::start_response::{StartResponse, not_lent};
 use crate::service::OwnedBody;
 
@@ -27,7 +34,7 @@ pub(super) struct Input(Mutex<State>);
 enum State {
     /// There is no body, and one object may serve any number of requests.
     Empty,
-    Ready(BufReader<Source>),
+    Ready(Source),
     /// It is being read in this moment.
     Busy,
     /// The request is over.
@@ -36,24 +43,103 @@ enum State {
 
 #[derive(Debug)]
 enum Source {
-    Owned(OwnedBody),
-    /// The object through whose slot the running call is lent.
-    Lent(Py<StartResponse>),
+    Memory(Reader<Bytes>),
+    File(BufReader<OwnedBody>),
+    Lent(BufReader<Lent>),
 }
 
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Source {
+    /// How much is left to read, if that is known.
+    fn left(&self) -> Option<u64> {
         match self {
-            Self::Owned(body) => body.read(buffer),
-            Self::Lent(start) => start
-                .get()
-                .write()
-                .slot()
-                .borrow(|call| call.read(buffer))
-                .map_err(not_lent)
-                .and_then(|read| read.map_err(to_python))
-                .map_err(io::Error::other),
+            Self::Memory(bytes) => Some(bytes.get_ref().len() as u64),
+            Self::File(file) => Some(file.get_ref().left() + file.buffer().len() as u64),
+            Self::Lent(_) => None,
         }
+    }
+
+    fn reader(&mut self) -> &mut dyn BufRead {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::File(file) => file,
+            Self::Lent(lent) => lent,
+        }
+    }
+
+    /// The next `limit` bytes, or what there is to the end.
+    fn read<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let Some(left) = self.left() else {
+            return copied(py, &gathered(self.reader(), limit, None)?);
+        };
+        let len = usize::try_from(limit.min(left))?;
+        match self {
+            Self::Memory(bytes) => {
+                let read = copied(py, &bytes.get_ref()[..len])?;
+                bytes.consume(len);
+                Ok(read)
+            }
+            _ => PyBytes::new_with(py, len, |room| Ok(self.reader().read_exact(room)?)),
+        }
+    }
+
+    /// The next `limit` bytes, or what there is to the end of a line.
+    fn line<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let reader = self.reader();
+        // Most lines are there as a whole.
+        if let (len, true) = wanted(reader.fill_buf()?, limit, Some(b'\n')) {
+            let line = copied(py, &reader.fill_buf()?[..len])?;
+            reader.consume(len);
+            return Ok(line);
+        }
+        copied(py, &gathered(reader, limit, Some(b'\n'))?)
+    }
+}
+
+/// How many of `bytes` are wanted, and whether they are all that is: `limit` is reached, or the byte `until`.
+fn wanted(bytes: &[u8], limit: u64, until: Option<u8>) -> (usize, bool) {
+    let within = usize::try_from(limit).map_or(bytes, |limit| &bytes[..limit.min(bytes.len())]);
+    let end = until.and_then(|until| memchr(until, within));
+    let len = end.map_or(within.len(), |end| end + 1);
+    (len, end.is_some() || len as u64 == limit)
+}
+
+/// Reads on to the end, to `limit`, or to the byte `until`, into memory that grows.
+fn gathered(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let there = match reader.fill_buf() {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let (len, done) = wanted(there, limit, until);
+        bytes
+            .try_reserve(len)
+            .map_err(|_| PyMemoryError::new_err(()))?;
+        bytes.extend_from_slice(&there[..len]);
+        let end = done || there.is_empty();
+        reader.consume(len);
+        limit -= len as u64;
+        if end {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// A body that is still arriving: the object through whose slot the running call is lent.
+#[derive(Debug)]
+struct Lent(Py<StartResponse>);
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0
+            .get()
+            .write()
+            .slot()
+            .borrow(|call| call.read(buffer))
+            .map_err(not_lent)
+            .and_then(|read| read.map_err(to_python))
+            .map_err(io::Error::other)
     }
 }
 
@@ -63,15 +149,16 @@ impl Input {
     }
 
     pub(super) fn owned(body: OwnedBody) -> Self {
-        Self(Mutex::new(State::Ready(BufReader::new(Source::Owned(
-            body,
-        )))))
+        let source = match body.into_bytes() {
+            Ok(bytes) => Source::Memory(bytes.reader()),
+            Err(file) => Source::File(BufReader::new(file)),
+        };
+        Self(Mutex::new(State::Ready(source)))
     }
 
     pub(super) fn lent(start: Py<StartResponse>) -> Self {
-        Self(Mutex::new(State::Ready(BufReader::new(Source::Lent(
-            start,
-        )))))
+        let source = Source::Lent(BufReader::new(Lent(start)));
+        Self(Mutex::new(State::Ready(source)))
     }
 
     /// Ends it with its request.
@@ -84,16 +171,17 @@ impl Input {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `read` with the source, or answers with an empty buffer where there is none.
-    fn with_source(
+    /// Runs `read` with the source, or answers with no bytes where there is none.
+    fn with_source<'py>(
         &self,
-        read: impl FnOnce(&mut BufReader<Source>, &mut Vec<u8>) -> io::Result<()>,
-    ) -> PyResult<Vec<u8>> {
+        py: Python<'py>,
+        read: impl FnOnce(&mut Source) -> PyResult<Bound<'py, PyBytes>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let taken = {
             let mut state = self.state();
             match &*state {
                 State::Ready(_) => mem::replace(&mut *state, State::Busy),
-                State::Empty => return Ok(Vec::new()),
+                State::Empty => return copied(py, b""),
                 State::Busy => {
                     return Err(PyRuntimeError::new_err("wsgi.input is being read already"));
                 }
@@ -105,29 +193,19 @@ impl Input {
             }
         };
         let State::Ready(mut source) = taken else {
-            return Ok(Vec::new());
+            return copied(py, b"");
         };
-        let mut bytes = Vec::new();
-        let outcome = read(&mut source, &mut bytes);
-        {
-            let mut state = self.state();
-            // Unless the request ended meanwhile, in another thread.
-            if matches!(*state, State::Busy) {
-                *state = State::Ready(source);
-            }
+        let outcome = read(&mut source);
+        let mut state = self.state();
+        // Unless the request ended meanwhile, in another thread.
+        if matches!(*state, State::Busy) {
+            *state = State::Ready(source);
         }
-        outcome?;
-        Ok(bytes)
+        outcome
     }
 
-    fn line(&self, limit: Option<u64>) -> PyResult<Vec<u8>> {
-        self.with_source(|source, bytes| {
-            match limit {
-                Some(limit) => source.take(limit).read_until(b'\n', bytes),
-                None => source.read_until(b'\n', bytes),
-            }
-            .map(drop)
-        })
+    fn line<'py>(&self, py: Python<'py>, limit: Option<u64>) -> PyResult<Bound<'py, PyBytes>> {
+        self.with_source(py, |source| source.line(py, limit.unwrap_or(u64::MAX)))
     }
 }
 
@@ -139,15 +217,8 @@ impl Input {
         py: Python<'py>,
         size: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = limit(size)?;
-        let bytes = self.with_source(|source, bytes| {
-            match limit {
-                Some(limit) => source.take(limit).read_to_end(bytes),
-                None => source.read_to_end(bytes),
-            }
-            .map(drop)
-        })?;
-        Ok(PyBytes::new(py, &bytes))
+        let limit = limit(size)?.unwrap_or(u64::MAX);
+        self.with_source(py, |source| source.read(py, limit))
     }
 
     #[pyo3(signature = (size=None, /))]
@@ -156,7 +227,7 @@ impl Input {
         py: Python<'py>,
         size: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.line(limit(size)?)?))
+        self.line(py, limit(size)?)
     }
 
     #[pyo3(signature = (hint=None, /))]
@@ -169,12 +240,13 @@ impl Input {
         let enough = limit(hint)?.filter(|&hint| hint > 0).unwrap_or(u64::MAX);
         let (lines, mut total) = (PyList::empty(py), 0);
         while total < enough {
-            let line = self.line(None)?;
-            if line.is_empty() {
+            let line = self.line(py, None)?;
+            let len = line.as_bytes().len();
+            if len == 0 {
                 break;
             }
-            total += line.len() as u64;
-            lines.append(PyBytes::new(py, &line))?;
+            total += len as u64;
+            lines.append(line)?;
         }
         Ok(lines)
     }
@@ -184,8 +256,8 @@ impl Input {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let line = self.line(None)?;
-        Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
+        let line = self.line(py, None)?;
+        Ok((!line.as_bytes().is_empty()).then_some(line))
     }
 }
 

@@ -178,6 +178,51 @@ fn a_body_that_leaves_before_its_end_gives_its_place_back() {
 }
 
 #[test]
+fn a_body_is_whole_however_it_comes_and_whatever_memory_it_comes_to() {
+    let small = config(|config| config.body_buffer = 100_000);
+    let serving = serve(small, mirror);
+    let mut stream = serving.connect();
+    // Around what one read takes, what is worth a block of its own, and what goes to a file.
+    for (round, len) in [10, 16_384, 65_535, 65_536, 81_920, 99_999, 100_001, 300_000]
+        .into_iter()
+        .cycle()
+        .take(24)
+        .enumerate()
+    {
+        let letter = b'a' + u8::try_from(round).unwrap();
+        let mut body = vec![letter; len];
+        body.push(b'~');
+        let head = match round % 3 {
+            0 => format!("Content-Length: {}\r\n\r\n", len + 1),
+            _ => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", len + 1),
+        };
+        let end: &[u8] = if round % 3 == 0 {
+            b""
+        } else {
+            b"\r\n0\r\n\r\n"
+        };
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}");
+        let request = [head.as_bytes(), &body, end].concat();
+        // In one go, in two, and with the next request behind it.
+        let cut = request.len() * (round % 5) / 4;
+        let (first, rest) = request.split_at(cut.min(request.len()));
+        let next = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut writer = stream.try_clone().unwrap();
+        let bytes = [first.to_vec(), [rest, next].concat()];
+        let sender = std::thread::spawn(move || {
+            for piece in bytes {
+                writer.write_all(&piece).unwrap();
+            }
+        });
+        let answer = read_until(&mut stream, "~");
+        let found = answer.split_once("\r\n\r\nPOST / ").unwrap().1;
+        assert!(found.as_bytes() == body, "{len} bytes in round {round}");
+        assert!(read_until(&mut stream, "GET /next ").contains(" 200 "));
+        sender.join().unwrap();
+    }
+}
+
+#[test]
 fn a_malformed_body_is_400_and_reaches_no_service() {
     let called = Arc::new(Mutex::new(0));
     let count = Arc::clone(&called);

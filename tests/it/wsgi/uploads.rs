@@ -128,3 +128,19 @@ fn body_is_streamed_to_the_application_where_that_is_asked_for() {
         assert!(!exited.stderr.iter().any(traced), "{exited:#?}");
     }
 }
+
+#[test]
+fn body_that_memory_has_no_room_for_is_a_memory_error_and_the_worker_goes_on() {
+    let body = vec![b'x'; 64 * KIB * KIB];
+    let server = Serve::app("scarce:app").start();
+    let worker = server.workers(1);
+    let mut client = server.client();
+    for path in ["/read", "/some", "/line", "/lines", "/next"] {
+        let response = client.post(path, &body).expect(200);
+        assert_eq!(response.text(), "MemoryError", "{path}");
+        let response = client.post("/small", &body[..5000]).expect(200);
+        assert_eq!(response.text(), "1000", "{path}");
+    }
+    assert_eq!(server.workers(1), worker);
+    server.stop();
+}

@@ -1,0 +1,34 @@
+"""What tests/scripts/steady_memory.py asks for: answers of several sizes, to bodies of several sizes."""
+import json
+
+BIG = bytes(range(256)) * 400
+
+try:
+    from flask import Flask, jsonify
+except ImportError:
+    flask = None
+else:
+    flask = Flask(__name__)
+
+    @flask.get("/flask")
+    def hello():
+        return jsonify(message="Hello, World!")
+
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/flask":
+        if flask is None:
+            start_response("501 Not Implemented", [("Content-Length", "0")])
+            return []
+        return flask(environ, start_response)
+    if path == "/echo":
+        body = environ["wsgi.input"].read()
+    elif path == "/big":
+        body = BIG
+    elif path == "/json":
+        body = json.dumps({"path": path, "items": [{"id": i, "name": "item"} for i in range(8)]}).encode()
+    else:
+        body = b"Hello, World!"
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))])
+    return [body]
