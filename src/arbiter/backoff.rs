@@ -1,7 +1,7 @@
 //! How attempts slow down while workers die early: [`Backoff`].
 //!
-//! It never delays the replacement of one worker that died: the first attempt after a death is always made
-//! at once.
+//! Two kinds of attempts are told apart. Those for workers that had been ready are *owed*: whatever fails elsewhere,
+//! they are made at once, or after a second at the most. All others wait ever longer, but for the first one.
 
 use std::time::Duration;
 
@@ -10,12 +10,23 @@ use crate::clock::Tick;
 /// The pause before the second attempt; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(250);
 
+/// How long one that is owed waits at the most.
+pub(super) const LONGEST_OWED: Duration = Duration::from_secs(1);
+/// How many of those that are owed are made at once within that time: a worker that is ready in no time, and crashes
+/// then, is not to keep the machine busy.
+pub(super) const AT_ONCE: u32 = 16;
+
 /// A count of early deaths, and what follows from it.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
     last: Tick,
     not_before: Tick,
+    /// How many attempts are owed, and from when on.
+    owed: usize,
+    owed_from: Tick,
+    /// How many of them there were, and since when.
+    burst: (Tick, u32),
 }
 
 impl Backoff {
@@ -31,9 +42,63 @@ impl Backoff {
         pause
     }
 
-    /// Whether attempts are being slowed down.
-    pub(super) fn is_on(&self) -> bool {
-        self.failures > 1
+    /// One for a worker that had been ready is to be made now, or very soon where there were too many.
+    pub(super) fn owe(&mut self, now: Tick) {
+        let (since, count) = &mut self.burst;
+        if now.since(*since) >= LONGEST_OWED {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        let from = if *count > AT_ONCE {
+            *since + LONGEST_OWED
+        } else {
+            now
+        };
+        self.owe_from(from);
+    }
+
+    /// The same after a pause, which grows with each; gives it.
+    pub(super) fn owe_after_failure(&mut self, now: Tick) -> Duration {
+        let pause = self.fail(now, LONGEST_OWED);
+        self.owe_from(self.not_before);
+        pause
+    }
+
+    /// Those that wait already wait no longer for it.
+    fn owe_from(&mut self, from: Tick) {
+        self.owed_from = if self.owed > 0 {
+            self.owed_from.min(from)
+        } else {
+            from
+        };
+        self.owed += 1;
+    }
+
+    /// Whether an attempt may be made now; `trying` if another one is not over.
+    pub(super) fn allows(&self, now: Tick, trying: bool) -> bool {
+        let owed = self.owed > 0 && now >= self.owed_from;
+        // While attempts fail, one at a time is made.
+        owed || now >= self.not_before && !(trying && self.failures > 1)
+    }
+
+    /// It is made.
+    pub(super) fn attempted(&mut self) {
+        self.owed = self.owed.saturating_sub(1);
+    }
+
+    /// Nobody is missing: nothing is owed.
+    pub(super) fn nobody_is_missing(&mut self) {
+        self.owed = 0;
+    }
+
+    /// Attempts have come to something: the next failure is the first one.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            owed: self.owed,
+            owed_from: self.owed_from,
+            burst: self.burst,
+            ..Self::default()
+        };
     }
 
     /// When the last one was.
@@ -41,9 +106,11 @@ impl Backoff {
         self.last
     }
 
-    /// When the next attempt may be made.
-    pub(super) fn not_before(&self) -> Tick {
-        self.not_before
+    /// When the next attempt may be made that may not be made by now.
+    pub(super) fn next(&self, now: Tick) -> Option<Tick> {
+        let owed = (self.owed > 0).then_some(self.owed_from);
+        let next = owed.into_iter().chain([self.not_before]);
+        next.filter(|next| *next > now).min()
     }
 }
 
@@ -62,6 +129,42 @@ mod tests {
             pauses,
             [0, 250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]
         );
-        assert_eq!(backoff.not_before(), Tick::ZERO + longest);
+        assert_eq!(backoff.next(Tick::ZERO), Some(Tick::ZERO + longest));
+    }
+
+    #[test]
+    fn what_is_owed_waits_for_no_failure_and_for_no_other_attempt() {
+        let mut backoff = Backoff::default();
+        for _ in 0..8 {
+            backoff.fail(Tick::ZERO, Duration::from_secs(30));
+        }
+        assert!(!backoff.allows(Tick::ZERO, false));
+        backoff.owe(Tick::ZERO);
+        assert!(backoff.allows(Tick::ZERO, true));
+        backoff.attempted();
+        assert!(!backoff.allows(Tick::ZERO, true));
+        assert_eq!(backoff.owe_after_failure(Tick::ZERO), LONGEST_OWED);
+        assert_eq!(backoff.next(Tick::ZERO), Some(Tick::ZERO + LONGEST_OWED));
+        assert!(!backoff.allows(Tick::ZERO, false));
+        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+        backoff.nobody_is_missing();
+        assert!(!backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+    }
+
+    #[test]
+    fn of_what_is_owed_not_everything_is_made_at_once() {
+        let mut backoff = Backoff::default();
+        for _ in 0..AT_ONCE {
+            backoff.owe(Tick::ZERO);
+            assert!(backoff.allows(Tick::ZERO, true));
+            backoff.attempted();
+        }
+        backoff.fail(Tick::ZERO, LONGEST_OWED);
+        backoff.fail(Tick::ZERO, LONGEST_OWED);
+        backoff.owe(Tick::ZERO);
+        assert!(!backoff.allows(Tick::ZERO, false));
+        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+        backoff.owe(Tick::ZERO + LONGEST_OWED);
+        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
     }
 }

@@ -18,6 +18,7 @@
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
 //! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
+//! - One that had been ready is replaced at once, or after a second at the most where no other is ready.
 //! - New settings whose workers cannot boot are given up before they have cost a worker that serves; those that
 //!   cannot be read change nothing.
 //! - There are two arbiters at most, and only one that is not yet ready is ended by the other.
@@ -31,7 +32,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::action::{Action, Failure, Input, Limits, Obituary, Wear, Why};
-use super::backoff::Backoff;
+use super::backoff::{Backoff, LONGEST_OWED};
 use super::command::Command;
 use super::handle;
 use super::table::{Row, Stage, Table};
@@ -239,7 +240,7 @@ impl Supervisor {
         let last = self.backoff.last();
         let good = |ready: Tick| ready >= last && now.since(ready) >= PROVEN;
         if self.table.iter().any(|row| row.ready.is_some_and(good)) {
-            self.backoff = Backoff::default();
+            self.backoff.forget();
         }
     }
 
@@ -387,7 +388,7 @@ impl Supervisor {
         let on_trial = self.trial.is_some() && row.generation == self.generation;
         let abandon = failure.is_some() && on_trial && self.proven && !row.retired;
         let retry = if running && !row.retired && !abandon {
-            self.count_early_death(now, &row, ready)
+            self.owe(now, &row, ready, exit)
         } else {
             None
         };
@@ -407,15 +408,22 @@ impl Supervisor {
         }
     }
 
-    /// Gives the pause before the next attempt, if the worker died early.
-    fn count_early_death(&mut self, now: Tick, row: &Row, ready: bool) -> Option<Duration> {
-        let longest = match row.ready {
-            None if ready => PROVEN,
-            None => LONGEST_BACKOFF,
-            Some(since) if now.since(since) < PROVEN => PROVEN,
-            Some(_) => return None,
-        };
-        Some(self.backoff.fail(now, longest))
+    /// Sees to the replacement of a worker that has gone; gives the pause before it, if the worker died early.
+    fn owe(&mut self, now: Tick, row: &Row, ready: bool, exit: Exit) -> Option<Duration> {
+        let was_ready = ready || row.ready.is_some();
+        let lasted = row.ready.is_some_and(|since| now.since(since) >= PROVEN);
+        let others = || self.table.iter().any(|other| other.stage == Stage::Serving);
+        if lasted || was_ready && others() {
+            self.backoff.owe(now);
+            return None;
+        }
+        Some(if was_ready {
+            self.backoff.owe_after_failure(now)
+        } else if self.proven && !speaks_for_the_program(exit) {
+            self.backoff.fail(now, LONGEST_OWED)
+        } else {
+            self.backoff.fail(now, LONGEST_BACKOFF)
+        })
     }
 
     /// Signals those whose deadline has passed, and finds those that have grown old.
@@ -479,8 +487,7 @@ impl Supervisor {
 
     fn next(&self, now: Tick) -> Option<Tick> {
         let own = match self.mode {
-            Mode::Running => Some(self.backoff.not_before())
-                .filter(|not_before| self.is_missing_some() && *not_before > now),
+            Mode::Running => self.backoff.next(now).filter(|_| self.is_missing_some()),
             Mode::Stopping { until, .. } => Some(until + LAST_GRACE),
             Mode::Over => return None,
         };
@@ -541,16 +548,20 @@ fn boot_failure(row: &Row, ready: bool, exit: Exit, words: Option<&LastWords>) -
             timeout.as_secs_f64()
         )));
     }
-    let speaks_for_the_program = match exit {
-        Exit::Code(_) => true,
-        Exit::Signal(signal) => CRASHES.contains(&signal),
-        Exit::Unknown => false,
-    };
-    speaks_for_the_program.then(|| match words {
+    speaks_for_the_program(exit).then(|| match words {
         Some(words) if words.app => Failure::App(words.sentence.clone()),
         Some(words) => Failure::Boot(words.sentence.clone()),
         None => Failure::Boot(format!("a worker {exit} before it was ready")),
     })
+}
+
+/// Whether it ended by itself: what somebody else has ended says nothing about the program.
+fn speaks_for_the_program(exit: Exit) -> bool {
+    match exit {
+        Exit::Code(_) => true,
+        Exit::Signal(signal) => CRASHES.contains(&signal),
+        Exit::Unknown => false,
+    }
 }
 
 #[cfg(test)]

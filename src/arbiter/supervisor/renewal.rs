@@ -286,12 +286,12 @@ impl Supervisor {
         }
     }
 
-    /// Asks for the workers that are missing. While they fail, one at a time is tried.
+    /// Asks for the workers that are missing, as far as the failures of others allow for it.
     fn fill(&mut self, now: Tick, out: &mut Vec<Action>) {
         while self.is_missing_some() {
             let trying = |row: &Row| matches!(row.stage, Stage::Forking | Stage::Booting);
-            let waits = self.backoff.is_on() && self.table.iter().any(trying);
-            if waits || now < self.backoff.not_before() {
+            let trying = self.table.iter().any(trying);
+            if !self.backoff.allows(now, trying) {
                 return;
             }
             let post = self.vacancy();
@@ -303,7 +303,9 @@ impl Supervisor {
                 slot: row.slot,
                 post,
             });
+            self.backoff.attempted();
         }
+        self.backoff.nobody_is_missing();
     }
 
     /// The post of the next worker: that of the oldest for whom nobody else is there yet, or one of its own where

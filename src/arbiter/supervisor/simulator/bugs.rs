@@ -3,7 +3,10 @@
 //! They show what the simulator can find; each is a mistake that would be easy to make.
 
 use super::super::succession::Heir;
-use super::super::{Action, Backoff, Command, Input, Kin, Order, Stage, Supervisor, Tick, Why};
+use super::super::{
+    Action, Backoff, Command, Input, Kin, Order, Stage, Supervisor, Tick, Why,
+    speaks_for_the_program,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
@@ -29,6 +32,8 @@ pub(super) enum Bug {
     LeavesAPost,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
+    /// One that had been ready is replaced as one that cannot boot.
+    TakesItsEndForAFailedBoot,
     /// What is on trial is given up before there is anything else to try.
     GivesUpTooEarly,
     /// What is on trial counts as good when newer settings come.
@@ -54,7 +59,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -66,6 +71,7 @@ impl Bug {
         Self::GivesAPostTwice,
         Self::LeavesAPost,
         Self::NeverBacksOff,
+        Self::TakesItsEndForAFailedBoot,
         Self::GivesUpTooEarly,
         Self::TrustsTheUntried,
         Self::ReadsTooEarly,
@@ -169,6 +175,20 @@ impl Mind {
                 for row in supervisor.table.iter_mut() {
                     row.limits = supervisor.limits;
                 }
+            }
+            (Bug::TakesItsEndForAFailedBoot, Input::Exited { pid, exit, .. })
+                if !speaks_for_the_program(*exit) =>
+            {
+                let (pid, exit) = (*pid, *exit);
+                for row in supervisor.table.iter_mut() {
+                    row.ready = row.ready.filter(|_| row.pid != Some(pid));
+                }
+                return Input::Exited {
+                    pid,
+                    exit,
+                    ready: false,
+                    words: None,
+                };
             }
             (Bug::ForgetsTheSpared, Input::Beat { id, .. }) => {
                 let row = supervisor.table.get_mut(*id);

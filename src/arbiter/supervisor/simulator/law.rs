@@ -3,12 +3,14 @@
 //!
 //! It shares no state with the supervisor; only its words, and its constants.
 
+mod debts;
 mod kin;
 mod orders;
 
 use super::super::*;
 use super::process::Process;
 use super::{SLOTS, require};
+use debts::Debts;
 use kin::{Answer, Kin};
 use orders::CALM;
 
@@ -22,6 +24,8 @@ pub(super) struct Expected {
     /// All that has happened is known.
     may_load: bool,
     buried: Option<i32>,
+    /// So many are to be forked.
+    spawns: usize,
     /// It did not stop yet.
     was_open: bool,
     kin: Answer,
@@ -68,6 +72,7 @@ pub(super) struct Law {
     /// Settings that were tried, and are in force no more.
     given_up: Vec<u64>,
     reading: Reading,
+    debts: Debts,
     kin: Kin,
     /// A worker was ready once.
     pub(super) proven: bool,
@@ -99,6 +104,7 @@ impl Law {
             trial: None,
             given_up: Vec::new(),
             reading: Reading::default(),
+            debts: Debts::default(),
             kin: if is_second {
                 Kin::second()
             } else {
@@ -195,6 +201,7 @@ impl Law {
                 let (trial, generation) = (self.trial.is_some(), self.generation);
                 if let Some(process) = self.of(id) {
                     process.ready = true;
+                    process.since = now;
                     let stays = matches!(process.told, None | Some(Order::Stacks));
                     expected.settle = trial && stays && process.generation == generation;
                     process.due = process.due.filter(|_| !stays);
@@ -241,6 +248,9 @@ impl Law {
                     false => Revert::Never,
                 };
                 self.proven |= ready;
+                if expected.revert == Revert::Never {
+                    expected.spawns = usize::from(self.owes(&process, ready));
+                }
             }
             Input::Worn { id, .. } => {
                 if let Some(process) = self.of(id) {
@@ -415,6 +425,11 @@ impl Law {
             self.over || buried == expected.buried,
             "who has gone is buried",
         );
+        let is_spawn = |action: &&Action| matches!(action, Action::Spawn { .. });
+        require(
+            actions.iter().filter(is_spawn).count() >= expected.spawns,
+            "who had been ready is replaced at once where others serve",
+        );
         require(
             actions.contains(&Action::StopListening) == (expected.was_open && !self.is_open()),
             "who begins to stop listens no more",
@@ -423,7 +438,7 @@ impl Law {
     }
 
     /// What holds whenever the shell sleeps.
-    pub(super) fn after_turn(&self, planned: Option<Tick>) {
+    pub(super) fn after_turn(&mut self, planned: Option<Tick>) {
         if self.over {
             return;
         }
@@ -448,6 +463,10 @@ impl Law {
             dues.min()
                 .is_none_or(|due| planned.is_some_and(|planned| planned <= due)),
             "it is to be asked again by the time that somebody is overdue",
+        );
+        require(
+            self.pays_in_time(),
+            "who had been ready is replaced within a second",
         );
         if let Some((until, _)) = self.stop {
             require(self.now < until + LAST_GRACE, "a stop ends in time");

@@ -38,6 +38,8 @@ pub(super) struct Process {
 
     /// The supervisor knows that it is ready.
     pub(super) ready: bool,
+    /// Since when.
+    pub(super) since: Tick,
     /// It has said that it has served for long enough.
     pub(super) wears: bool,
     /// It is being replaced for that.
@@ -75,6 +77,7 @@ impl Process {
             unkillable: false,
             gone: false,
             ready: false,
+            since: Tick::ZERO,
             wears: false,
             worn: false,
             told: None,

@@ -140,10 +140,63 @@ fn while_workers_fail_one_at_a_time_is_tried_and_a_ready_one_brings_the_others()
 }
 
 #[test]
-fn workers_that_die_just_after_they_were_ready_are_slowed_down_to_one_a_second() {
+fn one_that_was_ready_is_replaced_at_once_while_others_serve_whatever_fails() {
     let mut scene = Scene::serving();
-    let mut id = 2;
     scene.exit(1, Exit::Code(1));
+    for id in 3..12 {
+        scene.ready(id);
+        let next = format!("spawn {} in 0", id + 1);
+        assert_eq!(scene.exit(id, Exit::Code(1)), [format!("bury {id}"), next]);
+    }
+    // Boots that fail have their pauses, which are those of nobody else.
+    let failed = scene.exit(12, Exit::Code(3));
+    assert_eq!(failed, ["bury 12, retry in 0ns", "spawn 13 in 0"]);
+    scene.exit(13, Exit::Code(3));
+    scene.wake_as_planned();
+    assert_eq!(scene.exit(14, Exit::Code(3)), ["bury 14, retry in 500ms"]);
+    let killed = scene.exit(2, Exit::Signal(Signal::SIGKILL));
+    assert_eq!(killed, ["bury 2", "spawn 15 in 0"]);
+}
+
+#[test]
+fn workers_that_are_killed_again_and_again_are_back_within_a_second() {
+    let mut scene = Scene::serving();
+    let killed = Exit::Signal(Signal::SIGKILL);
+    scene.exit(1, killed);
+    scene.exit(2, killed);
+    let mut oldest = 3;
+    for _ in 0..8 {
+        scene.pass(0.3);
+        scene.wake();
+        // One of them has come to be ready, perhaps, and nobody serves when all are killed.
+        let living: Vec<u64> = scene.supervisor.table.iter().map(|row| row.id).collect();
+        if let Some(first) = living.first() {
+            scene.ready(*first);
+        }
+        for id in living {
+            oldest = id.max(oldest);
+            scene.exit(id, killed);
+        }
+    }
+    let pause = scene.next.map(|next| next.since(scene.now));
+    assert!(pause <= Some(secs(1.0)), "{pause:?}");
+    let words = scene.wake_as_planned();
+    assert!(words[0].starts_with("spawn"), "{words:?}");
+    let one = scene.supervisor.table.iter().map(|row| row.id).max();
+    let words = scene.input(Input::Ready { id: one.unwrap() });
+    let there = scene.supervisor.table.iter().count();
+    assert_eq!(there, 2, "{words:?}");
+}
+
+#[test]
+fn workers_that_die_just_after_they_were_ready_are_slowed_down_to_one_a_second_where_no_other_serves()
+ {
+    let mut scene = Scene::new(Limits {
+        workers: 1,
+        ..DEFAULT
+    });
+    scene.wake();
+    let mut id = 0;
     let mut pauses = Vec::new();
     for _ in 0..6 {
         id += 1;

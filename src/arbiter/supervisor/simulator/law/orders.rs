@@ -26,6 +26,7 @@ impl Law {
             "a post belongs to one worker and its replacement",
         );
         self.reading.forking += 1;
+        self.pays();
         let new = Process::new(id, (slot, post), self.generation, self.limits);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);
