@@ -283,8 +283,7 @@ impl<W: Worker> Shell<W> {
 
     /// How long to poll, if the supervisor would wait for so long.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let bounded =
-            self.limits.request_timeout.is_some() || self.limits.max_worker_memory.is_some();
+        let bounded = self.supervisor.bounds_requests() || self.limits.max_worker_memory.is_some();
         let own = match (self.look_soon, bounded) {
             (true, _) => Some(SOON),
             (false, true) => Some(LOOK),
@@ -370,6 +369,8 @@ impl<W: Worker> Shell<W> {
             gone.extend(std::iter::from_fn(fork::reap_any));
         }
         let mut exits = Vec::new();
+        // Also by settings that are in force no more, for those who were started with them.
+        let bounds_requests = self.supervisor.bounds_requests();
         self.look_soon = false;
         let reap = |pid: i32| gone.remove(&pid).or_else(|| fork::reap(pid));
         inputs.extend(self.hear_kin(reap));
@@ -418,7 +419,7 @@ impl<W: Worker> Shell<W> {
                 child.heard = heard;
                 inputs.push(Input::Beat { id, at: heard });
             }
-            if self.limits.request_timeout.is_some() {
+            if bounds_requests {
                 let oldest = slot.calls().map(|call| call.started).min();
                 let alone = slot.connections() <= 1;
                 inputs.extend(oldest.map(|since| Input::InCall { id, since, alone }));

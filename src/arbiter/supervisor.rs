@@ -13,6 +13,7 @@
 //!   being forked.
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
+//! - A request past its time is given up, also by a worker that leaves.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
 //!   counts against no worker.
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
@@ -149,6 +150,13 @@ impl Supervisor {
     /// How many workers there are to be.
     pub(super) fn target(&self) -> usize {
         self.target
+    }
+
+    /// Whether requests of a worker have a bound, so that its calls are to be looked at.
+    pub(super) fn bounds_requests(&self) -> bool {
+        self.table
+            .iter()
+            .any(|row| row.limits.request_timeout.is_some())
     }
 
     /// What the arbiter does, in a word.

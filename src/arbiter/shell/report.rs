@@ -32,11 +32,17 @@ impl<W> Shell<W> {
                 slot.id(),
                 timeout.as_secs_f64()
             ),
-            Why::Stuck(_) => error!(
-                "REQUEST TIMEOUT (pid:{pid}): worker {} is {}; it is replaced",
-                slot.id(),
-                doing(slot)
-            ),
+            Why::Stuck(_) => {
+                let next = match slot.state() {
+                    WorkerState::Draining => "it leaves already",
+                    _ => "it is replaced",
+                };
+                error!(
+                    "REQUEST TIMEOUT (pid:{pid}): worker {} is {}; {next}",
+                    slot.id(),
+                    doing(slot)
+                );
+            }
             Why::Overdue => warning!(
                 "Killing worker (pid: {pid}): it did not leave in time, {}",
                 doing(slot)

@@ -131,7 +131,8 @@ impl Supervisor {
         (row.stage == Stage::Serving && !row.worn).then(|| ready + most)
     }
 
-    /// A worker has been in one request since then: for too long?
+    /// A worker has been in one request since then: for too long? Who leaves is asked as well: its last requests have
+    /// no more time than others.
     pub(super) fn in_call(
         &mut self,
         now: Tick,
@@ -151,25 +152,33 @@ impl Supervisor {
             return;
         };
         let hopeless = alone || row.limits.calls == 1;
-        match (row.stage, row.stuck) {
-            (Stage::Serving, None) if counted(since) >= timeout => {
+        let told = row.stuck.filter(|(call, _)| *call == since);
+        match (row.stage, told) {
+            (Stage::Serving | Stage::Examined | Stage::Leaving, None)
+                if counted(since) >= timeout =>
+            {
                 let why = Why::Stuck(now.since(since));
                 row.stuck = Some((since, now));
-                row.doom = Some(why);
-                let order = |order, why| Action::Signal {
-                    pid,
-                    slot,
-                    order,
-                    why,
+                let mut order = |order, why| {
+                    out.push(Action::Signal {
+                        pid,
+                        slot,
+                        order,
+                        why,
+                    });
                 };
-                out.push(order(Order::Stacks, why));
-                out.push(order(Order::Expire, Why::Examined));
-                retire(row, now, out);
+                // One that is examined shows its stacks already.
+                if row.stage != Stage::Examined {
+                    order(Order::Stacks, why);
+                }
+                order(Order::Expire, Why::Examined);
+                if row.stage != Stage::Leaving {
+                    row.doom.get_or_insert(why);
+                    retire(row, now, out);
+                }
             }
             // Nothing else of this worker can be finished, or is left to be.
-            (Stage::Leaving, Some((call, at)))
-                if hopeless && call == since && counted(at) >= STUCK_GRACE =>
-            {
+            (Stage::Leaving, Some((_, at))) if hopeless && counted(at) >= STUCK_GRACE => {
                 row.deadline = Some(now);
             }
             _ => {}

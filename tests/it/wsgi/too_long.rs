@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use oxicorn::Tick;
 
-use crate::support::{Client, Gate, Serve, Server, eventually};
+use crate::support::{Client, Gate, Serve, Server, eventually, send};
 
 fn serve(app: &str, args: &[&str]) -> Server {
     Serve::app(app)
@@ -104,4 +105,35 @@ fn requests_within_the_limit_are_answered_as_ever() {
         assert_eq!(server.workers(1), worker);
         server.stop();
     }
+}
+
+#[test]
+fn request_of_a_worker_that_was_told_to_leave_has_no_more_time_than_others() {
+    let server = serve("probe:app", &[]);
+    let worker = server.workers(1)[0];
+    let gate = Gate::new();
+    let mut client = ask(&server, &gate.at("/hold"));
+    let arrived = gate.arrival();
+    send(worker, Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
+    client.response().expect(504);
+    let line = server.stderr().wait_for("REQUEST TIMEOUT");
+    assert!(line.contains("GET /hold"), "{line}");
+    drop(arrived);
+    assert_eq!(server.wait().status, 0);
+}
+
+#[test]
+fn each_of_several_requests_that_take_too_long_is_given_up_with_one_worker() {
+    let server = serve("probe:app", &[]);
+    let asked: Vec<(Client, Gate)> = (0..4)
+        .map(|_| {
+            let gate = Gate::new();
+            (ask(&server, &gate.at("/hold")), gate)
+        })
+        .collect();
+    for (mut client, _gate) in asked {
+        client.response().expect(504);
+    }
+    server.stop();
 }

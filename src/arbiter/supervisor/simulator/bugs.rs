@@ -20,6 +20,8 @@ pub(super) enum Bug {
     BlamesTheLate,
     /// Who ignores the abortion lives on.
     ForgetsTheKill,
+    /// A request of who leaves has all the time that it likes.
+    SparesTheLeaving,
     /// Who was to leave while it could not hear is not asked again.
     ForgetsTheSpared,
     /// One worker more than there are to be.
@@ -59,13 +61,14 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
         Self::BlamesTheLate,
         Self::ForgetsTheKill,
         Self::ForgetsTheSpared,
+        Self::SparesTheLeaving,
         Self::StartsOneTooMany,
         Self::GivesASlotTwice,
         Self::GivesAPostTwice,
@@ -174,6 +177,12 @@ impl Mind {
             (Bug::JudgesByNewSettings, _) => {
                 for row in supervisor.table.iter_mut() {
                     row.limits = supervisor.limits;
+                }
+            }
+            (Bug::SparesTheLeaving, Input::InCall { id, since, .. }) => {
+                let row = supervisor.table.get_mut(*id);
+                if let Some(row) = row.filter(|row| row.stage == Stage::Leaving) {
+                    row.stuck = Some((*since, Tick::from_nanos(u64::MAX)));
                 }
             }
             (Bug::TakesItsEndForAFailedBoot, Input::Exited { pid, exit, .. })

@@ -24,6 +24,8 @@ pub(super) struct Expected {
     /// All that has happened is known.
     may_load: bool,
     buried: Option<i32>,
+    /// Its request is to be given up.
+    expire: Option<i32>,
     /// So many are to be forked.
     spawns: usize,
     /// It did not stop yet.
@@ -257,9 +259,15 @@ impl Law {
                     process.wears |= process.may_serve();
                 }
             }
-            Input::InCall { id, alone, .. } => {
+            Input::InCall { id, since, alone } => {
+                let resumed = self.resumed;
                 if let Some(process) = self.of(id) {
                     process.hopeless = alone || process.limits.calls == 1;
+                    let ends = matches!(process.told, Some(Order::Abort | Order::Kill));
+                    let told = process.expired.is_some_and(|(call, _)| call == since);
+                    let timeout = process.limits.request_timeout;
+                    let late = timeout.is_some_and(|it| now.since(since.max(resumed)) >= it);
+                    expected.expire = (late && !told && !ends).then_some(process.pid);
                 }
             }
             _ => {}
@@ -424,6 +432,18 @@ impl Law {
         require(
             self.over || buried == expected.buried,
             "who has gone is buried",
+        );
+        let expires = actions.iter().find_map(|action| match action {
+            Action::Signal {
+                pid,
+                order: Order::Expire,
+                ..
+            } => Some(*pid),
+            _ => None,
+        });
+        require(
+            expires == expected.expire,
+            "a request past its time is given up once, also of who leaves",
         );
         let is_spawn = |action: &&Action| matches!(action, Action::Spawn { .. });
         require(

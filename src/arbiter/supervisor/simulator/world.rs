@@ -136,7 +136,7 @@ impl<'a> World<'a> {
     fn let_time_pass(&mut self) -> bool {
         let now = self.law.now;
         let own = now + self.dice.up_to(Duration::from_secs(2));
-        let look = self.settings.limits.request_timeout.map(|_| now + LOOK);
+        let look = self.looks().then(|| now + LOOK);
         // Not when one shows progress: what is written into the scoreboard wakes nobody.
         let events = self.law.processes.iter().flat_map(|process| {
             let dies = process.dies.map(|(at, _)| at);
@@ -172,7 +172,7 @@ impl<'a> World<'a> {
 
     fn what_has_happened(&mut self, late: bool, inputs: &mut Vec<Input>) {
         let now = self.law.now;
-        let looks = self.settings.limits.request_timeout.is_some();
+        let looks = self.looks();
         let (dice, tally) = (&mut self.dice, &mut *self.tally);
         let mut exits = Vec::new();
         for process in &mut self.law.processes {
@@ -228,6 +228,12 @@ impl<'a> World<'a> {
             }
         }
         inputs.append(&mut exits);
+    }
+
+    /// Whether the shell looks at the workers' calls.
+    fn looks(&self) -> bool {
+        let mut all = self.law.processes.iter();
+        all.any(|process| process.limits.request_timeout.is_some())
     }
 
     fn perform(&mut self, action: &Action, inputs: &mut Vec<Input>) {

@@ -268,3 +268,69 @@ fn the_time_for_which_the_arbiter_did_not_run_counts_against_no_request() {
     in_call(&mut scene, since, false);
     assert_eq!(scene.wake(), [""; 0]);
 }
+
+#[test]
+fn a_request_of_a_worker_that_leaves_has_no_more_time_than_others() {
+    for (told, order) in [
+        ("shrink", "SIGTERM 101"),
+        ("stop", "close, SIGTERM 101, SIGTERM 102"),
+    ] {
+        let mut scene = in_calls(1);
+        scene.pass(1.0);
+        let since = scene.now;
+        scene.play(&[(told, order)]);
+        scene.pass(4.9);
+        assert_eq!(in_call(&mut scene, since, false), "");
+        scene.pass(0.1);
+        let given_up = in_call(&mut scene, since, false);
+        assert_eq!(given_up, "SIGRTMIN+6 101, SIGRTMIN+7 101", "{told}");
+        assert_eq!(in_call(&mut scene, since, false), "");
+    }
+}
+
+#[test]
+fn each_request_of_a_worker_that_leaves_is_given_up_in_its_time() {
+    let mut scene = in_calls(1);
+    let since = scene.now;
+    scene.pass(5.0);
+    assert_eq!(in_call(&mut scene, since, false), GIVES_UP);
+    scene.beat(2);
+    let next = scene.now;
+    scene.pass(5.0);
+    scene.beat(2);
+    let given_up = in_call(&mut scene, next, false);
+    assert_eq!(given_up, "SIGRTMIN+6 101, SIGRTMIN+7 101");
+}
+
+#[test]
+fn a_request_of_a_worker_that_is_examined_is_given_up_in_its_time() {
+    let mut scene = Scene::new(Limits {
+        timeout: Some(secs(5.0)),
+        request_timeout: Some(secs(5.0)),
+        ..DEFAULT
+    });
+    scene.wake();
+    scene.ready(1);
+    scene.ready(2);
+    let since = scene.now;
+    scene.pass(5.0);
+    scene.beat(2);
+    assert_eq!(scene.wake(), [order(Order::Stacks, 1)]);
+    let given_up = in_call(&mut scene, since, false);
+    assert_eq!(given_up, "SIGRTMIN+7 101, spawn 3 in 2");
+}
+
+#[test]
+fn requests_are_bounded_by_the_settings_that_their_worker_was_started_with() {
+    let mut scene = in_calls(1);
+    let since = scene.now;
+    assert!(scene.supervisor.bounds_requests());
+    scene.play(&[
+        ("loaded 1", "spawn 3 in 2"),
+        ("ready 3", "settle, SIGTERM 101, SIGTERM 102"),
+    ]);
+    assert!(scene.supervisor.bounds_requests());
+    scene.pass(5.0);
+    let given_up = in_call(&mut scene, since, false);
+    assert_eq!(given_up, "SIGRTMIN+6 101, SIGRTMIN+7 101");
+}

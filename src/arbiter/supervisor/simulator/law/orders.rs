@@ -66,15 +66,11 @@ impl Law {
         };
         match (order, why) {
             (Order::Reopen, Why::Logs) => {}
-            (Order::Stacks, Why::Stuck(_)) => require(
-                process.serves() && is_stuck(),
-                "only what takes too long is examined",
-            ),
+            (Order::Stacks, Why::Stuck(_)) => {
+                require(is_stuck(), "only what takes too long is examined");
+            }
             (Order::Expire, Why::Examined) => {
-                require(
-                    process.serves() && is_stuck() && process.expired.is_none(),
-                    "a request that takes too long is given up once",
-                );
+                require(is_stuck(), "only what takes too long is given up");
                 process.expired = process.call.map(|(since, _)| (since, now));
             }
             (Order::Stacks, Why::Silent(_) | Why::NotReady(_)) => {
