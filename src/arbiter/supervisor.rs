@@ -15,7 +15,8 @@
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A request past its time is given up, also by a worker that leaves.
 //! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
-//!   counts against no worker.
+//!   counts against no worker, and who serves has a fresh measure of time. So that it cannot be away between two
+//!   steps without noticing, it looks up as long as anything is planned at all.
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
 //! - Before any worker was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
@@ -55,7 +56,9 @@ pub(super) const QUICK_GRACE: Duration = Duration::from_secs(2);
 /// How long a stop waits for workers that were killed: one in an uninterruptible wait cannot go.
 pub(super) const LAST_GRACE: Duration = Duration::from_secs(2);
 /// A step that comes later than planned by more than this finds that the arbiter was not running.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(500);
+/// How long it sleeps at the most while anything is planned: for so long, and [`LATE`], it may be away unnoticed.
+const LOOK_UP: Duration = Duration::from_millis(500);
 /// A worker that has been ready for so long was not broken from the start.
 const PROVEN: Duration = Duration::from_secs(1);
 /// The longest pause while workers fail before they are ready.
@@ -218,7 +221,8 @@ impl Supervisor {
             self.read_settings(out);
         }
         // What new settings make overdue is not late.
-        self.planned = self.next(now).map(|next| next.max(now));
+        let next = self.next(now).map(|next| next.max(now));
+        self.planned = next.map(|next| next.min(now + LOOK_UP));
         self.planned
     }
 
@@ -236,6 +240,10 @@ impl Supervisor {
         self.resumed = now;
         for row in self.table.iter_mut() {
             row.deadline = row.deadline.map(|deadline| deadline + missed);
+            if row.stage == Stage::Serving {
+                // It may have been in the middle of a call, and was stopped as well.
+                row.deadline = row.deadline.max(row.limits.timeout.map(|it| now + it));
+            }
         }
         if let Mode::Stopping { until, .. } = &mut self.mode {
             *until = *until + missed;

@@ -73,6 +73,14 @@ def sleep(environ, start_response):
     return answer(start_response, "awake")
 
 
+def nap(environ, start_response):
+    """Passes the gate, and works then for a second and a half, as a process that may be stopped meanwhile."""
+    wait(environ)
+    for _ in range(150):
+        time.sleep(0.01)
+    return answer(start_response, str(os.getpid()))
+
+
 def echo(environ, start_response):
     return answer(start_response, environ["wsgi.input"].read())
 
@@ -136,7 +144,7 @@ def ticks(environ, start_response):
 PAGES = {
     page.__name__: page
     for page in (
-        big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, pid, process, sleep,
+        big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, nap, pid, process, sleep,
         speak, stream, ticks, unread,
     )
 }

@@ -139,14 +139,33 @@ impl Scene {
         })
     }
 
-    /// Lets time pass, without a step in between.
+    /// Lets time pass, in which the supervisor looks up as it has planned, and finds nothing to do.
+    #[track_caller]
     fn pass(&mut self, seconds: f64) {
+        let end = self.now + secs(seconds);
+        while let Some(next) = self.next.filter(|next| *next < end) {
+            self.now = next;
+            assert_eq!(self.wake(), [""; 0]);
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass in which the arbiter does not run.
+    fn stand_still(&mut self, seconds: f64) {
         self.now = self.now + secs(seconds);
     }
 
-    /// Goes to the moment that the supervisor has asked for, and wakes it.
+    /// When something is due: whatever the supervisor looks up for before is nothing.
+    fn due(&self) -> Option<Tick> {
+        self.supervisor.next(self.now)
+    }
+
+    /// Goes to the moment when something is due, and wakes the supervisor.
+    #[track_caller]
     fn wake_as_planned(&mut self) -> Vec<String> {
-        self.now = self.now.max(self.next.expect("nothing is planned"));
+        let due = self.due().expect("nothing is planned");
+        self.pass(due.since(self.now).as_secs_f64());
+        self.now = self.now.max(due);
         self.wake()
     }
 
@@ -190,7 +209,7 @@ impl Scene {
             "wake" => self.wake(),
             "deadline" => self.wake_as_planned(),
             "pass" => {
-                self.now = self.now + Duration::from_secs(id);
+                self.pass(Duration::from_secs(id).as_secs_f64());
                 Vec::new()
             }
             _ => panic!("{event} is nothing that happens"),
@@ -199,7 +218,7 @@ impl Scene {
 
     #[track_caller]
     fn expect_next_in(&self, seconds: f64) {
-        assert_eq!(self.next, Some(self.now + secs(seconds)));
+        assert_eq!(self.due(), Some(self.now + secs(seconds)));
     }
 }
 

@@ -279,3 +279,26 @@ fn accept_errors_do_not_kill_the_worker() {
     assert_eq!(server.workers(1), worker);
     server.stop();
 }
+
+#[test]
+fn pause_of_all_processes_past_the_timeout_costs_no_request() {
+    let server = Serve::app("probe:app").args(["--timeout", "2"]).start();
+    let worker = server.workers(1)[0];
+    let gate = Gate::new();
+    let mut client = server.client();
+    let target = gate.at("/nap");
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    drop(gate.arrival());
+    for pid in [server.pid(), worker] {
+        send(pid, Signal::SIGSTOP);
+    }
+    // So long is the pause: nothing else is waited for.
+    std::thread::sleep(Duration::from_millis(2500));
+    for pid in [worker, server.pid()] {
+        send(pid, Signal::SIGCONT);
+    }
+    let answer = client.response().expect(200);
+    assert_eq!(answer.text(), worker.to_string());
+    assert_eq!(server.workers(1), [worker]);
+    server.stop();
+}

@@ -2,9 +2,11 @@
 //!
 //! They show what the simulator can find; each is a mistake that would be easy to make.
 
+use std::collections::BTreeMap;
+
 use super::super::succession::Heir;
 use super::super::{
-    Action, Backoff, Command, Input, Kin, Order, Stage, Supervisor, Tick, Why,
+    Action, Backoff, Command, Input, Kin, LATE, Order, Stage, Supervisor, Tick, Why,
     speaks_for_the_program,
 };
 
@@ -18,6 +20,10 @@ pub(super) enum Bug {
     SignalsTheDead,
     /// The time for which the arbiter did not run counts against the workers.
     BlamesTheLate,
+    /// Who was stopped together with the arbiter has no more than the rest of its time.
+    GivesNoFreshMeasure,
+    /// It sleeps until something is due, and does not notice that it was away.
+    Oversleeps,
     /// Who ignores the abortion lives on.
     ForgetsTheKill,
     /// A request of who leaves has all the time that it likes.
@@ -61,11 +67,13 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
         Self::BlamesTheLate,
+        Self::GivesNoFreshMeasure,
+        Self::Oversleeps,
         Self::ForgetsTheKill,
         Self::ForgetsTheSpared,
         Self::SparesTheLeaving,
@@ -113,13 +121,29 @@ impl Mind {
         let is_wake = matches!(input, Input::Wake);
         let input = self.mislead(bug, input);
         let heir = self.starting();
+        let late = self.supervisor.planned.map(|planned| now.since(planned));
+        let late = late.filter(|late| *late > LATE);
+        let stale = late.filter(|_| bug == Bug::GivesNoFreshMeasure);
+        let stale = stale.map(|late| (late + LATE, self.deadlines()));
         let mut planned = self.supervisor.step(now, input, out);
         if let Some(id) = forked {
             planned = self.supervisor.step(now, Input::Ready { id }, out);
         }
+        if let Some((missed, deadlines)) = stale {
+            for row in self.supervisor.table.iter_mut() {
+                if row.stage == Stage::Serving {
+                    let before = deadlines.get(&row.id);
+                    row.deadline = before.map(|before| *before + missed).or(row.deadline);
+                }
+            }
+        }
         match bug {
             Bug::HurriesTheSuccessor if heir.is_some() && self.starting().is_some() => {
                 self.supervisor.kin = heir.unwrap_or(self.supervisor.kin);
+            }
+            Bug::Oversleeps => {
+                planned = self.supervisor.next(now);
+                self.supervisor.planned = planned;
             }
             Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.announce(out),
             Bug::ReadsTooEarly if is_wake && self.supervisor.is_running() => {
@@ -132,6 +156,15 @@ impl Mind {
             self.spoil(bug, now, action, out);
         }
         planned
+    }
+
+    /// By when those who serve are to show progress.
+    fn deadlines(&self) -> BTreeMap<u64, Tick> {
+        let rows = self.supervisor.table.iter();
+        let serving = rows.filter(|row| row.stage == Stage::Serving);
+        serving
+            .filter_map(|row| Some((row.id, row.deadline?)))
+            .collect()
     }
 
     /// A new arbiter that is not ready yet, and by when it is to be.

@@ -128,6 +128,10 @@ impl Law {
         self.resumed = self.now;
         for process in &mut self.processes {
             process.due = process.due.map(|due| due + missed);
+            if process.serves() {
+                let fresh = process.limits.timeout.map(|it| self.now + it);
+                process.due = process.due.max(fresh);
+            }
         }
         if let Some((until, _)) = &mut self.stop {
             *until = *until + missed;
@@ -487,6 +491,11 @@ impl Law {
         require(
             self.pays_in_time(),
             "who had been ready is replaced within a second",
+        );
+        require(
+            self.processes.iter().all(|process| process.due.is_none())
+                || planned.is_some_and(|planned| planned <= self.now + LOOK_UP),
+            "while anybody has a deadline the arbiter sees whether it was away",
         );
         if let Some((until, _)) = self.stop {
             require(self.now < until + LAST_GRACE, "a stop ends in time");

@@ -152,7 +152,8 @@ impl<'a> World<'a> {
         if self.calm || !self.dice.percent(2) {
             return false;
         }
-        let pause = Duration::from_secs(3) + self.dice.up_to(Duration::from_secs(500));
+        let most = self.dice.pick(&[2, 500]);
+        let pause = LATE + LOOK_UP + self.dice.up_to(Duration::from_secs(most));
         self.law.now = self.law.now + pause;
         if self.dice.percent(50) {
             self.kin.stand_still(pause);

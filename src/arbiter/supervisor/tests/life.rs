@@ -166,7 +166,7 @@ fn workers_that_are_killed_again_and_again_are_back_within_a_second() {
     scene.exit(2, killed);
     let mut oldest = 3;
     for _ in 0..8 {
-        scene.pass(0.3);
+        scene.stand_still(0.3);
         scene.wake();
         // One of them has come to be ready, perhaps, and nobody serves when all are killed.
         let living: Vec<u64> = scene.supervisor.table.iter().map(|row| row.id).collect();
@@ -178,7 +178,7 @@ fn workers_that_are_killed_again_and_again_are_back_within_a_second() {
             scene.exit(id, killed);
         }
     }
-    let pause = scene.next.map(|next| next.since(scene.now));
+    let pause = scene.due().map(|next| next.since(scene.now));
     assert!(pause <= Some(secs(1.0)), "{pause:?}");
     let words = scene.wake_as_planned();
     assert!(words[0].starts_with("spawn"), "{words:?}");

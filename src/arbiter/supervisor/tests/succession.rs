@@ -99,7 +99,7 @@ fn a_new_arbiter_that_is_late_is_backed_out_and_killed_if_it_does_not_go() {
 #[test]
 fn the_time_for_which_an_arbiter_did_not_run_does_not_make_its_successor_late() {
     let mut scene = upgrading(without_silence());
-    scene.pass(1000.0);
+    scene.stand_still(1000.0);
     assert!(scene.wake().is_empty());
 }
 

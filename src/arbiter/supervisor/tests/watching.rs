@@ -71,11 +71,11 @@ fn without_a_timeout_nobody_is_watched() {
 #[test]
 fn a_step_that_comes_late_kills_nobody() {
     let mut scene = Scene::serving();
-    scene.pass(3600.0);
+    scene.stand_still(3600.0);
     assert!(scene.wake().is_empty());
-    scene.expect_next_in(1.0);
-    // The workers were stopped too, and have had time to beat now.
-    scene.pass(0.5);
+    // The workers were stopped too, perhaps in the middle of a call.
+    scene.expect_next_in(30.0);
+    scene.pass(29.0);
     scene.beat(1);
     scene.wake();
     assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
@@ -88,10 +88,10 @@ fn a_late_step_does_not_cut_a_boot_or_a_grace_short() {
     scene.wake();
     scene.pass(100.0);
     scene.wake();
-    scene.pass(3600.0);
+    scene.stand_still(3600.0);
     assert!(scene.wake().is_empty());
     scene.command(Command::Stop);
-    scene.pass(3600.0);
+    scene.stand_still(3600.0);
     assert!(scene.wake().is_empty());
     assert_eq!(scene.wake_as_planned().len(), 2);
 }
@@ -258,13 +258,13 @@ fn a_stop_hurries_a_worker_with_a_stuck_call() {
 fn the_time_for_which_the_arbiter_did_not_run_counts_against_no_request() {
     let mut scene = in_calls(1);
     let since = scene.now;
-    scene.pass(3600.0);
+    scene.stand_still(3600.0);
     assert_eq!(in_call(&mut scene, since, false), "");
     scene.beat(1);
     scene.beat(2);
     scene.pass(5.0);
     assert_eq!(in_call(&mut scene, since, false), GIVES_UP);
-    scene.pass(3600.0);
+    scene.stand_still(3600.0);
     in_call(&mut scene, since, false);
     assert_eq!(scene.wake(), [""; 0]);
 }
@@ -333,4 +333,36 @@ fn requests_are_bounded_by_the_settings_that_their_worker_was_started_with() {
     scene.pass(5.0);
     let given_up = in_call(&mut scene, since, false);
     assert_eq!(given_up, "SIGRTMIN+6 101, SIGRTMIN+7 101");
+}
+
+#[test]
+fn a_pause_of_all_processes_is_noticed_however_it_lies_to_what_was_planned() {
+    for tenths in 0..30 {
+        let mut scene = Scene::new(Limits {
+            timeout: Some(secs(2.0)),
+            ..DEFAULT
+        });
+        scene.wake();
+        scene.ready(1);
+        scene.ready(2);
+        // Both are in a call of 1.9 s, and are stopped for a second or more in its middle.
+        scene.pass(0.9);
+        scene.stand_still(1.01 + f64::from(tenths) / 10.0);
+        assert_eq!(scene.wake(), [""; 0], "{tenths}");
+        scene.pass(1.0);
+        assert_eq!(scene.wake(), [""; 0], "{tenths}");
+        scene.beat(1);
+        scene.beat(2);
+    }
+}
+
+#[test]
+fn an_arbiter_for_which_nothing_is_planned_sleeps() {
+    let mut scene = Scene::new(Limits {
+        timeout: None,
+        boot_timeout: None,
+        ..DEFAULT
+    });
+    scene.wake();
+    assert_eq!(scene.next, None);
 }
