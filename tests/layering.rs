@@ -181,7 +181,7 @@ const LAYERS: &[Layer] = &[
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
     layer("net::proxy", &[], &["thiserror"]),
-    layer("net::forwarded", &["net::networks"], &[]),
+    layer("net::forwarded", &["net::networks"], &["thiserror"]),
     layer(
         "config",
         &["error", "net::forwarded", "net::networks", "net::proxy"],

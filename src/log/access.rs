@@ -189,7 +189,7 @@ fn line(out: &mut Vec<u8>, access: &Access<'_>, time: &str) {
             // Writing to memory cannot fail.
             let _ = write!(out, "{}", peer.ip());
         }
-        Address::Unix(_) => out.push(b'-'),
+        Address::Unix(_) | Address::Hidden => out.push(b'-'),
     }
     out.extend_from_slice(b" - ");
     user::basic(out, access.head.and_then(|head| head.get("authorization")));

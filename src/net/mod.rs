@@ -39,7 +39,7 @@ mod stream;
 
 pub use addr::BindAddress;
 pub use error::BindError;
-pub use forwarded::ClientAddress;
+pub use forwarded::{ClientAddress, MalformedForwarded, Told};
 pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener};
 pub use listeners::Listeners;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::Config;
 use super::claim::{Armed, Claim, Verdict, Watch};
 use super::exchange::{Fill, Lending, Link, Stage, UNWANTED, given_up};
-use super::forwarded::{self, Contradiction, Heard};
+use super::forwarded::{self, Heard, Unheard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
 use super::refusal::Refusal;
@@ -284,14 +284,22 @@ impl Connection {
     }
 
     /// Takes a trusted peer's word for the client of this request.
-    fn hear(&mut self, head: &Head, config: &Config) -> Result<(), Contradiction> {
-        let hop = self.facts.peer.ip().map(|address| address.ip());
-        let hop = config.forwarded_allow_ips.contains(hop);
+    fn hear(&mut self, head: &Head, config: &Config) -> Result<(), Unheard> {
+        let trusted = &config.forwarded_allow_ips;
+        // A balancer that cannot tell whom it speaks for does not look into the stream either.
+        let unknown = Header::Unknown.protocol();
+        let announced = self.facts.proxied.map(|proxied| proxied.protocol);
+        let hop = match &self.facts.peer {
+            _ if announced == Some(unknown) => false,
+            Address::Ip(address) => trusted.contains(Some(address.ip())),
+            Address::Unix(_) => trusted.contains(None),
+            Address::Hidden => false,
+        };
         let Heard { scheme, client } = forwarded::hear(head, hop, config)?;
         if client.is_some() || scheme != self.facts.scheme {
             let facts = Arc::make_mut(&mut self.facts);
             facts.scheme = scheme;
-            facts.peer = client.map_or(facts.peer.clone(), Address::Ip);
+            facts.peer = client.unwrap_or_else(|| facts.peer.clone());
             self.heard = true;
         }
         Ok(())
@@ -375,11 +383,14 @@ impl Connection {
         self.started = turn.now;
         self.unwanted = 0;
         let length = head.length();
-        let contradiction =
-            self.facts.trusted && self.hear(&head, turn.config) == Err(Contradiction);
+        let outcome = if self.facts.trusted {
+            self.hear(&head, turn.config)
+        } else {
+            Ok(())
+        };
         self.head = Some(head);
-        if contradiction {
-            return Some(self.refuse(400, "Contradictory scheme headers", turn));
+        if let Err(unheard) = outcome {
+            return Some(self.refuse(400, &unheard.to_string(), turn));
         }
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();

@@ -2,40 +2,50 @@
 //!
 //! It is asked for trusted peers only: what anybody else says is a field like any other, and no more.
 
-use std::net::SocketAddr;
-
 use super::Config;
 use crate::h1::Head;
-use crate::service::Scheme;
+use crate::net::{MalformedForwarded, Told};
+use crate::service::{Address, Scheme};
 
 /// What was said.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) scheme: Scheme,
-    /// The client, where one is told and asked for.
-    pub(super) client: Option<SocketAddr>,
+    /// The client, where one is told of and asked for.
+    pub(super) client: Option<Address>,
 }
 
-/// Two fields tell the scheme, and not the same one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Contradiction;
+/// Why a trusted peer's word cannot be taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unheard {
+    /// Two fields tell the scheme, and not the same one.
+    #[error("Contradictory scheme headers")]
+    Contradiction,
+    #[error("{0}")]
+    Malformed(#[from] MalformedForwarded),
+}
 
 /// Hears what `head` says. A client is asked for where `hop` tells that its sender is trusted, too: behind a
 /// PROXY header that is not who connected.
-pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Contradiction> {
-    let field = config.client_address.field().filter(|_| hop);
-    let client = field.and_then(|field| {
+pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Unheard> {
+    let mut client = None;
+    if let Some(field) = config.client_address.field().filter(|_| hop) {
         let values = head.fields().filter(|(name, _)| is(name, field));
         let values: Vec<_> = values.map(|(_, value)| value).collect();
         let trusted = &config.forwarded_allow_ips;
-        config.client_address.client(values.into_iter(), trusted)
-    });
+        let told = config.client_address.client(values.into_iter(), trusted)?;
+        client = match told {
+            Told::Nothing => None,
+            Told::Hidden => Some(Address::Hidden),
+            Told::Client(address) => Some(Address::Ip(address)),
+        };
+    }
     let scheme = scheme(head, config)?.unwrap_or_default();
     Ok(Heard { scheme, client })
 }
 
 /// What the fields that tell the scheme agree on: each means `https` with its own value, and else `http`.
-fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Contradiction> {
+fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Unheard> {
     let mut agreed = None;
     for (name, value) in head.fields() {
         let known = &config.secure_scheme_headers;
@@ -48,7 +58,7 @@ fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Contradiction>
             Scheme::Http
         };
         if agreed.is_some_and(|agreed| agreed != told) {
-            return Err(Contradiction);
+            return Err(Unheard::Contradiction);
         }
         agreed = Some(told);
     }
@@ -64,7 +74,7 @@ mod tests {
     use super::*;
     use crate::h1::Version;
 
-    fn told(fields: &[(&str, &str)]) -> Result<Scheme, Contradiction> {
+    fn told(fields: &[(&str, &str)]) -> Result<Scheme, Unheard> {
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
         hear(&head, true, &Config::default()).map(|heard| heard.scheme)
@@ -90,7 +100,7 @@ mod tests {
         let https = ("X-Forwarded-Proto", "https");
         assert_eq!(told(&[https, ("X-Forwarded-Ssl", "on")]), Ok(Scheme::Https));
         for other in [("X-Forwarded-Ssl", "off"), ("X-Forwarded-Proto", "http")] {
-            assert_eq!(told(&[https, other]), Err(Contradiction));
+            assert_eq!(told(&[https, other]), Err(Unheard::Contradiction));
         }
     }
 }

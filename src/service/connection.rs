@@ -13,6 +13,8 @@ pub enum Address {
     Ip(SocketAddr),
     /// A Unix socket; `None` where it has no path, as a client's usually has not.
     Unix(Option<PathBuf>),
+    /// Of a client that a forwarder speaks for and does not name.
+    Hidden,
 }
 
 impl Address {
@@ -21,7 +23,7 @@ impl Address {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Hidden => None,
         }
     }
 
@@ -29,14 +31,14 @@ impl Address {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Ip(_) => None,
+            Self::Ip(_) | Self::Hidden => None,
             Self::Unix(path) => path.as_deref(),
         }
     }
 }
 
 impl fmt::Display for Address {
-    /// `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/x.sock`.
+    /// `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/x.sock`, `hidden`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
@@ -45,6 +47,7 @@ impl fmt::Display for Address {
                 "unix:{}",
                 path.as_deref().unwrap_or(Path::new("")).display()
             ),
+            Self::Hidden => f.write_str("hidden"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use oxicorn::net::ProxyProtocol;
+use oxicorn::net::{ClientAddress, ProxyProtocol};
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responder, Result, Sent};
 
@@ -141,4 +141,150 @@ fn trailers_tell_nothing_of_the_client() {
     assert!(in_head.contains("\r\n\r\nHttps Some("), "{in_head}");
     let in_trailer = serving.ask(format!("{head}\r\n0\r\n{field}\r\n"));
     assert!(in_trailer.ends_with("\r\n\r\nHttp None"), "{in_trailer}");
+}
+
+/// Answers with who speaks, for a forwarder on loopback that is trusted.
+fn forwarded(client_address: ClientAddress) -> Serving {
+    let config = config(|config| {
+        config.client_address = client_address;
+        config.proxy_protocol = ProxyProtocol::Auto;
+        config.forwarded_allow_ips = "127.0.0.1,10.0.0.0/8".parse().unwrap();
+    });
+    serve(config, |request: Request<'_>, reply: Responder<'_>| {
+        reply.text(200, request.connection().peer.to_string())
+    })
+}
+
+/// A request with these lines, which may hold any byte.
+fn request(lines: &[u8]) -> Vec<u8> {
+    [b"GET / HTTP/1.1\r\nHost: a\r\n", lines, b"\r\n"].concat()
+}
+
+#[test]
+fn client_chooses_no_address_by_what_it_sends_before_its_forwarder() {
+    let serving = forwarded(ClientAddress::XForwardedFor);
+    for own in [
+        &b"\""[..],
+        b"\\\"",
+        b"\xff",
+        b"\xc3\xa9, \"10.0.0.1",
+        b"10.0.0.5",
+        b";,=",
+    ] {
+        let joined = [b"X-Forwarded-For: ", own, b", 203.0.113.9\r\n"].concat();
+        let apart = [
+            b"X-Forwarded-For: ",
+            own,
+            b"\r\nX-Forwarded-For: 203.0.113.9\r\n",
+        ]
+        .concat();
+        for lines in [joined, apart] {
+            let answer = serving.ask(request(&lines));
+            assert!(answer.ends_with("\r\n\r\n203.0.113.9:0"), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn forwarded_field_that_is_not_whole_is_400() {
+    let serving = forwarded(ClientAddress::Forwarded);
+    for own in [
+        "for=10.0.0.5;by=\"",
+        "x",
+        "for=\"a\\",
+        "for=1.1.1.1 for=10.0.0.5",
+    ] {
+        let lines = format!("Forwarded: {own}, for=203.0.113.9\r\n");
+        let answer = serving.ask(request(lines.as_bytes()));
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{own}: {answer}");
+        assert!(answer.contains("Malformed Forwarded header"), "{answer}");
+    }
+    for own in [
+        "for=10.0.0.5;by=\"\"",
+        "for=nobody",
+        "for=\"x, for=10.0.0.5\"",
+    ] {
+        let lines = format!("Forwarded: {own}, for=203.0.113.9\r\n");
+        let answer = serving.ask(request(lines.as_bytes()));
+        assert!(answer.ends_with("\r\n\r\n203.0.113.9:0"), "{own}: {answer}");
+    }
+}
+
+#[test]
+fn client_that_is_not_named_is_hidden_for_that_request_alone() {
+    for (mode, line) in [
+        (ClientAddress::XForwardedFor, "X-Forwarded-For: unknown"),
+        (ClientAddress::Forwarded, "Forwarded: for=_secret"),
+    ] {
+        let lines = format!("{line}\r\n");
+        let both = [request(lines.as_bytes()), request(b"")].concat();
+        let answer = forwarded(mode).ask(both);
+        let (first, second) = answer.split_once("\r\n\r\nhidden").unwrap();
+        assert!(first.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(second.contains("\r\n\r\n127.0.0.1:"), "{answer}");
+    }
+}
+
+#[test]
+fn fields_behind_a_proxy_header_are_the_clients_unless_the_balancer_speaks_for_itself() {
+    let serving = forwarded(ClientAddress::XForwardedFor);
+    let v2 = |rest: &[u8]| [b"\r\n\r\n\0\r\nQUIT\n", rest].concat();
+    for (header, peer) in [
+        (
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n".to_vec(),
+            "192.0.2.7:4711",
+        ),
+        (
+            b"PROXY TCP4 10.0.0.9 198.51.100.1 4711 80\r\n".to_vec(),
+            "6.6.6.6:0",
+        ),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1:"),
+        (
+            b"PROXY UNKNOWN 10.0.0.9 10.0.0.1 1 2\r\n".to_vec(),
+            "127.0.0.1:",
+        ),
+        (v2(b"\x21\0\0\0"), "127.0.0.1:"),
+        // What LOCAL says of addresses is thrown away.
+        (v2(b"\x20\0\0\0"), "6.6.6.6:0"),
+        (
+            v2(b"\x20\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\0\x50"),
+            "6.6.6.6:0",
+        ),
+    ] {
+        let request = request(b"X-Forwarded-For: 6.6.6.6\r\n");
+        let answer = serving.ask([&header[..], &request].concat());
+        let told = format!("\r\n\r\n{peer}");
+        assert!(answer.contains(&told), "{header:?}: {answer}");
+    }
+}
+
+#[test]
+fn what_follows_the_addresses_of_a_binary_header_changes_nothing() {
+    let serving = proxied("127.0.0.1");
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for tlvs in [
+        &b""[..],
+        // A name, a checksum that is wrong, a client certificate that was not verified.
+        b"\x02\0\x01a",
+        b"\x03\0\x04\0\0\0\0",
+        b"\x20\0\x05\x07\xff\xff\xff\xff",
+        // A length past the header's end, none at all, and lines of another header.
+        b"\x02\xff\xffa",
+        b"\x04",
+        b"PROXY TCP4 10.0.0.9 10.0.0.1 1 2\r\n",
+    ] {
+        let length = u16::try_from(12 + tlvs.len()).unwrap().to_be_bytes();
+        let header = [
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11",
+            &length[..],
+            b"\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\0\x50",
+            tlvs,
+        ]
+        .concat();
+        let answer = serving.ask([&header[..], request].concat());
+        assert!(
+            answer.contains("\r\n\r\n192.0.2.7:4711 "),
+            "{tlvs:?}: {answer}"
+        );
+    }
 }

@@ -143,21 +143,63 @@ fn client_that_trusted_forwarders_tell_is_the_client_of_that_request() {
         assert_eq!(told["REMOTE_ADDR"], "'192.0.2.7'");
         assert_eq!(told["oxicorn.peer_addr"], "'127.0.0.1'");
         assert!(!told.contains_key("REMOTE_PORT"), "{told:#?}");
-        let malformed = line.replace("192.0.2.7", "nobody");
-        for line in ["", &malformed] {
-            let untold = seen(&mut client, "/environ", line);
-            assert_eq!(untold["REMOTE_ADDR"], "'127.0.0.1'", "{line}");
-            assert!(untold.contains_key("REMOTE_PORT"));
-        }
+        let untold = seen(&mut client, "/environ", "");
+        assert_eq!(untold["REMOTE_ADDR"], "'127.0.0.1'");
+        assert!(untold.contains_key("REMOTE_PORT"));
+        // One that is not named is not taken for the forwarder.
+        let hidden = line.replace("192.0.2.7", "unknown");
+        let hidden = seen(&mut client, "/environ", &hidden);
+        assert_eq!(hidden["REMOTE_ADDR"], "''");
+        assert!(!hidden.contains_key("REMOTE_PORT"), "{hidden:#?}");
+        assert_eq!(hidden["oxicorn.peer_addr"], "'127.0.0.1'");
         eventually("a line with each client", || {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let hosts: Vec<_> = text
                 .lines()
                 .filter_map(|line| line.split(' ').next())
                 .collect();
-            (hosts == ["192.0.2.7", "127.0.0.1", "127.0.0.1"]).then_some(())
+            (hosts == ["192.0.2.7", "127.0.0.1", "-"]).then_some(())
         });
     }
+}
+
+#[test]
+fn clients_own_bytes_before_its_forwarders_choose_no_address() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("s");
+    for (mode, own, forwarders) in [
+        (
+            "x-forwarded-for",
+            &b"X-Forwarded-For: \""[..],
+            ", 203.0.113.9",
+        ),
+        ("x-forwarded-for", b"X-Forwarded-For: \xe9", ", 203.0.113.9"),
+        ("forwarded", b"Forwarded: for=10.0.0.5", ", for=203.0.113.9"),
+    ] {
+        for bind in ["127.0.0.1:0".to_owned(), format!("unix:{}", path.display())] {
+            let server = Serve::app("probe:app")
+                .bind([bind])
+                .args(["--client-address", mode])
+                .start();
+            let request = [
+                b"GET /environ HTTP/1.1\r\nHost: a\r\n",
+                own,
+                forwarders.as_bytes(),
+                b"\r\n\r\n",
+            ];
+            let environ = environ(&mut server.client(), request.concat());
+            assert_eq!(environ["REMOTE_ADDR"], "'203.0.113.9'", "{own:?}");
+        }
+    }
+    let server = Serve::app("probe:app")
+        .args(["--client-address", "forwarded"])
+        .start();
+    let mut client = server.client();
+    client.send(
+        "GET /environ HTTP/1.1\r\nHost: a\r\n\
+         Forwarded: for=10.0.0.5;by=\", for=203.0.113.9\r\n\r\n",
+    );
+    client.response().expect(400);
 }
 
 #[test]
