@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
 use super::config::Config;
-use super::encode::{CONTINUE, HeadEncoder};
+use super::encode::{CONTINUE, HeadEncoder, say_close};
 use super::error::{EncodeError, ParseError};
 use super::frame::{Frame, LAST_CHUNK};
 use super::head::{BodyLength, Head, Span};
@@ -288,13 +288,23 @@ impl Conn {
     }
 
     /// What to send around the next `len` bytes of the response's body, and how many of them. For none it
-    /// is empty. What exceeds the `Content-Length` is cut off, and the connection closes.
+    /// is empty. What exceeds the `Content-Length` is cut off: see [`exceeded`](Self::exceeded).
     ///
     /// # Errors
     ///
     /// [`EncodeError::NotBegun`] where no response's body is open.
     pub fn frame(&mut self, len: usize) -> Result<Frame, EncodeError> {
         self.state.frame(len)
+    }
+
+    /// Tells the client of a body that was longer than its `Content-Length`, as long as it can be told: `head`
+    /// ends with the response's head, which was not sent yet. It says `Connection: close` then, and the
+    /// connection ends with the response. Otherwise, and where the body was to be empty (HEAD, 204, 205, 304),
+    /// nothing changes: what the client got is as long as it was told, so the next response is in step.
+    pub fn exceeded(&mut self, head: &mut BytesMut) {
+        if self.state.is_sized() && say_close(head, self.state.is_http10()) {
+            self.state.close_after();
+        }
     }
 
     /// Ends the response's body. Send what it returns after the last frame.
@@ -612,8 +622,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_body_is_cut_and_closes() {
-        let mut conn = received(GET);
+    fn a_long_body_is_cut_and_the_next_request_is_in_step() {
+        let mut conn = received(&[GET, GET].concat());
         assert_eq!(event(&mut conn), "GET /");
         let mut out = BytesMut::new();
         conn.begin(&mut out, 200, b"")
@@ -625,7 +635,7 @@ mod tests {
             (4, 1)
         );
         assert_eq!(conn.finish(), Ok(&b""[..]));
-        assert_eq!(event(&mut conn), "Closed(Requested)");
+        assert_eq!(event(&mut conn), "GET /");
     }
 
     #[test]

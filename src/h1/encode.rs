@@ -32,6 +32,8 @@ pub struct HeadEncoder<'c> {
     length: Option<u64>,
     /// Whether the service asked to close the connection.
     close: bool,
+    /// Whether there is a field that tells of protocols to upgrade to.
+    upgrade: bool,
     /// Why a field was refused.
     failure: Option<EncodeError>,
     finished: bool,
@@ -65,6 +67,7 @@ impl<'c> HeadEncoder<'c> {
             status,
             length: None,
             close: false,
+            upgrade: false,
             failure: None,
             finished: false,
         })
@@ -80,8 +83,9 @@ impl<'c> HeadEncoder<'c> {
     ///
     /// Left out are those of the server and of the connection: `Server`, `Date`, `Connection` (its option
     /// `close` is honoured), `Keep-Alive`, `Proxy-Authenticate`, `Proxy-Authorization`, `TE`, `Trailers`,
-    /// `Transfer-Encoding`, `Upgrade` (PEP 3333, "Other HTTP Features"). `Content-Length` is written by
-    /// [`finish`](Self::finish), where the response may have one.
+    /// `Transfer-Encoding`, `Upgrade` (PEP 3333, "Other HTTP Features"), except that a 426 keeps its `Upgrade`
+    /// (RFC 9110 §15.5.22). `Content-Length` is written by [`finish`](Self::finish), where the response may
+    /// have one.
     ///
     /// # Errors
     ///
@@ -106,6 +110,12 @@ impl<'c> HeadEncoder<'c> {
         match Meaning::of(name) {
             Meaning::Plain => put_field(self.out, name, value),
             Meaning::Dropped => {}
+            Meaning::Upgrade => {
+                if self.status == 426 {
+                    put_field(self.out, name, value);
+                    self.upgrade = true;
+                }
+            }
             Meaning::Connection => {
                 self.close |= members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
             }
@@ -152,13 +162,12 @@ impl<'c> HeadEncoder<'c> {
             self.out
                 .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        self.out.extend_from_slice(if plan.close {
-            b"Connection: close\r\n\r\n"
-        } else if self.state.is_http10() {
-            b"Connection: keep-alive\r\n\r\n"
-        } else {
-            b"\r\n"
-        });
+        let end = Ending {
+            close: plan.close,
+            is_http10: self.state.is_http10(),
+            upgrade: self.upgrade,
+        };
+        self.out.extend_from_slice(end.bytes());
         self.state.responded(plan);
         self.finished = true;
         Ok(())
@@ -187,6 +196,7 @@ enum Meaning {
     Plain,
     Dropped,
     Connection,
+    Upgrade,
     Length,
 }
 
@@ -199,7 +209,7 @@ impl Meaning {
             2 if is("te") => Self::Dropped,
             4 if is("date") => Self::Dropped,
             6 if is("server") => Self::Dropped,
-            7 if is("upgrade") => Self::Dropped,
+            7 if is("upgrade") => Self::Upgrade,
             8 if is("trailers") => Self::Dropped,
             10 if is("keep-alive") => Self::Dropped,
             17 if is("transfer-encoding") => Self::Dropped,
@@ -208,6 +218,49 @@ impl Meaning {
             _ => Self::Plain,
         }
     }
+}
+
+/// How a head ends: with what it says of the connection, and an empty line.
+#[derive(Clone, Copy)]
+struct Ending {
+    close: bool,
+    is_http10: bool,
+    /// `Upgrade` is about this connection alone, and must be named as such (RFC 9110 §7.8).
+    upgrade: bool,
+}
+
+impl Ending {
+    fn bytes(self) -> &'static [u8] {
+        match (self.close, self.is_http10, self.upgrade) {
+            (true, _, false) => b"Connection: close\r\n\r\n",
+            (true, _, true) => b"Connection: close, upgrade\r\n\r\n",
+            (false, true, false) => b"Connection: keep-alive\r\n\r\n",
+            (false, true, true) => b"Connection: keep-alive, upgrade\r\n\r\n",
+            (false, false, true) => b"Connection: upgrade\r\n\r\n",
+            (false, false, false) => b"\r\n",
+        }
+    }
+}
+
+/// Has a head that is finished, and was not sent, say that the connection closes. Tells whether there is one.
+pub(super) fn say_close(head: &mut BytesMut, is_http10: bool) -> bool {
+    for upgrade in [true, false] {
+        let end = |close| Ending {
+            close,
+            is_http10,
+            upgrade,
+        };
+        let (kept, closed) = (end(false).bytes(), end(true).bytes());
+        if head.ends_with(closed) {
+            return true;
+        }
+        if head.ends_with(kept) {
+            head.truncate(head.len() - kept.len());
+            head.extend_from_slice(closed);
+            return true;
+        }
+    }
+    false
 }
 
 fn put_status_line(out: &mut BytesMut, is_http10: bool, status: u16, reason: &[u8]) {
@@ -383,6 +436,121 @@ mod tests {
             assert_eq!(response.unwrap(), format!("HTTP/1.1 200 OK\r\n{line}\r\n"));
             assert!(conn.is_idle());
         }
+    }
+
+    #[test]
+    fn a_reset_has_an_empty_body_and_says_so() {
+        for (own, known) in [(Some("3"), None), (None, Some(3)), (None, None)] {
+            let mut conn = get();
+            let own: Vec<_> = own.map(|n| ("content-length", n)).into_iter().collect();
+            let response = respond(&mut conn, 205, &own, known, &["abc"]);
+            assert_eq!(
+                response.unwrap(),
+                "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"
+            );
+            assert!(conn.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_426_keeps_its_upgrade_and_names_it_for_the_connection() {
+        let fields = [("Upgrade", "TLS/1.3"), ("upgrade", "h2c")];
+        let close = [fields[0], ("Connection", "Upgrade, close")];
+        let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        let lines = "Upgrade: TLS/1.3\r\nupgrade: h2c\r\nContent-Length: 0\r\n";
+        for (mut conn, fields, expected) in [
+            (get(), &fields, format!("1.1 426 Upgrade Required\r\n{lines}Connection: upgrade")),
+            (asked(old), &fields, format!("1.0 426 Upgrade Required\r\n{lines}Connection: keep-alive, upgrade")),
+            (get(), &close, "1.1 426 Upgrade Required\r\nUpgrade: TLS/1.3\r\nContent-Length: 0\r\nConnection: close, upgrade".to_owned()),
+        ] {
+            let response = respond(&mut conn, 426, fields, Some(0), &[]).unwrap();
+            assert_eq!(response, format!("HTTP/{expected}\r\n\r\n"));
+        }
+        let plain = respond(&mut get(), 426, &[], Some(0), &[]).unwrap();
+        assert_eq!(
+            plain,
+            "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_body_that_exceeds_its_length_is_cut_and_the_next_response_is_in_step() {
+        let fields = [("Content-Length", "3")];
+        let mut conn = get();
+        let response = respond(&mut conn, 200, &fields, None, &["ab", "cde", "f"]).unwrap();
+        assert_eq!(response, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+        // Nobody was told before, and nobody need be.
+        assert!(conn.is_idle() && !conn.will_close());
+    }
+
+    #[test]
+    fn a_head_tells_of_a_body_that_is_known_to_exceed_its_length() {
+        let fields = [("Content-Length", "3")];
+        for (status, known, closes) in [
+            (200, Some(4), true),
+            (200, Some(3), false),
+            (200, Some(2), false),
+            (200, None, false),
+            (304, Some(4), false),
+        ] {
+            let mut conn = get();
+            let mut out = BytesMut::new();
+            let mut head = conn.begin(&mut out, status, b"").unwrap();
+            for (name, value) in fields {
+                head.field(name.as_bytes(), value.as_bytes()).unwrap();
+            }
+            head.finish(known).unwrap();
+            let said = out.ends_with(b"\r\nConnection: close\r\n\r\n");
+            assert_eq!((said, conn.will_close()), (closes, closes), "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_was_not_sent_yet_tells_of_a_body_that_exceeds_its_length() {
+        let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        for (request, status, fields) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, &[][..]),
+            (old, 200, &[]),
+            (last, 200, &[]),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                426,
+                &[("Upgrade", "x")],
+            ),
+        ] {
+            let (mut conn, mut out) = (asked(request), BytesMut::new());
+            let mut head = conn.begin(&mut out, status, b"").unwrap();
+            for (name, value) in fields {
+                head.field(name.as_bytes(), value.as_bytes()).unwrap();
+            }
+            head.finish(Some(1)).unwrap();
+            assert_eq!(conn.frame(2).unwrap().take, 1);
+            conn.exceeded(&mut out);
+            let text = String::from_utf8(out.to_vec()).unwrap();
+            let closes = text.matches("Connection: ").count() == 1 && text.contains(": close");
+            assert!(closes && text.ends_with("\r\n\r\n"), "{text}");
+            assert!(conn.will_close());
+        }
+        // Where the head has gone, or there is to be no body at all, nothing changes.
+        let mut conn = get();
+        let mut out = BytesMut::new();
+        conn.begin(&mut out, 200, b"")
+            .unwrap()
+            .finish(Some(1))
+            .unwrap();
+        conn.frame(2).unwrap();
+        conn.exceeded(&mut BytesMut::new());
+        assert!(!conn.will_close());
+        let mut conn = asked("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        out.clear();
+        conn.begin(&mut out, 200, b"")
+            .unwrap()
+            .finish(Some(1))
+            .unwrap();
+        assert_eq!(conn.frame(2).unwrap().take, 0);
+        conn.exceeded(&mut out);
+        assert!(!conn.will_close());
     }
 
     #[test]

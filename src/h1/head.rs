@@ -175,10 +175,19 @@ impl Head {
     }
 
     /// The path of the target, not decoded: what precedes `?` and `#`, without scheme and authority.
-    /// `*` for the asterisk form; empty for an absolute form without a path and for the authority form.
+    ///
+    /// An absolute form without a path has `/`, and for `OPTIONS` `*`, which it stands for (RFC 9110 §4.2.3,
+    /// RFC 9112 §3.2.4). `*` for the asterisk form; empty for the authority form.
     #[must_use]
     pub fn path(&self) -> &str {
-        text(self.path.of(&self.block))
+        match text(self.path.of(&self.block)) {
+            "" => match self.method() {
+                "CONNECT" => "",
+                "OPTIONS" if self.query.is_empty() => "*",
+                _ => "/",
+            },
+            path => path,
+        }
     }
 
     /// The query of the target, not decoded, without its `?` and without a fragment; empty if there is none.
@@ -256,6 +265,24 @@ mod tests {
         assert_eq!(head.fields().len(), 3);
         assert_eq!(head.length(), BodyLength::Empty);
         assert!(head.keep_alive());
+    }
+
+    #[test]
+    fn a_target_without_a_path_has_the_path_that_it_stands_for() {
+        for (method, target, path) in [
+            ("GET", "http://host", "/"),
+            ("GET", "http://host?a", "/"),
+            ("HEAD", "http://host:80#a", "/"),
+            ("POST", "s://host?", "/"),
+            ("OPTIONS", "http://host", "*"),
+            ("OPTIONS", "http://host?a", "/"),
+            ("OPTIONS", "http://host/", "/"),
+            ("OPTIONS", "*", "*"),
+            ("CONNECT", "host:80", ""),
+        ] {
+            let head = Head::new(method, target, Version::HTTP_11, [HOST]).unwrap();
+            assert_eq!((head.path(), head.target()), (path, target), "{method}");
+        }
     }
 
     #[test]

@@ -210,22 +210,29 @@ impl State {
         let tunnel = is_connect && status / 100 == 2;
         // RFC 9110 §8.6: none with 204, nor with success for CONNECT. With HEAD and 304 the length is what
         // GET would have got: of those an empty body here says nothing, but the service's own word does.
+        // 205 has an empty body, whatever the service says (RFC 9110 §15.3.6).
         let length = match status {
             204 => None,
+            205 => Some(0),
             _ if tunnel => None,
             304 => own,
             _ if is_head => own.or(known.filter(|&length| length > 0)),
             _ => own.or(known),
         };
         let framing = match length {
-            _ if is_head || matches!(status, 204 | 304) => Framing::None,
+            _ if is_head || matches!(status, 204 | 205 | 304) => Framing::None,
             Some(length) => Framing::Sized(length),
             None if tunnel || is_http10 => Framing::UntilClose,
             None => Framing::Chunked,
         };
+        // A body that is known to exceed what the service announced is cut, and what it meant to say is not what
+        // the client gets.
+        //
         // A client that waits for `100 Continue` in vain may send the body or not (RFC 9110 §10.1.1): what
         // follows cannot be told from a request.
+        let exceeds = matches!((own, known), (Some(own), Some(known)) if known > own);
         let close = close
+            || (exceeds && matches!(framing, Framing::Sized(_)))
             || self.will_close()
             || self.expect != Continue::Unneeded
             || framing == Framing::UntilClose;
@@ -255,11 +262,14 @@ impl State {
             Framing::Sized(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(len);
                 *left -= take as u64;
-                // What the service meant to say is not what the client got: nothing should follow it.
-                self.reusable &= take == len;
                 Frame::bare(take)
             }
         })
+    }
+
+    /// Whether the response's body has a length that it must not exceed.
+    pub(super) fn is_sized(&self) -> bool {
+        matches!(self.server, Server::Body(Framing::Sized(_)))
     }
 
     /// The response's body has ended. Its framing tells what is missing for that.

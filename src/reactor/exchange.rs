@@ -20,7 +20,7 @@ use super::stamp;
 use super::streamed::Streamed;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
-use crate::h1::{self, BodyLength, Head};
+use crate::h1::{self, BodyLength, Frame, Head};
 use crate::net::Stream;
 use crate::observe::{Held, Host, Wanted};
 use crate::service::Exchange;
@@ -86,7 +86,7 @@ impl Response {
             return;
         }
         let why = match status {
-            204 | 304 => "its status allows none",
+            204 | 205 | 304 => "its status allows none",
             _ => "its Content-Length is smaller",
         };
         trace::warning!(
@@ -211,6 +211,17 @@ impl Link {
         self.encoded = encoded;
         self.encoded.clear();
         Ok(())
+    }
+
+    /// What to send around the next bytes of the response's body. Of more than was announced the rest is
+    /// dropped.
+    fn frame(&mut self, len: usize) -> Result<Frame> {
+        let frame = self.http.frame(len)?;
+        self.response.count(len, frame.take);
+        if frame.take < len && !self.encoded.is_empty() {
+            self.http.exceeded(&mut self.encoded);
+        }
+        Ok(frame)
     }
 
     /// Claims the client for the running call, if the call may take too long.
@@ -531,8 +542,7 @@ impl Exchange for Lending<'_> {
 
     fn write(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
-        let frame = link.http.frame(bytes.len())?;
-        link.response.count(bytes.len(), frame.take);
+        let frame = link.frame(bytes.len())?;
         if frame.take == 0 {
             return Ok(());
         }
@@ -546,8 +556,7 @@ impl Exchange for Lending<'_> {
 
     fn write_last(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
-        let frame = link.http.frame(bytes.len())?;
-        link.response.count(bytes.len(), frame.take);
+        let frame = link.frame(bytes.len())?;
         // Where the body is shorter than was promised, what there is of it leaves all the same.
         let end = link.http.finish();
         let last = end.as_ref().map_or(b"" as &[u8], |last| last);
@@ -572,8 +581,7 @@ impl Exchange for Lending<'_> {
     fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
         let link = &mut *self.started()?;
         let whole = usize::try_from(len).unwrap_or(usize::MAX);
-        let frame = link.http.frame(whole)?;
-        link.response.count(whole, frame.take);
+        let frame = link.frame(whole)?;
         if let Err(error) = link.send([frame.prefix.as_ref(), b"", b""], self.config) {
             return Err(link.broken(error));
         }

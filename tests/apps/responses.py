@@ -172,6 +172,22 @@ def too_long(environ, start_response):
     return [b"123", b"456", b"789"]
 
 
+def too_long_late(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    yield b"12345"
+    yield b"6789"
+
+
+def reset(environ, start_response):
+    start_response("205 Reset Content", [("Content-Length", "7")])
+    return [b"dropped"]
+
+
+def upgrade_required(environ, start_response):
+    start_response("426 Upgrade Required", [("Upgrade", "HTTP/3.0"), ("Connection", "Upgrade")])
+    return [b"newer, please"]
+
+
 def too_short(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"123"]

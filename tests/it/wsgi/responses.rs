@@ -169,10 +169,15 @@ fn close_is_called_once_whatever_happens() {
 fn statuses_without_a_body_have_none() {
     let server = serve();
     let mut client = server.client();
-    for status in [204, 304] {
-        client.send(format!("GET /status_{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    for (status, page, length) in [
+        (204, "status_204", None),
+        (205, "reset", Some("0")),
+        (304, "status_304", None),
+    ] {
+        client.send(format!("GET /{page} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let head = client.head().expect(status);
         assert_eq!(head.header("transfer-encoding"), None);
+        assert_eq!(head.header("content-length"), length, "{status}");
         // Had a body come, it would be taken for the next response.
         assert_eq!(client.get("/plain").expect(200).text(), "plain");
         server.stderr().wait_for(&format!(
@@ -190,13 +195,23 @@ fn statuses_without_a_body_have_none() {
 #[test]
 fn body_and_its_announced_length_must_agree() {
     let server = serve();
-    // More: cut at the length, as Gunicorn does; and nothing follows on that connection.
+    // More: cut at the length, as Gunicorn does. The head tells that nothing follows, if that is known by then;
+    // else the next response is in step.
     let mut client = server.client();
-    assert_eq!(client.get("/too_long").expect(200).text(), "12345");
-    client.expect_end();
-    server.stderr().wait_for(
-        "[WARNING] GET /too_long: 4 bytes of the 200 response's body were dropped, since its Content-Length",
+    let late = client.get("/too_long_late").expect(200);
+    assert_eq!((late.text(), late.header("connection")), ("12345", None));
+    assert_eq!(client.get("/plain").expect(200).text(), "plain");
+    let known = client.get("/too_long").expect(200);
+    assert_eq!(
+        (known.text(), known.header("connection")),
+        ("12345", Some("close"))
     );
+    client.expect_end();
+    for page in ["too_long_late", "too_long"] {
+        server.stderr().wait_for(&format!(
+            "[WARNING] GET /{page}: 4 bytes of the 200 response's body were dropped, since its Content-Length",
+        ));
+    }
     // Less: the client must see that something is missing, and not wait for it for ever.
     let mut client = server.client();
     client.send("GET /too_short HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -206,6 +221,17 @@ fn body_and_its_announced_length_must_agree() {
     server
         .stderr()
         .wait_for("/too_short: the response's body is 2 bytes shorter than its Content-Length");
+    server.stop();
+}
+
+#[test]
+fn required_upgrade_is_named_and_the_connection_goes_on() {
+    let server = serve();
+    let mut client = server.client();
+    let response = client.get("/upgrade_required").expect(426);
+    assert_eq!(response.header("upgrade"), Some("HTTP/3.0"));
+    assert_eq!(response.header("connection"), Some("upgrade"));
+    assert_eq!(client.get("/plain").expect(200).text(), "plain");
     server.stop();
 }
 
