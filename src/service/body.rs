@@ -82,6 +82,15 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// How many bytes are left to read; `None` of a body that is still arriving.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Owned(body) => Some(body.left()),
+            Source::Stream(_) => None,
+        }
+    }
+
     /// The body without its borrow of the exchange: what is in memory or in a file owns itself.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use super::answer::Answer;
 use super::body::{self, Failure};
 use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
-use super::environ::{Memory, SOFTWARE, Templates};
-use super::errors;
+use super::environ::{Content, Memory, SOFTWARE, Templates};
+use super::errors::{self, ErrorStream};
 use super::ffi;
 use super::gil::Gil;
 use super::input::Input;
@@ -238,6 +238,7 @@ impl Application {
             Some(start) => start,
             None => StartResponse::new(py).map_err(|error| failed(error.into()))?,
         };
+        let collected = body.left();
         let (input, streamed) = if body.is_empty() {
             (None, None)
         } else {
@@ -248,9 +249,13 @@ impl Application {
             let input = Py::new(py, input).map_err(|error| failed(error.into()))?;
             (Some(input), streamed)
         };
+        let content = Content {
+            input: input.as_ref(),
+            collected,
+        };
         let environ = self
             .templates
-            .environ(py, &mut kit.memory, head, connection, input.as_ref())
+            .environ(py, &mut kit.memory, head, connection, &content)
             .map_err(failed)?;
         let hints = match kit.early_hints.take() {
             Some(hints) => hints,
@@ -258,6 +263,13 @@ impl Application {
         };
         environ
             .set_item(intern!(py, "wsgi.early_hints"), &hints)
+            .map_err(|error| failed(error.into()))?;
+        let errors = match kit.errors.take() {
+            Some(errors) => errors,
+            None => Py::new(py, ErrorStream::default()).map_err(|error| failed(error.into()))?,
+        };
+        environ
+            .set_item(intern!(py, "wsgi.errors"), &errors)
             .map_err(|error| failed(error.into()))?;
 
         let write = start.get().write();
@@ -273,11 +285,13 @@ impl Application {
         if let Some(input) = input {
             input.get().close();
         }
+        errors.get().end(py);
         let outcome = outcome
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
             .map_err(|failure| explain(py, answer.take_failure(), failure));
         kit.start_response = StartResponse::recycle(py, start);
         kit.early_hints = EarlyHints::recycle(py, hints);
+        kit.errors = ErrorStream::recycle(py, errors);
         outcome
     }
 }
@@ -341,6 +355,7 @@ struct Kit {
     memory: Memory,
     start_response: Option<Py<StartResponse>>,
     early_hints: Option<Py<EarlyHints>>,
+    errors: Option<Py<ErrorStream>>,
 }
 
 thread_local! {

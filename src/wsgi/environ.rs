@@ -44,6 +44,15 @@ struct Template {
     has_server: bool,
 }
 
+/// A request's body, as far as the environ tells of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'i> {
+    /// What reads it, if it has one.
+    pub(super) input: Option<&'i Py<Input>>,
+    /// Its length, where it has come as a whole.
+    pub(super) collected: Option<u64>,
+}
+
 /// What a thread remembers between requests.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -85,21 +94,21 @@ impl Templates {
         })
     }
 
-    /// The environ of a request; `input` is its body, if it has one.
+    /// The environ of a request.
     pub(super) fn environ<'py>(
         &self,
         py: Python<'py>,
         memory: &mut Memory,
         head: &Head,
         connection: &Connection,
-        input: Option<&Py<Input>>,
+        content: &Content<'_>,
     ) -> Result<Bound<'py, PyDict>, Failure> {
         let template = self
             .listeners
             .get(connection.listener)
             .unwrap_or(&self.elsewhere);
         let environ = template.dict.bind(py).copy()?;
-        if let Some(input) = input {
+        if let Some(input) = content.input {
             environ.set_item(intern!(py, "wsgi.input"), input)?;
         }
         if head.method() != "GET" {
@@ -117,7 +126,8 @@ impl Templates {
         if connection.peer != connection.direct || connection.proxied.is_some() {
             set_announced(&environ, connection)?;
         }
-        memory.set_fields(&environ, head)?;
+        memory.set_fields(&environ, head, content.collected.is_some())?;
+        set_length(&environ, head, content.collected)?;
         if !template.has_server {
             set_server_from_request(&environ, head, connection)?;
         }
@@ -182,7 +192,7 @@ fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bo
     flag("wsgi.input_terminated", true)?;
     set(
         "wsgi.errors",
-        Bound::new(py, ErrorStream::default())?.into_any(),
+        Bound::new(py, ErrorStream::of_no_request())?.into_any(),
     )?;
     flag("wsgi.multithread", site.threads > 1)?;
     flag("wsgi.multiprocess", site.workers > 1)?;
@@ -315,13 +325,23 @@ impl Memory {
         environ.set_item(intern!(py, "REMOTE_PORT"), &peer.port)
     }
 
-    fn set_fields(&mut self, environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
+    /// Sets what the head's fields say. Of a body that was collected its codings are not told: what made a
+    /// stream of it is undone.
+    fn set_fields(
+        &mut self,
+        environ: &Bound<'_, PyDict>,
+        head: &Head,
+        collected: bool,
+    ) -> PyResult<()> {
         let py = environ.py();
         self.names.begin();
         for (name, value) in head.fields() {
             let Some(shown) = self.names.show(py, name, value)? else {
                 continue;
             };
+            if shown.kind == Kind::TransferEncoding && collected {
+                continue;
+            }
             let repeated = match shown.repeated {
                 Some(repeated) => repeated,
                 None => environ.contains(&shown.key)?,
@@ -332,13 +352,50 @@ impl Memory {
                 environ.set_item(shown.key, shown.value)?;
             }
         }
-        // Said by the parsed head, which knows about repetition and about the chunked coding.
-        if let BodyLength::Known(length) = head.length() {
-            let mut digits = itoa::Buffer::new();
-            environ.set_item(intern!(py, "CONTENT_LENGTH"), digits.format(length))?;
-        }
         Ok(())
     }
+}
+
+/// The length that the parsed head tells, which knows about repetition; of a chunked body what was collected of
+/// it, and the coding before `chunked` that nobody has undone.
+fn set_length(environ: &Bound<'_, PyDict>, head: &Head, collected: Option<u64>) -> PyResult<()> {
+    let py = environ.py();
+    let length = match head.length() {
+        BodyLength::Known(length) => Some(length),
+        BodyLength::Empty => head.get("content-length").map(|_| 0),
+        BodyLength::Chunked => collected,
+    };
+    if let Some(length) = length {
+        let mut digits = itoa::Buffer::new();
+        environ.set_item(intern!(py, "CONTENT_LENGTH"), digits.format(length))?;
+    }
+    if head.length() == BodyLength::Chunked && collected.is_some() {
+        let left = codings_left(head);
+        if !left.is_empty() {
+            let left = PyString::new(py, &left);
+            environ.set_item(intern!(py, "HTTP_TRANSFER_ENCODING"), left)?;
+        }
+    }
+    Ok(())
+}
+
+/// The codings that a collected body still has (RFC 9112 §7.1.3 has `chunked` taken off).
+fn codings_left(head: &Head) -> String {
+    let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+    let fields = head
+        .fields()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"transfer-encoding"));
+    let values: Vec<_> = fields
+        .map(|(_, value)| String::from_utf8_lossy(value))
+        .collect();
+    let codings = values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    let left: Vec<_> = codings
+        .filter(|coding| !is(coding, "chunked") && !is(coding, "identity"))
+        .collect();
+    left.join(", ")
 }
 
 /// Joins a repeated header's value to what is there.
@@ -369,7 +426,13 @@ mod tests {
         listeners: &'a [Address],
         script_name: &'a str,
         connection: Connection,
+        content: Content<'a>,
     }
+
+    const NO_BODY: Content<'static> = Content {
+        input: None,
+        collected: Some(0),
+    };
 
     impl Asked<'_> {
         fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
@@ -378,7 +441,7 @@ mod tests {
                     Templates::new(py, &Site::new(self.listeners), self.script_name).unwrap();
                 let mut memory = Memory::default();
                 let mut environ =
-                    || templates.environ(py, &mut memory, head, &self.connection, None);
+                    || templates.environ(py, &mut memory, head, &self.connection, &self.content);
                 let first = environ().map_err(|failure| format!("{failure:?}"))?;
                 // What is remembered must not change the next environ.
                 let second = environ().map_err(|failure| format!("{failure:?}"))?;
@@ -398,6 +461,7 @@ mod tests {
             listeners: &listeners,
             script_name: "",
             connection: connection(),
+            content: NO_BODY,
         };
         asked.value(head, expression).unwrap()
     }
@@ -454,7 +518,8 @@ mod tests {
             ("//a/../b?c", "('//a/../b?c', '//a/../b', 'c')"),
             ("/%C3%A9%2f%zz", "('/%C3%A9%2f%zz', '/Ã©/%zz', '')"),
             ("http://h/p?q", "('http://h/p?q', '/p', 'q')"),
-            ("http://h", "('http://h', '', '')"),
+            ("http://h", "('http://h', '/', '')"),
+            ("http://h?q", "('http://h?q', '/', 'q')"),
         ] {
             assert_eq!(asked(&get(target), expression), value);
         }
@@ -515,14 +580,48 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_the_parsed_one_and_none_where_the_body_is_chunked() {
-        let known = head("POST", "/", &[("content-length", b"5")]);
-        assert_eq!(
-            asked(&known, "e['CONTENT_LENGTH'], 'HTTP_CONTENT_LENGTH' in e"),
-            "('5', False)"
-        );
-        let chunked = head("POST", "/", &[("transfer-encoding", b"chunked")]);
-        assert_eq!(asked(&chunked, "'CONTENT_LENGTH' in e"), "False");
+    fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
+        let expression = "[e.get(k) for k in ('CONTENT_LENGTH', 'HTTP_TRANSFER_ENCODING', \
+                          'HTTP_CONTENT_LENGTH', 'wsgi.input_terminated')]";
+        let length = |value: &'static [u8]| head("POST", "/", &[("content-length", value)]);
+        let chunked = |codings: &'static [u8]| head("POST", "/", &[("Transfer-Encoding", codings)]);
+        for (head, collected, wanted) in [
+            (length(b"5"), Some(5), "['5', None, None, True]"),
+            (length(b"5"), None, "['5', None, None, True]"),
+            (length(b"0"), Some(0), "['0', None, None, True]"),
+            (length(b"00"), Some(0), "['0', None, None, True]"),
+            (head("POST", "/", &[]), Some(0), "[None, None, None, True]"),
+            (get("/"), Some(0), "[None, None, None, True]"),
+            (chunked(b"chunked"), Some(13), "['13', None, None, True]"),
+            (chunked(b"Chunked"), Some(0), "['0', None, None, True]"),
+            (
+                chunked(b"identity, chunked"),
+                Some(1),
+                "['1', None, None, True]",
+            ),
+            (
+                chunked(b"gzip, chunked"),
+                Some(9),
+                "['9', 'gzip', None, True]",
+            ),
+            (chunked(b"chunked"), None, "[None, 'chunked', None, True]"),
+            (
+                chunked(b"gzip, chunked"),
+                None,
+                "[None, 'gzip, chunked', None, True]",
+            ),
+        ] {
+            let asked = Asked {
+                listeners: &[],
+                script_name: "",
+                connection: connection(),
+                content: Content {
+                    input: None,
+                    collected,
+                },
+            };
+            assert_eq!(asked.value(&head, expression).unwrap(), wanted, "{head:?}");
+        }
     }
 
     #[test]
@@ -531,6 +630,7 @@ mod tests {
             listeners: &[],
             script_name: "/pre/",
             connection: connection(),
+            content: NO_BODY,
         };
         let expression = "(e['SCRIPT_NAME'], e['PATH_INFO'], e['RAW_URI'])";
         for (target, value) in [
@@ -556,6 +656,7 @@ mod tests {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
             connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+            content: NO_BODY,
         };
         asked.connection.scheme = Scheme::Https;
         assert_eq!(
@@ -573,6 +674,7 @@ mod tests {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
             connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+            content: NO_BODY,
         };
         let expression =
             "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
@@ -604,6 +706,7 @@ mod tests {
             listeners: &[],
             script_name: "",
             connection,
+            content: NO_BODY,
         };
         for (expression, value) in [
             (
@@ -641,6 +744,7 @@ mod tests {
             listeners: &listeners,
             script_name: "",
             connection: connection(),
+            content: NO_BODY,
         };
         let expression = "(e['SERVER_NAME'], e['SERVER_PORT'])";
         assert_eq!(

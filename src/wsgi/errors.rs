@@ -7,17 +7,29 @@ use pyo3::exceptions::PyBrokenPipeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::ffi;
 use crate::error::Error;
 use crate::trace;
 
+/// Past so many bytes the beginning of a line is not kept any longer.
+const LONGEST: usize = 16 * 1024;
+
 /// Python's `wsgi.errors`: text that is written to it goes to the error log, whole lines at a time.
 ///
-/// One object serves all requests of a worker.
+/// Each request has one of its own, so that no line is joined from the text of two. What it has begun is logged at
+/// the request's end; what is written after that is logged at once, since nobody would ask for it any more.
 #[pyclass(frozen, module = "oxicorn", name = "ErrorStream")]
 #[derive(Debug, Default)]
 pub(super) struct ErrorStream {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// The beginning of a line whose end has not come yet.
-    begun: Mutex<String>,
+    begun: String,
+    /// Whether the request is over.
+    over: bool,
 }
 
 #[pymethods]
@@ -25,15 +37,10 @@ impl ErrorStream {
     fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
         let py = text.py();
         let length = text.code_point_len()?;
-        let text = text.to_string_lossy();
-        let Some(end) = text.rfind('\n') else {
-            self.begun().push_str(&text);
-            return Ok(length);
-        };
-        let mut lines = std::mem::take(&mut *self.begun());
-        lines.push_str(&text[..end]);
-        self.begun().push_str(&text[end + 1..]);
-        log(py, &lines);
+        let lines = self.state().take_in(&text.to_string_lossy());
+        if let Some(lines) = lines {
+            log(py, &lines);
+        }
         Ok(length)
     }
 
@@ -45,7 +52,7 @@ impl ErrorStream {
     }
 
     fn flush(&self, py: Python<'_>) {
-        let begun = std::mem::take(&mut *self.begun());
+        let begun = std::mem::take(&mut self.state().begun);
         if !begun.is_empty() {
             log(py, &begun);
         }
@@ -53,9 +60,59 @@ impl ErrorStream {
 }
 
 impl ErrorStream {
+    /// One that belongs to no request.
+    pub(super) fn of_no_request() -> Self {
+        let stream = Self::default();
+        stream.state().over = true;
+        stream
+    }
+
+    /// The request is over: nothing that it has written stays here.
+    pub(super) fn end(&self, py: Python<'_>) {
+        self.state().over = true;
+        self.flush(py);
+    }
+
+    /// The object for another request, unless somebody still holds it.
+    pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
+        if !ffi::is_only_reference(py, &this) {
+            return None;
+        }
+        this.get().state().over = false;
+        Some(this)
+    }
+
     /// No Python runs, and nothing waits, while this is held.
-    fn begun(&self) -> MutexGuard<'_, String> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes in what was written, and gives what of it all is to be logged: whole lines, without the last one's
+    /// end.
+    fn take_in(&mut self, text: &str) -> Option<String> {
+        let (lines, rest) = match text.rsplit_once('\n') {
+            Some((lines, rest)) => (Some(lines), rest),
+            None => (None, text),
+        };
+        let mut logged = lines.map(|lines| {
+            let begun = std::mem::take(&mut self.begun);
+            begun + lines
+        });
+        self.begun.push_str(rest);
+        let too_long = self.begun.len() > LONGEST || self.over && !self.begun.is_empty();
+        if too_long {
+            let begun = std::mem::take(&mut self.begun);
+            match &mut logged {
+                Some(logged) => {
+                    logged.push('\n');
+                    logged.push_str(&begun);
+                }
+                None => logged = Some(begun),
+            }
+        }
+        logged
     }
 }
 
@@ -134,8 +191,10 @@ pub(super) fn to_python(error: Error) -> PyErr {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, with_python};
+    use super::super::testing::{Script, head, with_python};
     use super::*;
+    use crate::recorder::Recorder;
+    use crate::service::Body;
 
     #[test]
     fn tracebacks_have_causes_and_all_lines() {
@@ -220,6 +279,104 @@ def app(environ, start_response):
         );
         let log = logged(|| drop(script.get()));
         assert_eq!(log, "ERROR begun\nsecond\nERROR third\nERROR rest\n");
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn what_a_request_has_begun_is_logged_at_its_end_and_joined_to_nothing_else() {
+        let script = Script::new(
+            r#"
+class Body(list):
+    def __init__(self, errors): super().__init__([b"x"]); self.errors = errors
+    def close(self): self.errors.write("!")
+def app(environ, start_response):
+    errors = environ["wsgi.errors"]
+    errors.write("unfinished")
+    if environ["PATH_INFO"] == "/raises":
+        errors.write(" business")
+        raise ValueError
+    start_response("200 OK", [])
+    return Body(errors)
+"#,
+        );
+        let log = logged(|| {
+            drop(script.get());
+            let raises = head("GET", "/raises", &[]);
+            let error = script.call(&raises, Body::empty(), &Recorder::new());
+            assert!(error.is_err());
+            drop(script.get());
+        });
+        assert_eq!(
+            log,
+            "ERROR unfinished!\nERROR unfinished business\nERROR unfinished!\n"
+        );
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn requests_that_run_at_once_do_not_share_a_line() {
+        let script = Script::new(
+            r#"
+import threading
+here = threading.Barrier(2, timeout=30)
+def app(environ, start_response):
+    write = environ["wsgi.errors"].write
+    write("be")
+    here.wait()
+    write("gun\n")
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let serve = || logged(|| drop(script.get()));
+        std::thread::scope(|threads| {
+            let other = threads.spawn(serve);
+            assert_eq!(serve(), "ERROR begun\n");
+            assert_eq!(other.join().unwrap(), "ERROR begun\n");
+        });
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn a_line_without_an_end_is_logged_past_a_bound() {
+        let script = Script::new(
+            r#"
+def app(environ, start_response):
+    for _ in range(1025):
+        environ["wsgi.errors"].write("0123456789abcdef" * 16)
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let log = logged(|| drop(script.get()));
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 16, "{}", lines.len());
+        let longest = lines.iter().map(|line| line.len()).max().unwrap();
+        assert!(longest <= "ERROR ".len() + LONGEST + 256, "{longest}");
+        let text: usize = lines.iter().map(|line| line.len() - "ERROR ".len()).sum();
+        assert_eq!(text, 1025 * 256);
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn what_is_written_when_the_request_is_over_is_logged_at_once() {
+        let script = Script::new(
+            r#"
+kept = []
+def app(environ, start_response):
+    kept.append(environ["wsgi.errors"])
+    start_response("200 OK", [])
+    return []
+"#,
+        );
+        let log = logged(|| {
+            drop(script.get());
+            script.value("kept[0].write('la')");
+            script.value("kept[0].write('ter\\nand later')");
+            drop(script.get());
+        });
+        assert_eq!(log, "ERROR la\nERROR ter\nand later\n");
+        assert_eq!(script.value("kept[0] is kept[1]"), "False");
     }
 
     #[cfg(feature = "tracing")]

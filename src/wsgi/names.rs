@@ -28,6 +28,8 @@ pub(super) enum Kind {
     ContentType,
     /// `CONTENT_LENGTH`, made from the parsed head.
     ContentLength,
+    /// Shown as it came only where the body is read as it comes.
+    TransferEncoding,
     /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385).
     Hidden,
 }
@@ -40,6 +42,7 @@ impl Kind {
             6 if is("cookie") => Self::Cookie,
             12 if is("content-type") => Self::ContentType,
             14 if is("content-length") => Self::ContentLength,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
             _ => Self::Field,
         }
     }

@@ -8,6 +8,7 @@ mod django;
 mod environ;
 mod failures;
 mod flask;
+mod frameworks;
 mod hangs;
 mod hello;
 mod interrupts;
