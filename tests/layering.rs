@@ -168,15 +168,10 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "log",
-        &["clock", "error", "h1::head", "observe", "service", "trace"],
         &[
-            "itoa",
-            "jiff",
-            "memchr",
-            "nix",
-            "tracing",
-            "tracing_subscriber",
+            "clock", "error", "h1::head", "observe", "service", "sys", "trace",
         ],
+        &["itoa", "memchr", "nix", "tracing", "tracing_subscriber"],
     ),
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),

@@ -24,19 +24,17 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::reopen::LogFile;
 use super::{STREAM, escape, user};
 use crate::error::Result;
 use crate::observe::Access;
 use crate::service::Address;
+use crate::sys::local_time::{LocalTime, Offset};
+use crate::sys::shield;
 
 /// Lines that are kept until a flush; more are written at once.
 const BUFFER: usize = 64 * 1024;
@@ -155,22 +153,10 @@ impl Drop for AccessLog {
 impl Target {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => write_all(io::stdout().as_fd(), bytes),
-            Self::File(file) => file.with(|fd| write_all(fd, bytes)),
+            Self::Stdout => shield::write_all(io::stdout(), bytes),
+            Self::File(file) => shield::write_all(&**file, bytes),
         }
     }
-}
-
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match nix::unistd::write(fd, bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => bytes = &bytes[n..],
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 /// How much of `lines` to write at once: as many lines as fit into `most` bytes, and at least one.
@@ -232,26 +218,53 @@ fn number(out: &mut Vec<u8>, number: u64) {
 struct Stamp {
     second: u64,
     text: String,
-    zone: Option<TimeZone>,
 }
+
+/// The months, as every reader of such a log knows them.
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 impl Stamp {
     /// The stamp of a moment, in seconds since 1970, in the zone of the process.
     fn at(&mut self, second: u64) -> &str {
         if self.second != second || self.text.is_empty() {
             self.second = second;
-            self.text.clear();
-            let zone = self.zone.get_or_insert_with(TimeZone::system);
-            let time = i64::try_from(second)
-                .ok()
-                .and_then(|second| Timestamp::from_second(second).ok())
-                .unwrap_or_default()
-                .to_zoned(zone.clone());
-            let _ = write!(self.text, "{}", time.strftime("[%d/%b/%Y:%H:%M:%S %z]"));
+            let time = i64::try_from(second).ok().and_then(LocalTime::at);
+            self.set(time.unwrap_or(BEGINNING));
         }
         &self.text
     }
+
+    fn set(&mut self, time: LocalTime) {
+        self.text.clear();
+        let LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            offset,
+        } = time;
+        let month = usize::try_from(month - 1).map_or("", |month| MONTHS[month]);
+        let _ = write!(
+            self.text,
+            "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {offset}]"
+        );
+    }
 }
+
+/// The time of a clock that shows what no calendar has.
+const BEGINNING: LocalTime = LocalTime {
+    year: 1970,
+    month: 1,
+    day: 1,
+    hour: 0,
+    minute: 0,
+    second: 0,
+    offset: Offset(0),
+};
 
 #[cfg(test)]
 mod tests {
@@ -346,17 +359,23 @@ mod tests {
     }
 
     #[test]
-    fn time_is_local_and_made_once_a_second() {
-        let zone = TimeZone::fixed(jiff::tz::Offset::constant(1));
-        let mut stamp = Stamp {
-            zone: Some(zone),
-            ..Stamp::default()
-        };
-        assert_eq!(stamp.at(0), "[01/Jan/1970:01:00:00 +0100]");
-        assert_eq!(stamp.at(1_772_716_029), TIME);
+    fn time_is_made_once_a_second() {
+        let mut stamp = Stamp::default();
+        stamp.set(LocalTime {
+            year: 2026,
+            month: 3,
+            day: 5,
+            hour: 14,
+            minute: 7,
+            second: 9,
+            offset: Offset(3600),
+        });
+        assert_eq!(stamp.text, TIME);
+        stamp.at(1_772_716_029);
         stamp.text.replace_range(.., "kept");
         assert_eq!(stamp.at(1_772_716_029), "kept");
-        assert_eq!(stamp.at(1_772_716_030), "[05/Mar/2026:14:07:10 +0100]");
+        assert_ne!(stamp.at(1_772_716_030), "kept");
+        assert_eq!(stamp.at(u64::MAX), "[01/Jan/1970:00:00:00 +0000]");
     }
 
     #[test]

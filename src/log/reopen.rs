@@ -1,19 +1,20 @@
 //! [`LogFile`]: a file that is appended to, and can be opened again where its path leads by then.
 //!
 //! No line is lost or split by it: what is being written goes to the file that was open when it began. A file
-//! that cannot be opened again leaves the old one in its place.
+//! that cannot be opened again leaves the old one in its place. The new file takes the old one's number (dup3(2)), so
+//! that who writes takes no lock: a child that is forked while another thread opens it again can write, too.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf, absolute};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use super::append;
 use crate::error::Result;
+use crate::sys::{descriptor, shield};
 
 /// The log files of this process.
 static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
@@ -33,7 +34,7 @@ pub fn reopen() {
 pub(crate) fn give_to(uid: u32, gid: u32) {
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, gid));
     for file in open_files() {
-        file.with(|fd| give(fd, &file.path));
+        give(file.as_fd(), &file.path);
     }
 }
 
@@ -50,8 +51,7 @@ fn give(fd: BorrowedFd<'_>, path: &Path) {
         return;
     };
     // The terminal, the null device and pipes stay whose they are.
-    let regular = |facts: &FileStat| facts.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-    if !fstat(fd).is_ok_and(|facts| regular(&facts)) {
+    if !fstat(fd).is_ok_and(|facts| is_regular(&facts)) {
         return;
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
@@ -70,7 +70,7 @@ pub(super) struct LogFile {
     path: PathBuf,
     /// Which log it is, for an error's sentence.
     which: &'static str,
-    file: RwLock<File>,
+    file: OwnedFd,
 }
 
 impl LogFile {
@@ -79,7 +79,7 @@ impl LogFile {
         let file = append(path, which)?;
         give(file.as_fd(), path);
         let log = Arc::new(Self {
-            file: RwLock::new(file),
+            file: file.into(),
             path: absolute(path).unwrap_or_else(|_| path.to_owned()),
             which,
         });
@@ -94,7 +94,10 @@ impl LogFile {
         match append(&self.path, self.which) {
             Ok(file) => {
                 give(file.as_fd(), &self.path);
-                *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+                if let Err(error) = descriptor::replace(&self.file, file) {
+                    let path = self.path.display();
+                    crate::trace::error!("cannot change over to {path}: {error}");
+                }
             }
             Err(error) => crate::trace::error!("{error}; the file that was open stays in use"),
         }
@@ -102,26 +105,30 @@ impl LogFile {
 
     /// Whether it is a file, and neither a pipe nor a device.
     pub(super) fn is_regular(&self) -> bool {
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        file.metadata().is_ok_and(|facts| facts.is_file())
+        fstat(&self.file).is_ok_and(|facts| is_regular(&facts))
     }
+}
 
-    /// Calls `write` with the file that is open now.
-    pub(super) fn with<T>(&self, write: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        write(file.as_fd())
+impl AsFd for LogFile {
+    /// The file that is open now.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
 impl Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        (&*file).write(bytes)
+        shield::write_all(&self.file, bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn is_regular(facts: &FileStat) -> bool {
+    facts.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
 }
 
 #[cfg(test)]

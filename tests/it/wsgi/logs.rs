@@ -44,6 +44,35 @@ fn error_log_has_gunicorns_lines() {
 }
 
 #[test]
+fn times_are_local_whether_the_zone_has_a_name_or_rules() {
+    for zone in ["America/St_Johns", "NST3:30NDT,M3.2.0,M11.1.0"] {
+        if !zone.contains(',')
+            && !std::path::Path::new("/usr/share/zoneinfo")
+                .join(zone)
+                .exists()
+        {
+            println!("this machine knows no zones by name");
+            continue;
+        }
+        let server = Serve::app("probe:app")
+            .args(["--access-logfile", "-"])
+            .env("TZ", zone)
+            .start();
+        server.get("/pid").expect(200);
+        let exited = server.stop();
+        for line in exited.stderr.iter().chain(&exited.stdout) {
+            assert!(
+                ["-0330]", "-0230]"]
+                    .iter()
+                    .any(|offset| line.contains(offset)),
+                "{zone}: {line}"
+            );
+        }
+        assert!(!exited.stdout.is_empty());
+    }
+}
+
+#[test]
 fn log_level_silences_what_is_below_it() {
     let server = Serve::app("probe:app").start();
     server.stop();
