@@ -109,6 +109,14 @@ pub(crate) const SIGNALS: &[Row] = &[
             "Ignored: a client that has gone is an error of a write.",
         )
     },
+    Row {
+        disposition: Disposition::Ignore,
+        ..row(
+            Signal::SIGXFSZ,
+            None,
+            "Ignored: a file that may grow no further (`RLIMIT_FSIZE`) is an error of a write.",
+        )
+    },
 ];
 
 /// A signal, and what comes of it: a line of `docs/SIGNALS.md`. Given by [`signals`].

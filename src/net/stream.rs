@@ -3,7 +3,7 @@
 //! Never blocking and never buffering: each method is one system call, and `WouldBlock` is its caller's
 //! business.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -12,13 +12,15 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::sendfile::sendfile64;
+use socket2::SockRef;
 
-use crate::sys::socket;
+use crate::sys::shield::shielded;
+use crate::sys::{fork, socket};
 
 /// An accepted connection.
 ///
-/// All calls are non-blocking and take `&self`. A write to a peer that has gone is an error and not a
-/// signal where `SIGPIPE` is ignored, as it is in every program with a Rust `main`.
+/// All calls are non-blocking and take `&self`. A write to a peer that has gone is an error and no signal, whatever
+/// the process does with `SIGPIPE`.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
@@ -45,9 +47,10 @@ impl Stream {
     /// Writes of the slices what the socket takes, which may be less than all, and says how many bytes
     /// that was.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&mut &*stream).write_vectored(slices),
-            Self::Unix(stream) => (&mut &*stream).write_vectored(slices),
+        let socket = SockRef::from(self);
+        match slices {
+            [slice] => socket.send_with_flags(slice, libc::MSG_NOSIGNAL),
+            slices => socket.send_vectored_with_flags(slices, libc::MSG_NOSIGNAL),
         }
     }
 
@@ -65,7 +68,8 @@ impl Stream {
     ) -> io::Result<usize> {
         let mut position = i64::try_from(*offset)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "offset out of range"))?;
-        let sent = sendfile64(self, file, Some(&mut position), count)?;
+        // It takes no flag that would keep the signal away.
+        let sent = shielded(|| Ok(sendfile64(self, file, Some(&mut position), count)?))?;
         *offset = position.unsigned_abs();
         Ok(sent)
     }
@@ -74,6 +78,15 @@ impl Stream {
     /// peer has not acknowledged.
     pub fn unsent(&self) -> io::Result<u64> {
         socket::unsent(self)
+    }
+
+    /// Ends the connection if this process has forked: a child that has the socket as well would keep the client
+    /// connected until it ends (close(2)). To be called before the last descriptor of this process goes.
+    pub(crate) fn part(&self) {
+        if fork::is_parent() {
+            // It fails where the client has gone.
+            let _ = SockRef::from(self).shutdown(Shutdown::Both);
+        }
     }
 
     /// Ends the output, so that the peer reads to an end of file; input goes on.
@@ -142,7 +155,7 @@ impl Source for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Seek;
+    use std::io::{Seek, Write};
 
     fn pair() -> (Stream, Stream) {
         let (a, b) = UnixStream::pair().unwrap();

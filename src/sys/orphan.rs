@@ -4,6 +4,8 @@
 //! nothing: so the kernel is asked for a signal (`PR_SET_PDEATHSIG`, prctl(2)), whose handler gives the
 //! listeners up at once and sets a bound to what is left of the worker's life. Nothing is decided here.
 //!
+//! A sandbox may refuse either of it: then that is left out, and the rest is done.
+//!
 //! *Invariants*: the handler calls only what signal-safety(7) lists, and touches only what was set up before
 //! it was installed and lives as long as the process.
 
@@ -31,7 +33,8 @@ struct Will {
     listeners: Vec<i32>,
     /// A socket that does not listen: accept(2) says EINVAL, as for a listener that was shut down.
     decoy: i32,
-    timer: libc::timer_t,
+    /// Where the system gives one.
+    timer: Option<libc::timer_t>,
     grace: libc::itimerspec,
 }
 
@@ -39,6 +42,10 @@ struct Will {
 /// once, and in any case it is killed `grace` later.
 ///
 /// To be called after the last change of the user (which undoes it), once in a process.
+///
+/// # Errors
+///
+/// What the system refuses: whatever else can be done is done.
 pub(crate) fn prepare(
     arbiter: i32,
     listeners: impl Iterator<Item = impl AsRawFd>,
@@ -46,20 +53,20 @@ pub(crate) fn prepare(
     scoreboard: &Arc<Scoreboard>,
     slot: usize,
 ) -> Result<()> {
-    let failed = |errno| Error::io("cannot prepare for the arbiter's end", errno);
     let decoy = socket::socket(
         AddressFamily::Unix,
         SockType::Stream,
         SockFlag::SOCK_CLOEXEC,
         None,
     )
-    .map_err(failed)?;
+    .map_err(|errno| Error::io("socket", errno))?;
+    let timer = timer();
     let will = Will {
         scoreboard: Arc::clone(scoreboard),
         slot,
         listeners: listeners.map(|listener| listener.as_raw_fd()).collect(),
         decoy: decoy.into_raw_fd(),
-        timer: timer().map_err(failed)?,
+        timer: timer.ok(),
         grace: libc::itimerspec {
             it_interval: timespec(Duration::ZERO),
             // Zero would be never.
@@ -70,15 +77,21 @@ pub(crate) fn prepare(
     signal::set_realtime(Order::Orphaned, on_orphaned)?;
     // SAFETY: prctl(2) with this option takes a signal's number, and touches no memory.
     let outcome = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, Order::Orphaned.number()) };
-    Errno::result(outcome).map_err(failed)?;
+    Errno::result(outcome).map_err(|errno| Error::io("prctl", errno))?;
     if getppid() != Pid::from_raw(arbiter) {
         // It died before this was asked for.
         signal::send(Pid::this().as_raw(), Order::Orphaned)?;
     }
-    Ok(())
+    timer
+        .map(drop)
+        .map_err(|errno| Error::io("timer_create", errno))
 }
 
 extern "C" fn on_orphaned(_: libc::c_int) {
+    // A child that the application has forked has another parent, and its worker's queue and listeners.
+    if !signal::is_owner() {
+        return;
+    }
     let errno = Errno::last_raw();
     if signal::is_booting() {
         signal::leave_boot();
@@ -97,8 +110,10 @@ extern "C" fn on_orphaned(_: libc::c_int) {
                 }
             }
         }
-        // SAFETY: the timer was made for this, and the time is a whole one.
-        unsafe { libc::timer_settime(will.timer, 0, &raw const will.grace, ptr::null_mut()) };
+        if let Some(timer) = will.timer {
+            // SAFETY: the timer was made for this, and the time is a whole one.
+            unsafe { libc::timer_settime(timer, 0, &raw const will.grace, ptr::null_mut()) };
+        }
     }
     Errno::set_raw(errno);
 }

@@ -12,7 +12,8 @@
 //! *Invariants*: at most one [`Signals`] is installed in a process; when it is dropped, the handlers that
 //! it replaced are back; of every kind of signal that came at least one is drained; what is sent to a child that
 //! the application has forked never reaches its parent; no handler is interrupted by another one, since a few frames
-//! of them are more than their stack holds (sigaltstack(2)), and a fork lets all at once through that came during it.
+//! of them are more than their stack holds (sigaltstack(2)), and a fork lets all at once through that came during it;
+//! what is taken is not blocked, whoever has started this process with it blocked.
 
 use std::fmt;
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::unistd::{self, Pid};
 
 use crate::error::{Error, Result};
@@ -89,8 +90,7 @@ pub(crate) fn take_abort() -> Result<()> {
 
 extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: getpid(2) touches no memory.
-    let here = unsafe { libc::getpid() };
+    let here = own_pid();
     // SAFETY: with SA_SIGINFO the system passes a whole structure, which has the sender for signals of kill(2)
     // and tgkill(2).
     let own = unsafe { (*info).si_pid() == here };
@@ -201,10 +201,20 @@ pub(crate) enum Disposition {
     Default,
 }
 
+/// Async-signal-safe.
+fn own_pid() -> i32 {
+    // SAFETY: getpid(2) touches no memory.
+    unsafe { libc::getpid() }
+}
+
+/// Whether the handlers are for this process, and not for the one that has forked it. Async-signal-safe.
+pub(super) fn is_owner() -> bool {
+    own_pid() == OWNER.load(Ordering::Relaxed)
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    // SAFETY: getpid(2) touches no memory.
-    if unsafe { libc::getpid() } != OWNER.load(Ordering::Relaxed) {
+    if !is_owner() {
         // A child that the application has forked: what is only for its parent does nothing, and the queue is its
         // parent's, who would take the signal for its own.
         if ends(signal) {
@@ -273,7 +283,7 @@ extern "C" fn on_dropped_signal(_: libc::c_int) {}
 extern "C" fn on_expire(_: libc::c_int) {
     let errno = Errno::last_raw();
     let handler = ON_EXPIRE.load(Ordering::Acquire);
-    if !handler.is_null() {
+    if !handler.is_null() && is_owner() {
         // SAFETY: what is stored there was a `fn() -> bool`, and functions stay where they are.
         let handler: fn() -> bool = unsafe { std::mem::transmute(handler) };
         if handler() {
@@ -305,6 +315,8 @@ pub(crate) struct Signals {
     pipe: Pipe,
     /// What is handled, how, and how it was before.
     replaced: Vec<(Signal, Disposition, SigAction)>,
+    /// What was blocked on this thread before.
+    mask: Option<SigSet>,
 }
 
 impl Signals {
@@ -328,12 +340,22 @@ impl Signals {
         let mut signals = Self {
             pipe,
             replaced: Vec::new(),
+            mask: None,
         };
         for (signal, disposition) in table {
             let replaced = set(signal, disposition, ends)?;
             signals.replaced.push((signal, disposition, replaced));
         }
+        signals.mask = Some(signals.unblock()?);
         Ok(signals)
+    }
+
+    /// Has what is handled come through on this thread; gives what was blocked before.
+    fn unblock(&self) -> Result<SigSet> {
+        let handled: SigSet = self.replaced.iter().map(|&(signal, ..)| signal).collect();
+        handled
+            .thread_swap_mask(SigmaskHow::SIG_UNBLOCK)
+            .map_err(|errno| Error::io("cannot unblock signals", errno))
     }
 
     /// Installs the handlers once more, where others may have taken their place since.
@@ -341,7 +363,7 @@ impl Signals {
         for &(signal, disposition, _) in &self.replaced {
             set(signal, disposition, ends)?;
         }
-        Ok(())
+        self.unblock().map(drop)
     }
 
     /// In a child, with all signals blocked: leaves the parent's queue and handlers for its own.
@@ -358,6 +380,7 @@ impl Signals {
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
         BOOTING.store(true, Ordering::Relaxed);
+        self.mask = None;
         for (signal, ..) in self.replaced.drain(..) {
             set(signal, Disposition::Default, interrupts)?;
         }
@@ -369,6 +392,7 @@ impl Signals {
         Ok(Self {
             pipe,
             replaced: Vec::new(),
+            mask: None,
         })
     }
 
@@ -410,6 +434,10 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
+        // Before their handlers are back: what comes in between waits for whoever had it blocked.
+        if let Some(mask) = self.mask.take() {
+            let _ = mask.thread_set_mask();
+        }
         self.restore();
     }
 }
@@ -437,6 +465,13 @@ fn set(
     // SAFETY: both handlers call nothing that is not async-signal-safe, and leave errno as it was.
     unsafe { signal::sigaction(signal, &action) }
         .map_err(|errno| Error::io(format_args!("cannot handle {signal}"), errno))
+}
+
+/// In a child that the application has forked: a signal that asks a worker for its stacks means nothing to it, since
+/// they would go to where the worker's belong. Async-signal-safe.
+pub(super) fn leave_stacks_to_the_parent() {
+    // It fails for no signal that there is.
+    let _ = set_realtime(Order::Stacks, on_dropped_signal);
 }
 
 /// For signals that `nix` has no name for. Their default would end the process.
@@ -490,7 +525,6 @@ fn kill(pid: i32, number: i32) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::SigmaskHow;
     use std::sync::{Mutex, PoisonError};
 
     /// The handlers belong to the process: these tests take turns.
@@ -566,6 +600,45 @@ mod tests {
         // SAFETY: the action was in force before.
         let restored = unsafe { signal::sigaction(Signal::SIGUSR1, &before) }.unwrap();
         assert!(matches!(restored.handler(), SigHandler::SigIgn));
+    }
+
+    #[test]
+    fn what_is_taken_is_unblocked_and_blocked_again_for_the_host() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocked: SigSet = [Signal::SIGUSR1, Signal::SIGURG].into_iter().collect();
+        let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
+        let signals = Signals::install(Pipe::new().unwrap(), TABLE).unwrap();
+        raise(Signal::SIGUSR1);
+        assert_eq!(signals.drain(), [Signal::SIGUSR1]);
+        // An application that is preloaded may block them, too.
+        let _ = blocked.thread_block();
+        signals.retake().unwrap();
+        raise(Signal::SIGUSR1);
+        assert_eq!(signals.drain(), [Signal::SIGUSR1]);
+        let has = |signal| SigSet::thread_get_mask().unwrap().contains(signal);
+        assert!(!has(Signal::SIGUSR1) && has(Signal::SIGURG));
+        drop(signals);
+        assert!(has(Signal::SIGUSR1) && has(Signal::SIGURG));
+        before.thread_set_mask().unwrap();
+    }
+
+    #[test]
+    fn an_order_to_a_process_that_is_not_their_owner_does_nothing() {
+        static CALLED: AtomicBool = AtomicBool::new(false);
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let expired = || {
+            CALLED.store(true, Ordering::Relaxed);
+            false
+        };
+        let called = |owner: Pid| {
+            OWNER.store(owner.as_raw(), Ordering::Relaxed);
+            on_expire(Order::Expire.number());
+            CALLED.swap(false, Ordering::Relaxed)
+        };
+        set_on_expire(Some(expired));
+        let (own, parents) = (called(Pid::this()), called(Pid::from_raw(1)));
+        set_on_expire(None);
+        assert_eq!((own, parents), (true, false));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::clock::Tick;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::net::Listeners;
 use crate::sys::fork;
@@ -49,7 +49,7 @@ use crate::sys::orphan;
 use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{self, Disposition, Order, Signals};
 use crate::sys::wake::Wake;
-use crate::trace::{error, info};
+use crate::trace::{error, info, warning};
 
 pub use door::Door;
 pub use in_process::{Running, RunningHandle, RunningStatus};
@@ -191,6 +191,7 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
         "The application's own.",
     ),
     (Signal::SIGPIPE, Disposition::Ignore, "Ignored."),
+    (Signal::SIGXFSZ, Disposition::Ignore, "Ignored."),
     (
         Signal::SIGABRT,
         Disposition::Default,
@@ -483,25 +484,28 @@ impl WorkerContext {
         }
     }
 
-    /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests.
-    fn prepare_for_the_arbiters_end(&self) -> Result<()> {
-        let Some(lines) = &self.arbiter else {
-            return Ok(());
-        };
+    /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests, as far as
+    /// the system lets it: one worker says where it does not.
+    fn prepare_for_the_arbiters_end(&self) {
+        let Some(lines) = &self.arbiter else { return };
         let Place {
+            id,
             slot,
             graceful_timeout,
             ..
         } = self.place;
         let listeners = self.listeners();
         let sockets = listeners.iter().map(|listener| listener.as_fd());
-        orphan::prepare(
+        let prepared = orphan::prepare(
             lines.arbiter,
             sockets,
             graceful_timeout,
             &self.scoreboard,
             slot,
-        )
+        );
+        if let (Err(error), 1) = (prepared, id) {
+            warning!("If the arbiter is killed, workers in a call may outlive it: {error}");
+        }
     }
 
     /// Has memory that is freed kept for the next request, until the worker [rests](Self::rest). Not in a process of
@@ -533,21 +537,16 @@ impl WorkerContext {
     }
 
     /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same
-    /// connections, whom no arbiter knows. `outcome` is what its call came to.
-    pub(crate) fn end_strays<T>(&self, outcome: &Result<T>) {
+    /// connections, whom no arbiter knows. `outcome` is what `what`, in which it was forked, came to.
+    pub(crate) fn end_strays<T>(&self, what: &str, outcome: &Result<T>) {
         if self.is_home() {
             return;
         }
         let worker = self.slot().pid();
-        error!(
-            "Process {}, which a request of worker {worker} has forked, came back from it, and ends: a child is to \
-             end by itself, or to become another program",
-            Pid::this(),
+        end_stray(
+            &format!("{what} of worker {worker}"),
+            outcome.as_ref().err(),
         );
-        if let Err(error) = outcome {
-            error!("It came back with: {}", error.report());
-        }
-        fork::exit_now(1);
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing
@@ -617,6 +616,20 @@ impl WorkerContext {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends this process, which was forked in `what` and came back from it, perhaps by an error: with the status that a
+/// program ends with by itself.
+pub(crate) fn end_stray(what: &str, error: Option<&Error>) -> ! {
+    error!(
+        "Process {}, which {what} has forked, came back from it, and ends: a child is to end by itself, or to become \
+         another program",
+        Pid::this(),
+    );
+    if let Some(error) = error {
+        error!("It came back with: {}", error.report());
+    }
+    fork::vanish(error.and_then(Error::exit_status).unwrap_or(1));
 }
 
 #[cfg(test)]

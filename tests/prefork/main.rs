@@ -9,6 +9,7 @@ mod host;
 mod preload;
 #[cfg(feature = "wsgi")]
 mod python;
+mod refused;
 mod roles;
 mod server;
 mod supervision;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         trial::TESTS,
         preload::TESTS,
         user::TESTS,
+        refused::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
     ]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::server::wait_until;
-use crate::{facade, preload, titles, trial, user};
+use crate::{facade, preload, refused, titles, trial, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -57,6 +57,9 @@ fn host(arguments: &[String]) -> Result<()> {
     #[cfg(feature = "wsgi")]
     if role == "python" {
         return crate::python::play(&option("--app").unwrap_or_default(), &flag);
+    }
+    if role == "filtered" {
+        refused::install_filter();
     }
     let runs = if role == "twice" { 2 } else { 1 };
 
