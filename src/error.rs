@@ -23,6 +23,8 @@ struct Inner {
     kind: Kind,
     message: Cow<'static, str>,
     source: Option<Source>,
+    /// What a service wanted its process to end with.
+    exit_status: Option<i32>,
 }
 
 /// The kinds that a program may want to tell apart.
@@ -86,6 +88,7 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+            exit_status: None,
         }))
     }
 
@@ -96,6 +99,17 @@ impl Error {
     pub(crate) fn because(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// The service wanted its process to end, with this status.
+    pub(crate) fn with_exit_status(mut self, status: Option<i32>) -> Self {
+        self.0.exit_status = status;
+        self
+    }
+
+    /// What the service wanted its process to end with, if it wanted that.
+    pub(crate) fn exit_status(&self) -> Option<i32> {
+        self.0.exit_status
     }
 
     /// An operation of the system failed: `what` was being done.

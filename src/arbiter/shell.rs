@@ -44,7 +44,7 @@ use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
 use crate::sys::title::Title;
 use crate::trace::{debug, error, info};
-use crate::worker::Worker;
+use crate::worker::{self, Worker};
 use nursery::Newborn;
 use succession::Successor;
 use trial::Former;
@@ -575,7 +575,15 @@ impl<W: Worker> Shell<W> {
 
 /// Has a worker load what is to be shared. What is loaded may take signals for itself: they are the arbiter's again.
 fn preload(worker: &mut impl Worker, signals: &Signals) -> Result<()> {
+    let arbiter = process::id();
     let loaded = worker.preload();
+    if process::id() != arbiter {
+        // It would be a second arbiter.
+        worker::end_stray(
+            &format!("the loading of arbiter {arbiter}"),
+            loaded.as_ref().err(),
+        );
+    }
     signals.retake()?;
     loaded
 }

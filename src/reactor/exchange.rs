@@ -50,6 +50,12 @@ pub(super) struct Link {
     pub(super) response: Response,
 }
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stream.part();
+    }
+}
+
 /// How far the current response has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Response {
@@ -385,6 +391,8 @@ impl Link {
             wanted,
             until,
         })?;
+        // A signal handler of the application may have come back from a fork.
+        at_home(host)?;
         self.in_time()
     }
 
@@ -442,6 +450,17 @@ fn leaves_too_much(unread: BodyLength) -> bool {
     }
 }
 
+/// Fails in a child of the process whose call this is.
+fn at_home(host: &dyn Host) -> Result<()> {
+    if host.is_home() {
+        return Ok(());
+    }
+    Err(Error::of(
+        Kind::Response,
+        "the response is that of the process that has forked this one",
+    ))
+}
+
 /// The [`Exchange`] over a link, while its request is being answered.
 pub(super) struct Lending<'a> {
     pub(super) link: &'a RefCell<Link>,
@@ -453,12 +472,7 @@ impl Lending<'_> {
     /// The link, unless a call on it is under way already: an application's iterable may come back here
     /// from another thread while the interpreter was given up. Nor has a child of the process any: both would write.
     fn link(&self) -> Result<RefMut<'_, Link>> {
-        if !self.host.is_home() {
-            return Err(Error::of(
-                Kind::Response,
-                "the response is that of the process that has forked this one",
-            ));
-        }
+        at_home(self.host)?;
         self.link
             .try_borrow_mut()
             .map_err(|_| Error::of(Kind::Response, "the response is being written already"))

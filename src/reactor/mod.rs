@@ -464,6 +464,12 @@ impl Reactor {
         }
     }
 
+    /// Closes the connections that are here, where nobody is going to drop the reactor.
+    pub(crate) fn part(&mut self) {
+        self.connections
+            .retain(|_, place| matches!(place, Place::Lent { .. }));
+    }
+
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);

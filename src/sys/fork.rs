@@ -16,6 +16,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
+use super::signal;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 
@@ -47,24 +48,43 @@ pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
 
 /// Whether this process is a child of the one that called [`notice_children`] last.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// Whether this process has forked since it called that.
+static IS_PARENT: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_child() {
     IS_CHILD.store(true, Ordering::Relaxed);
+    signal::leave_stacks_to_the_parent();
 }
 
-/// From now on children of this process know that they are not it ([`is_child`]), whoever forks them. Those that
-/// run another program at once (`vfork(2)`, `posix_spawn(3)`) know nothing, and are asked nothing.
+extern "C" fn note_parent() {
+    IS_PARENT.store(true, Ordering::Relaxed);
+}
+
+/// From now on children of this process know that they are not it ([`is_child`]), and it knows of them
+/// ([`is_parent`]), whoever forks them. Those that run another program at once (`vfork(2)`, `posix_spawn(3)`) know
+/// nothing, and are asked nothing.
 ///
 /// # Errors
 ///
 /// Where the system gives no memory.
 pub(crate) fn notice_children() -> Result<()> {
+    static NOTICING: AtomicBool = AtomicBool::new(false);
     IS_CHILD.store(false, Ordering::Relaxed);
-    // SAFETY: the handler takes nothing, only stores to an atomic, and stays where it is.
-    match unsafe { libc::pthread_atfork(None, None, Some(note_child)) } {
+    IS_PARENT.store(false, Ordering::Relaxed);
+    // A child inherits them with all else.
+    if NOTICING.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    // SAFETY: the handlers take nothing, store to an atomic, call what is async-signal-safe, and stay where they are.
+    match unsafe { libc::pthread_atfork(None, Some(note_parent), Some(note_child)) } {
         0 => Ok(()),
         errno => Err(Error::io("cannot notice forks", Errno::from_raw(errno))),
     }
+}
+
+/// Whether this process has forked a child that may have its descriptors still. Two loads.
+pub(crate) fn is_parent() -> bool {
+    IS_PARENT.load(Ordering::Relaxed) && !is_child()
 }
 
 /// Whether this process was forked from the one that wanted to [notice](notice_children) it. One load: to be asked as
@@ -76,15 +96,20 @@ pub(crate) fn is_child() -> bool {
 /// Ends this process at once: no destructors, no exit handlers, no unwinding.
 pub(crate) fn exit_now(code: i32) -> ! {
     flush();
+    vanish(code)
+}
+
+/// The same for a child that somebody else has forked. What is buffered in it is its parent's to write, and the lock
+/// of that buffer may be held by a thread that is not in this process.
+pub(crate) fn vanish(code: i32) -> ! {
     // SAFETY: _exit(2) may be called anywhere.
     unsafe { libc::_exit(code) }
 }
 
 /// Writes what Rust has buffered: else a child would write it a second time, or `_exit` drop it.
 fn flush() {
-    // A closed standard output is not worth a word.
+    // A closed standard output is not worth a word. The standard error has no buffer.
     let _ = io::stdout().flush();
-    let _ = io::stderr().flush();
 }
 
 /// How a process ended.

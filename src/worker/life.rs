@@ -25,9 +25,11 @@ const FAILED: i32 = 255;
 pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
     let life = || {
-        context.prepare_for_the_arbiters_end()?;
+        context.prepare_for_the_arbiters_end();
         context.notice_children()?;
-        worker.run(context)
+        let end = worker.run(context);
+        context.end_strays("the work", &end);
+        end
     };
     let end = catch_unwind(AssertUnwindSafe(life))
         .unwrap_or_else(|panic| Err(Error::panicked("the worker", panic.as_ref())));

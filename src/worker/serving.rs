@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
 use crate::reactor::{Queues, Reactor, Ready};
-use crate::service::{Address, MakeService, Service, Site, Stacks};
+use crate::service::{Address, MakeService, Service, Site, Stacks, Turn};
 use crate::sys::scoreboard::{Leaving, WorkerState};
 use crate::sys::signal;
 use crate::trace;
@@ -39,11 +39,7 @@ pub(super) fn addresses(context: &WorkerContext) -> Vec<Address> {
 }
 
 /// Where a service is made that answers on `threads` threads.
-pub(super) fn site<'a>(
-    context: &'a WorkerContext,
-    listeners: &'a [Address],
-    threads: usize,
-) -> Site<'a> {
+fn site<'a>(context: &'a WorkerContext, listeners: &'a [Address], threads: usize) -> Site<'a> {
     Site {
         worker: context.id(),
         workers: context.workers(),
@@ -70,6 +66,28 @@ pub(super) fn leave_in_haste(context: &WorkerContext, reactor: &mut Reactor) {
     reactor.hasten(Tick::now(), context.last_words());
 }
 
+/// Makes the service, in the worker's own process only.
+pub(super) fn make<M: MakeService>(
+    make: &M,
+    context: &WorkerContext,
+    listeners: &[Address],
+    threads: usize,
+) -> Result<M::Service> {
+    let service = make.make(&site(context, listeners, threads));
+    context.end_strays("the start", &service);
+    service
+}
+
+/// Has the service run what signals have left for it. A child that it forks there and that comes back ends, before it
+/// accepts or reads anything.
+pub(super) fn heed(turn: &dyn Turn, context: &WorkerContext) {
+    let outcome = turn.interrupted();
+    context.end_strays("a signal handler", &outcome);
+    if let Err(error) = outcome {
+        trace::error!("a signal handler of the application failed: {error}");
+    }
+}
+
 /// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
     signal::interruptible(make.interrupter(), || make.preload())
@@ -85,7 +103,7 @@ pub(super) fn answer<S: Service>(
     let outcome = ready.answer(host, |request, reply| {
         let outcome = catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
             .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)));
-        context.end_strays(&outcome);
+        context.end_strays("a request", &outcome);
         outcome
     });
     let Err(error) = outcome else { return };

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::busy::Busy;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, leave_in_haste, nap, preload, queues, site,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -33,7 +33,6 @@ use crate::reactor::{Claim, Config, Reactor};
 use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
-use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
 /// A worker that calls its service on its main thread, one request at a time.
@@ -84,7 +83,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
         context.keep_memory();
-        let service = self.make.make(&site(context, &listeners, 1))?;
+        let service = make(&self.make, context, &listeners, 1)?;
         let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
@@ -169,9 +168,7 @@ fn serve<S: Service>(
         if turned.rested {
             context.rest();
         }
-        if let Err(error) = service.turn().interrupted() {
-            trace::error!("a signal handler of the application failed: {error}");
-        }
+        heed(service.turn(), context);
         if turned.woken || host.woken.take() {
             let asked = context.shutdown();
             if context.take_reopen() {

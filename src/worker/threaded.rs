@@ -28,7 +28,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::baton::Baton;
 use super::crew;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, leave_in_haste, nap, preload, queues, site,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -39,7 +39,6 @@ use crate::observe::{Access, Admit, Host};
 use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
 use crate::service::{MakeService, Service, Turn};
 use crate::sys::scoreboard::WorkerState;
-use crate::trace;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
 /// A worker that calls its service on several threads.
@@ -82,7 +81,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let listeners = addresses(context);
         context.keep_memory();
-        let service = Box::new(self.make.make(&site(context, &listeners, self.threads))?);
+        let service = Box::new(make(&self.make, context, &listeners, self.threads)?);
         context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let access_log = self.access_log.take().map(Mutex::new);
@@ -162,12 +161,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.live());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
         let begun = &mut || self.context.ready();
-        let woken = &mut || {
-            if let Err(error) = self.turn.interrupted() {
-                trace::error!("a signal handler of the application failed: {error}");
-            }
-            self.context.end_strays(&Ok(()));
-        };
+        let woken = &mut || heed(self.turn, self.context);
         match self.turn.crew(count, &*life, begun, woken) {
             Some(outcome) => outcome?,
             None => crew::run(count, &*life, begun)?,
@@ -242,6 +236,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 if reactor.lent() > 0 {
                     // Their calls do not end.
                     self.flush();
+                    reactor.part();
                     self.context.abandon();
                 }
                 self.lead.end();

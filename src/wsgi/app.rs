@@ -345,7 +345,9 @@ fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
     match exchange.filter(|_| raised.is_instance_of::<PyOSError>(py)) {
         Some(error) if error.is_disconnected() => error,
         Some(error) => error.because(errors::traceback(py, &raised)),
-        None => Error::new(errors::summary(py, &raised)).because(errors::traceback(py, &raised)),
+        None => Error::new(errors::summary(py, &raised))
+            .because(errors::traceback(py, &raised))
+            .with_exit_status(errors::exit_status(py, &raised)),
     }
 }
 

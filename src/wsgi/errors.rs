@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyBrokenPipeError;
+use pyo3::exceptions::{PyBrokenPipeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -169,6 +169,19 @@ pub(super) fn message(py: Python<'_>, error: &PyErr) -> String {
     )
 }
 
+/// What a program that ends by this exception would have for its status, if it is `SystemExit`.
+pub(super) fn exit_status(py: Python<'_>, error: &PyErr) -> Option<i32> {
+    if !error.is_instance_of::<PySystemExit>(py) {
+        return None;
+    }
+    let code = error.value(py).getattr("code").ok()?;
+    if code.is_none() {
+        return Some(0);
+    }
+    // Python takes the lowest bits of a number, and 1 for anything else, which it prints.
+    Some(code.extract::<i32>().unwrap_or(1))
+}
+
 /// The innermost place of an exception's traceback: `/srv/shop/wsgi.py line 12`.
 pub(super) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
     let mut frame = error.traceback(py)?.into_any();
@@ -227,6 +240,22 @@ def app(environ, start_response): raise Mute
 ",
         );
         assert_eq!(script.fail().to_string(), "Mute");
+    }
+
+    #[test]
+    fn a_program_that_wants_to_end_says_with_which_status() {
+        with_python(|py| {
+            for (code, status) in [
+                (c"raise SystemExit", Some(0)),
+                (c"raise SystemExit(5)", Some(5)),
+                (c"raise SystemExit(True)", Some(1)),
+                (c"raise SystemExit('text')", Some(1)),
+                (c"raise KeyboardInterrupt", None),
+            ] {
+                let error = py.run(code, None, None).unwrap_err();
+                assert_eq!(exit_status(py, &error), status, "{code:?}");
+            }
+        });
     }
 
     /// Lines of the log that `work` makes.

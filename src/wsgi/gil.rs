@@ -41,6 +41,7 @@ impl Turn for Gil {
                     ),
                 );
                 Error::new(errors::summary(py, &error))
+                    .with_exit_status(errors::exit_status(py, &error))
             })
         })
     }

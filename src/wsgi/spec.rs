@@ -208,7 +208,8 @@ impl<'s> Spec<'s> {
             let code = errors::message(py, error);
             return Error::boot(format!(
                 "cannot {what} the application '{text}': it called sys.exit({code}){at}"
-            ));
+            ))
+            .with_exit_status(errors::exit_status(py, error));
         }
         Error::boot(format!(
             "cannot {what} the application '{text}': {}{at}",

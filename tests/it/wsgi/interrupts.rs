@@ -236,10 +236,10 @@ fn child_of_an_application_that_comes_back_from_its_request_ends_and_answers_nob
         let (server, _folder) = serve(threads);
         let worker = server.workers(1)[0];
         let mut client = server.client();
-        for how in ["return", "raise", "exit"] {
+        for (how, status) in [("return", 1), ("raise", 1), ("exit", 0), ("exit5", 5)] {
             client.send(format!("GET /stray?{how} HTTP/1.1\r\nHost: a\r\n\r\n"));
             let answer = client.response().expect(200);
-            assert_eq!(answer.text(), format!("{worker} 1"), "{how}");
+            assert_eq!(answer.text(), format!("{worker} {status}"), "{how}");
         }
         client.send("GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert_eq!(client.response().expect(200).text(), worker.to_string());
@@ -247,7 +247,7 @@ fn child_of_an_application_that_comes_back_from_its_request_ends_and_answers_nob
         assert_eq!(server.workers(1), [worker]);
         let log = server.stop().stderr.join("\n");
         let told = format!("which a request of worker {worker} has forked");
-        assert_eq!(log.matches(&told).count(), 3, "{log}");
+        assert_eq!(log.matches(&told).count(), 4, "{log}");
         assert!(log.contains("ValueError: in the child"), "{log}");
     }
 }
