@@ -94,7 +94,7 @@ impl LogFile {
         match append(&self.path, self.which) {
             Ok(file) => {
                 give(file.as_fd(), &self.path);
-                if let Err(error) = descriptor::replace(&self.file, file) {
+                if let Err(error) = descriptor::replace(&self.file, &file) {
                     let path = self.path.display();
                     crate::trace::error!("cannot change over to {path}: {error}");
                 }

@@ -61,7 +61,7 @@ fn log_and_bodies_that_may_grow_no_further_end_nobody() {
         let size = |name: &str| fs::metadata(path(name)).expect("a log").len();
         assert!(size("error") == size("access") && size("error") % 512 == 0);
         if app == "probe:app" {
-            address.client().post("/pid", &[0; 20_000]).expect(503);
+            address.client().post("/pid", &vec![0; 20_000]).expect(503);
         }
         assert_eq!(address.client().get("/pid").expect(200).body, worker);
         server.signal(Signal::SIGTTIN);
