@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = tests![
     what_python_ignores_at_its_start_is_ignored_without_it,
 ];
 
-/// Has prctl(2) refuse to tell of a parent's death, and timer_create(2) refuse everything, from now on.
+/// Has prctl(2) refuse to tell of a parent's death, and `timer_create(2)` refuse everything, from now on.
 #[expect(unsafe_code, reason = "there is no other way to install a filter")]
 pub(crate) fn install_filter() {
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
