@@ -102,6 +102,7 @@ impl Error {
     }
 
     /// The service wanted its process to end, with this status.
+    #[cfg(feature = "wsgi")]
     pub(crate) fn with_exit_status(mut self, status: Option<i32>) -> Self {
         self.0.exit_status = status;
         self
