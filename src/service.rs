@@ -217,7 +217,8 @@ impl Turn for Free {}
 
 /// One connection's current request and response, as a server offers it to a service.
 ///
-/// The methods take `&self`, so that the body and the responder can be used side by side.
+/// The methods take `&self`, so that the body and the responder can be used side by side. An application of Python's
+/// calls them without the interpreter's lock: they may wait, and what they want of Python they attach for.
 pub trait Exchange {
     /// Starts the response. `headers` are the service's own; framing, `Server` and `Date` are the
     /// server's. `len` is the body's length where it is known and `headers` do not say it.

@@ -2,14 +2,20 @@
 //! Knows no Python objects but the [`Write`] whose outline it sends, and never holds a borrow while the
 //! exchange works: what is in use is taken out of its cell, and a call from within finds it gone.
 //!
+//! The exchange works without the interpreter's lock: it may wait for a client, for a disk, or for what it likes.
+//!
 //! ```text
 //!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Sent
 //!      └─────────── refused, or in use at this moment ─────▶ Gone
 //! ```
 
 use std::cell::Cell;
+use std::fs::File;
 use std::io::{Read, Write as _};
 
+use pyo3::Python;
+
+use super::ffi;
 use super::lend::Lent;
 use super::start_response::Write;
 use crate::error::{Error, Result};
@@ -35,6 +41,11 @@ enum Stage<'a> {
     Started(BodyWriter<'a>),
     #[default]
     Gone,
+}
+
+/// Has the exchange work.
+fn unlocked<R>(work: impl FnOnce() -> R) -> R {
+    Python::attach(|py| ffi::detached(py, work))
 }
 
 impl<'a> Answer<'a> {
@@ -67,9 +78,10 @@ impl<'a> Answer<'a> {
 
     /// Starts the response, where that was not done yet.
     pub(super) fn start(&self, length: Length) -> Result<()> {
-        let writer = self.writer(length)?;
-        self.stage.set(Stage::Started(writer));
-        Ok(())
+        unlocked(|| {
+            self.stage.set(Stage::Started(self.writer(length)?));
+            Ok(())
+        })
     }
 
     /// Sends a block of the body, which must not be delayed. An empty one does not start the response.
@@ -77,19 +89,26 @@ impl<'a> Answer<'a> {
         if block.is_empty() {
             return Ok(());
         }
-        let mut writer = self.writer(None)?;
-        writer.write_all(block)?;
-        self.stage.set(Stage::Started(writer));
-        Ok(())
+        unlocked(|| {
+            let mut writer = self.writer(None)?;
+            writer.write_all(block)?;
+            self.stage.set(Stage::Started(writer));
+            Ok(())
+        })
     }
 
     /// Sends the last block, which may be empty.
     pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Sent> {
-        self.writer(length)?.finish_with(block)
+        unlocked(|| self.writer(length)?.finish_with(block))
+    }
+
+    /// Ends the response with `len` bytes of `file`, from `offset` on.
+    pub(super) fn send_file(&self, file: File, offset: u64, len: u64) -> Result<Sent> {
+        unlocked(|| self.writer(Some(len))?.send_file(file, offset, len))
     }
 
     /// Takes the writer out of its cell, for the last act or for the next.
-    pub(super) fn writer(&self, length: Length) -> Result<BodyWriter<'a>> {
+    fn writer(&self, length: Length) -> Result<BodyWriter<'a>> {
         match self.stage.take() {
             Stage::Started(writer) => Ok(writer),
             Stage::Waiting(reply) => self.write.with_outline(|outline| {
@@ -135,7 +154,7 @@ impl Lent for Answer<'_> {
                 return Ok(());
             }
         };
-        let outcome = reply.inform(103, fields);
+        let outcome = unlocked(|| reply.inform(103, fields));
         self.stage.set(Stage::Waiting(reply));
         outcome.map_err(|error| {
             if error.is_response() {
@@ -150,7 +169,7 @@ impl Lent for Answer<'_> {
         let Some(mut body) = self.input.take() else {
             return Err(Error::new("the request's body is being read"));
         };
-        let outcome = body.read(buffer);
+        let outcome = unlocked(|| body.read(buffer));
         self.input.set(Some(body));
         outcome.map_err(|error| self.keep(error.into()))
     }

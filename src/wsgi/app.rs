@@ -26,6 +26,7 @@ use super::signals::{self, Home, StandIns};
 use super::spec::Spec;
 use super::stacks;
 use super::start_response::StartResponse;
+use super::strand::Strand;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
@@ -278,9 +279,12 @@ impl Application {
             let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
             body::send(&result, &answer)
         };
+        let here = Strand::current(py);
         let outcome = write
             .slot()
-            .lend(&answer, || hints.get().slot().lend(&answer, call))
+            .lend(here, &answer, || {
+                hints.get().slot().lend(here, &answer, call)
+            })
             .flatten();
         if let Some(input) = input {
             input.get().close();

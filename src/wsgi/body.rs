@@ -90,11 +90,7 @@ fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Option<Result<Sent, F
     let wrapper = result.cast_exact::<FileWrapper>().ok()?;
     let real = wrapper.get().real_file(result.py())?;
     let len = answer.content_length().unwrap_or(u64::MAX).min(real.len);
-    let writer = match answer.writer(Some(len)) {
-        Ok(writer) => writer,
-        Err(error) => return Some(Err(error.into())),
-    };
-    let sent = writer.send_file(real.file, real.offset, len);
+    let sent = answer.send_file(real.file, real.offset, len);
     Some(sent.map_err(Failure::from))
 }
 

@@ -9,6 +9,7 @@ use super::errors::to_python;
 use super::ffi;
 use super::lend::Slot;
 use super::start_response::not_lent;
+use super::strand::Strand;
 
 /// The callable; takes `(name, value)` pairs of `str` or `bytes`, as often as one likes.
 #[pyclass(frozen, module = "oxicorn", name = "early_hints")]
@@ -27,7 +28,9 @@ impl EarlyHints {
         }
         let mut fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
         self.slot
-            .borrow(|call| call.inform(&mut fields))
+            .borrow(Strand::current(headers.py()), |call| {
+                call.inform(&mut fields)
+            })
             .map_err(not_lent)?
             .map_err(|error| {
                 if error.is_response() {

@@ -142,6 +142,20 @@ pub(super) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
 }
 
+/// A module that was imported already.
+pub(super) fn loaded_module<'py>(name: &Bound<'py, PyString>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: the interpreter's lock is held, for which the name's own token stands; the result is a new reference,
+    // or null, with an exception set or not.
+    let module = unsafe {
+        let module = ffi::PyImport_GetModule(name.as_ptr());
+        Bound::from_owned_ptr_or_opt(name.py(), module)
+    };
+    if module.is_none() {
+        drop(PyErr::take(name.py()));
+    }
+    module
+}
+
 /// Another descriptor for the open file that Python knows as `fd`.
 pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     if fd < 0 {

@@ -21,8 +21,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 
 use super::errors::to_python;
-use super::ffi::copied;
+use super::ffi::{copied, detached};
 use super::start_response::{StartResponse, not_lent};
+use super::strand::Strand;
 use crate::service::OwnedBody;
 
 /// The object that an environ holds as `wsgi.input`.
@@ -44,7 +45,7 @@ enum State {
 #[derive(Debug)]
 enum Source {
     Memory(Reader<Bytes>),
-    File(BufReader<OwnedBody>),
+    File(BufReader<Spooled>),
     Lent(BufReader<Lent>),
 }
 
@@ -53,7 +54,7 @@ impl Source {
     fn left(&self) -> Option<u64> {
         match self {
             Self::Memory(bytes) => Some(bytes.get_ref().len() as u64),
-            Self::File(file) => Some(file.get_ref().left() + file.buffer().len() as u64),
+            Self::File(file) => Some(file.get_ref().0.left() + file.buffer().len() as u64),
             Self::Lent(_) => None,
         }
     }
@@ -126,6 +127,16 @@ fn gathered(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyRe
     }
 }
 
+/// A complete body in a file. A disk may be slow: it is read without the interpreter's lock.
+#[derive(Debug)]
+struct Spooled(OwnedBody);
+
+impl Read for Spooled {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Python::attach(|py| detached(py, || self.0.read(buffer)))
+    }
+}
+
 /// A body that is still arriving: the object through whose slot the running call is lent.
 #[derive(Debug)]
 struct Lent(Py<StartResponse>);
@@ -136,7 +147,7 @@ impl Read for Lent {
             .get()
             .write()
             .slot()
-            .borrow(|call| call.read(buffer))
+            .borrow(Python::attach(Strand::current), |call| call.read(buffer))
             .map_err(not_lent)
             .and_then(|read| read.map_err(to_python))
             .map_err(io::Error::other)
@@ -151,7 +162,7 @@ impl Input {
     pub(super) fn owned(body: OwnedBody) -> Self {
         let source = match body.into_bytes() {
             Ok(bytes) => Source::Memory(bytes.reader()),
-            Err(file) => Source::File(BufReader::new(file)),
+            Err(file) => Source::File(BufReader::new(Spooled(file))),
         };
         Self(Mutex::new(State::Ready(source)))
     }

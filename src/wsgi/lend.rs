@@ -1,14 +1,17 @@
 //! Lends a running call to Python objects, which know no lifetimes, and takes it back at the scope's end.
-//! Knows nothing of Python, and gives a loan to no other thread and to nobody after the scope.
+//! Knows nothing of Python, and gives a loan to no other thread or greenlet and to nobody after the scope.
 //!
 //! ```text
-//!   lend(call) ──▶ [ owner: this thread, value: &call ] ──▶ scope ends, also by a panic ──▶ [ empty ]
+//!   lend(call) ──▶ [ owner: this strand, value: &call ] ──▶ scope ends, also by a panic ──▶ [ empty ]
 //!                        ▲
-//!                        └── borrow: same thread? ──▶ &call, for a closure
+//!                        └── borrow: same strand? ──▶ &call, for a closure
 //! ```
 //!
-//! *Invariants*: the value's place is read only by the thread that `owner` names; `owner` names a thread
-//! only while that thread is inside [`Slot::lend`]'s scope.
+//! What is lent is somebody else's: its caller has it on a stack, and nothing here can put it elsewhere. So it is
+//! not enough to be on the same thread: greenlets share one, and each sees its own stack.
+//!
+//! *Invariants*: the value's place is read only on the [`Strand`] that has lent it; a slot names one only while that
+//! is inside [`Slot::lend`]'s scope.
 #![allow(unsafe_code)]
 
 mod work;
@@ -16,6 +19,7 @@ mod work;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use super::strand::Strand;
 use crate::error::Result;
 pub(super) use work::Work;
 
@@ -35,8 +39,10 @@ pub(super) trait Lent {
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// The thread in whose scope the value is lent, or 0.
-    owner: AtomicUsize,
-    /// Where on that thread's stack the reference lies: a `*const &dyn Lent`.
+    thread: AtomicUsize,
+    /// Its greenlet: of that thread's alone to write and to read.
+    greenlet: AtomicUsize,
+    /// Where on its stack the reference lies: a `*const &dyn Lent`. As the greenlet.
     value: AtomicPtr<()>,
 }
 
@@ -47,26 +53,34 @@ pub(super) enum NotLent {
     Over,
     /// The call belongs to another thread.
     Elsewhere,
+    /// It belongs to another greenlet of this thread.
+    OtherGreenlet,
 }
 
 impl Slot {
-    /// Lends `value` until `scope` has run. `None` where something is lent already.
-    pub(super) fn lend<R>(&self, value: &dyn Lent, scope: impl FnOnce() -> R) -> Option<R> {
+    /// Lends `value` on this strand until `scope` has run. `None` where something is lent already.
+    pub(super) fn lend<R>(
+        &self,
+        here: Strand,
+        value: &dyn Lent,
+        scope: impl FnOnce() -> R,
+    ) -> Option<R> {
         struct TakeBack<'s>(&'s Slot);
         impl Drop for TakeBack<'_> {
             fn drop(&mut self) {
-                self.0.owner.store(0, Ordering::Release);
+                self.0.thread.store(0, Ordering::Release);
             }
         }
 
-        self.owner
-            .compare_exchange(0, this_thread(), Ordering::AcqRel, Ordering::Relaxed)
+        self.thread
+            .compare_exchange(0, here.thread, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
         // Declared before the guard, so that it outlives it.
         let value: &dyn Lent = value;
         let _guard = TakeBack(self);
         let place = ptr::from_ref(&value).cast_mut().cast();
         self.value.store(place, Ordering::Relaxed);
+        self.greenlet.store(here.greenlet, Ordering::Relaxed);
         Some(scope())
     }
 
@@ -74,27 +88,32 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// Where nothing is lent to this thread.
-    pub(super) fn borrow<R>(&self, f: impl FnOnce(&dyn Lent) -> R) -> Result<R, NotLent> {
-        match self.owner.load(Ordering::Relaxed) {
+    /// Where nothing is lent on this strand.
+    pub(super) fn borrow<R>(
+        &self,
+        here: Strand,
+        f: impl FnOnce(&dyn Lent) -> R,
+    ) -> Result<R, NotLent> {
+        match self.thread.load(Ordering::Relaxed) {
             0 => Err(NotLent::Over),
-            owner if owner != this_thread() => Err(NotLent::Elsewhere),
+            thread if thread != here.thread => Err(NotLent::Elsewhere),
+            _ if self.greenlet.load(Ordering::Relaxed) != here.greenlet => {
+                Err(NotLent::OtherGreenlet)
+            }
             _ => {
                 let place = self.value.load(Ordering::Relaxed).cast_const();
-                // SAFETY: `owner` names this thread, so this call runs inside the scope of `lend`, further
-                // up this very stack: it stored the place before the scope began, and the reference in it
-                // lives until the scope has ended. `f` cannot keep what it gets.
+                // SAFETY: the slot names this thread, which nobody but the thread itself can have written, so
+                // that what it has written to the two other fields is read, too; and it names this greenlet. So a
+                // scope of `lend` is under way, which began in this greenlet and has not ended, and this call runs
+                // in that greenlet: the stack on which it runs is the one that has the frame of `lend`, with the
+                // place, and below it the frames of those who called `lend`, in which the value lies. The
+                // reference in the place lives until the scope has ended, and `f` cannot keep what it gets.
+                // `Strand::current` is true of the place where it is asked, and both callers ask at once.
                 let value: &dyn Lent = unsafe { *place.cast::<&dyn Lent>() };
                 Ok(f(value))
             }
         }
     }
-}
-
-/// A number that no other living thread has, and that is not 0: the address of a thread-local.
-fn this_thread() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| ptr::from_ref(place).addr())
 }
 
 #[cfg(test)]
@@ -103,6 +122,19 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+
+    const HERE: Strand = Strand {
+        thread: 1,
+        greenlet: 0,
+    };
+    const OTHER_GREENLET: Strand = Strand {
+        thread: 1,
+        greenlet: 8,
+    };
+    const OTHER_THREAD: Strand = Strand {
+        thread: 2,
+        greenlet: 0,
+    };
 
     #[derive(Default)]
     struct Notes(RefCell<Vec<u8>>);
@@ -125,41 +157,50 @@ mod tests {
     #[test]
     fn a_loan_reaches_its_value_and_ends_with_the_scope() {
         let (slot, notes) = (Slot::default(), Notes::default());
-        assert_eq!(slot.borrow(|_| ()), Err(NotLent::Over));
-        slot.lend(&notes, || slot.borrow(|call| call.write(b"x").is_ok()))
-            .unwrap()
-            .unwrap();
+        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
+        slot.lend(HERE, &notes, || {
+            slot.borrow(HERE, |call| call.write(b"x").is_ok())
+        })
+        .unwrap()
+        .unwrap();
         assert_eq!(*notes.0.borrow(), b"x");
-        assert_eq!(slot.borrow(|_| ()), Err(NotLent::Over));
+        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
     }
 
     #[test]
     fn a_loan_ends_with_a_panic_too() {
         let (slot, notes) = (Slot::default(), Notes::default());
-        let scope = || slot.lend(&notes, || panic!("as intended"));
+        let scope = || slot.lend(HERE, &notes, || panic!("as intended"));
         assert!(catch_unwind(AssertUnwindSafe(scope)).is_err());
-        assert_eq!(slot.borrow(|_| ()), Err(NotLent::Over));
+        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
     }
 
     #[test]
-    fn another_thread_gets_nothing() {
+    fn another_thread_or_greenlet_gets_nothing() {
         let (slot, notes) = (Slot::default(), Notes::default());
-        slot.lend(&notes, || {
-            std::thread::scope(|threads| {
-                let there = threads.spawn(|| slot.borrow(|_| ()));
-                assert_eq!(there.join().unwrap(), Err(NotLent::Elsewhere));
-                let there = threads.spawn(|| slot.lend(&Notes::default(), || ()));
-                assert_eq!(there.join().unwrap(), None);
-            });
-            assert_eq!(slot.borrow(|_| ()), Ok(()));
-        });
+        for (lender, others) in [
+            (HERE, [OTHER_GREENLET, OTHER_THREAD]),
+            (OTHER_GREENLET, [HERE, OTHER_THREAD]),
+        ] {
+            slot.lend(lender, &notes, || {
+                assert_eq!(
+                    others.map(|other| slot.borrow(other, |_| ())),
+                    [Err(NotLent::OtherGreenlet), Err(NotLent::Elsewhere)]
+                );
+                for other in others {
+                    assert_eq!(slot.lend(other, &Notes::default(), || ()), None);
+                }
+                assert_eq!(slot.borrow(lender, |_| ()), Ok(()));
+            })
+            .unwrap();
+        }
     }
 
     #[test]
     fn a_second_loan_inside_the_first_is_refused() {
         let (slot, notes) = (Slot::default(), Notes::default());
-        slot.lend(&notes, || {
-            assert_eq!(slot.lend(&Notes::default(), || ()), None);
+        slot.lend(HERE, &notes, || {
+            assert_eq!(slot.lend(HERE, &Notes::default(), || ()), None);
         });
     }
 }

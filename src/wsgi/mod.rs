@@ -13,7 +13,8 @@
 //!
 //! *Invariants*
 //!
-//! - A Python object reaches a running call only through `lend`, and only until the call is over.
+//! - A Python object reaches a running call only through `lend`, only until the call is over, and only where its
+//!   frames are: on its own thread, in its own greenlet.
 //! - No lock of ours is held while Python runs or an exchange works, and nothing takes the interpreter's
 //!   lock for one of ours: builds without it are right too.
 //! - What a client sends is never interned, and no memory of it grows without bound.
@@ -40,6 +41,7 @@ mod signals;
 mod spec;
 mod stacks;
 mod start_response;
+mod strand;
 #[cfg(test)]
 mod testing;
 

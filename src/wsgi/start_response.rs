@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use super::errors::to_python;
 use super::ffi;
 use super::lend::{NotLent, Slot};
+use super::strand::Strand;
 
 /// What an application said of its response, before it is sent. Its buffers are used again.
 #[derive(Debug, Default)]
@@ -258,6 +259,7 @@ pub(super) struct Write {
 #[pymethods]
 impl Write {
     fn __call__(&self, block: &Bound<'_, PyAny>) -> PyResult<()> {
+        let here = Strand::current(block.py());
         let block = block
             .cast::<PyBytes>()
             .map_err(|_| {
@@ -266,7 +268,7 @@ impl Write {
             })?
             .as_bytes();
         self.slot
-            .borrow(|call| call.write(block))
+            .borrow(here, |call| call.write(block))
             .map_err(not_lent)?
             .map_err(to_python)
     }
@@ -296,6 +298,10 @@ pub(super) fn not_lent(reason: NotLent) -> PyErr {
         NotLent::Elsewhere => {
             PyRuntimeError::new_err("only the thread that serves the request may do this")
         }
+        NotLent::OtherGreenlet => PyRuntimeError::new_err(
+            "only the greenlet that serves the request may do this: greenlets of one thread share its stack, and \
+             the call is not on it while another one runs",
+        ),
     }
 }
 

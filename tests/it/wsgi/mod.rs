@@ -10,6 +10,7 @@ mod failures;
 mod flask;
 mod forks;
 mod frameworks;
+mod greenlets;
 mod hangs;
 mod hello;
 mod interrupts;
