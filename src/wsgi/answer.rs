@@ -174,3 +174,118 @@ impl Lent for Answer<'_> {
         outcome.map_err(|error| self.keep(error.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::testing::{Script, head};
+    use super::*;
+    use crate::recorder::Recorder;
+    use crate::service::Exchange;
+
+    /// An exchange that takes as long as somebody else needs to get into Python, and notes whether he did.
+    struct Slow {
+        recorder: Recorder,
+        noted: RefCell<Vec<(&'static str, bool)>>,
+    }
+
+    impl Slow {
+        fn work(&self, what: &'static str) -> &Recorder {
+            let (sender, receiver) = mpsc::channel();
+            thread::spawn(move || Python::attach(|_| sender.send(())));
+            let free = receiver.recv_timeout(Duration::from_secs(5)).is_ok();
+            self.noted.borrow_mut().push((what, free));
+            &self.recorder
+        }
+    }
+
+    impl Exchange for Slow {
+        fn begin<'h>(
+            &self,
+            status: u16,
+            reason: &[u8],
+            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+            len: Option<u64>,
+        ) -> Result<()> {
+            self.work("begin").begin(status, reason, headers, len)
+        }
+
+        fn inform<'h>(
+            &self,
+            status: u16,
+            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+        ) -> Result<()> {
+            self.work("inform").inform(status, headers)
+        }
+
+        fn write(&self, bytes: &[u8]) -> Result<()> {
+            self.work("write").write(bytes)
+        }
+
+        fn write_last(&self, bytes: &[u8]) -> Result<()> {
+            self.work("write_last").write_last(bytes)
+        }
+
+        fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
+            self.work("send_file").send_file(file, offset, len)
+        }
+
+        fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+            self.work("read").read(buffer)
+        }
+    }
+
+    /// What the exchange was asked for, and whether Python was free meanwhile.
+    fn noted(app: &str) -> Vec<(&'static str, bool)> {
+        let slow = Slow {
+            recorder: Recorder::with_input("body"),
+            noted: RefCell::default(),
+        };
+        let chunked = head("POST", "/", &[("transfer-encoding", b"chunked")]);
+        let _ = Script::new(app)
+            .call(&chunked, Body::stream(&slow), &slow)
+            .unwrap();
+        slow.noted.into_inner()
+    }
+
+    #[test]
+    fn python_is_free_while_an_exchange_works() {
+        let written = noted(
+            r#"
+def app(environ, start_response):
+    environ["wsgi.early_hints"]([("Link", "</a>")])
+    environ["wsgi.input"].read(2)
+    start_response("200 OK", [])(b"one")
+    return iter([b"two", b""])
+"#,
+        );
+        let calls = ["inform", "read", "begin", "write", "write", "write_last"];
+        assert_eq!(written, calls.map(|call| (call, true)));
+        let file = noted(
+            r#"
+import tempfile
+def app(environ, start_response):
+    file = tempfile.TemporaryFile()
+    file.write(b"file")
+    file.seek(0)
+    start_response("200 OK", [])
+    return environ["wsgi.file_wrapper"](file)
+"#,
+        );
+        assert_eq!(file, ["begin", "send_file"].map(|call| (call, true)));
+        for whole in ["[b'one']", "[b'one', b'two']", "[]"] {
+            let calls = noted(&format!(
+                "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return {whole}
+"
+            ));
+            assert!(calls.iter().all(|(_, free)| *free), "{whole}: {calls:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Where code runs: on which thread, and in which of its greenlets.
 //! It switches none, and loads nothing: where nobody has loaded `greenlet`, there are none.
 //!
-//! Greenlets (PyPI's `greenlet`, and gevent on top of it) take turns on one thread's stack. One that is switched to
+//! Greenlets (those of the package `greenlet`, and gevent's on top of it) take turns on one thread's stack. One that is switched to
 //! has its slice of the stack put back in place, over whatever lies there, which is kept aside until somebody
 //! switches back. So what a frame of one has borrowed cannot be found by another one, though it is the same thread.
 
@@ -40,14 +40,13 @@ impl Strand {
 fn greenlet(py: Python<'_>) -> Option<usize> {
     static GETCURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-    let getcurrent = match GETCURRENT.get(py) {
-        Some(getcurrent) => getcurrent,
-        None => {
-            let module = ffi::loaded_module(intern!(py, "greenlet"))?;
-            // While it is being imported it has none, and nobody has switched.
-            let getcurrent = module.getattr(intern!(py, "getcurrent")).ok()?;
-            GETCURRENT.get_or_init(py, || getcurrent.unbind())
-        }
+    let getcurrent = if let Some(getcurrent) = GETCURRENT.get(py) {
+        getcurrent
+    } else {
+        let module = ffi::loaded_module(intern!(py, "greenlet"))?;
+        // While it is being imported it has none, and nobody has switched.
+        let getcurrent = module.getattr(intern!(py, "getcurrent")).ok()?;
+        GETCURRENT.get_or_init(py, || getcurrent.unbind())
     };
     let current = getcurrent.bind(py).call0().ok()?;
     let parent = current.getattr(intern!(py, "parent")).ok()?;

@@ -21,6 +21,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod manager;
+mod own_log_reader;
 mod preload;
 mod protocol;
 mod proxies;
