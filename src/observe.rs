@@ -130,6 +130,12 @@ pub trait Host {
         Admit::Accept
     }
 
+    /// Of so many that wait to be accepted, how many are this reactor's to accept? Fewer than all where others
+    /// accept from the same queues.
+    fn share(&self, waiting: usize) -> usize {
+        waiting
+    }
+
     /// The number of open connections has changed.
     fn connections(&self, open: usize) {
         let _ = open;

@@ -15,12 +15,20 @@ use oxicorn::{
     WorkerInfo, WorkerState, per_worker,
 };
 
+#[path = "support/flood.rs"]
+mod flood;
+
+use flood::{Flood, MOMENT};
+
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
     let mut body = String::new();
     let path = request.path();
+    if path == "/slow" {
+        thread::sleep(MOMENT);
+    }
     request.into_body().read_to_string(&mut body)?;
     reply.text(200, format!("{path} {body}"))
 }
@@ -309,4 +317,19 @@ def app(environ, start_response):
     let missing = App::new("inside:nothing").python_path([folder.path()]);
     let server = on_a_free_port().build().unwrap();
     assert_eq!(server.in_process(missing).unwrap_err().exit_code(), 4);
+}
+
+#[test]
+fn server_stops_though_a_client_never_pauses() {
+    for threads in [1, 4] {
+        let (running, address) = start(on_a_free_port().threads(threads));
+        let flood = Flood::begin(address);
+        let handle = running.handle();
+        handle.stop();
+        eventually("it has stopped", || {
+            handle.status().state == WorkerState::Empty
+        });
+        flood.end();
+        running.join().unwrap();
+    }
 }

@@ -11,6 +11,11 @@ use oxicorn::net::Listener;
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responder, Result, Sent, SyncWorker, Tick, Worker, WorkerContext};
 
+#[path = "support/flood.rs"]
+mod flood;
+
+use flood::{Flood, MOMENT};
+
 /// Far more than what two sockets hold.
 const LARGE: usize = 48 << 20;
 
@@ -23,6 +28,9 @@ struct Stage {
 
 impl Stage {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+        if request.path() == "/slow" {
+            thread::sleep(MOMENT);
+        }
         if request.path() == "/large" {
             self.held.store(true, Ordering::SeqCst);
             let outcome = large(reply);
@@ -201,4 +209,15 @@ fn while_a_call_reads_a_body_that_arrives_the_others_are_seen_to() {
     assert_eq!(serving.context.slot().calls().count(), 1);
     upload.write_all(b"23").unwrap();
     assert!(read_all(&mut upload).ends_with("\r\n\r\n3"));
+}
+
+#[test]
+fn client_that_never_pauses_holds_no_worker() {
+    let serving = serve(|_| ());
+    let flood = Flood::begin(serving.address);
+    for _ in 0..20 {
+        let mut client = serving.client("GET / HTTP/1.0\r\n\r\n");
+        assert!(read_all(&mut client).ends_with("\r\n\r\n0"));
+    }
+    flood.end();
 }

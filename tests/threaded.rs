@@ -12,6 +12,14 @@ use oxicorn::net::Listener;
 use oxicorn::reactor::{Config, ErrorPage};
 use oxicorn::{Request, Responder, Result, Sent, ThreadedWorker, Worker, WorkerContext};
 
+#[path = "support/arrival.rs"]
+mod arrival;
+#[path = "support/flood.rs"]
+mod flood;
+
+use arrival::await_arrival;
+use flood::{Flood, MOMENT};
+
 /// What the service of these tests has.
 #[derive(Default)]
 struct Stage {
@@ -23,6 +31,8 @@ struct Stage {
     held: Mutex<()>,
     /// How the calls of `/begun` and `/late` have ended.
     ends: Mutex<Vec<String>>,
+    /// What was called, one after the other.
+    called: Mutex<Vec<String>>,
 }
 
 impl Stage {
@@ -36,11 +46,13 @@ impl Stage {
             );
             return end;
         }
+        self.called.lock().unwrap().push(request.path().to_owned());
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         match (request.path(), &self.meeting) {
             ("/meet", Some(meeting)) => drop(meeting.wait()),
             ("/hold", _) => drop(self.held.lock().unwrap()),
+            ("/slow", _) => thread::sleep(MOMENT),
             ("/panic", _) => {
                 self.running.fetch_sub(1, Ordering::SeqCst);
                 panic!("on purpose");
@@ -313,4 +325,59 @@ fn requests_of_all_lengths_within_the_limit_are_answered_by_their_calls() {
             });
         }
     });
+}
+
+#[test]
+fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
+    for threads in [1, 2] {
+        let stage = Arc::new(Stage::default());
+        let address = serve(threads, &stage);
+        let [mut first, mut second] = ["/first", "/second"].map(|path| {
+            let mut stream = connect(address);
+            send(&mut stream, path);
+            assert_eq!(receive(&mut stream).0, 200);
+            stream
+        });
+        let held = stage.held.lock().unwrap();
+        // All threads are in calls.
+        let mut others: Vec<_> = (1..threads).map(|_| connect(address)).collect();
+        for stream in others.iter_mut().chain([&mut first]) {
+            send(stream, "/hold");
+        }
+        while stage.running.load(Ordering::SeqCst) < threads {
+            thread::yield_now();
+        }
+        stage.called.lock().unwrap().clear();
+        // By then the leader has read no more, or all of it: the order is the same.
+        send(&mut second, "/kept");
+        let mut newcomer = connect(address);
+        send(&mut newcomer, "/new");
+        await_arrival(&newcomer);
+        for _ in 0..9 {
+            send(&mut first, "/again");
+        }
+        drop(held);
+        for stream in others.iter_mut().chain([&mut second, &mut newcomer]) {
+            assert_eq!(receive(stream).0, 200);
+        }
+        for _ in 0..10 {
+            assert_eq!(receive(&mut first).0, 200);
+        }
+        let called = stage.called.lock().unwrap();
+        let before = called.iter().position(|path| path == "/again").unwrap();
+        // Two threads may overtake each other on the way to their calls.
+        assert!(before + threads > 2, "{called:?}");
+    }
+}
+
+#[test]
+fn client_that_never_pauses_holds_no_worker() {
+    for threads in [1, 4] {
+        let address = serve(threads, &Arc::default());
+        let flood = Flood::begin(address);
+        for _ in 0..20 {
+            assert_eq!(get(address, "/").0, 200);
+        }
+        flood.end();
+    }
 }

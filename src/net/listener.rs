@@ -23,6 +23,7 @@ use super::handover::{self, Waiting};
 use super::reserved::Reserved;
 use super::socket_file::{self, SocketAccess, SocketFile};
 use super::{BindAddress, BindError, Stream, inherit};
+use crate::sys::socket as socket_facts;
 
 /// How many connections the system keeps for a listener until they are accepted, unless a setting says
 /// otherwise (`listen(2)`; the system may have a lower bound of its own).
@@ -294,6 +295,11 @@ impl Listener {
                 Ok((stream.into(), None))
             }
         }
+    }
+
+    /// How many connections wait to be accepted; `None` where the system does not tell, as over a Unix socket.
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        socket_facts::waiting(self)
     }
 
     /// The address that a TCP listener has got: with the port that the system chose, if it did.

@@ -9,8 +9,9 @@
 //!   drained: the queues are left, or emptied and then closed or refused
 //! ```
 //!
-//! *Invariants*: a gate is asked until it says that nobody waits, since mio tells of each edge once; while a
-//! request is ready nothing is accepted, unless the reactor takes its leave.
+//! *Invariants*: a gate is asked until it says that nobody waits, since mio tells of each edge once; while
+//! somebody is in the line, those who wait outside are accepted one at a time, each in its place of the line,
+//! unless the reactor takes its leave.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -141,6 +142,11 @@ impl Gates {
         accepting.then(|| self.admit_at.unwrap_or(Tick::ZERO))
     }
 
+    /// Whether nobody is to be let in for a while. A host that was full is asked again each time.
+    fn is_shut(&self, now: Tick) -> bool {
+        self.crowded || !self.full && self.admit_at.is_some_and(|at| now < at)
+    }
+
     /// A connection has gone, or could go where `room` says so.
     pub(super) fn make_room(&mut self, room: bool) {
         self.crowded &= !room;
@@ -151,6 +157,17 @@ impl Gates {
         if std::mem::take(&mut self.full) {
             self.admit_at = None;
         }
+    }
+
+    /// How many wait to be accepted; at least `least` where somebody does and the system does not tell.
+    fn waiting(&mut self, least: usize) -> usize {
+        let mut waiting = 0;
+        for gate in self.all.iter_mut().filter(|gate| gate.maybe) {
+            let count = gate.listener.waiting();
+            gate.maybe = count != Some(0);
+            waiting += count.unwrap_or(least);
+        }
+        waiting
     }
 
     /// Which gate is to be asked next.
@@ -174,51 +191,85 @@ impl Gates {
 }
 
 impl Reactor {
-    /// Accepts what the host lets in, from each listener in turn.
+    /// Accepts what the host lets in, from each listener in turn, until somebody is in the line: what else is in
+    /// the queue may find another thread free. A reactor that takes its leave accepts all.
     pub(super) fn accept(&mut self, host: &dyn Host, now: Tick) {
-        if self.gates.crowded || self.gates.admit_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.gates.admit_at = None;
-        self.gates.full = false;
         let most = match self.draining {
             None => ACCEPTS_A_TURN,
             Some(_) => LAST_ACCEPTS,
         };
         for _ in 0..most {
-            // A complete request waits for this thread: what else is in the queue may find another one free.
-            if self.draining.is_none() && !self.ready.is_empty() {
+            if self.draining.is_none() && !self.line.is_empty() {
                 break;
             }
-            let Some(position) = self.gates.turn() else {
+            let Some(position) = self.let_in(host, now) else {
                 break;
             };
-            if self.draining.is_none() {
-                match host.admit(now, self.connections.len()) {
-                    Admit::Accept => {}
-                    Admit::Later(pause) => {
-                        self.gates.admit_at = Some(now + pause);
-                        return;
-                    }
-                    Admit::Full => {
-                        self.gates.full = true;
-                        self.gates.admit_at = Some(now + EXHAUSTED);
-                        return;
-                    }
-                    Admit::Closed => return self.gates.abandon(),
-                }
+            if let Some(key) = self.accept_from(position, host, now) {
+                self.line.push(key);
             }
-            // Who waits in the queue when the server leaves is answered, and nobody comes after them.
-            if self.draining.is_none() && !self.has_room() {
-                self.gates.crowded = true;
-                return;
-            }
-            self.accept_from(position, host, now);
-            self.gates.first = position + 1;
         }
         if let Some(until) = self.draining {
             self.gates.close(now >= until);
         }
+    }
+
+    /// Gives places in the line to those who wait outside: this reactor's share of them.
+    pub(super) fn expect(&mut self, host: &dyn Host, now: Tick) {
+        let requests = self.line.requests();
+        let gates = &mut self.gates;
+        // Where nobody is in the line, and there is room, they were accepted just now.
+        let nobody = requests == 0 && !gates.full;
+        if self.draining.is_some() || nobody || gates.is_shut(now) {
+            return;
+        }
+        let waiting = gates.waiting(requests.max(1));
+        self.line.expect(host.share(waiting));
+    }
+
+    /// Accepts whoever has come to the front of the line, if there is still somebody; its key if it has sent a
+    /// complete request.
+    pub(super) fn welcome(&mut self, host: &dyn Host, now: Tick) -> Option<usize> {
+        if self.draining.is_some() {
+            return None;
+        }
+        let position = self.let_in(host, now)?;
+        self.accept_from(position, host, now)
+    }
+
+    /// At which gate one more may come in; `None` where there is none, or no room.
+    fn let_in(&mut self, host: &dyn Host, now: Tick) -> Option<usize> {
+        if self.gates.is_shut(now) {
+            return None;
+        }
+        self.gates.admit_at = None;
+        self.gates.full = false;
+        let position = self.gates.turn()?;
+        // Who waits in the queue when the server leaves is answered, and nobody comes after them.
+        if self.draining.is_some() {
+            return Some(position);
+        }
+        match host.admit(now, self.connections.len()) {
+            Admit::Accept => {}
+            Admit::Later(pause) => {
+                self.gates.admit_at = Some(now + pause);
+                return None;
+            }
+            Admit::Full => {
+                self.gates.full = true;
+                self.gates.admit_at = Some(now + EXHAUSTED);
+                return None;
+            }
+            Admit::Closed => {
+                self.gates.abandon();
+                return None;
+            }
+        }
+        if !self.has_room() {
+            self.gates.crowded = true;
+            return None;
+        }
+        Some(position)
     }
 
     /// Whether one more connection may be open, in the place of another if need be.
@@ -240,7 +291,9 @@ impl Reactor {
         known.min().map(|(_, key)| key)
     }
 
-    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) {
+    /// Accepts at this gate; the connection's key if it has sent a complete request.
+    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) -> Option<usize> {
+        self.gates.first = position + 1;
         let gate = &mut self.gates.all[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
@@ -257,7 +310,8 @@ impl Reactor {
                 let connection = Connection::new(stream, facts, &self.config, now);
                 let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());
-                self.advance(key, host, now);
+                let ready = self.run(key, host, now, Connection::advance);
+                return ready.then_some(key);
             }
             Err(error) => match error.kind() {
                 // The second: another worker has ended the listening, since the server stops (shutdown(2)).
@@ -270,6 +324,7 @@ impl Reactor {
                 }
             },
         }
+        None
     }
 }
 

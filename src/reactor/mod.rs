@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   loop {
-//!       reactor.turn(&host, wait)            poll, accept, read, parse, send, expire
+//!       reactor.turn(&host, wait)            poll, read, parse, send, expire, accept
 //!       while let Some(ready) = reactor.next_ready(&host) {
 //!           ready.answer(&host, |request, reply| service.call(request, reply))
 //!           reactor.give_back(ready, &host)  next request, pending output, or the end
@@ -20,6 +20,10 @@
 //! *Invariants*: a connection is in the reactor or lent, never both; an edge that comes while it is lent is
 //! kept for its return; every connection that waits has a deadline, and every lent one where there is a
 //! `request_timeout`; sockets are registered once, edge-triggered, and only when a read would block.
+//!
+//! First come, first served: a connection whose next request is there at once goes behind all that were ready,
+//! readable, or to be accepted before it. Between two turns no more requests are handed out than there were when
+//! the first of them ended, so that no client decides when the next turn comes.
 
 mod claim;
 mod config;
@@ -28,6 +32,7 @@ mod deadlines;
 mod exchange;
 mod forwarded;
 mod gates;
+mod line;
 mod outbox;
 mod pace;
 mod preface;
@@ -39,7 +44,6 @@ mod spool;
 mod stamp;
 mod streamed;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -61,6 +65,7 @@ use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
 use self::gates::{DRAIN_ACCEPT, Gates};
+use self::line::{Line, Next};
 use self::request_body::Spooled;
 use self::spares::Spares;
 use crate::clock::Tick;
@@ -88,7 +93,7 @@ pub struct Reactor {
     end: Option<Tick>,
     connections: Slab<Place>,
     deadlines: Deadlines,
-    ready: VecDeque<usize>,
+    line: Line,
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
     spares: Spares,
@@ -168,7 +173,7 @@ impl Reactor {
             end: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
-            ready: VecDeque::new(),
+            line: Line::default(),
             again: Vec::new(),
             spares: Spares::default(),
             spooled: Spooled::default(),
@@ -204,10 +209,11 @@ impl Reactor {
         self.claims.as_mut().map(Claims::only)
     }
 
-    /// Whether complete requests wait to be taken out.
+    /// Whether somebody waits who may be taken out before the next turn: a complete request, or a connection that
+    /// is yet to be accepted.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.line.has_due()
     }
 
     /// Open connections, lent ones included.
@@ -274,11 +280,11 @@ impl Reactor {
         self.end.is_some()
     }
 
-    /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then accepts, reads,
-    /// parses, sends and expires.
+    /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then reads, parses,
+    /// sends, expires and accepts.
     ///
     /// Requests that are [ready](Self::has_ready) already do not shorten the wait: they are to be taken out
-    /// before, unless there is nobody who could answer them.
+    /// before, unless there is nobody who could answer them. Those that a turn has to come before do.
     ///
     /// # Errors
     ///
@@ -302,10 +308,10 @@ impl Reactor {
             Err(error) => return Err(Error::io("cannot poll", error)),
         }
         let now = host.now();
-        // First who has waited for a turn: connections that never rest have a request ready after each.
-        self.accept(host, now);
         self.tend(&mut turned, host, now);
         self.accept(host, now);
+        self.expect(host, now);
+        self.line.end_turn();
         turned.rested = self.spares.rest(now) && self.lent() == 0;
         Ok(turned)
     }
@@ -359,18 +365,18 @@ impl Reactor {
                 }
                 // It did not come in time for this reactor, which says nothing about its client.
                 _ if self.is_hasty() => self.close(key, host),
-                _ => self.run(key, host, now, Connection::expire),
+                _ => self.step(key, host, now, Connection::expire),
             }
         }
     }
 
     /// How long to poll.
     fn patience(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || self.line.awaits_turn() {
             return Some(Duration::ZERO);
         }
-        // While a request is ready nothing is accepted, unless the reactor takes its leave.
-        let may_accept = self.ready.is_empty() || self.draining.is_some();
+        // Who is to be accepted while somebody is in the line has a place there.
+        let may_accept = self.line.is_empty() || self.draining.is_some();
         let admit_at = if may_accept { self.gates.next() } else { None };
         if admit_at == Some(Tick::ZERO) {
             return Some(Duration::ZERO);
@@ -416,19 +422,32 @@ impl Reactor {
     }
 
     fn advance(&mut self, key: usize, host: &dyn Host, now: Tick) {
-        self.run(key, host, now, Connection::advance);
+        self.step(key, host, now, Connection::advance);
     }
 
-    /// Has a connection make a step, and sees to what it needs next.
-    fn run(
+    /// Has a connection make a step in a turn: if it is to be answered then, it has a place in the line.
+    fn step(
         &mut self,
         key: usize,
         host: &dyn Host,
         now: Tick,
         step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
     ) {
+        if self.run(key, host, now, step) {
+            self.line.push(key);
+        }
+    }
+
+    /// Has a connection make a step, and sees to what it needs next; tells whether it is to be answered.
+    fn run(
+        &mut self,
+        key: usize,
+        host: &dyn Host,
+        now: Tick,
+        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
+    ) -> bool {
         let Some(connection) = self.connections.get_mut(key).and_then(Place::here) else {
-            return;
+            return false;
         };
         let mut turn = Turn {
             now,
@@ -458,10 +477,11 @@ impl Reactor {
             Step::Again => self.again.push(key),
             Step::Ready => {
                 self.deadlines.clear(key);
-                self.ready.push_back(key);
+                return true;
             }
             Step::Close => self.close(key, host),
         }
+        false
     }
 
     /// Closes the connections that are here, where nobody is going to drop the reactor.
@@ -478,38 +498,50 @@ impl Reactor {
         host.connections(self.connections.len());
     }
 
-    /// Takes the next complete request out, to be answered.
+    /// Takes the next complete request out, to be answered; whoever comes before it is accepted first. `None`
+    /// where none is left, and where a [turn](Self::turn) has to come before more are taken.
     pub fn next_ready(&mut self, host: &dyn Host) -> Option<Ready> {
-        while let Some(key) = self.ready.pop_front() {
-            let Some(place @ Place::Here(_)) = self.connections.get_mut(key) else {
-                continue;
+        loop {
+            let now = host.now();
+            let ready = match self.line.next(now)? {
+                Next::Request(key) => Some(key),
+                Next::Newcomer => self.welcome(host, now),
             };
-            let lent = Place::Lent {
-                edge: None,
-                watch: None,
-            };
-            if let Place::Here(mut connection) = std::mem::replace(place, lent) {
-                let now = host.now();
-                if let Some(head) = connection.head() {
-                    host.started(now, head);
-                }
-                if let Some(claims) = &self.claims {
-                    let due = now + claims.limit;
-                    let watch = connection.arm(claims.claim(), due);
-                    self.deadlines.set(key, due);
-                    self.connections[key] = Place::Lent {
-                        edge: None,
-                        watch: Some(Box::new(watch)),
-                    };
-                }
-                return Some(Ready {
-                    key,
-                    connection,
-                    config: Arc::clone(&self.config),
-                });
+            if let Some(ready) = ready.and_then(|key| self.lend(key, host, now)) {
+                return Some(ready);
             }
         }
-        None
+    }
+
+    /// Lends a connection to whoever answers its request.
+    fn lend(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<Ready> {
+        let place @ Place::Here(_) = self.connections.get_mut(key)? else {
+            return None;
+        };
+        let lent = Place::Lent {
+            edge: None,
+            watch: None,
+        };
+        let Place::Here(mut connection) = std::mem::replace(place, lent) else {
+            return None;
+        };
+        if let Some(head) = connection.head() {
+            host.started(now, head);
+        }
+        if let Some(claims) = &self.claims {
+            let due = now + claims.limit;
+            let armed = connection.arm(claims.claim(), due);
+            self.deadlines.set(key, due);
+            *place = Place::Lent {
+                edge: None,
+                watch: Some(Box::new(armed)),
+            };
+        }
+        Some(Ready {
+            key,
+            connection,
+            config: Arc::clone(&self.config),
+        })
     }
 
     /// Takes a connection back after its request was answered.
@@ -532,7 +564,9 @@ impl Reactor {
             self.deadlines.clear(key);
             let now = host.now();
             self.spares.note(now);
-            self.run(key, host, now, Connection::answered);
+            if self.run(key, host, now, Connection::answered) {
+                self.line.push_later(key);
+            }
         }
     }
 }
@@ -542,7 +576,7 @@ impl fmt::Debug for Reactor {
         f.debug_struct("Reactor")
             .field("gates", &self.gates)
             .field("open", &self.connections.len())
-            .field("ready", &self.ready.len())
+            .field("ready", &self.line.requests())
             .field("draining", &self.draining.is_some())
             .finish_non_exhaustive()
     }

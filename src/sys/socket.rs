@@ -3,10 +3,14 @@
 //! It changes nothing about one.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
 use bytes::BytesMut;
 use nix::errno::Errno;
+
+/// `TCP_LISTEN` of the kernel's `include/net/tcp_states.h`.
+const LISTEN: u8 = 10;
 
 /// How many bytes the system has taken from us and not yet delivered: over TCP, those that the peer has not
 /// acknowledged (`SIOCOUTQ`, tcp(7)).
@@ -30,4 +34,26 @@ pub(crate) fn receive(socket: impl AsFd, block: &mut BytesMut) -> io::Result<usi
     // SAFETY: so many bytes of the room have just been written.
     unsafe { block.set_len(block.len() + taken) };
     Ok(taken)
+}
+
+/// How many connections wait for a listening socket to accept them; `None` where the system does not tell, as for
+/// a Unix socket (`TCP_INFO`, tcp(7)).
+pub(crate) fn waiting(socket: impl AsFd) -> Option<usize> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the option writes at most `length` bytes to `info`, which are ours, and their number to `length`.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(outcome).ok()?;
+    // SAFETY: the structure holds integers only, for which every byte that was zero or written is a valid value.
+    let info = unsafe { info.assume_init() };
+    // Of a listening socket that is the length of its queue (tcp_get_info in the kernel's net/ipv4/tcp.c).
+    (info.tcpi_state == LISTEN).then_some(info.tcpi_unacked as usize)
 }

@@ -120,6 +120,15 @@ pub(super) fn answer<S: Service>(
     }
 }
 
+/// How many of those who wait to be accepted are this worker's, if all workers take as many.
+pub(super) fn share(context: &WorkerContext, waiting: usize) -> usize {
+    if context.own_queue {
+        waiting
+    } else {
+        waiting.div_ceil(context.workers().max(1))
+    }
+}
+
 /// Leaves new connections to workers that have fewer, for a moment.
 #[derive(Debug, Default)]
 pub(super) struct Courtesy {

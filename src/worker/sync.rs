@@ -11,7 +11,8 @@
 //!                           pump: what turn does, without accepting and without a call
 //! ```
 //!
-//! *Invariants*: one call at a time; the heart beats with each turn, each pump, and each block that a call
+//! *Invariants*: one call at a time; who comes first is called first, and between two turns no more are called than
+//! there were when the first of them ended; the heart beats with each turn, each pump, and each block that a call
 //! writes or reads; what the worker is asked during a call it does afterwards.
 
 use std::cell::{Cell, RefCell};
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use super::busy::Busy;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -267,6 +268,10 @@ impl Host for Meanwhile<'_> {
 impl Host for SyncHost<'_> {
     fn admit(&self, now: Tick, open: usize) -> Admit {
         self.courtesy.admit(self.context, now, open)
+    }
+
+    fn share(&self, waiting: usize) -> usize {
+        share(self.context, waiting)
     }
 
     fn connections(&self, open: usize) {

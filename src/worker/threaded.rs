@@ -15,8 +15,9 @@
 //!
 //! *Invariants*: the service is never called on the main thread; no thread holds the turn but within the service;
 //! the heart beats only where the turn was had since it last did; `threads` bounds the calls; requests that nobody
-//! can answer yet stay in the reactor, where the next leader finds them, and meanwhile nothing is accepted; what the
-//! threads share lies on the heap, since a signal's handler may take the main thread's stack away (`wsgi::strand`).
+//! can answer yet stay in the reactor, where the next leader finds them, first come, first served, and meanwhile nothing
+//! is accepted; the leader turns the reactor at least as often as it has taken out what there was; what the threads
+//! share lies on the heap, since a signal's handler may take the main thread's stack away (`wsgi::strand`).
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -28,7 +29,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::baton::Baton;
 use super::crew;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -302,6 +303,14 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         self.lead.calls() < self.threads
     }
 
+    fn admit(&self, now: Tick, open: usize) -> Admit {
+        if self.has_room() {
+            self.courtesy.admit(self.context, now, open)
+        } else {
+            Admit::Full
+        }
+    }
+
     /// Records an answer, with the place of its call if a call has given it.
     fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
@@ -338,6 +347,10 @@ struct Seat<'a, S> {
 }
 
 impl<S: Service + Sync> Host for Seat<'_, S> {
+    fn admit(&self, now: Tick, open: usize) -> Admit {
+        self.crew.admit(now, open)
+    }
+
     fn connections(&self, open: usize) {
         show_connections(self.crew.context, open);
     }
@@ -370,11 +383,11 @@ struct Outside<'a, S> {
 
 impl<S: Service + Sync> Host for Outside<'_, S> {
     fn admit(&self, now: Tick, open: usize) -> Admit {
-        if self.crew.has_room() {
-            self.crew.courtesy.admit(self.crew.context, now, open)
-        } else {
-            Admit::Full
-        }
+        self.crew.admit(now, open)
+    }
+
+    fn share(&self, waiting: usize) -> usize {
+        share(self.crew.context, waiting)
     }
 
     fn connections(&self, open: usize) {

@@ -13,9 +13,12 @@ use oxicorn::observe::{Access, Host};
 use oxicorn::reactor::{Config, Queues, Reactor};
 use oxicorn::{Request, Responder, Result, Sent, Tick};
 
+#[path = "../support/arrival.rs"]
+mod arrival;
 mod bodies;
 mod deadlines;
 mod endings;
+mod line;
 mod proxies;
 mod refusals;
 mod requests;

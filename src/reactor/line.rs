@@ -1,0 +1,174 @@
+//! [`Line`]: who is served next, first come, first served.
+//!
+//! It reads and accepts nothing, and asks no clock.
+//!
+//! ```text
+//!   a turn finds it readable ────────────▶ behind all ─┐
+//!   somebody waits to be accepted ───────▶ behind all ─┼─▶ end of the turn: all of them are due ─▶ next
+//!   given back, with a request at once ─▶ later ───────┘
+//! ```
+//!
+//! *Invariants*: nobody is due who came after the end of the last turn, so that what is taken between two turns is
+//! bounded by what there was; who is given back goes behind all whom the next turn finds.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// For how long requests are taken before the reactor is to turn: nobody who comes waits longer for a place, or for
+/// an order to be heard, than that and the call that is running. So seldom that short calls do not notice.
+const LAP: Duration = Duration::from_millis(1);
+
+/// Who is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The connection with this key, whose request is complete.
+    Request(usize),
+    /// Whoever is to be accepted first, if anybody still is.
+    Newcomer,
+}
+
+/// Complete requests and newcomers, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    places: VecDeque<Next>,
+    /// How many of the places are newcomers'.
+    newcomers: usize,
+    /// How many of the first places may be taken before the next turn.
+    due: usize,
+    /// When the first of them was taken.
+    begun: Option<Tick>,
+    /// Requests that were there when their connections were given back.
+    later: Vec<usize>,
+}
+
+impl Line {
+    /// A request that was found in a turn.
+    pub(super) fn push(&mut self, key: usize) {
+        self.places.push_back(Next::Request(key));
+    }
+
+    /// A request that was there when its connection was given back.
+    pub(super) fn push_later(&mut self, key: usize) {
+        self.later.push(key);
+    }
+
+    /// So many are to be accepted in their turn; those who have a place already are among them.
+    pub(super) fn expect(&mut self, newcomers: usize) {
+        while self.newcomers < newcomers {
+            self.newcomers += 1;
+            self.places.push_back(Next::Newcomer);
+        }
+    }
+
+    /// A turn ends: all that are here are due.
+    pub(super) fn end_turn(&mut self) {
+        self.places.extend(self.later.drain(..).map(Next::Request));
+        self.due = self.places.len();
+        self.begun = None;
+    }
+
+    /// Takes the first place; `None` where a turn comes before.
+    pub(super) fn next(&mut self, now: Tick) -> Option<Next> {
+        if now.since(*self.begun.get_or_insert(now)) >= LAP {
+            self.due = 0;
+        }
+        self.due = self.due.checked_sub(1)?;
+        let next = self.places.pop_front()?;
+        self.newcomers -= usize::from(next == Next::Newcomer);
+        Some(next)
+    }
+
+    /// Whether nobody has a place, or will have one after the next turn.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.later.is_empty()
+    }
+
+    /// Whether somebody may be next before another turn.
+    pub(super) fn has_due(&self) -> bool {
+        self.due > 0
+    }
+
+    /// Whether somebody waits for nothing but a turn.
+    pub(super) fn awaits_turn(&self) -> bool {
+        self.due == 0 && !self.is_empty()
+    }
+
+    /// How many requests wait.
+    pub(super) fn requests(&self) -> usize {
+        self.places.len() - self.newcomers + self.later.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Tick {
+        Tick::ZERO + Duration::from_micros(micros)
+    }
+
+    /// All that may be taken before the next turn, at once.
+    fn lap(line: &mut Line) -> Vec<Next> {
+        std::iter::from_fn(|| line.next(at(0))).collect()
+    }
+
+    #[test]
+    fn who_is_given_back_goes_behind_all_whom_the_next_turn_finds() {
+        let mut line = Line::default();
+        line.push(1);
+        line.push(2);
+        line.end_turn();
+        assert_eq!(line.next(at(0)), Some(Next::Request(1)));
+        line.push_later(1);
+        assert_eq!(lap(&mut line), [Next::Request(2)]);
+        assert!(line.awaits_turn() && !line.has_due());
+        line.push(3);
+        line.expect(1);
+        line.end_turn();
+        let order = [Next::Request(3), Next::Newcomer, Next::Request(1)];
+        assert_eq!(lap(&mut line), order);
+        assert!(line.is_empty() && !line.awaits_turn());
+    }
+
+    #[test]
+    fn what_is_found_while_places_are_taken_is_due_after_the_next_turn() {
+        let mut line = Line::default();
+        line.push(1);
+        line.end_turn();
+        line.push(2);
+        assert_eq!(line.requests(), 2);
+        assert_eq!(lap(&mut line), [Next::Request(1)]);
+        line.end_turn();
+        assert_eq!(lap(&mut line), [Next::Request(2)]);
+    }
+
+    #[test]
+    fn newcomers_keep_the_places_that_they_have() {
+        let mut line = Line::default();
+        line.expect(2);
+        line.push(1);
+        line.expect(3);
+        line.expect(1);
+        line.end_turn();
+        let mut order = vec![Next::Newcomer; 4];
+        order[2] = Next::Request(1);
+        assert_eq!(lap(&mut line), order);
+        assert_eq!(line.requests(), 0);
+    }
+
+    #[test]
+    fn long_calls_have_a_turn_after_each() {
+        let mut line = Line::default();
+        (0..3).for_each(|key| line.push(key));
+        line.end_turn();
+        assert_eq!(line.next(at(7)), Some(Next::Request(0)));
+        assert_eq!(line.next(at(1006)), Some(Next::Request(1)));
+        assert_eq!(line.next(at(1007)), None);
+        assert!(line.awaits_turn());
+        line.end_turn();
+        assert_eq!(line.next(at(5000)), Some(Next::Request(2)));
+        assert_eq!(line.next(at(5000)), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! In which order requests are handed out, and how many between two turns. The reactor turns on the test's thread.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
+use std::time::Duration;
+
+use oxicorn::Tick;
+use oxicorn::net::{Listener, Listeners};
+use oxicorn::observe::Host;
+use oxicorn::reactor::{Config, Queues, Reactor, Ready};
+
+use crate::arrival::await_arrival;
+
+/// A host whose clock stands still.
+struct Still(Tick);
+
+impl Host for Still {
+    fn now(&self) -> Tick {
+        self.0
+    }
+}
+
+struct Desk {
+    reactor: Reactor,
+    host: Still,
+    address: SocketAddr,
+}
+
+fn open() -> Desk {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
+    let host = Still(Tick::now());
+    Desk {
+        reactor,
+        host,
+        address,
+    }
+}
+
+impl Desk {
+    /// A client whose request for this path has arrived, and is neither read nor accepted.
+    fn client(&self, path: &str) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).unwrap();
+        send(&mut client, &[path]);
+        client
+    }
+
+    /// A client whose first request has been answered.
+    fn kept(&mut self) -> TcpStream {
+        let client = self.client("/first");
+        assert_eq!(self.answer_all(1), ["/first"]);
+        client
+    }
+
+    fn turn(&mut self) {
+        self.reactor.turn(&self.host, None).unwrap();
+    }
+
+    /// Answers what is to be answered before the next turn.
+    fn lap(&mut self) -> Vec<String> {
+        let mut paths = Vec::new();
+        while let Some(ready) = self.reactor.next_ready(&self.host) {
+            paths.push(self.answer(ready));
+        }
+        paths
+    }
+
+    fn answer(&mut self, mut ready: Ready) -> String {
+        let path = ready.head().unwrap().target().to_owned();
+        ready
+            .answer(&self.host, |_, reply| reply.text(200, ""))
+            .unwrap();
+        self.reactor.give_back(ready, &self.host);
+        path
+    }
+
+    /// Turns until so many requests were answered.
+    fn answer_all(&mut self, count: usize) -> Vec<String> {
+        let mut paths = Vec::new();
+        while paths.len() < count {
+            self.turn();
+            paths.extend(self.lap());
+        }
+        paths
+    }
+}
+
+/// Sends requests, and waits until the system has them for the reactor.
+fn send(client: &mut TcpStream, paths: &[&str]) {
+    client.write_all(requests(paths).as_bytes()).unwrap();
+    await_arrival(client);
+}
+
+fn requests(paths: &[&str]) -> String {
+    let request = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    paths.iter().map(request).collect()
+}
+
+#[test]
+fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
+    let mut desk = open();
+    let [mut first, mut second] = [desk.kept(), desk.kept()];
+    send(&mut first, &["/a1", "/a2", "/a3"]);
+    desk.turn();
+    let ready = desk.reactor.next_ready(&desk.host).unwrap();
+    // Readable and not read; not even accepted.
+    send(&mut second, &["/b"]);
+    let _newcomers = [desk.client("/c"), desk.client("/d")];
+    assert_eq!(desk.answer(ready), "/a1");
+    assert_eq!(desk.answer_all(5), ["/b", "/c", "/d", "/a2", "/a3"]);
+}
+
+#[test]
+fn between_two_turns_nobody_is_handed_out_who_came_after_the_first() {
+    let mut desk = open();
+    let mut clients = [desk.kept(), desk.kept(), desk.kept()];
+    for (client, paths) in clients.iter_mut().zip([["/a"; 9], ["/b"; 9], ["/c"; 9]]) {
+        send(client, &paths);
+    }
+    for _ in 0..9 {
+        desk.turn();
+        assert!(desk.reactor.has_ready());
+        assert_eq!(desk.lap(), ["/a", "/b", "/c"]);
+        assert!(!desk.reactor.has_ready());
+    }
+}
+
+#[test]
+fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
+    let mut desk = open();
+    let (mut bell, heard) = UnixStream::pair().unwrap();
+    desk.reactor.watch(heard.as_fd()).unwrap();
+    let mut client = desk.kept();
+    send(&mut client, &["/"; 100]);
+    desk.turn();
+    bell.write_all(b"!").unwrap();
+    assert_eq!(desk.lap(), ["/"]);
+    assert!(desk.reactor.turn(&desk.host, None).unwrap().woken);
+    desk.reactor.drain(desk.host.0, Queues::Emptied);
+    // The one that is ready, and the one that is told that it is the last.
+    assert_eq!(desk.answer_all(2), ["/", "/"]);
+    client.shutdown(Shutdown::Write).unwrap();
+    while !desk.reactor.is_done() {
+        desk.turn();
+        assert_eq!(desk.lap(), [""; 0]);
+    }
+}
+
+#[test]
+fn newcomers_have_their_places_among_clients_that_never_rest() {
+    let mut desk = open();
+    let mut kept = [desk.kept(), desk.kept(), desk.kept()];
+    let mut newcomers = Vec::new();
+    for round in 0..4 {
+        for client in &mut kept {
+            send(client, &["/kept"]);
+        }
+        // More than there are kept, each time: those of this round come before the next round.
+        newcomers.extend((0..5).map(|_| desk.client(&format!("/{round}"))));
+        desk.turn();
+        let answered = desk.lap();
+        let mut expected = vec!["/kept".to_owned(); 3];
+        expected.extend(vec![format!("/{round}"); 5]);
+        assert_eq!(answered, expected);
+    }
+}
+
+#[test]
+fn newcomers_of_whom_the_system_does_not_tell_come_one_with_each_who_is_kept() {
+    let name = format!("oxicorn-test-line-{}", std::process::id());
+    let address = format!("unix:@{name}").parse().unwrap();
+    let listener = Listener::bind(&address, 64).unwrap();
+    let mut desk = Desk {
+        reactor: Reactor::new(&Listeners::from(listener), Config::default()).unwrap(),
+        ..open()
+    };
+    let address = UnixAddress::from_abstract_name(&name).unwrap();
+    let ask = |mut client: &UnixStream, path| {
+        client.write_all(requests(&[path]).as_bytes()).unwrap();
+    };
+    let connect = |path| {
+        let client = UnixStream::connect_addr(&address).unwrap();
+        ask(&client, path);
+        client
+    };
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        kept.push(connect("/first"));
+        desk.answer_all(1);
+    }
+    let _newcomers: Vec<_> = (0..4).map(|_| connect("/new")).collect();
+    for _ in 0..2 {
+        for client in &kept {
+            ask(client, "/kept");
+        }
+        desk.turn();
+        assert_eq!(desk.lap(), ["/kept", "/kept", "/new", "/new"]);
+    }
+}
+
+#[test]
+fn who_has_a_place_stays_in_the_queue_until_it_comes_up() {
+    let mut desk = open();
+    let mut kept = desk.kept();
+    let _newcomers = [desk.client("/a"), desk.client("/b")];
+    send(&mut kept, &["/kept"]);
+    desk.turn();
+    for open in 1..=3 {
+        let ready = desk.reactor.next_ready(&desk.host).unwrap();
+        assert_eq!(desk.reactor.open(), open);
+        desk.answer(ready);
+    }
+}
+
+#[test]
+fn long_calls_have_a_turn_after_each() {
+    let mut desk = open();
+    let mut clients = [desk.kept(), desk.kept(), desk.kept()];
+    for client in &mut clients {
+        send(client, &["/"]);
+    }
+    for _ in 0..3 {
+        desk.turn();
+        let ready = desk.reactor.next_ready(&desk.host).unwrap();
+        desk.host.0 = desk.host.0 + Duration::from_millis(2);
+        desk.answer(ready);
+        assert!(desk.reactor.next_ready(&desk.host).is_none());
+    }
+    assert!(!desk.reactor.has_ready());
+}
