@@ -290,8 +290,8 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Where to write the arbiter's process id. The file is locked (flock(2)) while the arbiter lives: one that
-    /// nobody holds is replaced, whatever is in it, and one that is held is refused.
+    /// Where to write the arbiter's process id. While the arbiter lives it has a lock (flock(2)) on a file beside it,
+    /// `PATH.lock`: a pid file that nobody holds is replaced, whatever is in it, and one that is held is refused.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.pidfile = Some(path.into());
         self

@@ -3,38 +3,30 @@
 //! It never claims a file that a living arbiter holds, and never removes one that is not ours any more.
 //!
 //! ```text
-//!   temporary file: locked, written ──▶ link(2) to the name ───────────────▶ ours
-//!                                           │ EEXIST                            ▲
-//!                                           ▼                                   │
-//!                                       lock that file ── it was free ── rename(2) over it
-//!                                           │ it was not
-//!                                           ▼
-//!                                       "Already running on PID"
+//!   lock the file beside it ── it was not free ──▶ "Already running on PID"
+//!        │ it was free
+//!        ▼
+//!   temporary file, written ── rename(2) over the name ──▶ ours
 //! ```
 //!
-//! The number alone would not do: after a crash it may be another program's. The lock is one of flock(2), which
-//! ends with its process.
+//! The number alone would not do: after a crash it may be another program's. The lock ([`LockFile`]) ends with its
+//! process, and is of a file that other users cannot open: the pid file itself is for everybody to read.
 //!
-//! *Invariants*: a reader sees a whole file or none; who replaces a file holds its lock, so of two starts one
-//! wins; the file is gone when its [`PidFile`] is dropped, unless somebody else has written his number into it
-//! meanwhile. A forked child shares the lock: it drops its copy, which closes the descriptor and leaves the file,
-//! since the number is not its own.
+//! *Invariants*: a reader sees a whole file or none; who replaces a file holds the lock, so of two starts one
+//! wins; both files are gone when its [`PidFile`] is dropped, unless somebody else has written his number into the
+//! first meanwhile. A forked child shares the lock: it drops its copy, which closes the descriptor and leaves the
+//! files, since it is not their owner.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
+use super::lock_file::{self, LockFile};
 use crate::error::{Error, Result};
-
-/// How often a file may change hands while it is being claimed: more is a name that nobody can have, such as a
-/// link which leads nowhere.
-const ATTEMPTS: usize = 16;
 
 /// A pid file that holds this process's number.
 #[derive(Debug)]
@@ -42,8 +34,10 @@ pub(crate) struct PidFile {
     path: PathBuf,
     /// The name that it is to have, where another process still has that: this one.
     wanted: Option<(PathBuf, i32)>,
-    /// Locked while it is open, here or in a child.
-    _lock: File,
+    /// Who has claimed it: a child that is forked later has not.
+    owner: i32,
+    /// Until it is dropped.
+    lock: Option<LockFile>,
 }
 
 impl PidFile {
@@ -62,7 +56,8 @@ impl PidFile {
             Ok(Claim::Ours(lock)) => Ok(Self {
                 path,
                 wanted: None,
-                _lock: lock,
+                owner: own_pid(),
+                lock: Some(lock),
             }),
             Ok(Claim::HeldBy(pid)) => {
                 let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
@@ -113,8 +108,9 @@ impl PidFile {
     pub(crate) fn clear_beside(&self, pid: i32) {
         let beside = beside(&self.path);
         if read(&beside) == Some(pid) {
-            // If it cannot be removed, the next one that is to follow replaces it.
-            let _ = fs::remove_file(beside);
+            // If they cannot be removed, the next one that is to follow replaces them.
+            let _ = fs::remove_file(&beside);
+            lock_file::clear(&beside);
         }
     }
 
@@ -129,9 +125,15 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if read(&self.path) == Some(own_pid()) {
-            // If it cannot be removed, the next start finds a dead number in it, and replaces it.
+        if self.owner != own_pid() {
+            return;
+        }
+        if read(&self.path) == Some(self.owner) {
+            // If it cannot be removed, the next start finds that nobody holds it, and replaces it.
             let _ = fs::remove_file(&self.path);
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.release();
         }
     }
 }
@@ -154,54 +156,50 @@ fn read(path: &Path) -> Option<i32> {
 
 /// What became of a claim.
 enum Claim {
-    /// The file is there, and locked.
-    Ours(File),
+    /// The file is there, and nobody else can have it.
+    Ours(LockFile),
     /// Somebody else has it; with the number in it, if that is one.
     HeldBy(Option<i32>),
 }
 
-/// Puts a locked file with our number where `path` says, unless a process other than `gone` holds the one that
-/// is there.
+/// Puts a file with our number where `path` says, unless a process other than `gone` holds the one that is there.
 fn place(path: &Path, gone: Option<i32>) -> io::Result<Claim> {
-    let mut ours = prepare(path)?;
-    let mut outcome = Err(io::ErrorKind::NotFound.into());
-    for _ in 0..ATTEMPTS {
-        ours = match ours.persist_noclobber(path) {
-            Ok(file) => return Ok(Claim::Ours(file)),
-            Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => refused.file,
-            Err(refused) => return Err(refused.error),
-        };
-        // Without waiting for a writer, should it be a pipe.
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        let theirs = match options.open(path) {
-            Ok(theirs) => theirs,
-            // It was removed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                outcome = Err(error);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        if !theirs.metadata()?.is_file() {
-            // Root could, and would take a device from the whole system.
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if !lock(&theirs)? {
-            let holder = read(path);
-            if holder.is_none() || holder != gone {
-                return Ok(Claim::HeldBy(holder));
-            }
-        }
-        // Locked or not, it may have been replaced before it was locked: then look at the new one.
-        if is_at(&theirs, path) {
-            return Ok(Claim::Ours(ours.persist(path)?));
+    let mut lock = LockFile::take(path)?;
+    if lock.is_none() {
+        let holder = read(path);
+        if holder.is_some() && holder == gone {
+            lock_file::clear(path);
+            lock = LockFile::take(path)?;
         }
     }
-    outcome
+    let Some(lock) = lock else {
+        return Ok(Claim::HeldBy(read(path)));
+    };
+    match replace(path) {
+        Ok(()) => Ok(Claim::Ours(lock)),
+        Err(error) => {
+            lock.release();
+            Err(error)
+        }
+    }
 }
 
-/// A file that is to be renamed: locked, and with our number in it.
+/// Puts a file with our number in the place of what is there, if that is a file.
+fn replace(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        // Root could, and would take a device from the whole system.
+        Ok(facts) if !facts.is_file() => {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        // A link that leads nowhere.
+        Err(error) if fs::symlink_metadata(path).is_ok() => return Err(error),
+        _ => {}
+    }
+    prepare(path)?.persist(path)?;
+    Ok(())
+}
+
+/// A file that is to be renamed, with our number in it.
 fn prepare(path: &Path) -> io::Result<NamedTempFile> {
     // rename(2) needs the same file system: hence the same directory.
     let directory = match path.parent() {
@@ -212,7 +210,6 @@ fn prepare(path: &Path) -> io::Result<NamedTempFile> {
         .prefix(".pid-")
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(directory)?;
-    lock(file.as_file())?;
     writeln!(file, "{}", own_pid())?;
     // The umask has had its say; readers are promised 0644.
     file.as_file()
@@ -220,29 +217,10 @@ fn prepare(path: &Path) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Whether the lock could be had; it is kept until the file is closed.
-fn lock(file: &File) -> io::Result<bool> {
-    // SAFETY: flock(2) takes a descriptor, which is open here, and touches no memory.
-    let outcome = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    match Errno::result(outcome) {
-        Ok(_) => Ok(true),
-        Err(Errno::EWOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Whether this is the file that `path` leads to.
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |facts: fs::Metadata| (facts.dev(), facts.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => identity(open) == identity(named),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_pid_file_holds_our_number_and_goes_with_its_owner() {
@@ -296,11 +274,22 @@ mod tests {
     }
 
     /// A file that somebody holds: a lock of flock(2) is that of an open file, not of a process.
-    fn held(path: &Path, content: &str) -> File {
+    fn held(path: &Path, content: &str) -> LockFile {
         fs::write(path, content).unwrap();
-        let file = File::open(path).unwrap();
-        assert!(lock(&file).unwrap());
-        file
+        LockFile::take(path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_lock_on_the_file_that_everybody_can_read_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.pid");
+        fs::write(&path, "1\n").unwrap();
+        let strangers = fs::File::open(&path).unwrap();
+        // SAFETY: flock(2) takes a descriptor, which is open here, and touches no memory.
+        let locked = unsafe { libc::flock(strangers.as_raw_fd(), libc::LOCK_EX) };
+        assert_eq!(locked, 0);
+        let _file = PidFile::claim(&path).unwrap();
+        assert_eq!(read(&path), Some(own_pid()));
     }
 
     #[test]
@@ -314,7 +303,8 @@ mod tests {
             format!("Already running on PID 1 (pid file {})", path.display())
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        // It and its lock.
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]

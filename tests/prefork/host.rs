@@ -1,6 +1,8 @@
 //! The arbiter and the program that it runs in: its pid file, its threads, its signals, its children.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -42,11 +44,15 @@ fn the_pid_files_lock_is_the_arbiters_alone() {
     let path = folder.path().join("pid");
     let text = path.display().to_string();
     let server = Server::started(&["steady", "--pid", &text], 2);
+    let lock = folder.path().join("pid.lock");
     let holds = |pid: i32| {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives");
         open.flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|file| file == path))
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|file| file == lock))
     };
+    // Others may read the one, and not open the other.
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+    assert_eq!((mode(&path), mode(&lock)), (0o644, 0o600));
     assert!(holds(server.pid()));
     for worker in server.workers() {
         assert!(!holds(worker));
