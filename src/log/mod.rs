@@ -7,6 +7,7 @@
 //! - A line is written whole, whichever process writes beside.
 //! - What a client sent cannot end a line or a quoted field of the access log.
 //! - A log that cannot be opened is an error when it is made; one that fails later stops no request.
+//! - Root opens a log through no link but root's own, and gives nothing away that was somebody else's.
 //! - A log whose file was moved away goes on in it until it is opened again.
 
 mod access;
@@ -16,7 +17,6 @@ mod escape;
 mod reopen;
 mod user;
 
-use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 pub use access::AccessLog;
@@ -26,21 +26,18 @@ pub(crate) use reopen::give_to;
 pub use reopen::reopen;
 
 use crate::error::{Error, Result};
+use crate::sys::appended::Appended;
 
 /// What stands for the process's own stream in place of a path.
 const STREAM: &str = "-";
 
-/// Opens a log file, to append to: each write goes to its end, whoever else has written (open(2)).
-fn append(path: &Path, which: &str) -> Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(|error| {
-            Error::config(format!(
-                "cannot open the {which} log {}: {error}",
-                path.display()
-            ))
-            .because(error)
-        })
+/// Opens a log file.
+fn append(path: &Path, which: &str) -> Result<Appended> {
+    Appended::open(path).map_err(|error| {
+        Error::config(format!(
+            "cannot open the {which} log {}: {error}",
+            path.display()
+        ))
+        .because(error)
+    })
 }

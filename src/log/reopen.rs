@@ -9,11 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use super::append;
 use crate::error::Result;
+use crate::sys::appended::Appended;
 use crate::sys::{descriptor, shield};
 
 /// The log files of this process.
@@ -31,10 +33,13 @@ pub fn reopen() {
 
 /// Gives all log files of this process, and those that it opens again, to a user and a group: to whom its workers
 /// become, so that they can open them again as well. Only root can (chown(2)); for another user it does nothing.
+///
+/// A file that was there before stays whose it is, unless it is theirs already, or root's in folders that root alone can
+/// change: somebody else could have put it there, or have another name for it.
 pub(crate) fn give_to(uid: u32, gid: u32) {
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, gid));
     for file in open_files() {
-        give(file.as_fd(), &file.path);
+        file.give();
     }
 }
 
@@ -44,23 +49,42 @@ fn open_files() -> Vec<Arc<LogFile>> {
     open.iter().filter_map(Weak::upgrade).collect()
 }
 
+/// How a file came to be where it is: what may be done with it depends on that.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    made: bool,
+    safe: bool,
+}
+
 /// Makes an open file its owner's.
-fn give(fd: BorrowedFd<'_>, path: &Path) {
+fn give(fd: BorrowedFd<'_>, origin: Origin, path: &Path) {
     let owner = *OWNER.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((uid, gid)) = owner.filter(|_| geteuid().is_root()) else {
         return;
     };
     // The terminal, the null device and pipes stay whose they are.
-    if !fstat(fd).is_ok_and(|facts| is_regular(&facts)) {
+    let Some(facts) = fstat(fd).ok().filter(is_regular) else {
         return;
-    }
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    if let Err(errno) = fchown(fd, Some(uid), Some(gid)) {
+    };
+    let given = if may_be_given(&facts, origin, uid) {
+        fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    } else {
+        Err(Errno::EPERM)
+    };
+    if let Err(errno) = given {
         crate::trace::warning!(
-            "the log {} stays with its owner, and workers cannot open it again: {errno}",
-            path.display()
+            "the log {} stays with its owner, user {}, and workers cannot open it again: {}",
+            path.display(),
+            facts.st_uid,
+            errno.desc()
         );
     }
+}
+
+/// Whether nobody but its new owner is concerned.
+fn may_be_given(facts: &FileStat, origin: Origin, uid: u32) -> bool {
+    let known = origin.made || facts.st_uid == uid || origin.safe && facts.st_uid == 0;
+    known && facts.st_nlink <= 1
 }
 
 /// An open log file.
@@ -71,29 +95,36 @@ pub(super) struct LogFile {
     /// Which log it is, for an error's sentence.
     which: &'static str,
     file: OwnedFd,
+    /// Of the file that was opened first.
+    origin: Origin,
 }
 
 impl LogFile {
     /// Opens it. [`reopen`](fn@reopen) reaches it as long as it exists.
     pub(super) fn open(path: &Path, which: &'static str) -> Result<Arc<Self>> {
-        let file = append(path, which)?;
-        give(file.as_fd(), path);
+        let Appended { file, made, safe } = append(path, which)?;
         let log = Arc::new(Self {
             file: file.into(),
+            origin: Origin { made, safe },
             path: absolute(path).unwrap_or_else(|_| path.to_owned()),
             which,
         });
+        log.give();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.push(Arc::downgrade(&log));
         drop(open);
         Ok(log)
     }
 
+    fn give(&self) {
+        give(self.as_fd(), self.origin, &self.path);
+    }
+
     /// Opens the path again.
     fn reopen(&self) {
         match append(&self.path, self.which) {
-            Ok(file) => {
-                give(file.as_fd(), &self.path);
+            Ok(Appended { file, made, safe }) => {
+                give(file.as_fd(), Origin { made, safe }, &self.path);
                 if let Err(error) = descriptor::replace(&self.file, &file) {
                     let path = self.path.display();
                     crate::trace::error!("cannot change over to {path}: {error}");
@@ -148,6 +179,20 @@ mod tests {
         (&*log).write_all(b"three\n").unwrap();
         assert_eq!(fs::read_to_string(old).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn only_what_concerns_nobody_else_is_given_away() {
+        let file = tempfile::tempfile().unwrap();
+        let mut facts = fstat(&file).unwrap();
+        let mut may = |owner, links, made, safe| {
+            (facts.st_uid, facts.st_nlink) = (owner, links);
+            may_be_given(&facts, Origin { made, safe }, 7)
+        };
+        // Just made; their own; root's, where root put it.
+        assert!(may(0, 1, true, false) && may(7, 1, false, false) && may(0, 1, false, true));
+        // Anybody could have moved it there, or it has another name, or it is a third one's.
+        assert!(!may(0, 1, false, false) && !may(7, 2, false, true) && !may(8, 1, false, true));
     }
 
     #[test]

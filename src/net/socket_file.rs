@@ -4,31 +4,40 @@
 //! removed is the very file that was made.
 //!
 //! ```text
-//!   bind ── path taken ──▶ not a socket, or answered: refused
-//!    │                 └─▶ connection refused: dead, removed, bind again
-//!    ▼
-//!   chown, chmod ──▶ listen
+//!   lock ── bind ── path taken ──▶ not a socket, or answered: refused
+//!            │                 └─▶ connection refused: dead, removed, bind again
+//!            ▼
+//!          chown, chmod ──▶ listen ──▶ unlock
 //! ```
 //!
 //! The owner and the mode are set between bind and listen. Until then a client is refused, so that nobody comes in under
-//! a mode that was not meant; and a process that finds the file in that moment takes it for dead, which
-//! binding under another name and renaming would avoid, at the price of a shorter longest path and of two
-//! servers that start at once replacing each other unseen.
+//! a mode that was not meant. A process that finds the file in that moment would take it for dead: so starts take turns,
+//! by a lock that is there for that time only. Owner and mode are those of the file that was looked at, whatever
+//! its name means by then.
+//!
+//! *Invariants*: of servers that start at once one has the path, and the others know; no other file's owner or mode is
+//! changed.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
-use nix::unistd::{Gid, Uid, fchownat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::{length, system};
 use super::{BindAddress, BindError};
+use crate::sys::lock_file::LockFile;
+use crate::sys::pinned::Pinned;
+
+/// How often a path is tried at which another server is starting.
+const TRIES: usize = 200;
+/// The time between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Who may connect to a Unix socket, by the permissions of its file: connecting asks for that to write
 /// (unix(7)).
@@ -50,16 +59,12 @@ impl Default for SocketAccess {
 }
 
 impl SocketAccess {
-    /// Applies it to a file that nobody listens on yet. A link is not followed: whoever may write to the folder
-    /// could have put one there by now.
-    fn apply(self, path: &Path) -> Result<(), (&'static str, Errno)> {
+    /// Applies it to a file that nobody listens on yet.
+    fn apply(self, file: &Pinned) -> Result<(), (&'static str, io::Error)> {
         if let Some((uid, gid)) = self.owner {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-            fchownat(AT_FDCWD, path, Some(uid), Some(gid), flags).map_err(|e| ("chown", e))?;
+            file.set_owner(uid, gid).map_err(|e| ("chown", e))?;
         }
-        let mode = Mode::from_bits_truncate(self.mode);
-        fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink).map_err(|e| ("chmod", e))
+        file.set_mode(self.mode).map_err(|e| ("chmod", e))
     }
 }
 
@@ -119,7 +124,7 @@ impl SocketFile {
     }
 }
 
-/// Makes a listening socket with its file.
+/// Makes a listening socket with its file. Waits a moment for another server that starts there.
 pub(super) fn bind(
     address: &BindAddress,
     path: &Path,
@@ -128,21 +133,52 @@ pub(super) fn bind(
 ) -> Result<(Socket, SocketFile), BindError> {
     let call = |action| system(address, action);
     let target = SockAddr::unix(path).map_err(call("making a socket address"))?;
+    let lock = lock(address, path)?;
+    let bound = bind_alone(address, path, &target, backlog, access);
+    if let Some(lock) = lock {
+        lock.release();
+    }
+    bound
+}
+
+/// The lock of those that start at a path; `None` in a folder in which this process can make and remove nothing.
+fn lock(address: &BindAddress, path: &Path) -> Result<Option<LockFile>, BindError> {
+    for _ in 0..TRIES {
+        match LockFile::take(path) {
+            Ok(None) => thread::sleep(PAUSE),
+            Ok(lock) => return Ok(lock),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EACCES | Errno::EROFS) => return Ok(None),
+                _ => return Err(system(address, "locking it")(error)),
+            },
+        }
+    }
+    Err(in_use(address))
+}
+
+fn bind_alone(
+    address: &BindAddress,
+    path: &Path,
+    target: &SockAddr,
+    backlog: u32,
+    access: SocketAccess,
+) -> Result<(Socket, SocketFile), BindError> {
+    let call = |action| system(address, action);
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
     socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
-    if let Err(error) = socket.bind(&target) {
+    if let Err(error) = socket.bind(target) {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(call("bind")(error));
         }
-        remove_dead(address, path, &target)?;
-        socket.bind(&target).map_err(call("bind"))?;
+        remove_dead(address, path, target)?;
+        socket.bind(target).map_err(call("bind"))?;
     }
-    let file = Identity::of(path)
-        .and_then(|identity| SocketFile::known(path, identity))
-        .map_err(call("lstat"))?;
+    let made = Pinned::new_socket(path).map_err(call("looking at its file"))?;
+    let (device, inode) = made.identity();
+    let file = SocketFile::known(path, Identity { device, inode }).map_err(call("lstat"))?;
     let listening = access
-        .apply(path)
-        .map_err(|(action, errno)| call(action)(errno.into()))
+        .apply(&made)
+        .map_err(|(action, error)| call(action)(error))
         .and_then(|()| socket.listen(length(backlog)).map_err(call("listen")));
     match listening {
         Ok(()) => Ok((socket, file)),
@@ -304,6 +340,48 @@ mod tests {
         let facts = fs::metadata(&path).unwrap();
         assert_eq!((facts.uid(), facts.gid()), owner);
         assert_eq!(facts.permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn of_servers_that_start_at_once_one_has_the_path() {
+        for round in 0..40 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("s");
+            if round % 2 == 0 {
+                drop(UnixListener::bind(&path).unwrap());
+            }
+            let barrier = std::sync::Barrier::new(6);
+            let start = || {
+                barrier.wait();
+                bind_at(&path)
+            };
+            let outcomes: Vec<_> = thread::scope(|scope| {
+                let starts: Vec<_> = (0..6).map(|_| scope.spawn(start)).collect();
+                starts.into_iter().map(|it| it.join().unwrap()).collect()
+            });
+            let (have, have_not): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+            assert_eq!(have.len(), 1);
+            for error in have_not.into_iter().map(Result::unwrap_err) {
+                assert!(matches!(error, BindError::InUse { .. }), "{error}");
+            }
+            // The one that has it is the one that is found there.
+            std::os::unix::net::UnixStream::connect(&path).unwrap();
+            let (socket, file) = have.into_iter().next().unwrap().unwrap();
+            assert!(socket.accept().is_ok());
+            file.remove();
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_an_error_and_a_live_socket_in_it_is_in_use() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _live = UnixListener::bind(&path).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
     }
 
     #[test]

@@ -270,7 +270,8 @@ fn pid_file_holds_the_arbiters_pid_while_it_runs() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o644);
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    // With its lock.
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
 
     // A second server is refused, and takes nothing away.
     let exited = serve().run();
@@ -331,4 +332,30 @@ fn port_is_free_again_at_once() {
     assert!(!again.stderr().contain("in use"));
     again.get("/pid").expect(200);
     again.stop();
+}
+
+#[test]
+fn server_starts_and_has_its_socket_where_there_is_no_proc() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("socket");
+    let mounted = std::process::Command::new("unshare")
+        .args(["--mount", "mount", "-t", "tmpfs", "none", "/proc"])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("this process may not mount anything");
+        return;
+    }
+    let prelude = "[ -n \"$INNER\" ] || INNER=1 exec unshare --mount sh -c \
+                   'mount -t tmpfs none /proc && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+    let server = Serve::app("probe:app")
+        .bind([format!("unix:{}", socket.display())])
+        .after(prelude)
+        .start();
+    server.get("/pid").expect(200);
+    let mode = fs::metadata(&socket)
+        .expect("it is bound")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o777);
+    server.stop();
 }

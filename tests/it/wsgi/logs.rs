@@ -1,7 +1,7 @@
 //! What is logged, in which form, and where to.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 
 use crate::support::{Address, Serve, eventually};
 
@@ -306,4 +306,102 @@ fn logs_belong_to_the_user_that_workers_become_and_are_opened_again_by_them() {
     server.wait();
     let error = fs::read_to_string(path("error")).unwrap();
     assert!(!error.contains("cannot open"), "{error}");
+}
+
+/// A log in a folder of somebody who has put a link, or another's file, in its place.
+#[test]
+fn root_opens_no_log_through_somebody_elses_link_and_gives_nothing_away_that_was_there() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("only root can give files away");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (theirs, precious) = (path("theirs"), path("precious"));
+    fs::create_dir(&theirs).unwrap();
+    fs::write(&precious, "precious\n").unwrap();
+    lchown(&theirs, Some(65534), None).unwrap();
+    let link = |name: &str| {
+        let _ = fs::remove_file(theirs.join(name));
+        symlink(&precious, theirs.join(name)).unwrap();
+        lchown(theirs.join(name), Some(65534), None).unwrap();
+    };
+    let untouched = || {
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious\n");
+        assert_eq!(fs::metadata(&precious).unwrap().uid(), 0);
+    };
+    let serve = || {
+        Serve::app("probe:app")
+            .args([
+                "--preload",
+                "--user",
+                "65534",
+                "--group",
+                "65534",
+                "--access-logfile",
+            ])
+            .args([theirs.join("access")])
+            .args(["--error-logfile"])
+            .args([theirs.join("error")])
+            .bind([format!("unix:{}", path("socket").display())])
+    };
+    for name in ["access", "error"] {
+        link(name);
+        let exited = serve().run();
+        assert_eq!(exited.status, 1, "{exited:#?}");
+        let last = exited.last();
+        assert!(
+            last.contains("root follows no links but root's own"),
+            "{last}"
+        );
+        untouched();
+        fs::remove_file(theirs.join(name)).unwrap();
+    }
+    // A file of root's that somebody could have moved here, and one that is made now.
+    let _ = fs::remove_file(theirs.join("access"));
+    fs::write(theirs.join("access"), "").unwrap();
+    let server = serve().spawn();
+    eventually("a socket that listens", || {
+        Address::Unix(path("socket")).try_client().map(drop)
+    });
+    let owner = |name: &str| fs::metadata(theirs.join(name)).unwrap().uid();
+    assert_eq!((owner("access"), owner("error")), (0, 65534));
+    link("access");
+    server.signal(nix::sys::signal::Signal::SIGUSR1);
+    let log = || fs::read_to_string(theirs.join("error")).unwrap();
+    eventually("no word of the link", || {
+        log()
+            .contains("the file that was open stays in use")
+            .then_some(())
+    });
+    untouched();
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(server.wait().status, 0);
+    untouched();
+    assert!(
+        log().contains("access stays with its owner, user 0"),
+        "{}",
+        log()
+    );
+}
+
+#[test]
+fn log_may_be_a_link_of_roots_or_a_stream_of_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    symlink("real", path("log")).unwrap();
+    let server = Serve::app("probe:app")
+        .args(["--error-logfile", "/dev/stderr", "--access-logfile"])
+        .args([path("log")])
+        .start();
+    server.get("/pid").expect(200);
+    server.stop();
+    let text = fs::read_to_string(path("real")).unwrap();
+    assert!(text.contains("GET /pid"), "{text}");
+    let server = Serve::app("probe:app")
+        .args(["--access-logfile", "/dev/stdout"])
+        .start();
+    server.get("/pid").expect(200);
+    let exited = server.stop();
+    assert!(exited.stdout.iter().any(|line| line.contains("GET /pid")));
 }
