@@ -248,8 +248,8 @@ enum Home {
 
 fn check(sources: &[(String, String)], manifest: &str) -> Vec<String> {
     let mut tree = Tree {
-        foreign: dependencies(manifest, "[dependencies]"),
-        dev: dependencies(manifest, "[dev-dependencies]"),
+        foreign: dependencies(manifest, "dependencies"),
+        dev: dependencies(manifest, "dev-dependencies"),
         ..Tree::default()
     };
     tree.modules.insert(vec![]);
@@ -276,14 +276,24 @@ fn module_of(file: &str) -> Module {
     path
 }
 
+/// What a manifest depends on: a line for each, or a table, as Cargo writes it into a package.
 fn dependencies(manifest: &str, section: &str) -> BTreeSet<String> {
-    manifest
-        .lines()
-        .skip_while(|line| *line != section)
-        .skip(1)
-        .take_while(|line| !line.starts_with('['))
-        .filter_map(|line| Some(line.split_once([' ', '=', '.'])?.0.replace('-', "_")))
-        .collect()
+    let mut found = BTreeSet::new();
+    let mut is_within = false;
+    for line in manifest.lines() {
+        let name = if let Some(table) = line.strip_prefix('[') {
+            let table = table.trim_end_matches(']');
+            is_within = table == section;
+            let name = table.strip_prefix(section);
+            name.and_then(|name| name.strip_prefix('.'))
+        } else if is_within {
+            line.split_once([' ', '=', '.']).map(|(name, _)| name)
+        } else {
+            None
+        };
+        found.extend(name.map(|name| name.replace('-', "_")));
+    }
+    found
 }
 
 fn is_test(module: &[String]) -> bool {
@@ -694,5 +704,19 @@ fn what_only_looks_like_a_violation_passes() {
             ("src/service.rs", text),
         ]);
         assert!(wrong.is_empty(), "{text:?} gave {wrong:?}");
+    }
+}
+
+#[test]
+fn manifests_are_read_as_they_are_written_and_as_cargo_packages_them() {
+    let written = "[dependencies]\nnix = \"0.31\"\nsd-notify = { version = \"0.5\" }\n\n\
+                   [dev-dependencies]\nserde = \"1\"\n";
+    let packaged = "[dependencies.nix]\nversion = \"0.31\"\nfeatures = [\n    \"fs\",\n]\n\n\
+                    [dependencies.sd-notify]\nversion = \"0.5\"\n\n\
+                    [dev-dependencies.serde]\nversion = \"1\"\n";
+    for manifest in [written, packaged] {
+        let names = |section| Vec::from_iter(dependencies(manifest, section));
+        assert_eq!(names("dependencies"), ["nix", "sd_notify"]);
+        assert_eq!(names("dev-dependencies"), ["serde"]);
     }
 }
