@@ -64,7 +64,9 @@ impl Cli {
         args: impl IntoIterator<Item: Into<OsString>>,
     ) -> Result<Settings, CliError> {
         let args = args.into_iter().map(Into::<OsString>::into);
-        let mut matches = command().try_get_matches_from(args)?;
+        let mut matches = command()
+            .try_get_matches_from(args)
+            .map_err(|error| CliError::clap(&error))?;
         let flags = Layer::command_line(SETTINGS.iter().filter_map(|setting| {
             let values = matches.remove_many(setting.name)?;
             Some((setting, values.collect()))
@@ -82,6 +84,18 @@ impl Cli {
 }
 
 impl CliError {
+    /// What the parser of flags has to say. Its type stays in here: it is no part of what programs see.
+    fn clap(error: &clap::Error) -> Self {
+        let exit_code = match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+            _ => USAGE,
+        };
+        Self {
+            text: error.render().to_string(),
+            exit_code,
+        }
+    }
+
     fn setting(error: &SettingError, exit_code: u8) -> Self {
         Self {
             text: format!("error: {error}\n"),
@@ -117,19 +131,6 @@ impl fmt::Display for CliError {
 }
 
 impl std::error::Error for CliError {}
-
-impl From<clap::Error> for CliError {
-    fn from(error: clap::Error) -> Self {
-        let exit_code = match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-            _ => USAGE,
-        };
-        Self {
-            text: error.render().to_string(),
-            exit_code,
-        }
-    }
-}
 
 fn command() -> Command {
     Command::new("oxicorn")

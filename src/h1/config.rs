@@ -17,7 +17,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// No limits but those of a [`Head`](super::Head)'s ranges.
+    /// For heads that a program makes: no limits but those of a [`Head`](super::Head)'s ranges, and nothing is dropped.
     pub(super) fn loose() -> Self {
         Self {
             limits: Limits {
@@ -25,7 +25,10 @@ impl Config {
                 fields: usize::MAX,
                 field_size: usize::MAX,
             },
-            tolerance: Tolerance::default(),
+            tolerance: Tolerance {
+                underscores: Underscores::Refuse,
+                ..Tolerance::default()
+            },
         }
     }
 }

@@ -107,7 +107,9 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// As for a head from the network, except that it may have any size: so HTTP/1.1 needs a `Host`.
+    /// As for a head from the network, except that it may have any size: so HTTP/1.1 needs a `Host`. A field with an
+    /// underscore in its name is refused and never dropped: an application could not tell it from one with a hyphen,
+    /// which only the server in front of it may write (`X_Forwarded_For`).
     pub fn new<'f>(
         method: &str,
         target: &str,
@@ -304,5 +306,15 @@ mod tests {
             Head::new("GET", "/", Version::HTTP_11, []).is_err(),
             "no Host"
         );
+    }
+
+    #[test]
+    fn a_made_head_has_all_the_fields_that_it_was_given_or_there_is_none() {
+        for name in ["x_one", "Content_Length", "_"] {
+            let fields = [HOST, (name.as_bytes(), b"1")];
+            let made = Head::new("GET", "/", Version::HTTP_11, fields);
+            let named = ParseError::Underscore(quote(name.as_bytes()));
+            assert_eq!(made.unwrap_err(), named);
+        }
     }
 }
