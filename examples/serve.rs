@@ -58,7 +58,7 @@ fn serve(settings: &Settings) -> Result<()> {
         ));
     };
     let mut app = App::new(spec)
-        .preload(settings.preload_app)
+        .preload_app(settings.preload_app)
         .python_path(&settings.pythonpath);
     for (key, value) in &settings.raw_env {
         app = app.env(key, value);

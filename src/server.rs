@@ -263,6 +263,7 @@ impl Server {
         if let Some(source) = source {
             let kept = reload::Kept {
                 hooks: hooks.clone(),
+                retires: plan.retires,
                 error_page: plan.reactor.error_page.clone(),
             };
             arbiter = arbiter.reload(reload::renew(source, kept, &bound, make, recipe));
@@ -358,9 +359,11 @@ impl Builder {
     }
 
     /// Whether the server stops by itself when the one that an upgrade (SIGUSR2) has started is ready; it stays
-    /// until it is told to by default.
+    /// until it is told to by default. What is said here stands also after a [reload](Self::reload), whatever the
+    /// settings say.
     pub fn upgrade_retire(mut self, retire: bool) -> Self {
         self.plan.upgrade_retire = retire;
+        self.plan.retires = Some(retire);
         self
     }
 

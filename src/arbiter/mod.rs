@@ -41,8 +41,8 @@ pub use command::{SignalRow, signals};
 use doors::Doors;
 pub(crate) use handle::Desk;
 pub use handle::{Handle, Stage, Status};
-use phase::Observer;
 pub use phase::Phase;
+use phase::{Observer, contained};
 use shell::{Line, Powers, Shell};
 use upgrade::Predecessor;
 pub use upgrade::{Exec, is_successor};
@@ -109,6 +109,7 @@ impl<W: Worker> Arbiter<W> {
                 graceful_timeout: Duration::from_secs(30),
                 upgrade_retire: false,
             },
+            upgrade_retire: None,
             worker,
             listeners: None,
             pidfile: None,
@@ -162,11 +163,12 @@ impl<W: Worker> Arbiter<W> {
             signals,
             reap_orphans,
             pulse,
-            mut observer,
+            observer,
             reload,
             exec,
             desk,
         } = self;
+        let mut observer = contained(observer);
         let threads = fork::threads();
         if threads > 1 && !allow_threads {
             return Err(Error::config(format!(
@@ -209,6 +211,8 @@ pub struct Builder<W> {
     worker: W,
     listeners: Option<Listeners>,
     limits: Limits,
+    /// Unlike limits it stays where a reload does not say it.
+    upgrade_retire: Option<bool>,
     pidfile: Option<PathBuf>,
     name: Option<String>,
     slots: usize,
@@ -318,10 +322,11 @@ impl<W: Worker> Builder<W> {
 
     /// Where new settings come from when the arbiter is told to reload: a builder that describes all of it
     /// anew. Its worker, its limits, its pid file and its name count, and its listeners if it was given any, those that
-    /// are to stay among them; the rest of it does not.
+    /// are to stay among them; [`upgrade_retire`](Self::upgrade_retire) counts if it is said, and stays as it is if not.
+    /// The rest of it does not count.
     ///
-    /// Without this a reload starts new workers with the settings that there are. An error leaves everything
-    /// as it was; so do workers that cannot boot.
+    /// Without this a reload starts new workers with the settings that there are. An error, or a panic, leaves
+    /// everything as it was; so do workers that cannot boot.
     pub fn reload(mut self, source: impl FnMut() -> Result<Self> + 'static) -> Self {
         self.reload = Some(Box::new(source));
         self
@@ -340,7 +345,7 @@ impl<W: Worker> Builder<W> {
     /// Whether the arbiter stops by itself, gracefully, when the one that an upgrade has started is ready. If it
     /// is not said both serve until one is told to stop.
     pub fn upgrade_retire(mut self, retire: bool) -> Self {
-        self.limits.upgrade_retire = retire;
+        self.upgrade_retire = Some(retire);
         self
     }
 
@@ -365,7 +370,7 @@ impl<W: Worker> Builder<W> {
     }
 
     /// Calls `observer` in the arbiter with what happens. It must not block: nobody is supervised
-    /// meanwhile.
+    /// meanwhile. A panic of it is logged, and ends nothing.
     pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
         self.observer = Box::new(observer);
         self
@@ -396,7 +401,10 @@ impl<W: Worker> Builder<W> {
         Ok(Arbiter {
             worker: self.worker,
             listeners,
-            limits: self.limits,
+            limits: Limits {
+                upgrade_retire: self.upgrade_retire.unwrap_or(false),
+                ..self.limits
+            },
             pidfile: self.pidfile,
             name: self.name,
             slots: self.slots,

@@ -1,10 +1,15 @@
 //! [`Phase`]: what an arbiter tells its observer.
 //!
 //! Only words, told in the arbiter's own process.
+//!
+//! *Invariants*: an observer that panics ends nothing, and hears of what comes later.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 
+use crate::error::Error;
 use crate::net::Listeners;
+use crate::trace::error;
 
 /// Something that happened to the arbiter or its workers, for an observer in the arbiter's process.
 #[derive(Clone, Debug)]
@@ -103,3 +108,12 @@ pub enum Phase {
 
 /// Who is told.
 pub(super) type Observer = Box<dyn FnMut(&Phase)>;
+
+/// The same observer, whose panics are logged and go no further: workers would be left without their arbiter.
+pub(super) fn contained(mut observer: Observer) -> Observer {
+    Box::new(move |phase| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(phase))) {
+            error!("{}", Error::panicked("the observer", &*panic));
+        }
+    })
+}

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{self, ExitStatus};
 use std::sync::Arc;
@@ -576,7 +577,8 @@ impl<W: Worker> Shell<W> {
 /// Has a worker load what is to be shared. What is loaded may take signals for itself: they are the arbiter's again.
 fn preload(worker: &mut impl Worker, signals: &Signals) -> Result<()> {
     let arbiter = process::id();
-    let loaded = worker.preload();
+    let loaded = catch_unwind(AssertUnwindSafe(|| worker.preload()))
+        .unwrap_or_else(|panic| Err(Error::panicked("the worker's preloading", &*panic)));
     if process::id() != arbiter {
         // It would be a second arbiter.
         worker::end_stray(

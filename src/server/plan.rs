@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) graceful_timeout: Duration,
     pub(super) boot_timeout: Duration,
     pub(super) upgrade_retire: bool,
+    /// The same as the program itself has said it, and no settings.
+    pub(super) retires: Option<bool>,
     pub(super) max_requests: usize,
     pub(super) max_requests_jitter: usize,
     pub(super) max_worker_age: Duration,
@@ -92,6 +94,7 @@ impl Plan {
             graceful_timeout: settings.graceful_timeout,
             boot_timeout: settings.boot_timeout,
             upgrade_retire: settings.upgrade_retire,
+            retires: None,
             max_requests: settings.max_requests,
             max_requests_jitter: settings.max_requests_jitter,
             max_worker_age: settings.max_worker_age,

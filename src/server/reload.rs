@@ -132,6 +132,7 @@ pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder
 /// What the program itself gave, and no settings say.
 pub(super) struct Kept {
     pub(super) hooks: Option<Installed>,
+    pub(super) retires: Option<bool>,
     pub(super) error_page: ErrorPage,
 }
 
@@ -149,6 +150,7 @@ pub(super) fn renew<M: MakeService + 'static>(
         let settings = source()?;
         let mut plan = Plan::following(&settings)?;
         plan.hooks.clone_from(&kept.hooks);
+        plan.upgrade_retire = kept.retires.unwrap_or(plan.upgrade_retire);
         plan.reactor.error_page = kept.error_page.clone();
         plan.reactor.check()?;
         let (_, worker) = recipe(make.clone(), &mut plan)?;

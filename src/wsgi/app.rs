@@ -30,11 +30,12 @@ use super::strand::Strand;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
+use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
 ///
 /// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself, unless
-/// the arbiter is to do so for all of them ([`preload`](Self::preload)).
+/// the arbiter is to do so for all of them ([`preload_app`](Self::preload_app)).
 ///
 /// The specification is `module`, which stands for its `application` or else its `app`; `module:name`,
 /// also with dots; or `module:factory(1, key="two")`, with literals as arguments.
@@ -97,8 +98,11 @@ impl App {
     /// Has the arbiter load the application before it forks the first worker. Workers then start in a moment
     /// and share the application's memory; but a reload does not load it again, it is loaded with the
     /// arbiter's privileges, and what it opens while it is imported, all workers have.
+    ///
+    /// It is for an `App` that is the recipe itself. One that a worker makes and [loads](Self::load) by itself, as in
+    /// [`per_worker`](crate::per_worker), comes too late for it: it is loaded there, and a warning says so.
     #[must_use]
-    pub fn preload(mut self, preload: bool) -> Self {
+    pub fn preload_app(mut self, preload: bool) -> Self {
         self.preload = preload;
         self
     }
@@ -116,6 +120,13 @@ impl App {
     pub fn load(&self, site: &Site<'_>) -> Result<Application> {
         let spec = Spec::parse(&self.spec)?;
         let preloaded = self.preloaded.as_deref();
+        if self.preload && preloaded.is_none() {
+            trace::warning!(
+                "{} is loaded in this worker by itself, although it was to be loaded beforehand: only an App that is \
+                 the server's own recipe can be",
+                self.spec
+            );
+        }
         if preloaded.is_none() {
             interpreter::start(self.venv.as_deref())?;
         }

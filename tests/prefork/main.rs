@@ -4,6 +4,7 @@
 //! part that it plays (`roles.rs`), and no test sleeps and hopes: it waits for what it expects, with a
 //! deadline.
 
+mod contained;
 mod facade;
 mod host;
 mod preload;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         supervision::TESTS,
         host::TESTS,
         facade::TESTS,
+        contained::TESTS,
         upgrade::TESTS,
         titles::TESTS,
         trial::TESTS,

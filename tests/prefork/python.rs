@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hang_in_an_import_shows_its_stack_too,
     a_crash_in_c_shows_its_python_stack,
     privileges_that_a_preloaded_application_was_loaded_with_are_warned_of,
+    an_application_that_comes_too_late_to_be_preloaded_says_so,
 ];
 
 /// Calls an application at `path`, on the main thread as a worker would.
@@ -46,9 +47,15 @@ pub(crate) fn play(app: &str, path: &str) -> Result<()> {
         .map(drop)
 }
 
+/// Loads an application by itself that was to be loaded beforehand.
+pub(crate) fn play_late() -> Result<()> {
+    let app = App::new("wsgiref.simple_server:demo_app").preload_app(true);
+    app.load(&Site::new(&[])).map(drop)
+}
+
 /// Loads an application, and gives the privileges up before it makes a service of it.
 pub(crate) fn play_nobody() -> Result<()> {
-    let mut app = App::new("wsgiref.simple_server:demo_app").preload(true);
+    let mut app = App::new("wsgiref.simple_server:demo_app").preload_app(true);
     MakeService::preload(&mut app)?;
     nix::unistd::setuid(Uid::from_raw(65534)).map_err(std::io::Error::from)?;
     app.make(&Site::new(&[])).map(drop)
@@ -108,6 +115,18 @@ fn privileges_that_a_preloaded_application_was_loaded_with_are_warned_of() {
     #[cfg(feature = "tracing")]
     assert!(
         ended.log.contains("with the privileges of user 0"),
+        "{ended:?}"
+    );
+}
+
+fn an_application_that_comes_too_late_to_be_preloaded_says_so() {
+    let ended = Server::start(&["python-late"]).wait_for_end();
+    assert!(ended.status.success(), "{ended:?}");
+    #[cfg(feature = "tracing")]
+    assert!(
+        ended
+            .log
+            .contains("demo_app is loaded in this worker by itself"),
         "{ended:?}"
     );
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::server::wait_until;
-use crate::{facade, preload, refused, titles, trial, user};
+use crate::{contained, facade, preload, refused, titles, trial, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
@@ -26,6 +26,7 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .init();
     let played = facade::play(arguments)
         .or_else(|| user::play(arguments))
+        .or_else(|| contained::play(arguments))
         .or_else(|| titles::play(arguments))
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));
@@ -53,6 +54,10 @@ fn host(arguments: &[String]) -> Result<()> {
     #[cfg(feature = "wsgi")]
     if role == "python-as-nobody" {
         return crate::python::play_nobody();
+    }
+    #[cfg(feature = "wsgi")]
+    if role == "python-late" {
+        return crate::python::play_late();
     }
     #[cfg(feature = "wsgi")]
     if role == "python" {

@@ -12,26 +12,29 @@ use oxicorn::config::Settings;
 use oxicorn::{Error, Request, Responder, Result, per_worker};
 
 use crate::roles::tell;
-use crate::server::{Server, wait_until};
+use crate::server::{Server, exists, send, wait_until};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     settings_that_cannot_be_used_leave_those_on_trial_where_they_are,
     newer_settings_take_the_place_of_those_on_trial,
     newer_settings_that_are_no_good_are_given_up_for_what_served_last,
+    what_a_program_says_of_its_retirement_outlives_a_reload,
 ];
 
 /// Plays the role of this file.
 pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     match (arguments.first()?.as_str(), arguments.get(1)) {
-        ("tried", Some(folder)) => Some(tried(folder)),
+        ("tried", Some(folder)) => Some(tried(folder, false)),
+        ("retires", Some(folder)) => Some(tried(folder, true)),
         _ => None,
     }
 }
 
 /// Has the socket and the pid file whose names are in the file `settings`. Worker N starts when there is a file
-/// `starts-N`, and fails when there is `fails-N`.
-fn tried(folder: &str) -> Result<()> {
+/// `starts-N`, and fails when there is `fails-N`. `retires` is what the program, and no settings, say of the time when
+/// it is followed.
+fn tried(folder: &str, retires: bool) -> Result<()> {
     let path = |name: &str| Path::new(folder).join(name);
     let (own, settings) = (path(""), path("settings"));
     let run = path("run").display().to_string();
@@ -52,6 +55,11 @@ fn tried(folder: &str) -> Result<()> {
         Ok(|_: Request<'_>, reply: Responder<'_>| reply.text(200, "served\n"))
     });
     let server = oxicorn::Server::from_settings(&read()?)?;
+    let server = if retires {
+        server.upgrade_retire(true)
+    } else {
+        server
+    };
     server.reload(read).observe(tell).serve(service)
 }
 
@@ -194,4 +202,24 @@ fn newer_settings_that_are_no_good_are_given_up_for_what_served_last() {
         place.assert_nobody_has_left_but(&["2", "3"]);
         place.end();
     }
+}
+
+fn what_a_program_says_of_its_retirement_outlives_a_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("run")).expect("a folder");
+    write(folder.path(), "starts-1", "");
+    write(folder.path(), "starts-2", "");
+    write(folder.path(), "settings", "first pid");
+    let mut server = Server::started(&["retires", &folder.path().display().to_string()], 1);
+    let old = server.pid();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("ready 2 ");
+    server.wait_for_line("exited 1 ");
+    server.signal(Signal::SIGUSR2);
+    let promoted = server.wait_for_line("promoted ");
+    let new = promoted.trim_start_matches("promoted ").parse();
+    wait_until("the old arbiter's end", || !exists(old));
+    send(new.expect("a process id"), Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }

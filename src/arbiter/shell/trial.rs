@@ -3,12 +3,13 @@
 //! The supervisor says when; here is what was in force before, until that is sure. Settings that cannot be used
 //! change nothing, those on trial included.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::{Doors, Input, Left, Limits, Shell, preload};
 use crate::arbiter::check;
 use crate::arbiter::phase::{Observer, Phase};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::Listeners;
 use crate::sys::pidfile::PidFile;
 use crate::trace::{error, info, warning};
@@ -68,7 +69,9 @@ impl<W: Worker> Shell<W> {
         let Some(source) = &mut self.reload else {
             return Ok(());
         };
-        let mut new = source()?;
+        let mut new = catch_unwind(AssertUnwindSafe(source))
+            .unwrap_or_else(|panic| Err(Error::panicked("the source of the settings", &*panic)))?;
+        new.limits.upgrade_retire = new.upgrade_retire.unwrap_or(self.limits.upgrade_retire);
         let mut doors = Doors::new(match new.listeners.take() {
             Some(listeners) => listeners,
             None => self.doors.listeners(),
