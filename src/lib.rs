@@ -53,7 +53,8 @@
 //! ## `tracing` (default)
 //!
 //! Events go out through `tracing` under the target `oxicorn`; `log::ErrorLog` is a subscriber in Gunicorn's
-//! error log format, for a `main` that wants it.
+//! error log format, for a `main` that wants it. Without the feature, and where no subscriber is set, errors and
+//! warnings go to the standard error.
 //!
 //! ## `cli` (default)
 //!
@@ -102,7 +103,8 @@ pub use recorder::{Interim, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
     Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
-    Proxied, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker, service_fn,
+    Proxied, Releaser, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker,
+    service_fn,
 };
 pub use sys::daemon::daemonize;
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};

@@ -19,7 +19,8 @@ use crate::net::{BindAddress, Listener, Listeners};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, Refusal};
-use crate::service::MakeService;
+use crate::service::{MakeService, released};
+use crate::sys::here::Here;
 use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
@@ -156,10 +157,11 @@ impl Server {
     /// In an asynchronous program call it and [`Running::stop`] where blocking is allowed
     /// (`tokio::task::spawn_blocking`); the handle never blocks, so a signal's task may use it.
     ///
-    /// With Python: the interpreter is started here and stays to the end of the process, so a program has one
-    /// WSGI server at a time. It is started on the server's own thread, which is Python's main thread from then
-    /// on; the system gives signals to any thread, so an application must not count on `signal.signal`. Its
-    /// `atexit` functions run when the server stops.
+    /// With Python: the interpreter that the program has serves, or else one is started here and stays to the end of
+    /// the process. It is started on the server's own thread, which is Python's main thread from then on; the system
+    /// gives signals to any thread, so an application must not count on `signal.signal`. Of an interpreter that was
+    /// started here, the application's `atexit` functions run when the last server stops; nothing else is ended. A thread
+    /// that is attached to Python may call this, and lets go of it while it waits.
     ///
     /// # Errors
     ///
@@ -187,6 +189,7 @@ impl Server {
                  another user",
             ));
         }
+        let releaser = make.releaser();
         let make = Watched::new(make, plan.hooks.map(|installed| installed.hooks));
         let listeners = bound.listeners().clone();
         // A clone that is kept keeps sockets open.
@@ -197,12 +200,12 @@ impl Server {
                 .reactor(plan.reactor)
                 .keepalive_busy(plan.keepalive_busy)
                 .access_log(plan.access_log);
-            return in_process::start(worker, listeners, grace);
+            return in_process::start(worker, listeners, grace, releaser);
         }
         let worker = ThreadedWorker::new(make, plan.threads)
             .reactor(plan.reactor)
             .access_log(plan.access_log);
-        in_process::start(worker, listeners, grace)
+        in_process::start(worker, listeners, grace, releaser)
     }
 
     fn arbitrate<M: MakeService + 'static>(self, make: M, recipe: Recipe<M>) -> Result<()> {
@@ -211,6 +214,7 @@ impl Server {
             mut plan,
             desk,
         } = self;
+        let releaser = make.releaser();
         let hooks = plan.hooks.clone();
         let watched = Watched::new(
             make,
@@ -270,7 +274,8 @@ impl Server {
         }
         // A clone that is kept keeps sockets open, here and in every worker.
         drop(bound);
-        arbiter.build()?.run()?;
+        let arbiter = Here::new(arbiter.build()?);
+        released(releaser, || arbiter.take().run())?;
         hooks.map_or(Ok(()), |hooks| hooks.take_failure())
     }
 }

@@ -48,6 +48,10 @@ pub trait Service {
         None
     }
 
+    /// The worker's process ends now, within calls that run in other threads and cannot be broken off: saves what
+    /// can be saved, within a second. By default nothing.
+    fn abandon(&self) {}
+
     /// What this service's runtime wants of the threads that call it; nothing by default.
     fn turn(&self) -> &dyn Turn {
         &Free
@@ -99,6 +103,37 @@ pub trait MakeService {
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         fork();
     }
+
+    /// The arbiter ends, and no worker is left: ends what [`preload`](Self::preload) has begun, also where that has
+    /// failed. The process goes on. What breaks `preload` off breaks this off, too.
+    fn unload(&mut self) {}
+
+    /// The last thing that is called in a worker's own process, after the service: ends what was begun for it. The
+    /// process's status is fixed by then, its log is written, and it ends within two seconds, wherever it is.
+    fn end(&self) {}
+
+    /// What lets go of that which a service's threads need and the calling thread may hold ([`Turn`]): a server
+    /// waits within it, for threads or for signals. None by default.
+    fn releaser(&self) -> Option<Releaser> {
+        None
+    }
+}
+
+/// Runs a block on this thread, without what others wait for: see [`MakeService::releaser`].
+pub type Releaser = fn(&mut (dyn FnMut() + Send));
+
+/// Runs `wait` as `releaser` says.
+pub(crate) fn released<T: Send>(releaser: Option<Releaser>, wait: impl FnOnce() -> T + Send) -> T {
+    let Some(releaser) = releaser else {
+        return wait();
+    };
+    let (mut wait, mut outcome) = (Some(wait), None);
+    releaser(&mut || outcome = wait.take().map(|wait| wait()));
+    match (outcome, wait) {
+        (Some(outcome), _) => outcome,
+        (None, Some(wait)) => wait(),
+        (None, None) => unreachable!("a block that was begun has ended"),
+    }
 }
 
 impl<S: Service + Clone> MakeService for S {
@@ -138,12 +173,15 @@ pub struct Site<'a> {
     pub threads: usize,
     /// The addresses that the server listens on; [`Connection::listener`] is an index into them.
     pub listeners: &'a [Address],
+    /// Whether this process is a worker's own, and ends with the service. Otherwise it is somebody's program, which
+    /// goes on.
+    pub own_process: bool,
     /// How this process is asked what its threads are doing, if it is.
     pub stacks: Option<Stacks<'a>>,
 }
 
 impl<'a> Site<'a> {
-    /// Worker 1 of 1, with one thread, which nobody asks for its stacks.
+    /// Worker 1 of 1, with one thread, in a program's process, which nobody asks for its stacks.
     #[must_use]
     pub fn new(listeners: &'a [Address]) -> Self {
         Self {
@@ -151,6 +189,7 @@ impl<'a> Site<'a> {
             workers: 1,
             threads: 1,
             listeners,
+            own_process: false,
             stacks: None,
         }
     }

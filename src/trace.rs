@@ -1,6 +1,14 @@
-//! Events for the operator: `tracing` behind the feature of that name, nothing at all without it.
+//! Events for the operator: through `tracing`, behind the feature of that name. Where nobody has set a subscriber, or
+//! without the feature, errors and warnings go to the standard error, since they may be all that a failure leaves;
+//! the rest is for who wants it.
 //!
 //! The format strings are always checked, so that a build without the feature cannot rot.
+
+use std::fmt;
+use std::io;
+use std::process;
+
+use crate::sys::shield;
 
 macro_rules! event {
     ($level:ident, $($arg:tt)+) => {{
@@ -12,9 +20,36 @@ macro_rules! event {
         }
     }};
 }
-macro_rules! error { ($($arg:tt)+) => { $crate::trace::event!(error, $($arg)+) }; }
-macro_rules! warning { ($($arg:tt)+) => { $crate::trace::event!(warn, $($arg)+) }; }
+macro_rules! grave_event {
+    ($level:ident, $name:literal, $($arg:tt)+) => {{
+        if $crate::trace::is_heard() {
+            $crate::trace::event!($level, $($arg)+);
+        } else {
+            $crate::trace::say($name, ::std::format_args!($($arg)+));
+        }
+    }};
+}
+macro_rules! error { ($($arg:tt)+) => { $crate::trace::grave_event!(error, "ERROR", $($arg)+) }; }
+macro_rules! warning { ($($arg:tt)+) => { $crate::trace::grave_event!(warn, "WARNING", $($arg)+) }; }
 macro_rules! info { ($($arg:tt)+) => { $crate::trace::event!(info, $($arg)+) }; }
 macro_rules! debug { ($($arg:tt)+) => { $crate::trace::event!(debug, $($arg)+) }; }
 
-pub(crate) use {debug, error, event, info, warning};
+pub(crate) use {debug, error, event, grave_event, info, warning};
+
+/// Whether somebody hears events: a subscriber for the whole process, or for this thread.
+pub(crate) fn is_heard() -> bool {
+    #[cfg(feature = "tracing")]
+    return !tracing::dispatcher::get_default(|dispatch| {
+        dispatch.is::<tracing::subscriber::NoSubscriber>()
+    });
+    #[cfg(not(feature = "tracing"))]
+    false
+}
+
+/// Writes a message to the standard error, in one write and without its lock: a thread that does not exist in this
+/// child of its process may hold that.
+pub(crate) fn say(level: &str, message: fmt::Arguments<'_>) {
+    let line = format!("[{}] [{level}] {message}\n", process::id());
+    // Where it is closed there is nobody to tell.
+    let _ = shield::write_all(io::stderr(), line.as_bytes());
+}

@@ -38,7 +38,7 @@ const LAYERS: &[Layer] = &[
     layer("clock", &[], &["nix"]),
     layer("error", &[], &[]),
     layer("forked", &[], &[]),
-    layer("trace", &[], &["tracing"]),
+    layer("trace", &["sys"], &["tracing"]),
     layer(
         "h1",
         &[],

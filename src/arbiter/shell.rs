@@ -15,7 +15,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -43,6 +43,7 @@ use crate::sys::pidfile::PidFile;
 use crate::sys::scoreboard::{Leaving, Scoreboard};
 use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
+use crate::sys::strangers;
 use crate::sys::title::Title;
 use crate::trace::{debug, error, info};
 use crate::worker::{self, Worker};
@@ -71,6 +72,8 @@ struct Child {
     heard: Tick,
     ready: bool,
     words: Option<LastWords>,
+    /// What it exits with, whatever becomes of its last step: once its work is done.
+    ending: Option<i32>,
     /// It has been waited for: its process id may be another's by now.
     reaped: bool,
 }
@@ -221,17 +224,43 @@ impl<W: Worker> Shell<W> {
     /// Has the worker load what is to be shared. Who asks the arbiter to stop meanwhile breaks that off, and what
     /// follows is that stop.
     pub(super) fn preload(&mut self) -> Result<()> {
+        self.keep_strangers_out();
         match preload(&mut self.worker, &self.signals) {
             Err(error) if signal::is_interrupted() => info!("Loading was broken off: {error}"),
             Err(error) => {
                 if let Some(predecessor) = &self.predecessor {
                     predecessor.tell_failure(error.to_string());
                 }
+                self.worker.unload();
+                strangers::admit();
                 return Err(error);
             }
             Ok(()) => {}
         }
         Ok(())
+    }
+
+    /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
+    fn keep_strangers_out(&self) {
+        let mut private = vec![self.poll.as_raw_fd()];
+        let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
+        self.signals.descriptors().into_iter().for_each(&mut add);
+        add(self.desk.as_fd());
+        self.predecessor.iter().for_each(|it| add(it.as_fd()));
+        self.successor.iter().for_each(|it| add(it.as_fd()));
+        self.pidfiles
+            .iter()
+            .filter_map(PidFile::descriptor)
+            .for_each(&mut add);
+        let mut doors = vec![self.doors.listeners()];
+        doors.extend(self.former.iter().map(|former| former.doors().listeners()));
+        for child in self.children.values() {
+            add(child.link.as_fd());
+            add(child.stacks.as_fd());
+            doors.push(child.queues.clone());
+        }
+        doors.iter().flatten().for_each(|door| add(door.as_fd()));
+        strangers::keep_out(private);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -297,6 +326,8 @@ impl<W: Worker> Shell<W> {
     }
 
     fn end(mut self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
+        self.worker.unload();
+        strangers::admit();
         info!("Shutting down: Master");
         match &end {
             Err(Failure::App(_)) => info!("Reason: App failed to load."),
@@ -348,6 +379,7 @@ impl<W: Worker> Shell<W> {
         }
         // Who was to be forked for those who have gone has been, and has their queues.
         self.doors.close_free_queues();
+        self.keep_strangers_out();
         Turn::Next(next)
     }
 
@@ -385,6 +417,8 @@ impl<W: Worker> Shell<W> {
                     Message::Ready => child.ready = true,
                     Message::Worn(requests) => worn = Some(Wear::Requests(requests)),
                     Message::LastWords(words) => child.words = Some(words),
+                    Message::Ending(status) => child.ending = Some(status),
+                    Message::Late => report::late(pid),
                 }
             }
             let mut text = child.stacks.read();
@@ -396,6 +430,7 @@ impl<W: Worker> Shell<W> {
                 child.examined = true;
             }
             if let Some(exit) = exit {
+                let exit = report::verdict(pid, exit, child.ending);
                 child.reaped = true;
                 exits.push(Input::Exited {
                     pid,

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Shared, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
 use crate::forked::Forked;
-use crate::service::{Exchange, MakeService, Request, Responder, Sent, Service, Site, Turn};
+use crate::service::{
+    Exchange, MakeService, Releaser, Request, Responder, Sent, Service, Site, Turn,
+};
 
 /// What became of a request, for [`Hooks::post_request`](super::Hooks::post_request).
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,18 @@ impl<M: MakeService> MakeService for Watched<M> {
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.make.around_fork(fork);
     }
+
+    fn unload(&mut self) {
+        self.make.unload();
+    }
+
+    fn end(&self) {
+        self.make.end();
+    }
+
+    fn releaser(&self) -> Option<Releaser> {
+        self.make.releaser()
+    }
 }
 
 impl<S: Service> Service for WatchedService<S> {
@@ -106,6 +120,10 @@ impl<S: Service> Service for WatchedService<S> {
 
     fn interrupt(&self) {
         self.service.interrupt();
+    }
+
+    fn abandon(&self) {
+        self.service.abandon();
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
-use crate::service::{MakeService, Site};
+use crate::service::{MakeService, Releaser, Site};
 use crate::worker::{Lowered, Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
@@ -71,6 +71,18 @@ impl<M: MakeService> MakeService for Shared<M> {
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.borrow_mut().make.around_fork(fork);
     }
+
+    fn unload(&mut self) {
+        self.0.borrow_mut().make.unload();
+    }
+
+    fn end(&self) {
+        self.0.borrow().make.end();
+    }
+
+    fn releaser(&self) -> Option<Releaser> {
+        self.0.borrow().make.releaser()
+    }
 }
 
 /// A worker of either class: a reload may change it.
@@ -95,6 +107,14 @@ impl Worker for AnyWorker {
 
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.around_fork(fork);
+    }
+
+    fn unload(&mut self) {
+        self.0.unload();
+    }
+
+    fn end(&mut self) {
+        self.0.end();
     }
 }
 

@@ -16,7 +16,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
-use super::signal;
+use super::{signal, strangers};
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 
@@ -32,9 +32,11 @@ pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
     // another thread held stays held. The arbiter refuses a host that has threads, unless that host
     // vouches for them.
     #[expect(clippy::disallowed_methods, reason = "this is the place that forks")]
-    let (forked, mask) = match unsafe { unistd::fork() } {
+    let forked = strangers::as_kin(|| unsafe { unistd::fork() });
+    let (forked, mask) = match forked {
         Ok(ForkResult::Parent { child }) => (Forked::Parent(child.as_raw()), mask),
         Ok(ForkResult::Child) => {
+            strangers::admit();
             in_child();
             // A parent that waits for its signals (sigwaitinfo(2), signalfd(2)) has them blocked.
             (Forked::Child, SigSet::empty())

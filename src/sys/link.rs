@@ -1,10 +1,10 @@
 //! The socket pair between an arbiter and one worker: shared memory wakes nobody, this does.
 //!
 //! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
-//! answered: a worker says three things in its life, and never waits to say them.
+//! answered: a worker says a few things in its life, and never waits to say them.
 //!
 //! ```text
-//!   WorkerEnd ── ready, worn, last words ──▶ ArbiterEnd
+//!   WorkerEnd ── ready, worn, last words, its end ──▶ ArbiterEnd
 //! ```
 //!
 //! A new arbiter speaks to the one that it follows in the same way.
@@ -16,6 +16,9 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType};
 
 use crate::error::{Error, Result};
+
+/// What [`Message::Late`] is on the wire, for a handler to send.
+pub(super) const LATE: u8 = b'l';
 
 /// The longest last words, in bytes.
 const LONGEST: usize = 4096;
@@ -29,6 +32,10 @@ pub(crate) enum Message {
     Worn(u64),
     /// Why it ends.
     LastWords(LastWords),
+    /// Its work is done, and it ends with this status, whatever becomes of its last step.
+    Ending(i32),
+    /// Its last step took too long, and was cut short.
+    Late,
 }
 
 /// A worker's own account of why it ends.
@@ -60,6 +67,11 @@ impl ArbiterEnd {
         let n = receive(&self.0, &mut buffer, MsgFlags::empty()).ok()?;
         match buffer[..n] {
             [b'r'] => Some(Message::Ready),
+            [LATE] => Some(Message::Late),
+            [b'e', ref status @ ..] => {
+                let status = status.try_into().ok()?;
+                Some(Message::Ending(i32::from_ne_bytes(status)))
+            }
             [b'n', ref count @ ..] => {
                 let count = count.try_into().ok()?;
                 Some(Message::Worn(u64::from_ne_bytes(count)))
@@ -111,6 +123,11 @@ impl WorkerEnd {
                 packet.push(if *app { b'a' } else { b'w' });
                 packet.extend(sentence.bytes().take(LONGEST));
             }
+            Message::Ending(status) => {
+                packet.push(b'e');
+                packet.extend(status.to_ne_bytes());
+            }
+            Message::Late => packet.push(LATE),
         }
         let _ = socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL);
     }
@@ -186,10 +203,14 @@ mod tests {
         worker.send(&Message::Ready);
         worker.send(&Message::Worn(1000));
         worker.send(&words);
+        worker.send(&Message::Ending(-1));
+        worker.send(&Message::Late);
         drop(worker);
         assert_eq!(arbiter.receive(), Some(Message::Ready));
         assert_eq!(arbiter.receive(), Some(Message::Worn(1000)));
         assert_eq!(arbiter.receive(), Some(words));
+        assert_eq!(arbiter.receive(), Some(Message::Ending(-1)));
+        assert_eq!(arbiter.receive(), Some(Message::Late));
         assert_eq!(arbiter.receive(), None);
     }
 

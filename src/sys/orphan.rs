@@ -60,18 +60,14 @@ pub(crate) fn prepare(
         None,
     )
     .map_err(|errno| Error::io("socket", errno))?;
-    let timer = timer();
+    let timer = timer(libc::SIGKILL);
     let will = Will {
         scoreboard: Arc::clone(scoreboard),
         slot,
         listeners: listeners.map(|listener| listener.as_raw_fd()).collect(),
         decoy: decoy.into_raw_fd(),
         timer: timer.ok(),
-        grace: libc::itimerspec {
-            it_interval: timespec(Duration::ZERO),
-            // Zero would be never.
-            it_value: timespec(grace.max(Duration::from_millis(1))),
-        },
+        grace: once(grace),
     };
     WILL.store(Box::into_raw(Box::new(will)), Ordering::Release);
     signal::set_realtime(Order::Orphaned, on_orphaned)?;
@@ -135,17 +131,33 @@ fn listens(fd: i32) -> bool {
     outcome == 0 && answer == 1
 }
 
-/// A timer that kills the process when it runs out, whatever the process does.
-fn timer() -> nix::Result<libc::timer_t> {
+/// A timer that sends this signal to the process when it runs out, whatever the process does.
+pub(super) fn timer(signal: i32) -> nix::Result<libc::timer_t> {
     // SAFETY: all bytes zero are a valid `sigevent`.
     let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
     event.sigev_notify = libc::SIGEV_SIGNAL;
-    event.sigev_signo = libc::SIGKILL;
+    event.sigev_signo = signal;
     let mut timer = ptr::null_mut();
     // SAFETY: the event is a whole one, and the timer is ours to write.
     let outcome =
         unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
     Errno::result(outcome).map(|_| timer)
+}
+
+/// Has a timer run out once, after `within`.
+pub(super) fn start(timer: libc::timer_t, within: Duration) -> nix::Result<()> {
+    let bound = once(within);
+    // SAFETY: the timer was made by `timer`, and the time is a whole one.
+    Errno::result(unsafe { libc::timer_settime(timer, 0, &raw const bound, ptr::null_mut()) })
+        .map(drop)
+}
+
+fn once(within: Duration) -> libc::itimerspec {
+    libc::itimerspec {
+        it_interval: timespec(Duration::ZERO),
+        // Zero would be never.
+        it_value: timespec(within.max(Duration::from_millis(1))),
+    }
 }
 
 fn timespec(time: Duration) -> libc::timespec {

@@ -19,6 +19,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,13 @@ impl PidFile {
             Some((wanted, _)) => wanted,
             None => &self.path,
         }
+    }
+}
+
+impl PidFile {
+    /// What holds the lock.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.lock.as_ref().map(AsFd::as_fd)
     }
 }
 

@@ -147,6 +147,8 @@ pub(crate) enum Order {
     Expire,
     /// Your arbiter has died: what the kernel says in its place, by a third.
     Orphaned,
+    /// Your last step has taken too long: what a process tells itself, by a fourth.
+    Curfew,
     /// Abort: SIGABRT.
     Abort,
     /// SIGKILL.
@@ -164,6 +166,7 @@ impl Order {
             Self::Stacks => libc::SIGRTMIN() + 6,
             Self::Expire => libc::SIGRTMIN() + 7,
             Self::Orphaned => libc::SIGRTMIN() + 8,
+            Self::Curfew => libc::SIGRTMIN() + 9,
             Self::Abort => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
@@ -279,6 +282,27 @@ pub(super) fn queue(signal: libc::c_int) {
 }
 
 extern "C" fn on_dropped_signal(_: libc::c_int) {}
+
+/// Has all signals that lead to handlers of this module lead to their defaults, in a child that has no part in what
+/// they are for. Async-signal-safe.
+pub(super) fn give_up() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: all bytes zero are a valid `sigaction`: the default, without flags.
+        let (default, mut action): (libc::sigaction, libc::sigaction) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // SAFETY: both are whole, and sigaction(2) is async-signal-safe. A number that is none is an error of its own.
+        unsafe {
+            let asked = libc::sigaction(number, ptr::null(), &raw mut action);
+            let ours = [
+                on_signal as *const () as libc::sighandler_t,
+                on_dropped_signal as *const () as libc::sighandler_t,
+            ];
+            if asked == 0 && ours.contains(&action.sa_sigaction) {
+                libc::sigaction(number, &raw const default, ptr::null_mut());
+            }
+        }
+    }
+}
 
 extern "C" fn on_expire(_: libc::c_int) {
     let errno = Errno::last_raw();
@@ -412,6 +436,13 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Both ends of its pipe.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.pipe.reader.as_fd(), self.pipe.writer.as_fd()]
+    }
+}
+
 impl AsFd for Signals {
     /// Readable while [`drain`](Self::drain) has something to give.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -471,7 +502,7 @@ fn set(
 /// they would go to where the worker's belong. Async-signal-safe.
 pub(super) fn leave_stacks_to_the_parent() {
     // It fails for no signal that there is.
-    let _ = set_realtime(Order::Stacks, on_dropped_signal);
+    let _ = drop_order(Order::Stacks);
 }
 
 /// For signals that `nix` has no name for. Their default would end the process.
@@ -495,6 +526,25 @@ pub(super) fn set_realtime(order: Order, handler: extern "C" fn(libc::c_int)) ->
     Errno::result(outcome)
         .map(drop)
         .map_err(|errno| Error::io(format_args!("cannot handle {order}"), errno))
+}
+
+/// From now on an order does nothing in this process, whoever has taken it.
+pub(super) fn drop_order(order: Order) -> Result<()> {
+    set_realtime(order, on_dropped_signal)
+}
+
+/// Blocks all signals on this thread but these.
+pub(super) fn block_all_but(numbers: &[i32]) {
+    // SAFETY: the set is ours to write, and is filled before it is used; none of the calls can fail for numbers that
+    // there are.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        for &number in numbers {
+            libc::sigdelset(&raw mut set, number);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut());
+    }
 }
 
 /// Gives an order to the process `pid`; one that has gone already is no error.

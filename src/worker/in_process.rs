@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::{Door, Passage, Shutdown, Worker, WorkerContext};
 use crate::error::{Error, Result};
 use crate::net::Listeners;
-use crate::service::Address;
+use crate::service::{Address, Releaser, released};
 use crate::sys::scoreboard::{Scoreboard, WorkerState};
 
 /// A server that serves in threads of this process. Made by [`Server::in_process`](crate::Server::in_process).
@@ -34,6 +34,8 @@ pub struct Running {
     /// Says no more once the worker has ended.
     signs: Receiver<()>,
     thread: Option<JoinHandle<Result<()>>>,
+    /// What lets go of that which its threads may need, and who waits for them may hold.
+    releaser: Option<Releaser>,
 }
 
 /// Tells a [`Running`] server to stop, and tells of it, from any thread and for as long as one likes.
@@ -61,6 +63,7 @@ pub(crate) fn start(
     mut worker: impl Worker + Send + 'static,
     listeners: Listeners,
     graceful_timeout: Duration,
+    releaser: Option<Releaser>,
 ) -> Result<Running> {
     let addresses = listeners.iter().map(|listener| (&**listener).into());
     let addresses = addresses.collect();
@@ -73,7 +76,7 @@ pub(crate) fn start(
         scoreboard: Arc::clone(&context.scoreboard),
     };
     let files = Arc::new(Files(Mutex::new(Some(listeners))));
-    let (sender, signs) = mpsc::channel();
+    let (sender, mut signs) = mpsc::channel();
     let asked = Arc::clone(&files);
     context.observe(move |passage| match passage {
         // The receiver may have gone, and nobody wait.
@@ -92,8 +95,12 @@ pub(crate) fn start(
     };
     let thread = thread::Builder::new().name("oxicorn".into()).spawn(life);
     let thread = thread.map_err(|error| Error::io("cannot start a thread", error))?;
-    if signs.recv().is_err() {
-        finish(thread)?;
+    let heard = {
+        let signs = &mut signs;
+        released(releaser, move || signs.recv())
+    };
+    if heard.is_err() {
+        released(releaser, || finish(thread))?;
         return Err(Error::boot("the worker has ended before it was ready"));
     }
     Ok(Running {
@@ -102,6 +109,7 @@ pub(crate) fn start(
         graceful_timeout,
         signs,
         thread: Some(thread),
+        releaser,
     })
 }
 
@@ -144,7 +152,10 @@ impl Running {
     /// What the worker failed with.
     pub fn stop(mut self) -> Result<()> {
         self.handle.stop();
-        if self.signs.recv_timeout(self.graceful_timeout) == Err(RecvTimeoutError::Timeout) {
+        let (signs, patience) = (&mut self.signs, self.graceful_timeout);
+        if released(self.releaser, move || signs.recv_timeout(patience))
+            == Err(RecvTimeoutError::Timeout)
+        {
             self.handle.stop_now();
         }
         self.end()
@@ -160,7 +171,8 @@ impl Running {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.thread.take().map_or(Ok(()), finish)
+        let thread = self.thread.take();
+        thread.map_or(Ok(()), |thread| released(self.releaser, || finish(thread)))
     }
 }
 

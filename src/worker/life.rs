@@ -35,6 +35,7 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
         .unwrap_or_else(|panic| Err(Error::panicked("the worker", panic.as_ref())));
     let status = conclude(end, context);
     info!("Worker exiting (pid: {})", process::id());
+    context.take_last_step(status, || worker.end());
     status
 }
 

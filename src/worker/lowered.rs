@@ -44,4 +44,12 @@ impl Worker for Lowered {
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.worker.around_fork(fork);
     }
+
+    fn unload(&mut self) {
+        self.worker.unload();
+    }
+
+    fn end(&mut self) {
+        self.worker.end();
+    }
 }

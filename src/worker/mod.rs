@@ -31,6 +31,7 @@ mod threaded;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,7 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::net::Listeners;
+use crate::sys::curfew;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::memory;
@@ -104,6 +106,14 @@ pub trait Worker {
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         fork();
     }
+
+    /// The arbiter ends, and no worker is left: ends what [`preload`](Self::preload) has begun, also where that has
+    /// failed. The process goes on.
+    fn unload(&mut self) {}
+
+    /// The last thing that is called in a worker's process, after [`run`](Self::run): the status is fixed, the log is
+    /// written, and the process ends within two seconds, wherever it is.
+    fn end(&mut self) {}
 }
 
 impl<F: FnMut(&WorkerContext) -> Result<()>> Worker for F {
@@ -199,6 +209,13 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
          broken off as by INT, and half a second is left for the others. A worker that is not ready yet, and one that aborts itself, end by the signal.",
     ),
 ];
+
+/// How long the last step of a worker may take that was not told to hurry.
+const GRACEFUL_END: Duration = Duration::from_secs(2);
+/// The same for one that was: its arbiter kills it two seconds after that.
+const QUICK_END: Duration = Duration::from_secs(1);
+/// The same for one that leaves calls behind, to whose end it has waited for a second.
+const ABANDONED_END: Duration = Duration::from_millis(500);
 
 /// The numbers that a worker is given when it is forked.
 #[derive(Clone, Copy, Debug)]
@@ -530,6 +547,11 @@ impl WorkerContext {
             .map_or(Ok(()), |_| fork::notice_children())
     }
 
+    /// Whether this process is the worker's own, and ends with it.
+    pub(crate) fn has_arbiter(&self) -> bool {
+        self.arbiter.is_some()
+    }
+
     /// Whether this is the worker's own process, and not a child that its service has forked. Without an arbiter
     /// nobody knows, and it is.
     pub(crate) fn is_home(&self) -> bool {
@@ -550,12 +572,37 @@ impl WorkerContext {
     }
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing
-    /// could make them return. Returns only where there is no arbiter, and the process is somebody's.
-    pub(crate) fn abandon(&self) {
+    /// could make them return. What `save` saves is saved. Returns only where there is no arbiter, and the process
+    /// is somebody's.
+    pub(crate) fn abandon(&self, save: impl FnOnce()) {
         if self.arbiter.is_some() {
             self.tell(Passage::Abandoned);
             info!("Worker exiting (pid: {})", Pid::this());
+            self.end_within(ABANDONED_END, self.status(), save);
             fork::exit_now(self.status());
+        }
+    }
+
+    /// Takes the last step in this process, if it is the worker's own: its status is fixed, and its log written.
+    fn take_last_step(&self, status: i32, step: impl FnOnce()) {
+        let bound = match self.asked() {
+            Shutdown::Quick => QUICK_END,
+            Shutdown::Running | Shutdown::Graceful => GRACEFUL_END,
+        };
+        self.end_within(bound, status, step);
+    }
+
+    /// Takes a step after which the process is to end, or in the middle of which it ends with this status.
+    fn end_within(&self, bound: Duration, status: i32, step: impl FnOnce()) {
+        let Some(lines) = &self.arbiter else { return };
+        match curfew::set(status, bound, &lines.link) {
+            Ok(()) => {
+                lines.link.send(&Message::Ending(status));
+                if catch_unwind(AssertUnwindSafe(step)).is_err() {
+                    error!("the worker has panicked at its end");
+                }
+            }
+            Err(error) => error!("{error}: it is left out"),
         }
     }
 

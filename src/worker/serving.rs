@@ -44,6 +44,7 @@ fn site<'a>(context: &'a WorkerContext, listeners: &'a [Address], threads: usize
         worker: context.id(),
         workers: context.workers(),
         threads,
+        own_process: context.has_arbiter(),
         stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
         ..Site::new(listeners)
     }
@@ -91,6 +92,11 @@ pub(super) fn heed(turn: &dyn Turn, context: &WorkerContext) {
 /// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
     signal::interruptible(make.interrupter(), || make.preload())
+}
+
+/// Has the recipe end what it has loaded so.
+pub(super) fn unload(make: &mut impl MakeService) {
+    signal::interruptible(make.interrupter(), || make.unload());
 }
 
 /// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.

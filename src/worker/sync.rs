@@ -23,6 +23,7 @@ use std::time::Duration;
 use super::busy::Busy;
 use super::serving::{
     Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
+    unload,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -108,6 +109,14 @@ impl<M: MakeService> Worker for SyncWorker<M> {
 
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.make.around_fork(fork);
+    }
+
+    fn unload(&mut self) {
+        unload(&mut self.make);
+    }
+
+    fn end(&mut self) {
+        self.make.end();
     }
 }
 

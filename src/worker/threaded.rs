@@ -30,6 +30,7 @@ use super::baton::Baton;
 use super::crew;
 use super::serving::{
     Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
+    unload,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -107,6 +108,14 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
 
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.make.around_fork(fork);
+    }
+
+    fn unload(&mut self) {
+        unload(&mut self.make);
+    }
+
+    fn end(&mut self) {
+        self.make.end();
     }
 }
 
@@ -238,7 +247,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                     // Their calls do not end.
                     self.flush();
                     reactor.part();
-                    self.context.abandon();
+                    self.context.abandon(|| self.service.abandon());
                 }
                 self.lead.end();
                 return Ok(None);

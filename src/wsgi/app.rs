@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -15,7 +16,8 @@ use super::answer::Answer;
 use super::body::{self, Failure};
 use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
-use super::environ::{Content, Memory, SOFTWARE, Templates};
+use super::end;
+use super::environ::{Content, Memory, Templates};
 use super::errors::{self, ErrorStream};
 use super::ffi;
 use super::gil::Gil;
@@ -29,7 +31,7 @@ use super::start_response::StartResponse;
 use super::strand::Strand;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
-use crate::service::{MakeService, Request, Responder, Sent, Service, Site, Turn};
+use crate::service::{MakeService, Releaser, Request, Responder, Sent, Service, Site, Turn};
 use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
@@ -55,6 +57,8 @@ pub struct App {
     paths: Vec<PathBuf>,
     env: Vec<(OsString, OsString)>,
     preload: bool,
+    /// Whether loading it beforehand was begun.
+    loading: bool,
     preloaded: Option<Arc<Preloaded>>,
 }
 
@@ -65,8 +69,9 @@ impl App {
             spec: spec.into(),
             venv: None,
             paths: Vec::new(),
-            env: vec![("SERVER_SOFTWARE".into(), SOFTWARE.into())],
+            env: Vec::new(),
             preload: false,
+            loading: false,
             preloaded: None,
         }
     }
@@ -136,27 +141,39 @@ impl App {
             if let Some(stacks) = site.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
-            let home = match preloaded {
-                Some(preloaded) if preloaded.is_inherited() => Home::Heir,
-                _ => Home::Worker,
+            let home = if HEIR.load(Ordering::Relaxed) {
+                Home::Heir
+            } else {
+                Home::Worker
             };
-            let stand_ins = StandIns::set(py, home).map_err(failed)?;
+            // The signals of a program are its own.
+            let stand_ins = site.own_process.then(|| StandIns::set(py, home));
+            let stand_ins = stand_ins.transpose().map_err(failed)?;
             let application = match preloaded {
                 Some(preloaded) => {
                     if site.worker == 1 {
                         preloaded.compare_users(py);
                     }
+                    interpreter::set_environ(py, &self.env, site.own_process).map_err(failed)?;
                     preloaded.application.bind(py).clone()
                 }
-                None => self.import(py, &spec)?,
+                None => self.import(py, &spec, site.own_process)?,
             };
-            stand_ins.retake(py).map_err(failed)?;
+            if let Some(stand_ins) = stand_ins {
+                stand_ins.retake(py).map_err(failed)?;
+            }
             Application::new(&application, site).map_err(failed)
         })
     }
 
-    fn import<'py>(&self, py: Python<'py>, spec: &Spec<'_>) -> Result<Bound<'py, PyAny>> {
-        interpreter::furnish(py, &self.paths, &self.env)
+    fn import<'py>(
+        &self,
+        py: Python<'py>,
+        spec: &Spec<'_>,
+        own_process: bool,
+    ) -> Result<Bound<'py, PyAny>> {
+        interpreter::set_path(py, &self.paths, own_process)
+            .and_then(|()| interpreter::set_environ(py, &self.env, own_process))
             .map_err(|error| python_failed(py, &error))?;
         spec.load(py)
     }
@@ -175,12 +192,13 @@ impl MakeService for App {
         }
         let spec = Spec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
+        self.loading = true;
         let preloaded = Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
             let stand_ins = StandIns::set(py, Home::Arbiter).map_err(failed)?;
             // To break it off is to break off a call.
             let call = Call::begin(py);
-            let application = self.import(py, &spec)?;
+            let application = self.import(py, &spec, false)?;
             drop(call);
             stand_ins.retake(py).map_err(failed)?;
             Preloaded::new(application).map_err(failed)
@@ -197,15 +215,51 @@ impl MakeService for App {
         self.preloaded.is_some()
     }
 
+    /// With what Python does around a fork, where there is an interpreter, whoever has started it.
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
-        match self.preloaded {
-            Some(_) => Python::attach(|py| ffi::around_fork(py, fork)),
-            None => {
-                fork();
+        if !ffi::is_running() {
+            fork();
+            return;
+        }
+        Python::attach(|py| {
+            let (files, own) = match &self.preloaded {
+                Some(loaded) => (Ok(loaded.files.clone_ref(py)), interpreter::is_ours()),
+                None => (end::settle(py), false),
+            };
+            if ffi::around_fork(py, fork) == Forked::Child {
+                HEIR.store(true, Ordering::Relaxed);
+                end::forget(py, files, own);
             }
+        });
+    }
+
+    fn unload(&mut self) {
+        if std::mem::take(&mut self.loading) && interpreter::is_ours() {
+            Python::attach(|py| {
+                // To break it off is to break off a call.
+                let _call = Call::begin(py);
+                end::unload(py);
+            });
         }
     }
+
+    /// As any Python program ends (`Py_FinalizeEx`), if the interpreter is this server's: else what files have
+    /// buffered is written.
+    fn end(&self) {
+        match (ffi::is_running(), interpreter::is_ours()) {
+            (true, true) => end::finalize(),
+            (true, false) => Python::attach(end::save),
+            (false, _) => {}
+        }
+    }
+
+    fn releaser(&self) -> Option<Releaser> {
+        Some(ffi::unattached)
+    }
 }
+
+/// Whether the interpreter of this process was its parent's.
+static HEIR: AtomicBool = AtomicBool::new(false);
 
 /// Python failed in something that works in every sound installation.
 fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
@@ -221,6 +275,31 @@ fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
 pub struct Application {
     callable: Py<PyAny>,
     templates: Templates,
+    /// Where it is one of those that a program's process has.
+    guest: Option<Guest>,
+}
+
+/// An application in a process that does not end with it.
+struct Guest;
+
+/// How many of them live.
+static GUESTS: AtomicUsize = AtomicUsize::new(0);
+
+impl Guest {
+    fn new() -> Self {
+        GUESTS.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+
+    fn is_last() -> bool {
+        GUESTS.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        GUESTS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Application {
@@ -234,6 +313,7 @@ impl Application {
         Ok(Self {
             templates: Templates::new(py, site, &script_name)?,
             callable: callable.clone().unbind(),
+            guest: (!site.own_process).then(Guest::new),
         })
     }
 
@@ -323,9 +403,18 @@ impl Service for Application {
     }
 
     /// What Python does when a program ends: waits for the threads that are not daemons, then calls the
-    /// functions registered with `atexit`.
+    /// functions registered with `atexit`. In a program's process Python goes on: there the functions are called, if
+    /// no other application is left and the interpreter is not the program's own.
     fn retire(&self) {
-        Python::attach(interpreter::leave);
+        if self.guest.is_none() {
+            Python::attach(end::leave);
+        } else if Guest::is_last() && interpreter::is_ours() {
+            Python::attach(end::let_go);
+        }
+    }
+
+    fn abandon(&self) {
+        Python::attach(end::save);
     }
 
     /// Raises `SystemExit` in them. A thread that waits in a call of the system is not woken for it.

@@ -261,17 +261,40 @@ pub(super) fn raise_in_thread(
     unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception) };
 }
 
+/// Runs `block` without the interpreter's lock, where this thread has it.
+pub(super) fn unattached(block: &mut (dyn FnMut() + Send)) {
+    // SAFETY: there is an interpreter; whether this thread has its lock may then be asked at any time.
+    if is_running() && unsafe { ffi::PyGILState_Check() } == 1 {
+        Python::attach(|py| py.detach(block));
+    } else {
+        block();
+    }
+}
+
+/// Ends the interpreter, on its main thread; tells whether all that was buffered was written. Nothing of Python may be
+/// used in this process any more: pyo3 leaves references alone that are dropped later, as no thread is attached.
+pub(super) fn finalize() -> bool {
+    // SAFETY: the thread is Python's main one and has the lock from here on. That the state which `Ensure` gives is
+    // not released is what `Py_FinalizeEx` wants: it destroys it.
+    unsafe {
+        ffi::PyGILState_Ensure();
+        ffi::Py_FinalizeEx() == 0
+    }
+}
+
 /// Calls `fork` with what Python does before and after one around it: a child has the interpreter's lock,
 /// random numbers of its own, and no locks that other threads held.
-pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) {
+pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Forked {
     // SAFETY: the interpreter's lock is held, for which the token stands.
     unsafe { ffi::PyOS_BeforeFork() };
-    match fork() {
+    let forked = fork();
+    match forked {
         // SAFETY: as above; this is the thread that forked, in the child.
         Forked::Child => unsafe { ffi::PyOS_AfterFork_Child() },
         // SAFETY: as above, in the parent; to be called as well where there is no child.
         Forked::Parent(_) | Forked::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
     }
+    forked
 }
 
 /// Runs `f` without the interpreter's lock: in it nothing of Python's may be used but after a new attaching.

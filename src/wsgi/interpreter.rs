@@ -1,6 +1,6 @@
 //! Starts the process's one Python interpreter: the environment of packages that the operator means, or
 //! one sentence that says why not.
-//! It takes no signal, changes nothing of the process but what Python itself does, and is never stopped.
+//! It takes no signal, and changes nothing of the process but what Python itself does.
 //!
 //! The executable, by whose place Python finds its packages: the `venv` setting, `$VIRTUAL_ENV`, then
 //! `python3` or `python` on `PATH` if its folder belongs to a virtual environment; else Python looks for
@@ -10,6 +10,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::Python;
@@ -17,7 +18,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::errors;
+use super::environ::SOFTWARE;
 use super::ffi::{self, Action, Config};
 use crate::error::{Error, Result};
 use crate::trace;
@@ -26,6 +27,14 @@ use crate::trace;
 const BUILT_WITH: &str = env!("OXICORN_PYTHON");
 /// Where that Python has its own modules, if that was known: `/usr/lib/python3.11`.
 const LIBRARY: &str = env!("OXICORN_PYTHON_LIBRARY");
+
+/// Whether the interpreter of this process was started here, in it or in a parent.
+static OURS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interpreter is this crate's, and not the program's own.
+pub(super) fn is_ours() -> bool {
+    OURS.load(Ordering::Relaxed)
+}
 
 /// Makes sure that there is an interpreter. The first call's thread becomes Python's main thread.
 pub(super) fn start(venv: Option<&Path>) -> Result<()> {
@@ -52,6 +61,7 @@ pub(super) fn start(venv: Option<&Path>) -> Result<()> {
         let why = obstacle(env::var_os("PYTHONHOME").as_deref(), Path::new(LIBRARY));
         Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{why}"))
     })?;
+    OURS.store(true, Ordering::Relaxed);
     if interrupt {
         // Python takes SIGINT where nobody has it, whatever it was told; it is given back to the program.
         Python::attach(release_interrupt)
@@ -79,15 +89,12 @@ fn release_interrupt(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Puts the current folder and `paths` in front of `sys.path`, and `variables` into `os.environ`.
-pub(super) fn furnish(
-    py: Python<'_>,
-    paths: &[PathBuf],
-    variables: &[(OsString, OsString)],
-) -> PyResult<()> {
+/// Puts the current folder and `paths` in front of `sys.path`. On an interpreter that is a program's own, `paths`
+/// only: the rest is not asked for.
+pub(super) fn set_path(py: Python<'_>, paths: &[PathBuf], own_process: bool) -> PyResult<()> {
     let list = py.import("sys")?.getattr(intern!(py, "path"))?;
     let list = list.cast::<PyList>()?;
-    let cwd = env::current_dir().ok();
+    let cwd = env::current_dir().ok().filter(|_| own_process || is_ours());
     let entries = cwd.iter().map(|cwd| Ok(cwd.clone()));
     let entries = entries
         .chain(paths.iter().map(std::path::absolute))
@@ -99,9 +106,27 @@ pub(super) fn furnish(
         }
         list.insert(0, entry)?;
     }
+    Ok(())
+}
+
+/// Puts `variables`, and `SERVER_SOFTWARE`, into `os.environ`; on an interpreter that is a program's own, `variables`
+/// only. In a program's process Python alone sees them: the environment of a process with threads is nobody's to write.
+pub(super) fn set_environ(
+    py: Python<'_>,
+    variables: &[(OsString, OsString)],
+    own_process: bool,
+) -> PyResult<()> {
     let environ = py.import("os")?.getattr("environ")?;
-    for (key, value) in variables {
-        environ.set_item(key, value)?;
+    let software = (OsString::from("SERVER_SOFTWARE"), OsString::from(SOFTWARE));
+    let software = Some(software).filter(|_| own_process || is_ours());
+    for (key, value) in software.iter().chain(variables) {
+        if own_process {
+            environ.set_item(key, value)?;
+        } else {
+            let key = environ.call_method1("encodekey", (key,))?;
+            let value = environ.call_method1("encodevalue", (value,))?;
+            environ.getattr("_data")?.set_item(key, value)?;
+        }
     }
     Ok(())
 }
@@ -205,37 +230,6 @@ fn version_of_venv(facts: &str) -> Option<&str> {
             key.eq_ignore_ascii_case("version") || key.eq_ignore_ascii_case("version_info")
         })
         .map(|(_, version)| version.trim())
-}
-
-/// The steps of `Py_FinalizeEx` that programs rely on, in its order. The interpreter itself is left to the
-/// process's end: C extensions have been seen to hang while it is taken apart.
-pub(super) fn leave(py: Python<'_>) {
-    let waited_for = threads(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
-    if let Ok(names @ [_, ..]) = waited_for.as_deref() {
-        errors::inform(
-            py,
-            &format!(
-                "Waiting for the application's threads that are not daemons: {}",
-                names.join(", ")
-            ),
-        );
-    }
-    let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
-    for (module, step) in steps {
-        let done = loaded(py, module).and_then(|module| match module {
-            Some(module) => module.call_method0(step).map(drop),
-            None => Ok(()),
-        });
-        if let Err(error) = done {
-            errors::log(
-                py,
-                &format!(
-                    "Error at the end of Python ({module}.{step})\n{}",
-                    errors::traceback(py, &error)
-                ),
-            );
-        }
-    }
 }
 
 /// The names of Python's threads of which `which` is true, other than the main one.

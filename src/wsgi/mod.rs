@@ -27,6 +27,7 @@ mod body;
 mod calls;
 mod crew;
 mod early_hints;
+mod end;
 mod environ;
 mod errors;
 mod ffi;

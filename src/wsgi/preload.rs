@@ -3,10 +3,9 @@
 //!
 //! Between the forks the arbiter holds nothing of Python's: what threads of the application are there go on.
 
-use std::process;
-
 use pyo3::prelude::*;
 
+use super::end;
 use super::errors;
 use super::ffi;
 use super::interpreter::threads;
@@ -15,8 +14,8 @@ use super::interpreter::threads;
 #[derive(Debug)]
 pub(super) struct Preloaded {
     pub(super) application: Py<PyAny>,
-    /// Who loaded it.
-    process: u32,
+    /// The temporary files that loading it has opened, as objects of Python's: who loaded it removes them.
+    pub(super) files: Py<PyAny>,
     /// As which user.
     user: u32,
 }
@@ -25,6 +24,7 @@ impl Preloaded {
     /// Gives what has just been loaded its last touch.
     pub(super) fn new(application: Bound<'_, PyAny>) -> PyResult<Self> {
         let py = application.py();
+        let files = end::settle(py)?;
         // A collection touches every object that it looks at, and what is touched is not shared any more.
         let gc = py.import("gc")?;
         gc.call_method0("collect")?;
@@ -42,7 +42,7 @@ impl Preloaded {
         }
         Ok(Self {
             application: application.unbind(),
-            process: process::id(),
+            files,
             user: ffi::user(),
         })
     }
@@ -59,10 +59,5 @@ impl Preloaded {
                 ),
             );
         }
-    }
-
-    /// Whether this is a child of the process that loaded it.
-    pub(super) fn is_inherited(&self) -> bool {
-        self.process != process::id()
     }
 }

@@ -7,6 +7,8 @@
 mod contained;
 mod facade;
 mod host;
+#[cfg(feature = "wsgi")]
+mod owned;
 mod preload;
 #[cfg(feature = "wsgi")]
 mod python;
@@ -16,6 +18,7 @@ mod server;
 mod supervision;
 mod titles;
 mod trial;
+mod unheard;
 mod upgrade;
 mod user;
 
@@ -28,7 +31,7 @@ type Test = (&'static str, fn());
 
 /// Lists functions as tests of their own name.
 macro_rules! tests {
-    ($($name:ident),+ $(,)?) => { &[$((stringify!($name), $name as fn())),+] };
+    ($($(#[$on:meta])* $name:ident),+ $(,)?) => { &[$($(#[$on])* (stringify!($name), $name as fn())),+] };
 }
 pub(crate) use tests;
 
@@ -48,8 +51,11 @@ fn main() -> ExitCode {
         preload::TESTS,
         user::TESTS,
         refused::TESTS,
+        unheard::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
+        #[cfg(feature = "wsgi")]
+        owned::TESTS,
     ]
     .concat();
     let trial = |(name, test): Test| {

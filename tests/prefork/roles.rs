@@ -12,13 +12,16 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::server::wait_until;
-use crate::{contained, facade, preload, refused, titles, trial, user};
+use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
 use oxicorn::arbiter::Exec;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
 
 /// Plays what the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {
+    if let Some(played) = unheard::play(arguments) {
+        return played.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     #[cfg(feature = "tracing")]
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -30,6 +33,8 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .or_else(|| titles::play(arguments))
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));
+    #[cfg(feature = "wsgi")]
+    let played = played.or_else(|| crate::owned::play(arguments));
     match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -114,6 +114,7 @@ impl<W: Worker> Shell<W> {
                         heard: now,
                         ready: false,
                         words: None,
+                        ending: None,
                         reaped: false,
                     },
                 );

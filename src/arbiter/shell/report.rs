@@ -78,6 +78,39 @@ fn doing(slot: Slot<'_>) -> String {
     format!("{state}, {}", calls.join(", "))
 }
 
+/// Says that the last step of a worker took too long.
+pub(super) fn late(pid: i32) {
+    warning!(
+        "Worker (pid:{pid}) did not come to the end of its last step in time: that was cut short"
+    );
+}
+
+/// What an exit is worth. A worker that has crashed when its work was done (`ending` is the status that it has told)
+/// has not failed: what it was about to do was to be thrown away.
+pub(super) fn verdict(pid: i32, exit: Exit, ending: Option<i32>) -> Exit {
+    match (exit, ending) {
+        (
+            Exit::Signal(
+                signal @ (Signal::SIGSEGV
+                | Signal::SIGABRT
+                | Signal::SIGBUS
+                | Signal::SIGFPE
+                | Signal::SIGILL
+                | Signal::SIGTRAP
+                | Signal::SIGSYS),
+            ),
+            Some(status),
+        ) => {
+            warning!(
+                "Worker (pid:{pid}) crashed in its last step, when its work was done ({signal}): that counts as status \
+                 {status}"
+            );
+            Exit::Code(status)
+        }
+        _ => exit,
+    }
+}
+
 /// What the log says where a worker is going to be replaced.
 pub(super) fn recycled(pid: i32, wear: Wear) {
     match wear {

@@ -3,7 +3,7 @@
 //! The supervisor says when; whoever shares the listeners is told here to the [`Doors`](super::Doors).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
@@ -24,6 +24,12 @@ pub(super) struct Successor {
     pid: i32,
     link: ArbiterEnd,
     words: Option<LastWords>,
+}
+
+impl AsFd for Successor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
 }
 
 impl<W: Worker> Shell<W> {
@@ -95,7 +101,7 @@ impl<W: Worker> Shell<W> {
                 match message {
                     Message::Ready => inputs.push(Input::SuccessorReady),
                     Message::LastWords(words) => successor.words = Some(words),
-                    Message::Worn(_) => {}
+                    Message::Worn(_) | Message::Ending(_) | Message::Late => {}
                 }
             }
             self.look_soon |= exit.is_none() && successor.link.is_closed();

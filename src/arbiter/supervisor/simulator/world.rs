@@ -359,7 +359,7 @@ impl<'a> World<'a> {
                 process.boots = process.boots.map(|_| now + dice.up_to(EXAMINE_GRACE));
                 return;
             }
-            Order::Stacks | Order::Reopen | Order::Orphaned => return,
+            Order::Stacks | Order::Reopen | Order::Orphaned | Order::Curfew => return,
             Order::Expire => {
                 process.call = process.call.filter(|_| dice.percent(50));
                 return;
@@ -438,6 +438,7 @@ fn name(action: &Action) -> &'static str {
             Order::Kill => "Kill",
             Order::Reopen => "Reopen",
             Order::Orphaned => "Orphaned",
+            Order::Curfew => "Curfew",
         },
         Action::Recycle { .. } => "Recycle",
         Action::LoadConfig => "LoadConfig",
