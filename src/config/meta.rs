@@ -231,8 +231,15 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--linger"],
-        help: "How long a connection is kept for its client to close, after an answer that ends it.",
+        help: "How long a client may send nothing after an answer that ends its connection, until it closes: what \
+               it still sends is thrown away.",
         ..field!(linger = SECONDS)
+    },
+    Setting {
+        section: CLIENTS,
+        flags: &["--linger-limit"],
+        help: "How long it may go on sending.",
+        ..field!(linger_limit = SECONDS)
     },
     Setting {
         section: CLIENTS,
@@ -316,10 +323,11 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: CLIENTS,
-        flags: &["--body-total"],
-        help: "How much the temporary files of a worker's request bodies may hold together (4 GiB); past it a \
-               body that needs one is refused with 503; 0 is any number.",
-        ..field!(body_total = LIMIT)
+        flags: &["--spool-total"],
+        help: "How much the temporary files of a worker's request bodies and responses may hold together (4 GiB): \
+               past it a body that needs one is refused with 503, and past three quarters of it the oldest response \
+               that its client has not taken is given up; 0 is any number.",
+        ..field!(spool_total = LIMIT)
     },
     Setting {
         section: CLIENTS,

@@ -103,8 +103,10 @@ pub struct Settings {
     pub send_rate: u64,
     /// For how long a client may take less than that.
     pub send_grace: Duration,
-    /// How long a connection is kept for its client to close, after an answer that ends it.
+    /// How long a client may send nothing after an answer that ends its connection, until it closes.
     pub linger: Duration,
+    /// How long it may go on sending.
+    pub linger_limit: Duration,
     /// How long a client may take to begin a last request, or pause within it, once its worker is told to
     /// stop.
     pub drain_idle: Duration,
@@ -130,8 +132,9 @@ pub struct Settings {
     pub body_buffer: usize,
     /// Bytes that a request's body may have; `None` is any number.
     pub limit_request_body: Option<u64>,
-    /// Bytes that the temporary files of a worker's request bodies may hold together; `None` is any number.
-    pub body_total: Option<u64>,
+    /// Bytes that the temporary files of a worker's request bodies and responses may hold together; `None` is any
+    /// number.
+    pub spool_total: Option<u64>,
     /// Whether the application is called before a request's body is complete, and reads while it arrives.
     pub stream_request_body: bool,
     /// Bytes of a response that are kept in memory for a client that reads slowly.
@@ -245,7 +248,8 @@ impl Default for Settings {
             send_timeout: Duration::from_secs(30),
             send_rate: 500,
             send_grace: Duration::from_secs(20),
-            linger: Duration::from_secs(2),
+            linger: Duration::from_secs(5),
+            linger_limit: Duration::from_secs(30),
             drain_idle: Duration::from_secs(1),
             limit_request_line: 4094,
             limit_request_fields: 100,
@@ -258,7 +262,7 @@ impl Default for Settings {
             casefold_http_method: false,
             body_buffer: 64 << 10,
             limit_request_body: Some(1 << 30),
-            body_total: Some(4 << 30),
+            spool_total: Some(4 << 30),
             stream_request_body: false,
             response_buffer: 1 << 20,
             response_spool: 64 << 20,

@@ -97,6 +97,11 @@ impl Conn {
         fits.then_some(&mut self.bytes)
     }
 
+    /// How much memory it has for what is received and not parsed.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Has what was received and is not parsed go on in `block`, which should have more room.
     pub(crate) fn move_to(&mut self, mut block: BytesMut) {
         block.clear();

@@ -16,7 +16,7 @@ use super::error::{ParseError, quote};
 use super::facts::Facts;
 use super::head::{BodyLength, Head, Span, Version};
 use super::request_line::RequestLine;
-use super::syntax::{BadLine, Lines, is_text, is_token, trim_start};
+use super::syntax::{BadLine, Lines, is_text, is_token, is_token_byte, trim_start};
 use super::tidy::{is_fold, lines_of, tidy};
 
 /// A field, as httparse tells it.
@@ -235,6 +235,12 @@ impl Scan {
         config: &Config,
     ) -> Result<Option<RequestLine>, ParseError> {
         let limit = config.limits.request_line.min(Span::LIMIT - 2);
+        // Another protocol, TLS for one: its line may never end.
+        if let Some(&first) = bytes.first() {
+            if !is_token_byte(first) && !matches!(first, b'\r' | b'\n') {
+                return Err(ParseError::RequestLine(quote(&[first])));
+            }
+        }
         match self.section.lines.next(bytes, limit) {
             Ok(Some(line)) => {
                 let line = &mut bytes[line];

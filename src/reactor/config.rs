@@ -39,18 +39,22 @@ pub struct Config {
     /// How long a call may take to answer; `None` for any time. A call that takes longer is given up: its
     /// client gets a 504, or is cut off from a response that has begun, and what it writes later fails.
     pub request_timeout: Option<Duration>,
-    /// How long a connection is kept for its client to close, after an answer that ends it; and to send what
+    /// How long a client may send nothing until it closes, after an answer that ends its connection; and within what
     /// is left of a body, after an answer that did not wait for it.
     pub linger: Duration,
+    /// How long it may go on sending, at [`body_rate`](Self::body_rate): what comes is thrown away, so that the
+    /// client sees its answer.
+    pub linger_limit: Duration,
     /// Once the reactor drains: how long a client may take to begin a last request, or pause within one.
     pub drain_idle: Duration,
     /// How much of a request's body stays in memory; what exceeds it goes to a file.
     pub body_buffer: usize,
     /// The largest request body; `None` for no limit.
     pub limit_request_body: Option<u64>,
-    /// How much the files of all request bodies may hold together, from a body's first byte in one to the end
-    /// of its call; `None` for no limit. Past it a body that needs a file is a 503.
-    pub body_total: Option<u64>,
+    /// How much the files of all request bodies and responses may hold together, a body's from its first byte in one
+    /// to the end of its call; `None` for no limit. Past it a body that needs a file is a 503; past three quarters
+    /// of it the oldest response is given up that its call has left there.
+    pub spool_total: Option<u64>,
     /// Whether a service is called before the request's body is complete, and reads while it arrives.
     pub stream_request_body: bool,
     /// How much of a response stays in memory while its client is slow; what exceeds it goes to a file.
@@ -106,11 +110,12 @@ impl Default for Config {
             send_rate: 500,
             send_grace: Duration::from_secs(20),
             request_timeout: None,
-            linger: Duration::from_secs(2),
+            linger: Duration::from_secs(5),
+            linger_limit: Duration::from_secs(30),
             drain_idle: Duration::from_secs(1),
             body_buffer: 64 * 1024,
             limit_request_body: Some(1024 * 1024 * 1024),
-            body_total: Some(4 * 1024 * 1024 * 1024),
+            spool_total: Some(4 * 1024 * 1024 * 1024),
             stream_request_body: false,
             response_buffer: 1024 * 1024,
             response_spool: 64 * 1024 * 1024,

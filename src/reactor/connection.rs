@@ -22,14 +22,17 @@ use std::sync::Arc;
 
 use super::Config;
 use super::claim::{Armed, Claim, Verdict, Watch};
+use super::deadlines::paid_until;
+use super::episode::Episodes;
 use super::exchange::{Fill, Lending, Link, Stage, UNWANTED, given_up};
 use super::forwarded::{self, Heard, Unheard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
 use super::refusal::Refusal;
-use super::request_body::{RequestBody, Room, Spooled, Unkept};
-use super::spares::Spares;
+use super::request_body::{RequestBody, Room, Unkept};
+use super::spares::{LARGE, Spares};
 use super::streamed::{Fault, Streamed};
+use super::total::{Share, Totals};
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Event, Head};
@@ -41,6 +44,10 @@ use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
 const READS_A_TURN: usize = 16;
+/// Connections that are read on after their last answer, however much comes. Of more than these 64 KiB are read each.
+const LINGERING: u64 = 64;
+/// Bytes of memory for heads that are not complete, of those that are large: past it the next one is a 503.
+const HALF_HEADS: u64 = 16 * 1024 * 1024;
 
 /// A connection, on the heap: it moves between the reactor and whoever answers its request.
 #[derive(Debug)]
@@ -60,6 +67,10 @@ pub(super) struct Connection {
     heard: bool,
     /// Whether the client may still be sending what nobody wants.
     refused: bool,
+    /// Its part of the memory for heads that are not complete.
+    half_head: Option<Share>,
+    /// Its place among those that are read on after their last answer.
+    lingering: Option<Share>,
     /// Whether the poll knows the socket, and whether it tells of room to write.
     pub(super) interest: Interest,
 }
@@ -78,9 +89,18 @@ enum Phase {
     Flush,
     /// All is sent, and what is left of the request's body is read and thrown away: it was answered without.
     Drain,
-    /// All is sent and the write side is shut: what still comes is thrown away, so that the kernel does not
-    /// reset the connection under the answer (RFC 9112 §9.6).
+    /// All is sent and the write side is shut: what still comes is thrown away until the client closes, so that the
+    /// kernel does not reset the connection under the answer (RFC 9112 §9.6).
     Linger,
+}
+
+/// Whose place another may have, the cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dear {
+    Answered,
+    Idle,
+    Headless,
+    Slow,
 }
 
 /// What the poll was asked for.
@@ -112,7 +132,8 @@ pub(super) struct Turn<'t> {
     pub(super) config: &'t Config,
     pub(super) host: &'t dyn Host,
     pub(super) spares: &'t mut Spares,
-    pub(super) spooled: &'t Spooled,
+    pub(super) totals: &'t Totals,
+    pub(super) episodes: &'t mut Episodes,
     /// Since when the reactor takes its leave: no connection is kept.
     pub(super) draining: bool,
 }
@@ -122,6 +143,7 @@ impl Connection {
         stream: Stream,
         mut facts: service::Connection,
         config: &Config,
+        totals: &Totals,
         now: Tick,
     ) -> Self {
         let peer = facts.direct.ip().map(|address| address.ip());
@@ -135,7 +157,7 @@ impl Connection {
             Box::new(Preface::new(config.proxy_protocol, trusted))
         });
         Self {
-            link: RefCell::new(Link::new(stream, http)),
+            link: RefCell::new(Link::new(stream, http, totals)),
             facts: Arc::new(facts),
             phase: if preface.is_some() {
                 Phase::Preface
@@ -150,6 +172,8 @@ impl Connection {
             served: false,
             heard: false,
             refused: false,
+            half_head: None,
+            lingering: None,
             interest: Interest::None,
         }
     }
@@ -170,16 +194,42 @@ impl Connection {
         self.phase == Phase::Head && self.link.borrow().http.is_idle()
     }
 
-    /// How dear it is, if another may have its place: one that is kept idle goes first, then one whose head
-    /// is not complete, the oldest of each first.
-    pub(super) fn dear(&self) -> Option<(bool, Tick)> {
-        let kept = self.served && self.is_idle();
-        matches!(self.phase, Phase::Preface | Phase::Head).then_some((!kept, self.started))
+    /// How dear it is, if another may have its place: one that has had its last answer goes first, then one that is
+    /// kept idle, one whose head is not complete, and one whose client is slow; the oldest of each first.
+    pub(super) fn dear(&self, now: Tick, config: &Config) -> Option<(Dear, Tick)> {
+        let dear = match self.phase {
+            Phase::Linger => Dear::Answered,
+            Phase::Head if self.served && self.is_idle() => Dear::Idle,
+            Phase::Preface | Phase::Head => Dear::Headless,
+            Phase::Body if self.is_slow(now, config) => Dear::Slow,
+            Phase::Flush if self.link.borrow().is_slow(now, config) => Dear::Slow,
+            Phase::Body | Phase::Ready | Phase::Flush | Phase::Drain => return None,
+        };
+        Some((dear, self.started))
+    }
+
+    /// Whether its body comes so slowly that another may have its place.
+    fn is_slow(&self, now: Tick, config: &Config) -> bool {
+        let gathered = self.link.borrow().http.buffered();
+        self.body.is_slow(self.started, gathered, now, config)
+    }
+
+    /// How dear an answer is that lies in a file, its call being over: that of a slow client goes first, and the
+    /// oldest of each kind.
+    pub(super) fn dear_in_file(&self, now: Tick, config: &Config) -> Option<(bool, Tick)> {
+        let link = self.link.borrow();
+        let is_left = self.phase == Phase::Flush && link.spooled() > 0;
+        is_left.then(|| (!link.is_slow(now, config), self.started))
     }
 
     /// Whether it is the client's turn to send a request, or the rest of one.
     pub(super) fn awaits_request(&self) -> bool {
         matches!(self.phase, Phase::Preface | Phase::Head | Phase::Body)
+    }
+
+    /// Whether it has had its last answer, and its client is waited for.
+    pub(super) fn lingers(&self) -> bool {
+        self.phase == Phase::Linger
     }
 
     /// Does what can be done now.
@@ -329,7 +379,7 @@ impl Connection {
             match event {
                 Event::NeedMore => {
                     if !link.readable {
-                        return self.wait(fresh, turn);
+                        return self.pause(fresh, turn);
                     }
                     if reads == READS_A_TURN {
                         return Step::Again;
@@ -337,7 +387,7 @@ impl Connection {
                     reads += 1;
                     match link.fill(turn.spares) {
                         Ok(Fill::Some | Fill::End) => {}
-                        Ok(Fill::Blocked) => return self.wait(fresh, turn),
+                        Ok(Fill::Blocked) => return self.pause(fresh, turn),
                         Err(error) => return self.lost(&error),
                     }
                 }
@@ -353,7 +403,7 @@ impl Connection {
                     }
                 }
                 Event::Data(bytes) if self.phase == Phase::Body => {
-                    let room = Room::new(turn.config, turn.spooled);
+                    let room = Room::new(turn.config, &turn.totals.files);
                     if let Err(unkept) = self.body.push(bytes, room, turn.spares) {
                         return self.refuse_body(&unkept, turn);
                     }
@@ -382,6 +432,7 @@ impl Connection {
     fn head_complete(&mut self, head: Head, turn: &mut Turn<'_>) -> Option<Step> {
         self.started = turn.now;
         self.unwanted = 0;
+        self.half_head = None;
         let length = head.length();
         let outcome = if self.facts.trusted {
             self.hear(&head, turn.config)
@@ -395,7 +446,7 @@ impl Connection {
         if turn.config.keepalive.is_zero() || turn.draining {
             self.link.get_mut().http.close_after();
         }
-        let room = Room::new(turn.config, turn.spooled);
+        let room = Room::new(turn.config, &turn.totals.files);
         match length {
             BodyLength::Known(len) if !room.allows(len) => {
                 return Some(self.refuse_body(&Unkept::TooLarge, turn));
@@ -420,7 +471,22 @@ impl Connection {
         Step::Ready
     }
 
-    /// Nothing more can be read for now: which deadline counts?
+    /// Nothing more can be read for now. A head that is not complete may take memory while all of them have little.
+    fn pause(&mut self, fresh: bool, turn: &mut Turn<'_>) -> Step {
+        let memory = self.link.borrow().http.memory();
+        if self.phase == Phase::Head && memory > LARGE {
+            let share = self
+                .half_head
+                .get_or_insert_with(|| turn.totals.heads.share());
+            if !share.reach(memory as u64, HALF_HEADS) {
+                let text = "The server has too many requests at this moment that are not complete";
+                return self.turn_away(503, text, turn);
+            }
+        }
+        self.wait(fresh, turn)
+    }
+
+    /// Which deadline counts?
     fn wait(&mut self, fresh: bool, turn: &Turn<'_>) -> Step {
         let (config, now) = (turn.config, turn.now);
         let until = match self.phase {
@@ -448,7 +514,7 @@ impl Connection {
         Step::Close
     }
 
-    /// Refuses a body; what is not the client's fault is told to the operator.
+    /// Refuses a body; what is not the client's fault is told to the operator, once while it lasts.
     fn refuse_body(&mut self, unkept: &Unkept, turn: &mut Turn<'_>) -> Step {
         let dir = turn.config.tmp_upload_dir.display();
         let text = match unkept {
@@ -457,14 +523,18 @@ impl Connection {
                 return self.refuse(413, text, turn);
             }
             Unkept::NoRoom => {
-                let total = turn.config.body_total.unwrap_or(u64::MAX);
-                trace::error!(
-                    "a request body is refused: those in {dir} would exceed body_total, {total} bytes"
-                );
+                if turn.episodes.no_room.begins(turn.now) {
+                    let total = turn.config.spool_total.unwrap_or(u64::MAX);
+                    trace::error!(
+                        "a request body is refused: the files in {dir} would exceed spool_total, {total} bytes"
+                    );
+                }
                 "The server has too many large requests at this moment"
             }
             Unkept::Unwritable(error) => {
-                trace::error!("cannot keep a request body in {dir}: {error}");
+                if turn.episodes.unwritable.begins(turn.now) {
+                    trace::error!("cannot keep a request body in {dir}: {error}");
+                }
                 "The request's body cannot be stored at this moment"
             }
         };
@@ -489,6 +559,7 @@ impl Connection {
         link.http.abort();
         link.refuse(&refusal, turn.config);
         self.refused = true;
+        self.half_head = None;
         self.body = RequestBody::default();
         self.record(turn.now, turn.host);
         self.head = None;
@@ -551,36 +622,58 @@ impl Connection {
     fn shut(&mut self, turn: &mut Turn<'_>) -> Step {
         self.phase = Phase::Linger;
         self.unwanted = 0;
+        self.started = turn.now;
+        let mut place = turn.totals.lingering.share();
+        self.lingering = place.reach(1, LINGERING).then_some(place);
         if self.link.get_mut().stream.shutdown_write().is_err() {
             return Step::Close;
         }
-        match self.linger(turn) {
-            Step::Same => Step::Wait {
-                until: turn.now + turn.config.linger,
-                write: false,
-            },
-            step => step,
-        }
+        self.linger(turn)
     }
 
+    /// Reads what nobody wants, and throws it away.
     fn linger(&mut self, turn: &mut Turn<'_>) -> Step {
         let link = self.link.get_mut();
-        while link.readable && self.unwanted <= UNWANTED {
+        let mut reads = 0;
+        while link.readable {
+            if reads == READS_A_TURN {
+                return Step::Again;
+            }
+            reads += 1;
             let mut block = turn.spares.scratch();
             let read = link.read(&mut block);
             turn.spares.reuse(Some(block));
             match read {
                 Ok(0) => return Step::Close,
                 Ok(taken) => self.unwanted += taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Same,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return Step::Close,
             }
+            if self.lingering.is_none() && self.unwanted > UNWANTED {
+                return Step::Close;
+            }
         }
-        if self.unwanted > UNWANTED {
-            Step::Close
+        let until = self.lingers_until(turn);
+        if until <= turn.now {
+            return Step::Close;
+        }
+        Step::Wait {
+            until,
+            write: false,
+        }
+    }
+
+    /// When the client has to have sent more, or closed.
+    fn lingers_until(&self, turn: &Turn<'_>) -> Tick {
+        let config = turn.config;
+        let (silence, limit) = if turn.draining {
+            (config.drain_idle, config.linger)
         } else {
-            Step::Same
-        }
+            (config.linger, config.linger_limit)
+        };
+        let until = (turn.now + silence).min(self.started + limit);
+        let (bytes, rate, grace) = (self.unwanted as u64, config.body_rate, config.body_grace);
+        paid_until(self.started, bytes, rate, grace).map_or(until, |paid| until.min(paid))
     }
 
     /// Has `call` answer the request that is ready, and sees that exactly one answer comes of it.

@@ -77,6 +77,10 @@ impl Deadlines {
     }
 }
 
+/// A client that brings or takes less than so many times the rate that it must have is slow: where all places are
+/// taken, another may have its own.
+pub(super) const SLOW: u64 = 16;
+
 /// Until when `bytes` are enough for a peer that must average `rate` bytes a second once `grace` is over;
 /// `None` where it may be as slow as it likes.
 pub(super) fn paid_until(since: Tick, bytes: u64, rate: u64, grace: Duration) -> Option<Tick> {

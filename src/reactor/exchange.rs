@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::spares::{LARGE, Spares};
 use super::stamp;
 use super::streamed::Streamed;
+use super::total::Totals;
 use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Frame, Head};
@@ -125,12 +126,12 @@ pub(super) enum Fill {
 }
 
 impl Link {
-    pub(super) fn new(stream: Stream, config: h1::Config) -> Self {
+    pub(super) fn new(stream: Stream, config: h1::Config, totals: &Totals) -> Self {
         Self {
             claim: None,
             stream,
             http: h1::Conn::server(config),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(totals),
             pace: None,
             encoded: BytesMut::new(),
             streamed: Streamed::default(),
@@ -249,7 +250,7 @@ impl Link {
             self.response.stage = Stage::Broken;
             self.http.abort();
             self.encoded.clear();
-            self.outbox = Outbox::default();
+            self.outbox.clear();
         }
         verdict
     }
@@ -262,7 +263,7 @@ impl Link {
         total: usize,
         config: &Config,
     ) -> io::Result<()> {
-        let in_memory = self.outbox.in_memory() + (total - sent) <= config.response_buffer;
+        let in_memory = self.outbox.has_room(total - sent, config.response_buffer);
         for part in parts {
             let done = sent.min(part.len());
             sent -= done;
@@ -288,6 +289,16 @@ impl Link {
             self.pace = None;
         }
         Ok(flushed)
+    }
+
+    /// Bytes of what is pending that are in a file, those already sent included.
+    pub(super) fn spooled(&self) -> u64 {
+        self.outbox.spooled()
+    }
+
+    /// Whether the client takes what is pending so slowly that another may have its place.
+    pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
+        self.pace.is_some_and(|pace| pace.is_slow(now, config))
     }
 
     /// When the client has to have taken more of what is pending, which the socket does not take; not after

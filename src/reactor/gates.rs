@@ -22,6 +22,7 @@ use mio::unix::SourceFd;
 use mio::{Registry, Token};
 
 use super::connection::Connection;
+use super::episode::Episode;
 use super::{LISTENERS, Place, Reactor};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ const ACCEPTS_A_TURN: usize = 16;
 const LAST_ACCEPTS: usize = 4096;
 /// How long an exhausted table of descriptors is given to recover.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How often a reactor that has no place looks whether somebody is slow.
+const CROWDED: Duration = Duration::from_secs(1);
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
 pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
@@ -71,8 +74,10 @@ pub(super) struct Gates {
     admit_at: Option<Tick>,
     /// Whether that is because the host was full: then also when a connection has gone or come back.
     full: bool,
-    /// Whether no connection is accepted before another has gone, or could go.
-    crowded: bool,
+    /// Until when no connection is accepted, unless another has gone before, or could go: with time one may be slow.
+    crowded: Option<Tick>,
+    /// While descriptors, or memory for sockets, are short.
+    short: Episode,
     /// What becomes of those who wait when the reactor takes its leave.
     queues: Queues,
 }
@@ -101,7 +106,8 @@ impl Gates {
             first: 0,
             admit_at: None,
             full: false,
-            crowded: false,
+            crowded: None,
+            short: Episode::default(),
             queues: Queues::Left,
         })
     }
@@ -114,7 +120,7 @@ impl Gates {
     /// The reactor takes its leave.
     pub(super) fn drain(&mut self, queues: Queues) {
         self.queues = queues;
-        self.crowded = false;
+        self.crowded = None;
         self.admit_at = None;
         if queues == Queues::Left {
             self.abandon();
@@ -138,18 +144,19 @@ impl Gates {
 
     /// When it may be worth to accept, [`Tick::ZERO`] being now; `None` where nobody waits or nobody has room.
     pub(super) fn next(&self) -> Option<Tick> {
-        let accepting = !self.crowded && self.all.iter().any(|gate| gate.maybe);
-        accepting.then(|| self.admit_at.unwrap_or(Tick::ZERO))
+        let somebody = self.all.iter().any(|gate| gate.maybe);
+        somebody.then(|| self.admit_at.max(self.crowded).unwrap_or(Tick::ZERO))
     }
 
     /// Whether nobody is to be let in for a while. A host that was full is asked again each time.
     fn is_shut(&self, now: Tick) -> bool {
-        self.crowded || !self.full && self.admit_at.is_some_and(|at| now < at)
+        let is_before = |at: Tick| now < at;
+        self.crowded.is_some_and(is_before) || !self.full && self.admit_at.is_some_and(is_before)
     }
 
     /// A connection has gone, or could go where `room` says so.
     pub(super) fn make_room(&mut self, room: bool) {
-        self.crowded &= !room;
+        self.crowded = self.crowded.filter(|_| !room);
     }
 
     /// A host that was full may have room again.
@@ -243,6 +250,7 @@ impl Reactor {
             return None;
         }
         self.gates.admit_at = None;
+        self.gates.crowded = None;
         self.gates.full = false;
         let position = self.gates.turn()?;
         // Who waits in the queue when the server leaves is answered, and nobody comes after them.
@@ -265,21 +273,22 @@ impl Reactor {
                 return None;
             }
         }
-        if !self.has_room() {
-            self.gates.crowded = true;
+        if !self.has_room(now) {
+            self.gates.crowded = Some(now + CROWDED);
             return None;
         }
         Some(position)
     }
 
     /// Whether one more connection may be open, in the place of another if need be.
-    fn has_room(&self) -> bool {
-        self.connections.len() < self.config.worker_connections.max(1) || self.cheapest().is_some()
+    fn has_room(&self, now: Tick) -> bool {
+        self.connections.len() < self.config.worker_connections.max(1)
+            || self.cheapest(now).is_some()
     }
 
     /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
     /// worst hour only, and less than accepting costs.
-    fn cheapest(&self) -> Option<usize> {
+    fn cheapest(&self, now: Tick) -> Option<usize> {
         let here = self
             .connections
             .iter()
@@ -287,7 +296,8 @@ impl Reactor {
                 Place::Here(connection) => Some((key, connection)),
                 Place::Lent { .. } => None,
             });
-        let known = here.filter_map(|(key, connection)| Some((connection.dear()?, key)));
+        let known =
+            here.filter_map(|(key, connection)| Some((connection.dear(now, &self.config)?, key)));
         known.min().map(|(_, key)| key)
     }
 
@@ -299,15 +309,17 @@ impl Reactor {
             Ok((stream, peer)) => {
                 let full = self.connections.len() >= self.config.worker_connections.max(1);
                 if full && self.draining.is_none() {
-                    if let Some(key) = self.cheapest() {
-                        trace::debug!("worker_connections are open: closing one without a request");
+                    if let Some(key) = self.cheapest(now) {
+                        trace::debug!(
+                            "worker_connections are open: closing one that can be spared"
+                        );
                         self.close(key, host);
                     }
                 }
                 let gate = &self.gates.all[position];
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
                 let facts = service::Connection::new(peer, gate.index, gate.address.clone());
-                let connection = Connection::new(stream, facts, &self.config, now);
+                let connection = Connection::new(stream, facts, &self.config, &self.totals, now);
                 let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());
                 let ready = self.run(key, host, now, Connection::advance);
@@ -319,7 +331,9 @@ impl Reactor {
                 // The client has left the queue (accept(2), "Error handling").
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => {
-                    trace::error!("cannot accept on {}: {error}", gate.listener);
+                    if self.gates.short.begins(now) {
+                        trace::error!("cannot accept on {}: {error}", gate.listener);
+                    }
                     self.gates.admit_at = Some(now + EXHAUSTED);
                 }
             },

@@ -29,6 +29,7 @@ mod claim;
 mod config;
 mod connection;
 mod deadlines;
+mod episode;
 mod exchange;
 mod forwarded;
 mod gates;
@@ -43,6 +44,7 @@ mod spares;
 mod spool;
 mod stamp;
 mod streamed;
+mod total;
 
 use std::fmt;
 use std::io;
@@ -64,10 +66,11 @@ pub use refusal::{ErrorPage, Refusal};
 use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
 use self::deadlines::Deadlines;
+use self::episode::Episodes;
 use self::gates::{DRAIN_ACCEPT, Gates};
 use self::line::{Line, Next};
-use self::request_body::Spooled;
 use self::spares::Spares;
+use self::total::Totals;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::net::Listeners;
@@ -97,8 +100,9 @@ pub struct Reactor {
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
     spares: Spares,
-    /// What the bodies of its requests take in files.
-    spooled: Spooled,
+    /// What its connections take together.
+    totals: Totals,
+    episodes: Episodes,
     /// Where calls may take too long.
     claims: Option<Claims>,
 }
@@ -176,7 +180,8 @@ impl Reactor {
             line: Line::default(),
             again: Vec::new(),
             spares: Spares::default(),
-            spooled: Spooled::default(),
+            totals: Totals::default(),
+            episodes: Episodes::default(),
         })
     }
 
@@ -246,7 +251,7 @@ impl Reactor {
         self.gates.drain(queues);
         for (key, place) in &mut self.connections {
             if let Some(connection) = place.here() {
-                if connection.awaits_request() {
+                if connection.awaits_request() || connection.lingers() {
                     self.deadlines.set(key, now + self.config.drain_idle);
                 }
             }
@@ -268,7 +273,8 @@ impl Reactor {
             let Some(connection) = place.here().filter(|it| it.awaits_request()) else {
                 continue;
             };
-            let moment = connection.dear().map(|(_, since)| since + LAST_WORD);
+            let dear = connection.dear(now, &self.config);
+            let moment = dear.map(|(_, since)| since + LAST_WORD);
             self.deadlines
                 .set(key, moment.map_or(now, |moment| moment.max(now)));
         }
@@ -368,6 +374,32 @@ impl Reactor {
                 _ => self.step(key, host, now, Connection::expire),
             }
         }
+        self.relieve(host, now);
+    }
+
+    /// Gives up answers that lie in files where files hold too much: their calls are over, and the bodies that come
+    /// have a quarter to themselves.
+    fn relieve(&mut self, host: &dyn Host, now: Tick) {
+        let Some(total) = self.config.spool_total else {
+            return;
+        };
+        while self.totals.files.get() > total - total / 4 {
+            let here = self
+                .connections
+                .iter()
+                .filter_map(|(key, place)| match place {
+                    Place::Here(it) => Some((it.dear_in_file(now, &self.config)?, key)),
+                    Place::Lent { .. } => None,
+                });
+            let Some((_, key)) = here.min() else { return };
+            if self.episodes.overfull.begins(now) {
+                trace::error!(
+                    "the files of bodies and responses hold more than three quarters of spool_total, {total} bytes: \
+                     the oldest response that was not taken is given up"
+                );
+            }
+            self.close(key, host);
+        }
     }
 
     /// How long to poll.
@@ -454,13 +486,15 @@ impl Reactor {
             config: &self.config,
             host,
             spares: &mut self.spares,
-            spooled: &self.spooled,
+            totals: &self.totals,
+            episodes: &mut self.episodes,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut turn) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
-                self.gates.make_room(connection.dear().is_some());
+                self.gates
+                    .make_room(connection.dear(now, &self.config).is_some());
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),

@@ -2,8 +2,8 @@
 //!
 //! It never waits: it takes what it is given and hands the socket what the socket takes.
 //!
-//! *Invariants*: pieces leave in the order in which they came; bytes in memory never exceed `response_buffer`
-//! by more than one block; the spool holds no bytes once the queue is empty.
+//! *Invariants*: pieces leave in the order in which they came; bytes in memory never exceed `response_buffer`,
+//! nor those of all connections a total; the spool holds no bytes once the queue is empty.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,19 +15,25 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::spool;
+use super::total::{Share, Totals};
 use crate::net::Stream;
 
 /// How much of files one turn may send, so that a fast reader cannot hold the others up.
 const FILE_TURN: u64 = 1024 * 1024;
 /// Pieces of memory that one vectored write takes.
 const GATHER: usize = 16;
+/// Bytes of all connections' responses in memory: past it what a socket does not take goes to a file at once.
+const RESPONSES: u64 = 64 * 1024 * 1024;
 
 /// A queue of what the socket has not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     queue: VecDeque<Piece>,
     memory: usize,
+    /// Its part of what all have in memory.
+    share: Share,
     spool: Option<Spool>,
+    totals: Totals,
     /// Bytes that the socket has taken from here, ever.
     handed: u64,
 }
@@ -44,6 +50,8 @@ enum Piece {
 struct Spool {
     file: File,
     end: u64,
+    /// Its part of what all have in files.
+    share: Share,
 }
 
 /// What came of an attempt to empty the outbox.
@@ -58,13 +66,33 @@ pub(super) enum Flushed {
 }
 
 impl Outbox {
+    /// An empty one, which counts among `totals`.
+    pub(super) fn new(totals: &Totals) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            memory: 0,
+            share: totals.responses.share(),
+            spool: None,
+            totals: totals.clone(),
+            handed: 0,
+        }
+    }
+
+    /// Forgets what has not been sent.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.memory = 0;
+        self.share.set(0);
+        self.spool = None;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Bytes held in memory.
-    pub(super) fn in_memory(&self) -> usize {
-        self.memory
+    /// Whether memory may have `len` bytes more, `most` of this connection.
+    pub(super) fn has_room(&self, len: usize, most: usize) -> bool {
+        self.memory + len <= most && self.totals.responses.has_room(len as u64, RESPONSES)
     }
 
     /// Bytes held in the spool file, those already sent included.
@@ -81,6 +109,7 @@ impl Outbox {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.memory += bytes.len();
+            self.share.set(self.memory as u64);
             self.queue
                 .push_back(Piece::Memory(Bytes::copy_from_slice(bytes)));
         }
@@ -93,11 +122,13 @@ impl Outbox {
             none => none.insert(Spool {
                 file: spool::file_in(dir)?,
                 end: 0,
+                share: self.totals.files.share(),
             }),
         };
         let (offset, len) = (spool.end, bytes.len() as u64);
         spool.file.write_all_at(bytes, offset)?;
         spool.end += len;
+        spool.share.set(spool.end);
         match self.queue.back_mut() {
             Some(Piece::Spooled {
                 offset: start,
@@ -163,6 +194,7 @@ impl Outbox {
         }
         let taken = stream.write_vectored(&slices[..count])?;
         self.memory -= taken;
+        self.share.set(self.memory as u64);
         let mut sent = taken;
         for piece in &mut self.queue {
             let Piece::Memory(bytes) = piece else { break };

@@ -4,7 +4,7 @@
 //! be as slow as it likes.
 
 use super::Config;
-use super::deadlines::paid_until;
+use super::deadlines::{SLOW, paid_until};
 use crate::clock::Tick;
 
 /// A client's progress since something became pending for it.
@@ -47,6 +47,12 @@ impl Pace {
         let soon = self.moved + config.send_timeout;
         paid_until(self.since, self.taken, config.send_rate, config.send_grace)
             .map_or(soon, |paid| soon.min(paid))
+    }
+
+    /// Whether it is [slow](SLOW).
+    pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
+        let rate = config.send_rate.saturating_mul(SLOW);
+        paid_until(self.since, self.taken, rate, config.send_grace).is_some_and(|paid| paid <= now)
     }
 }
 
@@ -92,6 +98,20 @@ mod tests {
         pace.note(at(15), 500_000, 700_000);
         pace.note(at(40), 500_000, 700_000);
         assert_eq!(pace.due(&config()), at(45));
+    }
+
+    #[test]
+    fn a_client_is_slow_below_a_multiple_of_the_rate_and_after_its_grace() {
+        let mut pace = Pace::new(at(0), 0, 0);
+        pace.note(at(5), 80_000, 0);
+        assert!(!pace.is_slow(at(9), &config()));
+        pace.note(at(20), 500 * SLOW * 25, 0);
+        assert!(!pace.is_slow(at(24), &config()) && pace.is_slow(at(25), &config()));
+        let config = Config {
+            send_rate: 0,
+            ..config()
+        };
+        assert!(!pace.is_slow(at(1000), &config));
     }
 
     #[test]

@@ -6,13 +6,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use super::deadlines::paid_until;
+use super::deadlines::{SLOW, paid_until};
 use super::spares::Spares;
+use super::total::{Share, Total};
 use super::{Config, spool};
 use crate::clock::Tick;
 use crate::error::Result;
@@ -44,50 +43,10 @@ enum Store {
 pub(super) enum Unkept {
     /// It exceeds `limit_request_body`.
     TooLarge,
-    /// With it, `body_total` would be exceeded.
+    /// With it, `spool_total` would be exceeded.
     NoRoom,
     /// It could not be written to a file.
     Unwritable(std::io::Error),
-}
-
-/// What a reactor's request bodies have in files, in bytes. Clones count the same.
-///
-/// A request may be answered on another thread, and its body's part ends there.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Spooled(Arc<AtomicU64>);
-
-impl Spooled {
-    /// Whether `len` bytes more are within `total`.
-    fn has_room(&self, len: u64, total: u64) -> bool {
-        self.0.load(Ordering::Relaxed).saturating_add(len) <= total
-    }
-}
-
-/// One body's part of [`Spooled`], until it is dropped.
-#[derive(Debug)]
-struct Share {
-    of: Spooled,
-    len: u64,
-}
-
-impl Share {
-    /// Counts up to `len` bytes, unless there is no room for them.
-    fn reach(&mut self, len: u64, total: u64) -> Result<(), Unkept> {
-        let more = len - self.len;
-        // Only the thread that leads collects: nobody else takes the room meanwhile.
-        if !self.of.has_room(more, total) {
-            return Err(Unkept::NoRoom);
-        }
-        self.of.0.fetch_add(more, Ordering::Relaxed);
-        self.len = len;
-        Ok(())
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.of.0.fetch_sub(self.len, Ordering::Relaxed);
-    }
 }
 
 /// Where bodies are kept. Sizes are bytes.
@@ -99,18 +58,18 @@ pub(super) struct Room<'a> {
     limit: u64,
     /// What all may have in files; `u64::MAX` for no limit.
     total: u64,
-    spooled: &'a Spooled,
+    files: &'a Total,
     /// The folder of the files.
     dir: &'a Path,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn new(config: &'a Config, spooled: &'a Spooled) -> Self {
+    pub(super) fn new(config: &'a Config, files: &'a Total) -> Self {
         Self {
             memory: config.body_buffer,
             limit: config.limit_request_body.unwrap_or(u64::MAX),
-            total: config.body_total.unwrap_or(u64::MAX),
-            spooled,
+            total: config.spool_total.unwrap_or(u64::MAX),
+            files,
             dir: &config.tmp_upload_dir,
         }
     }
@@ -127,7 +86,7 @@ impl<'a> Room<'a> {
 
     /// Whether one of `len` bytes could be kept now.
     pub(super) fn fits(&self, len: u64) -> bool {
-        self.is_in_memory(len) || self.spooled.has_room(len, self.total)
+        self.is_in_memory(len) || self.files.has_room(len, self.total)
     }
 }
 
@@ -145,11 +104,10 @@ impl RequestBody {
         }
         let spill = !room.is_in_memory(len);
         if spill {
-            let share = self.share.get_or_insert_with(|| Share {
-                of: room.spooled.clone(),
-                len: 0,
-            });
-            share.reach(len, room.total)?;
+            let share = self.share.get_or_insert_with(|| room.files.share());
+            if !share.reach(len, room.total) {
+                return Err(Unkept::NoRoom);
+            }
         }
         self.len = len;
         self.store = match std::mem::take(&mut self.store) {
@@ -202,6 +160,13 @@ impl RequestBody {
         let len = self.len.saturating_add(more as u64);
         paid_until(started, len, config.body_rate, config.body_grace)
             .map_or(soon, |paid| soon.min(paid))
+    }
+
+    /// Whether a client brings it [slowly](SLOW).
+    pub(super) fn is_slow(&self, started: Tick, more: usize, now: Tick, config: &Config) -> bool {
+        let len = self.len.saturating_add(more as u64);
+        let rate = config.body_rate.saturating_mul(SLOW);
+        paid_until(started, len, rate, config.body_grace).is_some_and(|paid| paid <= now)
     }
 
     /// The complete body, to be read. Its place is taken until this is dropped.
@@ -281,11 +246,11 @@ mod tests {
     }
 
     /// Room for `memory` bytes in memory, and more in files.
-    fn room<'a>(memory: usize, dir: &'a Path, spooled: &'a Spooled) -> Room<'a> {
+    fn room<'a>(memory: usize, dir: &'a Path, files: &'a Total) -> Room<'a> {
         Room {
             memory,
             limit: u64::MAX,
-            spooled,
+            files,
             total: u64::MAX,
             dir,
         }
@@ -307,9 +272,9 @@ mod tests {
 
     #[test]
     fn a_body_is_the_same_in_memory_and_in_a_file() {
-        let (dir, spooled) = (std::env::temp_dir(), Spooled::default());
+        let (dir, files) = (std::env::temp_dir(), Total::default());
         for memory in [0, 3, 5, 6, 100] {
-            let room = room(memory, &dir, &spooled);
+            let room = room(memory, &dir, &files);
             let mut body = collect(&[b"one", b"two", b"three"], room).unwrap();
             assert_eq!(read(&mut body), b"onetwothree", "memory {memory}");
         }
@@ -317,17 +282,17 @@ mod tests {
 
     #[test]
     fn one_block_is_kept_without_a_copy() {
-        let spooled = Spooled::default();
-        let body = collect(&[b"block"], room(64, Path::new("/"), &spooled)).unwrap();
+        let files = Total::default();
+        let body = collect(&[b"block"], room(64, Path::new("/"), &files)).unwrap();
         assert!(matches!(body.store, Store::Block(_)));
     }
 
     #[test]
     fn a_body_past_the_limit_is_refused() {
-        let spooled = Spooled::default();
+        let files = Total::default();
         let room = Room {
             limit: 4,
-            ..room(64, Path::new("/"), &spooled)
+            ..room(64, Path::new("/"), &files)
         };
         assert!(matches!(
             collect(&[b"123", b"45"], room),
@@ -337,37 +302,37 @@ mod tests {
 
     #[test]
     fn bodies_in_files_share_a_total_and_give_their_part_back() {
-        let (dir, spooled) = (std::env::temp_dir(), Spooled::default());
+        let (dir, files) = (std::env::temp_dir(), Total::default());
         let room = Room {
             total: 10,
-            ..room(2, &dir, &spooled)
+            ..room(2, &dir, &files)
         };
         let mut first = collect(&[b"12", b"3456"], room).unwrap();
-        assert!(spooled.has_room(4, 10) && !spooled.has_room(5, 10));
+        assert!(files.has_room(4, 10) && !files.has_room(5, 10));
         let refused = collect(&[b"12", b"34", b"5"], room);
         assert!(matches!(refused, Err(Unkept::NoRoom)));
         // What is in memory needs no room, and what was refused took none.
         collect(&[b"12"], room).unwrap();
         let second = collect(&[b"1234"], room).unwrap();
-        assert!(!spooled.has_room(1, 10));
+        assert!(!files.has_room(1, 10));
         assert_eq!(read(&mut first), b"123456");
-        assert!(!spooled.has_room(1, 10), "its call may still read it");
+        assert!(!files.has_room(1, 10), "its call may still read it");
         drop(first);
-        assert!(spooled.has_room(6, 10) && !spooled.has_room(7, 10));
+        assert!(files.has_room(6, 10) && !files.has_room(7, 10));
         drop(second);
-        assert!(spooled.has_room(10, 10));
+        assert!(files.has_room(10, 10));
     }
 
     #[test]
     fn a_file_that_takes_no_more_is_a_refusal_with_its_cause() {
-        let spooled = Spooled::default();
+        let files = Total::default();
         // Every write to it fails as on a full disk (full(4)).
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut body = RequestBody {
             store: Store::File(full),
             ..RequestBody::default()
         };
-        let room = room(0, Path::new("/"), &spooled);
+        let room = room(0, Path::new("/"), &files);
         let Err(Unkept::Unwritable(error)) =
             body.push(Bytes::from_static(b"x"), room, &mut Spares::default())
         else {

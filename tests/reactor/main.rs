@@ -16,9 +16,11 @@ use oxicorn::{Request, Responder, Result, Sent, Tick};
 #[path = "../support/arrival.rs"]
 mod arrival;
 mod bodies;
+mod crowds;
 mod deadlines;
 mod endings;
 mod line;
+mod lingering;
 mod proxies;
 mod refusals;
 mod requests;

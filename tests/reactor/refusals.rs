@@ -34,7 +34,7 @@ fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
         config.http.limits.field_size = 100;
         config.limit_request_body = Some(4);
         config.body_buffer = 0;
-        config.body_total = Some(3);
+        config.spool_total = Some(3);
         config.head_timeout = Duration::from_millis(100);
         config.proxy_protocol = ProxyProtocol::Auto;
         config.proxy_allow_ips = "10.0.0.0/8".parse().unwrap();

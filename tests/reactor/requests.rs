@@ -1,10 +1,11 @@
 //! Requests: one after the other, in pieces, malformed, of every form.
 
 use std::io::Write;
+use std::time::Duration;
 
 use oxicorn::reactor::Config;
 
-use crate::{mirror, read_until, serve};
+use crate::{config, mirror, read_all, read_until, serve};
 
 #[test]
 fn a_request_is_answered_and_recorded() {
@@ -123,4 +124,25 @@ fn connect_and_the_asterisk_reach_the_service_and_connect_is_the_last() {
     );
     let connect = serving.ask(format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n{next}"));
     assert!(connect.ends_with("CONNECT  "), "{connect}");
+}
+
+#[test]
+fn another_protocol_on_the_port_is_refused_at_its_first_byte() {
+    let serving = serve(
+        config(|config| config.head_timeout = Duration::from_secs(60)),
+        mirror,
+    );
+    // TLS, RDP, SMB, and the empty line that is forgiven before TLS: without a line's end, and whatever follows.
+    for hello in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"\x16",
+        b"\x03\x00\x00\x13\x0e\xe0",
+        b"\x00\x00\x00\x54\xffSMBr",
+        b"\r\n\x16\x03\x01",
+    ] {
+        let mut stream = serving.connect();
+        stream.write_all(hello).unwrap();
+        let answer = read_all(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{hello:?}: {answer}");
+    }
 }

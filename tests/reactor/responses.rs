@@ -1,6 +1,7 @@
 //! Responses: whole, cut, slow to be read, from files, interim.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -205,4 +206,46 @@ fn interim_responses_precede_the_answer_and_skip_old_clients() {
         "{old}"
     );
     assert_eq!(serving.finish().len(), 2, "one record for each answer");
+}
+
+/// Asks for 16 MiB and reads nothing of it.
+fn deaf(serving: &crate::Serving) -> TcpStream {
+    let mut stream = serving.connect();
+    stream
+        .write_all(b"GET / HTTP/1.0\r\n\r\n")
+        .expect("it is taken");
+    assert_eq!(read_until(&mut stream, "200 OK"), "HTTP/1.0 200 OK");
+    stream
+}
+
+#[test]
+fn responses_that_nobody_reads_share_a_total_on_disk_with_bodies_and_the_oldest_are_given_up() {
+    const MIB: usize = 1024 * 1024;
+    let small = config(|config| {
+        config.response_buffer = 0;
+        config.spool_total = Some(80 * MIB as u64);
+    });
+    let serving = serve(small, |request, reply| {
+        let mut body = Vec::new();
+        request.into_body().read_to_end(&mut body)?;
+        reply.send(200, &[], &vec![b'x'; 16 * MIB + body.len()])
+    });
+    // Sockets take some of each; a third of ten times 16 MiB is too much in any case.
+    let mut deaf: Vec<TcpStream> = (0..10).map(|_| deaf(&serving)).collect();
+    // There is room for a body.
+    let body = vec![b'b'; 10 * MIB];
+    let mut upload = serving.connect();
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+    upload.write_all(head.as_bytes()).unwrap();
+    upload.write_all(&body).unwrap();
+    let answer = read_all(&mut upload);
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.len() > 26 * MIB);
+    let mut whole = 0;
+    for stream in &mut deaf {
+        let mut bytes = Vec::new();
+        // Who was given up gets what the sockets have, or a reset.
+        let _ = stream.read_to_end(&mut bytes);
+        whole += usize::from(bytes.len() >= 16 * MIB);
+    }
+    assert!((1..10).contains(&whole), "{whole} are whole");
 }

@@ -262,7 +262,7 @@ fn worker_that_cannot_boot_again_neither_spins_nor_harms_the_others() {
 }
 
 #[test]
-fn accept_errors_do_not_kill_the_worker() {
+fn accept_errors_do_not_kill_the_worker_and_are_told_of_once() {
     let server = Serve::app("few_files:app").start();
     let worker = server.workers(1);
     server.get("/pid").expect(200);
@@ -274,10 +274,13 @@ fn accept_errors_do_not_kill_the_worker() {
     // One that the worker has no descriptor for waits until there is one.
     let mut last = server.client();
     last.send("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.stderr().wait_for("cannot accept on http://");
     drop(silent);
     last.response().expect(200);
     assert_eq!(server.workers(1), worker);
-    server.stop();
+    let exited = server.stop();
+    let told = |line: &&String| line.contains("cannot accept on ");
+    assert_eq!(exited.stderr.iter().filter(told).count(), 1, "{exited:?}");
 }
 
 #[test]

@@ -46,12 +46,12 @@ fn disk_that_takes_no_more_is_503_with_a_line_that_names_folder_and_cause() {
 #[test]
 fn bodies_past_the_total_of_a_worker_are_503_and_say_which_setting() {
     let server = Serve::app("probe:app")
-        .args(["--body-total", "1048576", "--access-logfile", "-"])
+        .args(["--spool-total", "1048576", "--access-logfile", "-"])
         .start();
     refused(&server, 1024 * KIB + 1, 0).expect(503);
     server
         .stderr()
-        .wait_for("would exceed body_total, 1048576 bytes");
+        .wait_for("would exceed spool_total, 1048576 bytes");
     server.stdout().wait_for("\"POST /digest HTTP/1.1\" 503");
     let mut client = server.client();
     client.post("/digest", &vec![b'x'; 1024 * KIB]).expect(200);

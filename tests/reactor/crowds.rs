@@ -1,0 +1,116 @@
+//! Many clients at once that are slow on purpose: what they may take, and whose place another gets.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::{config, mirror, read_all, read_until, serve};
+
+#[test]
+fn heads_that_are_not_complete_have_a_total_of_memory() {
+    let patient = config(|config| config.head_timeout = Duration::from_secs(3));
+    let serving = serve(patient, mirror);
+    let field = format!("X: {}\r\n", "x".repeat(8000));
+    let half = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", field.repeat(25));
+    let mut clients: Vec<TcpStream> = (0..120)
+        .map(|_| {
+            let mut stream = serving.connect();
+            stream.write_all(half.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // A head of a usual size is not concerned.
+    let mut other = serving.connect();
+    other
+        .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    read_until(&mut other, "GET /a ");
+    let answers: Vec<String> = clients.iter_mut().map(read_all).collect();
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.starts_with(status))
+            .count()
+    };
+    let (late, refused) = (count("HTTP/1.1 408 "), count("HTTP/1.1 503 "));
+    assert_eq!(late + refused, 120, "{answers:?}");
+    assert!(
+        late * half.len() <= 16 * 1024 * 1024 && late > 20,
+        "{late} were kept"
+    );
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.contains("Retry-After: "))
+    );
+}
+
+#[test]
+fn a_body_that_drips_makes_room_when_there_is_no_place_left() {
+    for rate in [0, 500] {
+        let full = config(|config| {
+            config.worker_connections = 1;
+            config.body_rate = rate;
+            config.body_grace = Duration::from_millis(200);
+            config.body_timeout = Duration::from_secs(4);
+        });
+        let serving = serve(full, mirror);
+        let mut slow = serving.connect();
+        slow.write_all(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
+            .unwrap();
+        slow.write_all(&[b'x'; 4000]).unwrap();
+        let mut other = serving.connect();
+        other
+            .write_all(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        assert!(read_all(&mut other).ends_with("GET /other "));
+        // Fast enough by far for its rate; where any rate will do, it has its time.
+        let answer = read_all(&mut slow);
+        assert_eq!(answer.starts_with("HTTP/1.1 408 "), rate == 0, "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_taken_makes_room_when_there_is_no_place_left() {
+    let full = config(|config| {
+        config.worker_connections = 1;
+        config.send_grace = Duration::from_millis(200);
+    });
+    let serving = serve(full, |request, reply| {
+        let len = if request.path() == "/large" {
+            32 << 20
+        } else {
+            5
+        };
+        reply.send(200, &[], &vec![b'x'; len])
+    });
+    let mut deaf = serving.connect();
+    deaf.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
+    read_until(&mut deaf, "200 OK");
+    let answer = serving.ask("GET /other HTTP/1.0\r\n\r\n");
+    assert!(answer.ends_with("xxxxx"));
+}
+
+#[test]
+fn who_has_had_a_last_answer_makes_room_first() {
+    let full = config(|config| {
+        config.worker_connections = 2;
+        config.keepalive = Duration::from_secs(60);
+    });
+    let serving = serve(full, mirror);
+    let mut kept = serving.connect();
+    kept.write_all(b"GET /kept HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    read_until(&mut kept, "GET /kept ");
+    let mut refused = serving.connect();
+    refused.write_all(b"GET\r\n\r\n").unwrap();
+    assert!(read_all(&mut refused).starts_with("HTTP/1.1 400 "));
+    let mut other = serving.connect();
+    other
+        .write_all(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    read_until(&mut other, "GET /other ");
+    kept.write_all(b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    read_until(&mut kept, "GET /again ");
+}

@@ -1,0 +1,122 @@
+//! Clients that go on sending after they were answered, and that are to see the answer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use oxicorn::reactor::Config;
+
+use crate::{config, mirror, read_all, read_until, serve};
+
+const MIB: usize = 1024 * 1024;
+
+/// Sends the head and ten MiB behind it, and only then reads.
+fn upload(stream: &mut TcpStream, head: &str) -> String {
+    stream.write_all(head.as_bytes()).unwrap();
+    let block = vec![b'x'; MIB];
+    for _ in 0..10 {
+        stream.write_all(&block).expect("the server takes it");
+    }
+    read_all(stream)
+}
+
+#[test]
+fn a_client_that_uploads_before_it_reads_sees_why_it_is_refused() {
+    let strict = config(|config| {
+        config.limit_request_body = Some(1000);
+        config.linger = Duration::from_millis(300);
+    });
+    let serving = serve(strict, mirror);
+    let length = "Content-Length: 10485760\r\n";
+    let long = "x".repeat(10_000);
+    for (fields, status) in [
+        (length.to_owned(), "413"),
+        (format!("{length}X: {long}\r\n"), "431"),
+        (format!("{length}Expect: the-best\r\n"), "417"),
+        (
+            format!("{length}Transfer-Encoding: gzip, chunked\r\n"),
+            "400",
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\nA00000".to_owned(), "413"),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let answer = upload(&mut serving.connect(), &head);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_uploads_before_it_reads_sees_an_answer_that_did_not_wait_for_it() {
+    let streaming = config(|config| {
+        config.stream_request_body = true;
+        config.linger = Duration::from_millis(300);
+    });
+    let serving = serve(streaming, |_, reply| reply.text(200, "enough"));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n";
+    let answer = upload(&mut serving.connect(), head);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("enough"));
+}
+
+const BAD: &[u8] = b"GET\r\n\r\n";
+
+/// A client that has had its last answer.
+fn answered(serving: &crate::Serving) -> TcpStream {
+    let mut stream = serving.connect();
+    stream.write_all(BAD).unwrap();
+    assert!(read_all(&mut stream).starts_with("HTTP/1.1 400 "));
+    stream
+}
+
+/// Whether the server has closed both sides, as soon as that is to be seen.
+fn sends_until_closed(stream: &mut TcpStream, pause: Duration) {
+    while stream.write_all(&[b'x'; 100]).is_ok() {
+        std::thread::sleep(pause);
+    }
+}
+
+#[test]
+fn a_client_that_sends_on_is_closed_after_a_time_and_so_is_one_that_drips() {
+    let short = config(|config| {
+        config.linger = Duration::from_secs(60);
+        config.linger_limit = Duration::from_millis(300);
+    });
+    let serving = serve(short, mirror);
+    sends_until_closed(&mut answered(&serving), Duration::from_millis(5));
+    let strict = config(|config| {
+        config.linger = Duration::from_secs(60);
+        config.linger_limit = Duration::from_secs(60);
+        config.body_grace = Duration::from_millis(100);
+        config.body_rate = 1_000_000;
+    });
+    let serving = serve(strict, mirror);
+    sends_until_closed(&mut answered(&serving), Duration::from_millis(5));
+}
+
+#[test]
+fn only_so_many_clients_are_read_on_and_of_the_others_64_kib() {
+    let serving = serve(Config::default(), mirror);
+    let mut lingering: Vec<TcpStream> = (0..64).map(|_| answered(&serving)).collect();
+    let mut last = answered(&serving);
+    let block = [b'x'; 1024];
+    let sent = (0..100_000).take_while(|_| last.write_all(&block).is_ok());
+    assert!(sent.count() < 100_000, "it is closed");
+    for stream in &mut lingering {
+        for _ in 0..100 {
+            stream.write_all(&block).unwrap();
+        }
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "and not a reset");
+    }
+    // Those who leave make room for others.
+    drop(lingering);
+    let mut next = serving.connect();
+    next.write_all(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    read_until(&mut next, "GET /next ");
+    let mut again = answered(&serving);
+    for _ in 0..1000 {
+        again.write_all(&block).unwrap();
+    }
+}
