@@ -168,7 +168,8 @@ fn serve<S: Service>(
     context.ready();
     loop {
         let mut reactor = host.reactor.borrow_mut();
-        let nap = if reactor.has_ready() {
+        // What it was asked during a call is seen to below: the descriptor that tells of it does so once.
+        let nap = if reactor.has_ready() || host.woken.get() {
             Duration::ZERO
         } else {
             host.nap
