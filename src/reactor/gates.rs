@@ -210,6 +210,10 @@ impl Reactor {
                 break;
             }
             let Some(position) = self.let_in(host, now) else {
+                // Where the host is full they have to wait as requests do.
+                if self.gates.full {
+                    self.expect(host, now);
+                }
                 break;
             };
             if let Some(key) = self.accept_from(position, host, now) {
@@ -223,15 +227,10 @@ impl Reactor {
 
     /// Gives places in the line to those who wait outside: this reactor's share of them.
     pub(super) fn expect(&mut self, host: &dyn Host, now: Tick) {
-        let requests = self.line.requests();
-        let gates = &mut self.gates;
-        // Where nobody is in the line, and there is room, they were accepted just now.
-        let nobody = requests == 0 && !gates.full;
-        if self.draining.is_some() || nobody || gates.is_shut(now) {
-            return;
+        if self.draining.is_none() && !self.gates.is_shut(now) {
+            let waiting = self.gates.waiting(self.line.requests().max(1));
+            self.line.expect(host.share(waiting));
         }
-        let waiting = gates.waiting(requests.max(1));
-        self.line.expect(host.share(waiting));
     }
 
     /// Accepts whoever has come to the front of the line, if there is still somebody; its key if it has sent a

@@ -315,8 +315,11 @@ impl Reactor {
         }
         let now = host.now();
         self.tend(&mut turned, host, now);
-        self.accept(host, now);
-        self.expect(host, now);
+        if self.line.is_empty() || self.draining.is_some() {
+            self.accept(host, now);
+        } else {
+            self.expect(host, now);
+        }
         self.line.end_turn();
         turned.rested = self.spares.rest(now) && self.lent() == 0;
         Ok(turned)
@@ -535,7 +538,7 @@ impl Reactor {
     /// Takes the next complete request out, to be answered; whoever comes before it is accepted first. `None`
     /// where none is left, and where a [turn](Self::turn) has to come before more are taken.
     pub fn next_ready(&mut self, host: &dyn Host) -> Option<Ready> {
-        loop {
+        while self.line.has_due() {
             let now = host.now();
             let ready = match self.line.next(now)? {
                 Next::Request(key) => Some(key),
@@ -545,6 +548,7 @@ impl Reactor {
                 return Some(ready);
             }
         }
+        None
     }
 
     /// Lends a connection to whoever answers its request.
