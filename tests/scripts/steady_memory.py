@@ -99,6 +99,8 @@ def main():
             if ask(port, path, kib, 1) != 200:
                 print(f"{path}: not to be had")
                 continue
+            # Of several threads each has a stack of its own to begin with.
+            ask_at_once(port, path, kib, warm)
             for name, load in [("one after another", ask), ("at once", ask_at_once)]:
                 load(port, path, kib, warm)
                 before = minor_faults(worker)
