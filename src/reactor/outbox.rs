@@ -24,6 +24,8 @@ const FILE_TURN: u64 = 1024 * 1024;
 const GATHER: usize = 16;
 /// Bytes of all connections' responses in memory: past it what a socket does not take goes to a file at once.
 const RESPONSES: u64 = 64 * 1024 * 1024;
+/// How much of a file is read at once where the system does not send it by itself.
+const COPIED: usize = 64 * 1024;
 
 /// A queue of what the socket has not taken.
 #[derive(Debug)]
@@ -228,8 +230,11 @@ fn send_file(
     len: &mut u64,
     share: &mut u64,
 ) -> io::Result<u64> {
-    let count = (*len).min(*share);
-    let sent = stream.sendfile(file.as_fd(), offset, count as usize)? as u64;
+    let count = (*len).min(*share) as usize;
+    let sent = match stream.sendfile(file.as_fd(), offset, count) {
+        Err(error) if is_refused(&error) => copy_file(stream, file, offset, count)?,
+        sent => sent?,
+    } as u64;
     if sent == 0 {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -239,4 +244,102 @@ fn send_file(
     *len -= sent;
     *share -= sent;
     Ok(sent)
+}
+
+/// Whether the system does not send this file by itself (`sendfile(2)`): a file system or a socket that cannot, a
+/// kernel that does not know how, a filter of system calls.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
+    )
+}
+
+/// Reads from a file and sends what the socket takes of it.
+fn copy_file(stream: &Stream, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
+    let mut buffer = vec![0; count.min(COPIED)];
+    let read = file.read_at(&mut buffer, *offset)?;
+    if read == 0 {
+        return Ok(0);
+    }
+    let sent = stream.write_vectored(&[IoSlice::new(&buffer[..read])])?;
+    *offset += sent as u64;
+    Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_system_does_not_send_is_read_and_sent() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        // sendfile(2) refuses such a socket with EINVAL, and write(2) does not mind.
+        fcntl(
+            &ours,
+            FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_NONBLOCK),
+        )
+        .unwrap();
+        let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        let content: Vec<u8> = (0..500_000_u32).map(|n| (n % 251) as u8).collect();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&content, 0).unwrap();
+        let refused = stream.sendfile(file.as_fd(), &mut 0, 10).unwrap_err();
+        assert!(is_refused(&refused), "{refused}");
+
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).unwrap();
+            all
+        });
+        let mut outbox = Outbox::default();
+        outbox.push_file(file, 10, 400_000);
+        outbox.push(b"end");
+        while outbox.flush(&stream).unwrap() != Flushed::Empty {
+            std::thread::yield_now();
+        }
+        assert_eq!(outbox.handed(), 400_003);
+        drop(stream);
+        assert_eq!(
+            reader.join().unwrap(),
+            [&content[10..400_010], b"end"].concat()
+        );
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_no_end_of_a_response_however_it_is_sent() {
+        for flags in [OFlag::O_NONBLOCK, OFlag::O_NONBLOCK | OFlag::O_APPEND] {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            fcntl(&ours, FcntlArg::F_SETFL(flags)).unwrap();
+            let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+            let file = tempfile::tempfile().unwrap();
+            file.write_all_at(b"short", 0).unwrap();
+            let mut outbox = Outbox::default();
+            outbox.push_file(file, 0, 9);
+            let error = outbox.flush(&stream).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_call_itself_is_one() {
+        for (number, refused) in [
+            (libc::EINVAL, true),
+            (libc::ENOSYS, true),
+            (libc::EPERM, true),
+            (libc::EOPNOTSUPP, true),
+            (libc::EAGAIN, false),
+            (libc::EPIPE, false),
+            (libc::EIO, false),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(is_refused(&error), refused, "{error}");
+        }
+    }
 }

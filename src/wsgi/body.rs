@@ -89,7 +89,11 @@ fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failur
 fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Option<Result<Sent, Failure>> {
     let wrapper = result.cast_exact::<FileWrapper>().ok()?;
     let real = wrapper.get().real_file(result.py())?;
-    let len = answer.content_length().unwrap_or(u64::MAX).min(real.len);
+    // Of a file that is shorter than the application has announced it is yet to come.
+    let len = answer.content_length().unwrap_or(real.len);
+    if len > real.len {
+        return None;
+    }
     let sent = answer.send_file(real.file, real.offset, len);
     Some(sent.map_err(Failure::from))
 }

@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_long};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
@@ -164,6 +164,26 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     // SAFETY: it is not -1, and borrowed for `fcntl(2)` alone, which answers EBADF if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     Ok(borrowed.try_clone_to_owned()?.into())
+}
+
+/// Whether the open file may be read, by the mode that it was opened in.
+pub(super) fn is_readable(file: &File) -> bool {
+    // SAFETY: the descriptor is open; `fcntl(2)` with this command takes no argument and touches no memory.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_ACCMODE != libc::O_WRONLY && flags & libc::O_PATH == 0
+}
+
+/// The kind of the file system that a file is on: a number of `statfs(2)`.
+pub(super) fn file_system(file: &File) -> io::Result<u32> {
+    let mut facts = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open, and the other argument is to be written to.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), facts.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fstatfs(2) has written it.
+    let facts = unsafe { facts.assume_init() };
+    // Its type differs from machine to machine, and its numbers fit in 32 bits.
+    Ok(facts.f_type as u32)
 }
 
 /// The user whose privileges this process has.

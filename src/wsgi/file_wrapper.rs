@@ -1,14 +1,15 @@
 //! `wsgi.file_wrapper`: a file as a response, sent by the system where it is a real one (PEP 3333,
 //! "Optional Platform-Specific File Handling").
 //! Whatever could read otherwise than the file's descriptor does (text, decompression, a subclass) is
-//! read through Python instead.
+//! read through Python instead, and so is a file whose size is no promise: see [`has_a_size`].
 
 use std::fs::File;
 use std::os::fd::RawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyAttributeError, PyIndexError};
-use pyo3::intern;
+use pyo3::exceptions::{PyAttributeError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::ffi;
 
@@ -19,7 +20,8 @@ const BLOCK: isize = 8192;
 #[pyclass(frozen, module = "oxicorn")]
 #[derive(Debug)]
 pub(super) struct FileWrapper {
-    file: Py<PyAny>,
+    /// `None` once Python has collected it.
+    file: Mutex<Option<Py<PyAny>>>,
     block_size: isize,
 }
 
@@ -29,7 +31,7 @@ impl FileWrapper {
     #[pyo3(signature = (filelike, blksize=BLOCK))]
     fn new(filelike: Py<PyAny>, blksize: isize) -> Self {
         Self {
-            file: filelike,
+            file: Mutex::new(Some(filelike)),
             block_size: blksize,
         }
     }
@@ -40,7 +42,7 @@ impl FileWrapper {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let read = intern!(py, "read");
-        let block = self.file.bind(py).call_method1(read, (self.block_size,))?;
+        let block = self.file(py)?.call_method1(read, (self.block_size,))?;
         Ok(if block.is_truthy()? {
             Some(block)
         } else {
@@ -57,11 +59,25 @@ impl FileWrapper {
     /// `close`, but only if the file has one.
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         if name == "close" {
-            return self.file.bind(py).getattr(intern!(py, "close"));
+            return self.file(py)?.getattr(intern!(py, "close"));
         }
         Err(PyAttributeError::new_err(format!(
             "'FileWrapper' object has no attribute '{name}'"
         )))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Who holds the lock has a reference of its own: nothing is collected that is not visited here.
+        match self.file.try_lock() {
+            Ok(file) => visit.call(&*file),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let file = self.place().take();
+        // Its own code may run now, and come back here.
+        drop(file);
     }
 }
 
@@ -75,10 +91,20 @@ pub(super) struct RealFile {
 }
 
 impl FileWrapper {
-    /// The wrapped file, if it is a regular one that Python reads as it is. Its own position stays
-    /// untouched.
+    fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let file = self.place().as_ref().map(|file| file.bind(py).clone());
+        file.ok_or_else(|| PyValueError::new_err("the file was collected"))
+    }
+
+    /// No Python runs while this is held.
+    fn place(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The wrapped file, if it is a regular one that Python reads as it is, and of which there will be as much
+    /// as its size says. Its own position stays untouched.
     pub(super) fn real_file(&self, py: Python<'_>) -> Option<RealFile> {
-        let file = self.file.bind(py);
+        let file = &self.file(py).ok()?;
         if !reads_its_descriptor(file).unwrap_or(false) {
             return None;
         }
@@ -92,12 +118,38 @@ impl FileWrapper {
         let (descriptor, offset) = position().ok()?;
         let file = ffi::duplicate(descriptor).ok()?;
         let facts = file.metadata().ok()?;
-        facts.is_file().then(|| RealFile {
-            len: facts.len().saturating_sub(offset),
-            file,
-            offset,
-        })
+        let len = facts.len().saturating_sub(offset);
+        // Nothing, and what cannot be read, is read as well through Python, which then says why not.
+        let is_real = facts.is_file() && len > 0 && ffi::is_readable(&file) && has_a_size(&file);
+        is_real.then_some(RealFile { file, offset, len })
     }
+}
+
+/// The file systems that know how long their files are (`statfs(2)`). Others make a file's content when it is
+/// read, and have 0 or a page for its size, as those of `/proc` and `/sys`.
+const SIZED: [u32; 17] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // btrfs
+    0x0102_1994, // tmpfs
+    0x794c_7630, // overlayfs
+    0xf2f5_2010, // F2FS
+    0x2fc1_2fc1, // ZFS
+    0xca45_1a4e, // bcachefs
+    0x5265_4973, // ReiserFS
+    0x6969,      // NFS
+    0xff53_4d42, // CIFS
+    0xfe53_4d42, // SMB2
+    0x4d44,      // FAT
+    0x2011_bab0, // exFAT
+    0x9660,      // ISO 9660
+    0x7371_7368, // squashfs
+    0xe0f5_e1e2, // EROFS
+];
+
+/// Whether a file's size is a promise: no answer may announce a length that the file then does not have.
+fn has_a_size(file: &File) -> bool {
+    ffi::file_system(file).is_ok_and(|kind| SIZED.contains(&kind))
 }
 
 /// Whether it is exactly an `io.FileIO`, or a buffer of `io` around one: anything else may give other
@@ -117,6 +169,7 @@ fn reads_its_descriptor(file: &Bound<'_, PyAny>) -> PyResult<bool> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Script, text};
+    use crate::recorder::Recorder;
 
     const FILES: &str = r#"
 import gzip, io, tempfile
@@ -175,7 +228,8 @@ def app(environ, start_response):
         let recorder = sending("real()", "[('Content-Length', '2')]").get();
         assert_eq!(recorder.blocks(), [b"45"]);
         let recorder = sending("real()", "[('Content-Length', '99')]").get();
-        assert_eq!(recorder.blocks(), [b"456789"]);
+        // What is not there yet may come while it is read.
+        assert_eq!(recorder.blocks(), [b"456", b"789"]);
     }
 
     #[test]
@@ -183,6 +237,65 @@ def app(environ, start_response):
         let recorder = sending("real(position=10)", "[]").get();
         assert!(recorder.is_complete());
         assert_eq!(recorder.length(), Some(0));
+    }
+
+    /// An application that sends `file`, whose content it reads itself as well.
+    fn opened(file: &str, headers: &str) -> Script {
+        Script::new(&format!(
+            "import os
+{FILES}
+def path():
+    kept.append(real())
+    kept[-1].flush()
+    return '/proc/self/fd/%d' % kept[-1].fileno()
+
+def app(environ, start_response):
+    start_response('200 OK', {headers})
+    return environ['wsgi.file_wrapper']({file}, 3)
+"
+        ))
+    }
+
+    #[test]
+    fn a_file_whose_size_is_no_promise_is_read_to_its_end() {
+        let mut met = 0;
+        for path in [
+            "/proc/version",
+            "/proc/self/status",
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            "/sys/kernel/fscaps",
+        ] {
+            let Ok(content) = std::fs::read(path) else {
+                continue;
+            };
+            met += 1;
+            for buffering in ["", ", buffering=0"] {
+                let recorder = opened(&format!("open('{path}', 'rb'{buffering})"), "[]").get();
+                assert_eq!(recorder.length(), None, "{path}");
+                assert!(recorder.is_complete());
+                // Numbers in it may have changed.
+                let found = recorder.body();
+                let start = content.len().min(10);
+                assert_eq!(found[..start], content[..start], "{path}");
+            }
+        }
+        assert!(met >= 2, "there is no /proc");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_and_not_an_empty_answer() {
+        for file in [
+            "open(path(), 'wb')",
+            "open(path(), 'wb', buffering=0)",
+            "open(path(), 'ab', buffering=0)",
+            "io.FileIO(os.open(path(), os.O_WRONLY), 'r')",
+            "open(os.open(path(), os.O_WRONLY), 'rb')",
+        ] {
+            let recorder = Recorder::new();
+            let outcome = opened(file, "[]").get_into(&recorder);
+            assert!(outcome.is_err(), "{file}");
+            assert_eq!(recorder.status(), None, "{file}");
+        }
     }
 
     #[test]
@@ -217,6 +330,32 @@ def app(environ, start_response):
         assert_eq!(text(&sending("packed()", "[]").get()), "unpacked");
         let error = sending("real('w+')", "[]").fail().to_string();
         assert!(error.contains("must be made of bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_wrapper_in_a_cycle_is_collected() {
+        let script = Script::new(
+            r#"
+import gc, weakref
+kept = []
+class Ring:
+    def read(self, size): return b""
+def app(environ, start_response):
+    ring = Ring()
+    ring.wrapper = environ["wsgi.file_wrapper"](ring)
+    kept.append(weakref.ref(ring))
+    start_response("200 OK", [])
+    return ring.wrapper
+"#,
+        );
+        script.get();
+        assert_eq!(script.value("gc.is_tracked(kept[0]().wrapper)"), "True");
+        assert_eq!(
+            script.value("gc.get_referents(kept[0]().wrapper)[-1] is kept[0]()"),
+            "True"
+        );
+        script.value("gc.collect()");
+        assert_eq!(script.value("kept[0]()"), "None");
     }
 
     #[test]
