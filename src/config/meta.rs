@@ -363,6 +363,14 @@ pub static SETTINGS: &[Setting] = &[
         ..field!(server_header = FIELD_VALUE)
     },
     Setting {
+        section: CLIENTS,
+        flags: &["--early-hints"],
+        bare: Some("true"),
+        help: "Send the early hints (103) that the application gives: only where every proxy in front of this \
+               server knows that the response is still to come.",
+        ..field!(early_hints = FLAG)
+    },
+    Setting {
         section: PROXIES,
         flags: &["--proxy-protocol"],
         bare: Some("auto"),

@@ -145,6 +145,8 @@ pub struct Settings {
     pub tmp_upload_dir: Option<PathBuf>,
     /// The value of the header field `Server`; empty for none.
     pub server_header: String,
+    /// Whether early hints and other interim responses of the application are sent.
+    pub early_hints: bool,
 
     /// Which PROXY headers a connection may begin with.
     pub proxy_protocol: ProxyProtocol,
@@ -268,6 +270,7 @@ impl Default for Settings {
             response_spool: 64 << 20,
             tmp_upload_dir: None,
             server_header: "oxicorn".to_owned(),
+            early_hints: false,
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),
             forwarded_allow_ips: Networks::loopback(),

@@ -135,8 +135,8 @@ impl<'c> HeadEncoder<'c> {
     /// `len` is the body's length where the caller knows it; a `Content-Length` among the fields has
     /// precedence. Without either the body is chunked, or ends with the connection for HTTP/1.0.
     ///
-    /// An interim response (1xx) has no body, and the response remains due; to HTTP/1.0 it is not sent
-    /// (RFC 9110 §15.2).
+    /// An interim response (1xx) has no body, and the response remains due. To HTTP/1.0 it is not sent (RFC 9110
+    /// §15.2), nor to HEAD: a client that takes it for the answer to that is at the end of it, and out of step.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl<'c> HeadEncoder<'c> {
             return Err(error);
         }
         if self.status < 200 {
-            self.finished = !self.state.is_http10();
+            self.finished = self.state.takes_interim();
             self.out.extend_from_slice(b"\r\n");
             return Ok(());
         }
@@ -689,10 +689,19 @@ mod tests {
         );
         assert!(conn.frame(1).is_err());
         assert!(respond(&mut conn, 200, &[], Some(0), &[]).is_ok());
-        let mut old = asked("GET / HTTP/1.0\r\n\r\n");
-        out.clear();
-        old.begin(&mut out, 103, b"").unwrap().finish(None).unwrap();
-        assert!(out.is_empty());
+        for request in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            let mut conn = asked(request);
+            out.clear();
+            conn.begin(&mut out, 103, b"")
+                .unwrap()
+                .finish(None)
+                .unwrap();
+            assert!(out.is_empty(), "{request}");
+            assert!(respond(&mut conn, 200, &[], Some(0), &[]).is_ok());
+        }
     }
 
     #[test]

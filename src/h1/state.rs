@@ -123,6 +123,11 @@ impl State {
         self.asked.is_http10
     }
 
+    /// Whether the client gets interim responses.
+    pub(super) fn takes_interim(&self) -> bool {
+        !self.asked.is_http10 && !self.asked.is_head
+    }
+
     /// A request's head has come.
     pub(super) fn request(&mut self, head: &Head) {
         self.client = match head.length() {

@@ -65,6 +65,10 @@ pub struct Config {
     pub tmp_upload_dir: PathBuf,
     /// The value of the `Server` line, in visible ASCII; empty for none.
     pub server: String,
+    /// Whether [`Responder::inform`](crate::Responder::inform) sends anything. A proxy or a client that does not know
+    /// interim responses takes one for the response, and what follows for that of the next request (RFC 8297
+    /// section 3).
+    pub early_hints: bool,
     /// The pages of the server's own answers.
     pub error_page: ErrorPage,
     /// Which PROXY headers a connection may begin with. None is always fine.
@@ -121,6 +125,7 @@ impl Default for Config {
             response_spool: 64 * 1024 * 1024,
             tmp_upload_dir: std::env::temp_dir(),
             server: "oxicorn".to_owned(),
+            early_hints: false,
             error_page: ErrorPage::default(),
             proxy_protocol: ProxyProtocol::Off,
             proxy_allow_ips: Networks::loopback(),

@@ -558,6 +558,10 @@ impl Exchange for Lending<'_> {
         for (name, value) in headers {
             head.field(name, value)?;
         }
+        // What is wrong is told all the same: nobody should find out in production.
+        if !self.config.early_hints {
+            return Ok(());
+        }
         head.finish(None)?;
         if let Err(error) = link.send_interim(self.config) {
             return Err(link.broken(error));

@@ -180,6 +180,7 @@ fn reactor_config(settings: &Settings) -> reactor::Config {
             .clone()
             .unwrap_or_else(std::env::temp_dir),
         server: settings.server_header.clone(),
+        early_hints: settings.early_hints,
         error_page: ErrorPage::default(),
         proxy_protocol: settings.proxy_protocol,
         proxy_allow_ips: settings.proxy_allow_ips.clone(),

@@ -53,7 +53,8 @@ impl<'a> Responder<'a> {
     }
 
     /// Sends an interim response before the answer: `103` with `Link` headers lets a browser fetch while the
-    /// answer is made (RFC 8297). Clients of HTTP/1.0 get none.
+    /// answer is made (RFC 8297). HTTP/1.0 and HEAD get none, and a server sends none unless it is told to
+    /// ([`early_hints`](crate::reactor::Config::early_hints)).
     ///
     /// # Errors
     ///

@@ -192,7 +192,13 @@ fn interim_responses_precede_the_answer_and_skip_old_clients() {
         assert!(reply.inform(103, split).unwrap_err().is_response());
         reply.text(200, "done")
     };
-    let serving = serve(Config::default(), hinting);
+    // Unless they are allowed, nothing is sent; what is wrong with them is told all the same.
+    let silent = serve(Config::default(), hinting);
+    let answer = silent.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(!answer.contains("103"), "{answer}");
+
+    let serving = serve(config(|config| config.early_hints = true), hinting);
     let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
     let new = serving.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(
@@ -205,7 +211,12 @@ fn interim_responses_precede_the_answer_and_skip_old_clients() {
         old.starts_with("HTTP/1.0 200 OK\r\n") && !old.contains("103"),
         "{old}"
     );
-    assert_eq!(serving.finish().len(), 2, "one record for each answer");
+    let head = serving.ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && !head.contains("103"),
+        "{head}"
+    );
+    assert_eq!(serving.finish().len(), 3, "one record for each answer");
 }
 
 /// Asks for 16 MiB and reads nothing of it.

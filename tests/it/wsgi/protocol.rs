@@ -136,8 +136,12 @@ fn malformed_requests_are_answered_400_and_the_connection_is_closed() {
 }
 
 #[test]
-fn early_hints_precede_the_answer_and_skip_http_1_0() {
-    let server = Serve::app("probe:app").start();
+fn early_hints_precede_the_answer_where_they_are_allowed_and_skip_http_1_0() {
+    let silent = Serve::app("probe:app").start();
+    let answer = silent.get("/hints").expect(200);
+    assert_eq!(answer.text(), "hinted");
+    silent.stop();
+    let server = Serve::app("probe:app").args(["--early-hints"]).start();
     let mut client = server.client();
     let hint = client
         .send("GET /hints HTTP/1.1\r\nHost: test\r\n\r\n")
