@@ -74,8 +74,8 @@ impl Recorder {
         recorder
     }
 
-    /// Lets the client go once it has got `bytes` of the body: the write that would go beyond fails as
-    /// [disconnected](Error::is_disconnected).
+    /// Lets the client go once it has got `bytes` of the body: the write that would go beyond, and a look for it
+    /// then, fail as [disconnected](Error::is_disconnected).
     pub fn disconnect_after(&self, bytes: usize) {
         self.record.borrow_mut().patience = Some(bytes);
     }
@@ -232,6 +232,14 @@ impl Exchange for Recorder {
             });
         }
         Ok(())
+    }
+
+    fn look(&self) -> Result<()> {
+        let record = self.record.borrow();
+        match record.patience {
+            Some(patience) if record.body.len() >= patience => Err(Error::disconnected()),
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, bytes: &[u8]) -> Result<()> {

@@ -286,6 +286,16 @@ pub trait Exchange {
         Ok(())
     }
 
+    /// Looks whether the client is still there: for a service that has nothing to write for now, and would not notice
+    /// otherwise. By default it is.
+    ///
+    /// # Errors
+    ///
+    /// Where it has gone. One that has ended its output, and would still read, counts as gone here.
+    fn look(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Sends a block of the body, or has it on its way when it returns.
     fn write(&self, bytes: &[u8]) -> Result<()>;
 

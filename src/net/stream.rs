@@ -89,6 +89,11 @@ impl Stream {
         }
     }
 
+    /// Whether the peer has ended its output, or the connection is lost.
+    pub fn has_hung_up(&self) -> io::Result<bool> {
+        socket::has_hung_up(self)
+    }
+
     /// Ends the output, so that the peer reads to an end of file; input goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
@@ -172,6 +177,21 @@ mod tests {
         let mut buffer = [0; 16];
         assert_eq!(theirs.read(&mut buffer).unwrap(), 4);
         assert_eq!(&buffer[..4], b"abcd");
+    }
+
+    #[test]
+    fn a_peer_that_has_ended_its_output_is_noticed_behind_what_it_has_sent() {
+        for shut in [false, true] {
+            let (ours, theirs) = pair();
+            theirs.write_vectored(&[IoSlice::new(b"more")]).unwrap();
+            assert!(!ours.has_hung_up().unwrap());
+            if shut {
+                theirs.shutdown_write().unwrap();
+            } else {
+                drop(theirs);
+            }
+            assert!(ours.has_hung_up().unwrap());
+        }
     }
 
     #[test]

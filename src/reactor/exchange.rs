@@ -569,6 +569,17 @@ impl Exchange for Lending<'_> {
         link.hold(self.config, self.host)
     }
 
+    fn look(&self) -> Result<()> {
+        let link = &mut *self.link()?;
+        link.in_time()?;
+        // Where the system cannot tell, a write will.
+        if link.stream.has_hung_up().unwrap_or(false) {
+            link.response.stage = Stage::Broken;
+            return Err(Error::disconnected());
+        }
+        Ok(())
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<()> {
         let link = &mut *self.started()?;
         let frame = link.frame(bytes.len())?;

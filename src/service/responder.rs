@@ -67,6 +67,15 @@ impl<'a> Responder<'a> {
         self.exchange.inform(status, &mut headers.into_iter())
     }
 
+    /// Looks whether the client is still there.
+    ///
+    /// # Errors
+    ///
+    /// Where it has gone, or has at least ended its output.
+    pub fn look(&self) -> Result<()> {
+        self.exchange.look()
+    }
+
     /// Starts an answer from bytes: with a reason phrase of its own (empty for the standard one), and the
     /// length where it is known.
     pub fn start<'h>(
@@ -114,6 +123,15 @@ pub struct BodyWriter<'a> {
 }
 
 impl BodyWriter<'_> {
+    /// Looks whether the client is still there, where there is nothing to write for now.
+    ///
+    /// # Errors
+    ///
+    /// Where it has gone, or has at least ended its output.
+    pub fn look(&self) -> Result<()> {
+        self.exchange.look()
+    }
+
     /// Ends the response.
     pub fn finish(self) -> Result<Sent> {
         self.finish_with(&[])

@@ -12,6 +12,20 @@ use nix::errno::Errno;
 /// `TCP_LISTEN` of the kernel's `include/net/tcp_states.h`.
 const LISTEN: u8 = 10;
 
+/// Whether the peer has ended its output, or the connection is lost (`POLLRDHUP`, poll(2)): also where there is
+/// something to read before that.
+pub(crate) fn has_hung_up(socket: impl AsFd) -> io::Result<bool> {
+    let mut asked = libc::pollfd {
+        fd: socket.as_fd().as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: the call reads and writes the one structure that it is given, and does not wait.
+    let outcome = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    Errno::result(outcome)?;
+    Ok(asked.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0)
+}
+
 /// How many bytes the system has taken from us and not yet delivered: over TCP, those that the peer has not
 /// acknowledged (`SIOCOUTQ`, tcp(7)).
 pub(crate) fn unsent(socket: impl AsFd) -> io::Result<u64> {

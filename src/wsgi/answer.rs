@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write as _};
+use std::time::{Duration, Instant};
 
 use pyo3::Python;
 
@@ -20,6 +21,9 @@ use super::lend::Lent;
 use super::start_response::Write;
 use crate::error::{Error, Result};
 use crate::service::{Body, BodyWriter, Responder, Sent};
+
+/// How long nothing but empty blocks may come before the client is looked for, and between two looks.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is known of a response's length before it starts.
 type Length = Option<u64>;
@@ -33,6 +37,8 @@ pub(super) struct Answer<'a> {
     input: Cell<Option<Body<'a>>>,
     /// What the exchange failed with, told to Python as an exception.
     failure: Cell<Option<Error>>,
+    /// When the client was last looked for, while nothing but empty blocks came.
+    looked: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -63,6 +69,7 @@ impl<'a> Answer<'a> {
             stage: Cell::new(Stage::Waiting(reply)),
             input: Cell::new(input),
             failure: Cell::new(None),
+            looked: Cell::new(None),
         }
     }
 
@@ -84,16 +91,40 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// Sends a block of the body, which must not be delayed. An empty one does not start the response.
+    /// Sends a block of the body, which must not be delayed. An empty one does not start the response; but an
+    /// application that makes nothing else would never find out that its client has gone.
     pub(super) fn block(&self, block: &[u8]) -> Result<()> {
         if block.is_empty() {
-            return Ok(());
+            return self.look_now_and_then();
         }
+        self.looked.set(None);
         unlocked(|| {
             let mut writer = self.writer(None)?;
             writer.write_all(block)?;
             self.stage.set(Stage::Started(writer));
             Ok(())
+        })
+    }
+
+    fn look_now_and_then(&self) -> Result<()> {
+        let now = Instant::now();
+        match self.looked.get() {
+            Some(before) if now - before >= LOOK => self.looked.set(Some(now)),
+            Some(_) => return Ok(()),
+            None => {
+                self.looked.set(Some(now));
+                return Ok(());
+            }
+        }
+        unlocked(|| {
+            let stage = self.stage.take();
+            let outcome = match &stage {
+                Stage::Waiting(reply) => reply.look(),
+                Stage::Started(writer) => writer.look(),
+                Stage::Gone => Ok(()),
+            };
+            self.stage.set(stage);
+            outcome
         })
     }
 

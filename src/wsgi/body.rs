@@ -233,6 +233,30 @@ def app(environ, start_response):
     }
 
     #[test]
+    fn a_client_that_has_gone_is_noticed_though_every_block_is_empty() {
+        for begun in ["", "yield b'one'"] {
+            let script = Script::new(&format!(
+                r#"
+events = []
+def app(environ, start_response):
+    start_response("200 OK", [])
+    try:
+        {begun}
+        while True:
+            yield b""
+    finally:
+        events.append("closed")
+"#
+            ));
+            let recorder = Recorder::new();
+            recorder.disconnect_after(begun.len() / 4);
+            assert!(script.get_into(&recorder).unwrap_err().is_disconnected());
+            assert_eq!(script.value("events"), "['closed']");
+            assert_eq!(recorder.status().is_some(), !begun.is_empty());
+        }
+    }
+
+    #[test]
     fn a_generator_is_closed() {
         let script = Script::new(
             r#"

@@ -1,6 +1,7 @@
 """Applications that keep to PEP 3333 in every way that it allows, and break it in many."""
 
 import sys
+import time
 
 PLAIN = [("Content-Type", "text/plain")]
 closed = 0
@@ -176,6 +177,23 @@ def too_long_late(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     yield b"12345"
     yield b"6789"
+
+
+def empty_for_ever(environ, start_response):
+    start_response("200 OK", [])
+    if environ["QUERY_STRING"]:
+        yield b"begun"
+    while True:
+        time.sleep(0.01)
+        yield b""
+
+
+def empty_for_long(environ, start_response):
+    start_response("200 OK", [])
+    for _ in range(250):
+        time.sleep(0.01)
+        yield b""
+    yield b"at last"
 
 
 def reset(environ, start_response):

@@ -47,6 +47,30 @@ fn resetting(server: &Server) -> Client {
 }
 
 #[test]
+fn client_that_leaves_a_stream_of_empty_blocks_holds_the_worker_no_longer() {
+    let server = Serve::app("responses:app").start();
+    for page in ["empty_for_ever", "empty_for_ever?begun"] {
+        for connect in [Server::client, resetting] {
+            let mut client = connect(&server);
+            client.send(format!("GET /{page} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            if page.ends_with("begun") {
+                client.head().expect(200);
+            }
+            drop(client);
+            // The one worker is free again.
+            server.get("/plain").expect(200);
+        }
+    }
+    // One that stays gets what comes at last.
+    let mut client = server.client();
+    let late = client.get("/empty_for_long").expect(200);
+    assert_eq!(late.text(), "at last");
+    let lines = server.stop().stderr;
+    let told = |line: &String| line.contains("ERROR") || line.contains("Traceback");
+    assert!(!lines.iter().any(told), "{lines:#?}");
+}
+
+#[test]
 fn client_that_leaves_at_any_point_leaves_the_worker_alive_and_the_log_clean() {
     let server = Serve::app("probe:app").start();
     let worker = server.workers(1);
