@@ -1,6 +1,7 @@
 """Answers with `wsgi.file_wrapper` around a file and around something that only looks like one."""
 
 import io
+import os
 
 last = None
 
@@ -11,6 +12,8 @@ def app(environ, start_response):
     page, path = environ["PATH_INFO"], environ["QUERY_STRING"]
     if page == "/closed":
         return [str(last.closed).encode()]
+    if page == "/write-only":
+        return environ["wsgi.file_wrapper"](open(os.devnull, "wb", buffering=0))
     last = open(path, "rb")
     if page == "/memory":
         with last:

@@ -292,6 +292,24 @@ fn files_are_counted_in_the_access_log_and_an_empty_one_keeps_the_connection_in_
 }
 
 #[test]
+fn files_without_a_size_of_their_own_are_sent_whole_and_one_that_cannot_be_read_is_a_500() {
+    let server = Serve::app("wrapped:app").start();
+    let mut client = server.client();
+    for path in ["/proc/version", "/sys/kernel/fscaps"] {
+        let Ok(content) = std::fs::read(path) else {
+            continue;
+        };
+        let response = client.get(&format!("/file?{path}")).expect(200);
+        assert_eq!(response.body, content, "{path}");
+        assert_eq!(response.header("content-length"), None);
+    }
+    assert_eq!(client.get("/file?/dev/null").expect(200).text(), "");
+    client.get("/write-only").expect(500);
+    server.stderr().wait_for("UnsupportedOperation");
+    server.stop();
+}
+
+#[test]
 fn headers_of_the_connection_are_the_servers_own() {
     let server = serve();
     let response = get(&server, "hop_by_hop").expect(200);
