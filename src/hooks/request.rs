@@ -177,6 +177,10 @@ impl Exchange for Witness<'_> {
         self.exchange.inform(status, headers)
     }
 
+    fn look(&self) -> Result<()> {
+        self.exchange.look()
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<()> {
         self.exchange.write(bytes)?;
         self.count(bytes.len() as u64);
@@ -197,5 +201,22 @@ impl Exchange for Witness<'_> {
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         self.exchange.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn calls_that_do_nothing_by_default_reach_the_real_exchange() {
+        let recorder = Recorder::new();
+        recorder.disconnect_after(0);
+        let witness = Witness::new(&recorder);
+        let reply = Responder::new(&witness);
+        reply.inform(103, [(&b"Link"[..], &b"</a>"[..])]).unwrap();
+        assert_eq!(recorder.interim().len(), 1);
+        assert!(reply.look().unwrap_err().is_disconnected());
     }
 }

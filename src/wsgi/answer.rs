@@ -253,6 +253,10 @@ mod tests {
             self.work("inform").inform(status, headers)
         }
 
+        fn look(&self) -> Result<()> {
+            self.work("look").look()
+        }
+
         fn write(&self, bytes: &[u8]) -> Result<()> {
             self.work("write").write(bytes)
         }
@@ -308,6 +312,19 @@ def app(environ, start_response):
 "#,
         );
         assert_eq!(file, ["begin", "send_file"].map(|call| (call, true)));
+        let empty = noted(
+            r#"
+import time
+def app(environ, start_response):
+    start_response("200 OK", [])
+    yield b""
+    time.sleep(1.1)
+    yield b""
+    yield b"late"
+"#,
+        );
+        let calls = ["look", "begin", "write", "write_last"];
+        assert_eq!(empty, calls.map(|call| (call, true)));
         for whole in ["[b'one']", "[b'one', b'two']", "[]"] {
             let calls = noted(&format!(
                 "
