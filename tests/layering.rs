@@ -156,7 +156,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "wsgi",
-        &["error", "forked", "h1::head", "service", "trace"],
+        &["clock", "error", "forked", "h1::head", "service", "trace"],
         &[
             "bytes",
             "itoa",

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 
 use super::spool;
 use super::total::{Share, Totals};
@@ -249,9 +250,10 @@ fn send_file(
 /// Whether the system does not send this file by itself (`sendfile(2)`): a file system or a socket that cannot, a
 /// kernel that does not know how, a filter of system calls.
 fn is_refused(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(
-        error.raw_os_error(),
-        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
+        errno,
+        Some(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP)
     )
 }
 
@@ -330,15 +332,15 @@ mod tests {
     #[test]
     fn only_a_refusal_of_the_call_itself_is_one() {
         for (number, refused) in [
-            (libc::EINVAL, true),
-            (libc::ENOSYS, true),
-            (libc::EPERM, true),
-            (libc::EOPNOTSUPP, true),
-            (libc::EAGAIN, false),
-            (libc::EPIPE, false),
-            (libc::EIO, false),
+            (Errno::EINVAL, true),
+            (Errno::ENOSYS, true),
+            (Errno::EPERM, true),
+            (Errno::EOPNOTSUPP, true),
+            (Errno::EAGAIN, false),
+            (Errno::EPIPE, false),
+            (Errno::EIO, false),
         ] {
-            let error = io::Error::from_raw_os_error(number);
+            let error = io::Error::from(number);
             assert_eq!(is_refused(&error), refused, "{error}");
         }
     }

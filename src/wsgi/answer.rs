@@ -12,13 +12,14 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::Python;
 
 use super::ffi;
 use super::lend::Lent;
 use super::start_response::Write;
+use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::service::{Body, BodyWriter, Responder, Sent};
 
@@ -38,7 +39,7 @@ pub(super) struct Answer<'a> {
     /// What the exchange failed with, told to Python as an exception.
     failure: Cell<Option<Error>>,
     /// When the client was last looked for, while nothing but empty blocks came.
-    looked: Cell<Option<Instant>>,
+    looked: Cell<Option<Tick>>,
 }
 
 #[derive(Default)]
@@ -107,9 +108,9 @@ impl<'a> Answer<'a> {
     }
 
     fn look_now_and_then(&self) -> Result<()> {
-        let now = Instant::now();
+        let now = Tick::now();
         match self.looked.get() {
-            Some(before) if now - before >= LOOK => self.looked.set(Some(now)),
+            Some(before) if now.since(before) >= LOOK => self.looked.set(Some(now)),
             Some(_) => return Ok(()),
             None => {
                 self.looked.set(Some(now));

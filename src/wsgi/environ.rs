@@ -538,10 +538,9 @@ mod tests {
 
     #[test]
     fn fields_are_joined_and_cookies_stay_cookies() {
-        let fields: [(&str, &[u8]); 9] = [
+        let fields: [(&str, &[u8]); 8] = [
             ("Accept", b"a"),
             ("COOKIE", b"a=1"),
-            ("X-Some_Name", b"spoofed"),
             ("X-Some-Name", b"caf\xe9"),
             ("accept", b"b"),
             ("cookie", b"b=2"),

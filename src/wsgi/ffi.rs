@@ -182,8 +182,7 @@ pub(super) fn file_system(file: &File) -> io::Result<u32> {
     }
     // SAFETY: fstatfs(2) has written it.
     let facts = unsafe { facts.assume_init() };
-    // Its type differs from machine to machine, and its numbers fit in 32 bits.
-    Ok(facts.f_type as u32)
+    u32::try_from(facts.f_type).map_err(io::Error::other)
 }
 
 /// The user whose privileges this process has.
