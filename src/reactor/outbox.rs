@@ -300,7 +300,7 @@ mod tests {
             theirs.read_to_end(&mut all).unwrap();
             all
         });
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(&Totals::default());
         outbox.push_file(file, 10, 400_000);
         outbox.push(b"end");
         while outbox.flush(&stream).unwrap() != Flushed::Empty {
@@ -322,7 +322,7 @@ mod tests {
             let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(b"short", 0).unwrap();
-            let mut outbox = Outbox::default();
+            let mut outbox = Outbox::new(&Totals::default());
             outbox.push_file(file, 0, 9);
             let error = outbox.flush(&stream).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
