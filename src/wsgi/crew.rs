@@ -89,13 +89,8 @@ pub(super) fn run(
         bell,
         borrowed: AtomicBool::new(false),
     });
-    let threads = match start(&shared, count) {
-        Ok(threads) => threads,
-        Err(error) => {
-            shared.work.end();
-            return Err(error);
-        }
-    };
+    let _dismissal = Dismissal(&shared.work);
+    let threads = start(&shared, count)?;
     begun();
     let alarm = Alarm::set(&shared.bell);
     let _ = ear.set_read_timeout(alarm.look_every());
@@ -112,6 +107,15 @@ pub(super) fn run(
     drop(alarm);
     threads.join();
     Ok(())
+}
+
+/// Sends those away who still wait, where nothing has come of it: also where `begun` panics.
+struct Dismissal<'w>(&'w Work);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The threads, for the time after their work.
