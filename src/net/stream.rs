@@ -230,6 +230,19 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_ended_for_its_peer_though_another_process_may_have_it() {
+        let (ours, theirs) = pair();
+        // As a child has it.
+        let _copy = ours.as_fd().try_clone_to_owned().unwrap();
+        fork::notice_children().unwrap();
+        let forked = format!("{:?}", fork::fork(|| fork::vanish(0)));
+        assert!(forked.starts_with("Parent"), "{forked}");
+        ours.part();
+        drop(ours);
+        assert_eq!(theirs.read(&mut [0; 16]).unwrap(), 0);
+    }
+
+    #[test]
     fn what_the_peer_has_not_read_is_unsent() {
         let (ours, theirs) = pair();
         assert_eq!(ours.unsent().unwrap(), 0);

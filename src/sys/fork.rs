@@ -9,7 +9,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -70,11 +70,16 @@ extern "C" fn note_parent() {
 ///
 /// Where the system gives no memory.
 pub(crate) fn notice_children() -> Result<()> {
-    static NOTICING: AtomicBool = AtomicBool::new(false);
+    static NOTICING: AtomicI32 = AtomicI32::new(0);
+    let own = Pid::this().as_raw();
+    let before = NOTICING.swap(own, Ordering::Relaxed);
+    if before == own {
+        return Ok(());
+    }
     IS_CHILD.store(false, Ordering::Relaxed);
     IS_PARENT.store(false, Ordering::Relaxed);
-    // A child inherits them with all else.
-    if NOTICING.swap(true, Ordering::Relaxed) {
+    // A child inherits the handlers with all else.
+    if before != 0 {
         return Ok(());
     }
     // SAFETY: the handlers take nothing, store to an atomic, call what is async-signal-safe, and stay where they are.
@@ -173,6 +178,22 @@ mod tests {
     #[test]
     fn a_process_that_is_not_our_child_counts_as_gone() {
         assert_eq!(reap(1), Some(Exit::Unknown));
+    }
+
+    #[test]
+    fn a_process_knows_of_its_children_and_they_of_it() {
+        notice_children().unwrap();
+        let forked = fork(|| {
+            let known = is_child() && !is_parent() && notice_children().is_ok() && !is_child();
+            vanish(i32::from(!known));
+        });
+        let Forked::Parent(child) = forked else {
+            panic!("{forked:?}")
+        };
+        let ended = waitpid(Pid::from_raw(child), None).unwrap();
+        assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+        notice_children().unwrap();
+        assert!(is_parent() && !is_child());
     }
 
     #[test]

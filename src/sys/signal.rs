@@ -43,6 +43,9 @@ static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Whether this process has nothing to finish yet: then what asks it to leave ends it.
 static BOOTING: AtomicBool = AtomicBool::new(false);
 
+/// Whether this process, or the one that has forked it, is a worker of an arbiter's, which gives it orders.
+static HAS_ORDERS: AtomicBool = AtomicBool::new(false);
+
 /// Breaks off what the process is doing; gets the signal's number.
 pub(crate) type Interrupter = fn(i32);
 
@@ -413,6 +416,7 @@ impl Signals {
         }
         set_realtime(Order::Stacks, on_dropped_signal)?;
         set_realtime(Order::Expire, on_expire)?;
+        HAS_ORDERS.store(true, Ordering::Relaxed);
         Ok(Self {
             pipe,
             replaced: Vec::new(),
@@ -501,8 +505,10 @@ fn set(
 /// In a child that the application has forked: a signal that asks a worker for its stacks means nothing to it, since
 /// they would go to where the worker's belong. Async-signal-safe.
 pub(super) fn leave_stacks_to_the_parent() {
-    // It fails for no signal that there is.
-    let _ = drop_order(Order::Stacks);
+    if HAS_ORDERS.load(Ordering::Relaxed) {
+        // It fails for no signal that there is.
+        let _ = drop_order(Order::Stacks);
+    }
 }
 
 /// For signals that `nix` has no name for. Their default would end the process.

@@ -26,7 +26,6 @@ pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
     let life = || {
         context.prepare_for_the_arbiters_end();
-        context.notice_children()?;
         let end = worker.run(context);
         context.end_strays("the work", &end);
         end

@@ -295,6 +295,8 @@ impl WorkerContext {
         scoreboard: Arc<Scoreboard>,
         arbiter: Option<Lines>,
     ) -> Result<Self> {
+        // From now on a child that the service forks is told from this worker.
+        fork::notice_children()?;
         let orphaned = AtomicBool::new(arbiter.is_none());
         let own_queue = listeners.iter().any(|listener| listener.is_own());
         let door = Door::new()?;
@@ -540,22 +542,15 @@ impl WorkerContext {
         }
     }
 
-    /// From now on a child that the service forks is told from this worker ([`is_home`](Self::is_home)).
-    fn notice_children(&self) -> Result<()> {
-        self.arbiter
-            .as_ref()
-            .map_or(Ok(()), |_| fork::notice_children())
-    }
-
     /// Whether this process is the worker's own, and ends with it.
     pub(crate) fn has_arbiter(&self) -> bool {
         self.arbiter.is_some()
     }
 
-    /// Whether this is the worker's own process, and not a child that its service has forked. Without an arbiter
-    /// nobody knows, and it is.
+    /// Whether this is the worker's own process, and not a child that its service has forked.
+    #[expect(clippy::unused_self, reason = "it is about this worker's process")]
     pub(crate) fn is_home(&self) -> bool {
-        self.arbiter.is_none() || !fork::is_child()
+        !fork::is_child()
     }
 
     /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same

@@ -101,6 +101,15 @@ impl Place {
         let there = fs::read_dir(self.folder.path().join("run")).expect("the folder");
         let mut there: Vec<_> = there.flatten().map(|entry| entry.file_name()).collect();
         there.sort();
+        // A pid file comes and goes with its lock.
+        let (locks, there): (Vec<_>, Vec<_>) = there
+            .into_iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .partition(|name| name.strip_suffix(".lock").is_some());
+        let files = ["new", "other", "pid"].into_iter();
+        let files = files.filter(|name| names.contains(name));
+        let wanted: Vec<_> = files.map(|name| format!("{name}.lock")).collect();
+        assert_eq!(locks, wanted);
         assert_eq!(there, names);
     }
 
