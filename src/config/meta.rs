@@ -110,7 +110,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: WORKERS,
         flags: &["--worker-connections"],
-        help: "How many connections a worker may have; past that one without a request makes room.",
+        help: "How many connections a worker may have. Past it an idle connection makes room for a new one, or that of \
+               a slow client.",
         ..field!(worker_connections = SOME)
     },
     Setting {
@@ -206,7 +207,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--body-grace"],
-        help: "For how long from its start a request's body may bring less than that.",
+        help: "How long from its start a request's body may bring less than `body_rate`.",
         ..field!(body_grace = SECONDS)
     },
     Setting {
@@ -225,20 +226,20 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--send-grace"],
-        help: "For how long a client may take less than that.",
+        help: "How long a client may take less of a response than `send_rate`.",
         ..field!(send_grace = SECONDS)
     },
     Setting {
         section: CLIENTS,
         flags: &["--linger"],
-        help: "How long a client may send nothing after an answer that ends its connection, until it closes: what \
-               it still sends is thrown away.",
+        help: "How long a client may be silent after an answer that ends its connection, before the server closes \
+               it. What the client still sends is thrown away.",
         ..field!(linger = SECONDS)
     },
     Setting {
         section: CLIENTS,
         flags: &["--linger-limit"],
-        help: "How long it may go on sending.",
+        help: "How long a client may go on sending after an answer that ends its connection.",
         ..field!(linger_limit = SECONDS)
     },
     Setting {
@@ -324,9 +325,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         section: CLIENTS,
         flags: &["--spool-total"],
-        help: "How much the temporary files of a worker's request bodies and responses may hold together (4 GiB): \
-               past it a body that needs one is refused with 503, and past three quarters of it the oldest response \
-               that its client has not taken is given up; 0 is any number.",
+        help: "How much the temporary files of a worker's request bodies and responses may hold together (4 GiB). \
+               Past it a body that needs a file is refused with 503; past three quarters of it the responses that \
+               clients have not taken are given up, the oldest first. 0 is any number.",
         ..field!(spool_total = LIMIT)
     },
     Setting {
@@ -366,8 +367,8 @@ pub static SETTINGS: &[Setting] = &[
         section: CLIENTS,
         flags: &["--early-hints"],
         bare: Some("true"),
-        help: "Send the early hints (103) that the application gives: only where every proxy in front of this \
-               server knows that the response is still to come.",
+        help: "Send the early hints (103) of the application. Only where no proxy in front of the server \
+               takes a 103 for the response.",
         ..field!(early_hints = FLAG)
     },
     Setting {

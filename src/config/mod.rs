@@ -95,17 +95,17 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How many bytes a second a request's body must bring on average; 0 is any number.
     pub body_rate: u64,
-    /// For how long from its start a request's body may bring less than that.
+    /// How long from its start a request's body may bring less than `body_rate`.
     pub body_grace: Duration,
     /// How long a client may take no byte of a response.
     pub send_timeout: Duration,
     /// How many bytes a second a client must take on average of what is pending for it; 0 is any number.
     pub send_rate: u64,
-    /// For how long a client may take less than that.
+    /// How long a client may take less of a response than `send_rate`.
     pub send_grace: Duration,
-    /// How long a client may send nothing after an answer that ends its connection, until it closes.
+    /// How long a client may be silent after an answer that ends its connection.
     pub linger: Duration,
-    /// How long it may go on sending.
+    /// How long a client may go on sending after an answer that ends its connection.
     pub linger_limit: Duration,
     /// How long a client may take to begin a last request, or pause within it, once its worker is told to
     /// stop.

@@ -15,8 +15,8 @@ pub struct Config {
     /// The bounds of a request's head, and what of it is taken beyond the RFC. Its `forwarder_headers` are
     /// for trusted forwarders only.
     pub http: h1::Config,
-    /// How many connections there may be, at least one. Past that a new one takes the place of one that no
-    /// request has come on, and where there is none it has to wait.
+    /// How many connections there may be, at least one. Past it a new connection takes the place of one that has had
+    /// its last answer, that is idle, or whose client is slow; where there is none, it waits.
     pub worker_connections: usize,
     /// How long a connection may stay idle between requests; zero closes it after each response.
     pub keepalive: Duration,
@@ -27,23 +27,23 @@ pub struct Config {
     /// How many bytes a second a body must bring on average, once [`body_grace`](Self::body_grace) is over;
     /// 0 for any number.
     pub body_rate: u64,
-    /// From a head's end: how long its body may be slower than that.
+    /// From a head's end: how long its body may be slower than [`body_rate`](Self::body_rate).
     pub body_grace: Duration,
     /// How long a client may take nothing of its response.
     pub send_timeout: Duration,
     /// How many bytes a second it must take on average of what is pending for it, once
     /// [`send_grace`](Self::send_grace) is over; 0 for any number.
     pub send_rate: u64,
-    /// How long it may be slower than that.
+    /// How long a client may be slower than [`send_rate`](Self::send_rate).
     pub send_grace: Duration,
     /// How long a call may take to answer; `None` for any time. A call that takes longer is given up: its
     /// client gets a 504, or is cut off from a response that has begun, and what it writes later fails.
     pub request_timeout: Option<Duration>,
-    /// How long a client may send nothing until it closes, after an answer that ends its connection; and within what
-    /// is left of a body, after an answer that did not wait for it.
+    /// How long a client may be silent after an answer that ends its connection; and how long the rest of a body may
+    /// take to arrive, after an answer that did not wait for it.
     pub linger: Duration,
-    /// How long it may go on sending, at [`body_rate`](Self::body_rate): what comes is thrown away, so that the
-    /// client sees its answer.
+    /// How long a client may go on sending after an answer that ends its connection, at
+    /// [`body_rate`](Self::body_rate): what comes is thrown away, so that the client sees its answer.
     pub linger_limit: Duration,
     /// Once the reactor drains: how long a client may take to begin a last request, or pause within one.
     pub drain_idle: Duration,

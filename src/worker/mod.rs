@@ -177,8 +177,8 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
         Signal::SIGINT,
         Disposition::Queue,
         "Leave at once, with status 0: calls that run are broken off where they can be (a Python call gets \
-         `SystemExit`), nobody is accepted any more, and complete requests that were are answered within a second; \
-         another worker follows. One that is not ready yet ends as by TERM.",
+         `SystemExit`), no connection is accepted any more, and the complete requests of accepted ones are answered \
+         within a second; another worker follows. One that is not ready yet ends as by TERM.",
     ),
     (Signal::SIGQUIT, Disposition::Queue, "As INT."),
     (
@@ -206,7 +206,8 @@ pub(crate) const SIGNALS: &[(Signal, Disposition, &str)] = &[
         Signal::SIGABRT,
         Disposition::Default,
         "Leave at once, with status 1: so the arbiter ends a worker that makes no progress. A running request is \
-         broken off as by INT, and half a second is left for the others. A worker that is not ready yet, and one that aborts itself, end by the signal.",
+         broken off as by INT, and complete requests are answered within half a second. A worker that is not ready \
+         yet, and one that aborts itself, end by the signal.",
     ),
 ];
 
