@@ -2,7 +2,8 @@
 //! Knows no Python objects but the [`Write`] whose outline it sends, and never holds a borrow while the
 //! exchange works: what is in use is taken out of its cell, and a call from within finds it gone.
 //!
-//! The exchange works without the interpreter's lock: it may wait for a client, for a disk, or for what it likes.
+//! The exchange works without the interpreter's lock: it may wait for a client, for a disk, or for what it likes. A
+//! response that is short and there as a whole leaves when the call has given that lock up for good ([`Whole`]).
 //!
 //! ```text
 //!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Sent
@@ -14,11 +15,9 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::time::Duration;
 
-use pyo3::Python;
-
 use super::ffi;
 use super::lend::Lent;
-use super::start_response::Write;
+use super::start_response::{Outline, Write};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::service::{Body, BodyWriter, Responder, Sent};
@@ -30,8 +29,8 @@ const LOOK: Duration = Duration::from_secs(1);
 type Length = Option<u64>;
 
 /// A running call.
-pub(super) struct Answer<'a> {
-    write: &'a Write,
+pub(super) struct Answer<'w, 'a> {
+    write: &'w Write,
     /// Whether the request was HEAD.
     head_only: bool,
     stage: Cell<Stage<'a>>,
@@ -50,16 +49,46 @@ enum Stage<'a> {
     Gone,
 }
 
-/// Has the exchange work.
-fn unlocked<R>(work: impl FnOnce() -> R) -> R {
-    Python::attach(|py| ffi::detached(py, work))
+/// A response of one block that was not begun yet: what is left of a call when Python is done with it.
+pub(super) struct Whole<'a> {
+    pub(super) reply: Responder<'a>,
+    pub(super) outline: Box<Outline>,
+    pub(super) block: Vec<u8>,
+    pub(super) head_only: bool,
 }
 
-impl<'a> Answer<'a> {
+impl Whole<'_> {
+    /// Sends it, and gives the buffers back.
+    pub(super) fn send(mut self) -> (Result<Sent>, Box<Outline>, Vec<u8>) {
+        let length = Some(self.block.len() as u64);
+        let outcome = ffi::unattached(|| {
+            begin(self.reply, &mut self.outline, self.head_only, length)?.finish_with(&self.block)
+        });
+        self.outline.clear();
+        (outcome, self.outline, self.block)
+    }
+}
+
+/// Begins a response, for which `start_response` was called.
+fn begin<'a>(
+    reply: Responder<'a>,
+    outline: &mut Outline,
+    head_only: bool,
+    length: Length,
+) -> Result<BodyWriter<'a>> {
+    // The empty body of an answer to HEAD, or of a 304, says nothing of the length that GET would have met
+    // (RFC 9110 §8.6).
+    let left_out = head_only || outline.status() == 304;
+    let length = length.filter(|&length| !(left_out && length == 0));
+    outline.mark_sent();
+    reply.start(outline.status(), outline.reason(), outline.fields(), length)
+}
+
+impl<'w, 'a> Answer<'w, 'a> {
     /// A call whose response is to be given to `reply`. `input` is the request's body if it is still
     /// arriving.
     pub(super) fn new(
-        write: &'a Write,
+        write: &'w Write,
         reply: Responder<'a>,
         input: Option<Body<'a>>,
         head_only: bool,
@@ -86,7 +115,7 @@ impl<'a> Answer<'a> {
 
     /// Starts the response, where that was not done yet.
     pub(super) fn start(&self, length: Length) -> Result<()> {
-        unlocked(|| {
+        ffi::unattached(|| {
             self.stage.set(Stage::Started(self.writer(length)?));
             Ok(())
         })
@@ -99,7 +128,7 @@ impl<'a> Answer<'a> {
             return self.look_now_and_then();
         }
         self.looked.set(None);
-        unlocked(|| {
+        ffi::unattached(|| {
             let mut writer = self.writer(None)?;
             writer.write_all(block)?;
             self.stage.set(Stage::Started(writer));
@@ -117,7 +146,7 @@ impl<'a> Answer<'a> {
                 return Ok(());
             }
         }
-        unlocked(|| {
+        ffi::unattached(|| {
             let stage = self.stage.take();
             let outcome = match &stage {
                 Stage::Waiting(reply) => reply.look(),
@@ -131,12 +160,25 @@ impl<'a> Answer<'a> {
 
     /// Sends the last block, which may be empty.
     pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Sent> {
-        unlocked(|| self.writer(length)?.finish_with(block))
+        ffi::unattached(|| self.writer(length)?.finish_with(block))
+    }
+
+    /// The responder and what was said, if `start_response` was called and nothing has left yet.
+    pub(super) fn take_unbegun(&self) -> Option<(Responder<'a>, Box<Outline>)> {
+        match self.stage.take() {
+            Stage::Waiting(reply) if self.write.with_outline(|outline| outline.is_said()) => {
+                Some((reply, self.write.take_outline().unwrap_or_default()))
+            }
+            other => {
+                self.stage.set(other);
+                None
+            }
+        }
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
     pub(super) fn send_file(&self, file: File, offset: u64, len: u64) -> Result<Sent> {
-        unlocked(|| self.writer(Some(len))?.send_file(file, offset, len))
+        ffi::unattached(|| self.writer(Some(len))?.send_file(file, offset, len))
     }
 
     /// Takes the writer out of its cell, for the last act or for the next.
@@ -150,12 +192,7 @@ impl<'a> Answer<'a> {
                         "the application did not call start_response before its response's first block",
                     ));
                 }
-                // The empty body of an answer to HEAD, or of a 304, says nothing of the length that GET
-                // would have met (RFC 9110 §8.6).
-                let left_out = self.head_only || outline.status() == 304;
-                let length = length.filter(|&length| !(left_out && length == 0));
-                outline.mark_sent();
-                reply.start(outline.status(), outline.reason(), outline.fields(), length)
+                begin(reply, outline, self.head_only, length)
             }),
             Stage::Gone => Err(Error::new("the response is over, or is being written")),
         }
@@ -173,7 +210,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-impl Lent for Answer<'_> {
+impl Lent for Answer<'_, '_> {
     fn write(&self, block: &[u8]) -> Result<()> {
         self.block(block).map_err(|error| self.keep(error))
     }
@@ -186,7 +223,7 @@ impl Lent for Answer<'_> {
                 return Ok(());
             }
         };
-        let outcome = unlocked(|| reply.inform(103, fields));
+        let outcome = ffi::unattached(|| reply.inform(103, fields));
         self.stage.set(Stage::Waiting(reply));
         outcome.map_err(|error| {
             if error.is_response() {
@@ -201,7 +238,7 @@ impl Lent for Answer<'_> {
         let Some(mut body) = self.input.take() else {
             return Err(Error::new("the request's body is being read"));
         };
-        let outcome = unlocked(|| body.read(buffer));
+        let outcome = ffi::unattached(|| body.read(buffer));
         self.input.set(Some(body));
         outcome.map_err(|error| self.keep(error.into()))
     }
@@ -213,6 +250,8 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
+
+    use pyo3::Python;
 
     use super::super::testing::{Script, head};
     use super::*;

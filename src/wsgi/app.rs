@@ -12,8 +12,8 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::answer::Answer;
-use super::body::{self, Failure};
+use super::answer::{Answer, Whole};
+use super::body::{self, Ending, Failure};
 use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
 use super::end;
@@ -254,7 +254,7 @@ impl MakeService for App {
     }
 
     fn releaser(&self) -> Option<Releaser> {
-        Some(ffi::unattached)
+        Some(|block| ffi::unattached(block))
     }
 }
 
@@ -317,13 +317,14 @@ impl Application {
         })
     }
 
-    fn answer(
+    /// Python's part of a call.
+    fn answer<'a>(
         &self,
         py: Python<'_>,
         kit: &mut Kit,
-        request: Request<'_>,
-        reply: Responder<'_>,
-    ) -> Result<Sent> {
+        request: Request<'a>,
+        reply: Responder<'a>,
+    ) -> Result<Answered<'a>> {
         let (head, connection, body) = request.into_parts();
         let failed = |failure| explain(py, None, failure);
         let start = match kit.start_response.take() {
@@ -365,10 +366,12 @@ impl Application {
             .map_err(|error| failed(error.into()))?;
 
         let write = start.get().write();
-        let answer = Answer::new(write, reply, streamed, head.method() == "HEAD");
+        let head_only = head.method() == "HEAD";
+        let answer = Answer::new(write, reply, streamed, head_only);
+        let mut kept = std::mem::take(&mut kit.block);
         let call = || {
             let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
-            body::send(&result, &answer)
+            body::send(&result, &answer, &mut kept)
         };
         let here = Strand::current(py);
         let outcome = write
@@ -383,7 +386,26 @@ impl Application {
         errors.get().end(py);
         let outcome = outcome
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
+            .and_then(|ending| {
+                if let Ending::Sent(sent) = ending {
+                    return Ok(Answered::Sent(sent));
+                }
+                // Who holds it still may call it, and has to be told that the response has left.
+                let unheld = StartResponse::is_unheld(py, &start);
+                if let Some((reply, outline)) = unheld.then(|| answer.take_unbegun()).flatten() {
+                    let block = std::mem::take(&mut kept);
+                    return Ok(Answered::Kept(Whole {
+                        reply,
+                        outline,
+                        block,
+                        head_only,
+                    }));
+                }
+                let sent = answer.finish(Some(kept.len() as u64), &kept)?;
+                Ok(Answered::Sent(sent))
+            })
             .map_err(|failure| explain(py, answer.take_failure(), failure));
+        kit.block = kept;
         kit.start_response = StartResponse::recycle(py, start);
         kit.early_hints = EarlyHints::recycle(py, hints);
         kit.errors = ErrorStream::recycle(py, errors);
@@ -393,13 +415,25 @@ impl Application {
 
 impl Service for Application {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
-        Python::attach(|py| {
+        let mut kit = Kit::take();
+        let answered = Python::attach(|py| {
             let _call = Call::begin(py);
-            let mut kit = Kit::take();
-            let outcome = self.answer(py, &mut kit, request, reply);
-            kit.put_back();
-            outcome
-        })
+            self.answer(py, &mut kit, request, reply)
+        });
+        let outcome = match answered {
+            Ok(Answered::Sent(sent)) => Ok(sent),
+            Ok(Answered::Kept(whole)) => {
+                let (outcome, outline, block) = whole.send();
+                kit.block = block;
+                if let Some(start) = &kit.start_response {
+                    start.get().write().put_outline(outline);
+                }
+                outcome
+            }
+            Err(error) => Err(error),
+        };
+        kit.put_back();
+        outcome
     }
 
     /// What Python does when a program ends: waits for the threads that are not daemons, then calls the
@@ -455,10 +489,19 @@ fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
     }
 }
 
+/// What Python has left of a call.
+enum Answered<'a> {
+    Sent(Sent),
+    /// The response is there, and leaves without the interpreter's lock.
+    Kept(Whole<'a>),
+}
+
 /// What a thread keeps from one request to the next.
 #[derive(Debug, Default)]
 struct Kit {
     memory: Memory,
+    /// Room for a short response.
+    block: Vec<u8>,
     start_response: Option<Py<StartResponse>>,
     early_hints: Option<Py<EarlyHints>>,
     errors: Option<Py<ErrorStream>>,

@@ -1,6 +1,6 @@
 //! Sends what an application returned: an iterable of `bytes` (PEP 3333, "Buffering and Streaming").
-//! No block is copied or delayed: each is written before the next one is produced. `close` is called
-//! exactly once, whatever happened.
+//! No block is delayed: each is written before the next one is produced. None is copied but a short one that is the
+//! whole response. `close` is called exactly once, whatever happened.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -34,50 +34,77 @@ impl From<Error> for Failure {
     }
 }
 
-/// Sends the blocks of `result`, ends the response and closes the iterable.
-pub(super) fn send(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failure> {
+/// The longest block that is copied, in bytes: to give the interpreter's lock up for its sending would cost more.
+const SHORT: usize = 8 * 1024;
+
+/// What has become of a response when its application has returned.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Sent(Sent),
+    /// Its one block was kept, to be sent when Python is done with the call.
+    Kept,
+}
+
+/// Sends the blocks of `result`, ends the response and closes the iterable. A response of one short block is put into
+/// `kept` in place of that: nothing of Python has to follow it.
+pub(super) fn send(
+    result: &Bound<'_, PyAny>,
+    answer: &Answer<'_, '_>,
+    kept: &mut Vec<u8>,
+) -> Result<Ending, Failure> {
     // Lists and tuples have no `close`, and finding that out costs more than the whole environ.
     if let Ok(list) = result.cast_exact::<PyList>() {
         return match list.len() {
-            1 => one(&list.get_item(0)?, answer),
+            1 => one(&list.get_item(0)?, answer, kept),
             _ => all(&list.iter().collect::<Vec<_>>(), answer),
         };
     }
     if let Ok(tuple) = result.cast_exact::<PyTuple>() {
         return match tuple.len() {
-            1 => one(&tuple.get_item(0)?, answer),
+            1 => one(&tuple.get_item(0)?, answer, kept),
             _ => all(&tuple.iter().collect::<Vec<_>>(), answer),
         };
     }
     let outcome = file(result, answer).unwrap_or_else(|| stream(result, answer));
     close(result);
-    outcome
+    outcome.map(Ending::Sent)
 }
 
 /// A response of one block: it leaves with its head, in one write.
-fn one(item: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failure> {
+fn one(
+    item: &Bound<'_, PyAny>,
+    answer: &Answer<'_, '_>,
+    kept: &mut Vec<u8>,
+) -> Result<Ending, Failure> {
     let block = bytes(item)?;
-    Ok(answer.finish(Some(block.len() as u64), block)?)
+    if block.len() <= SHORT {
+        kept.clear();
+        kept.extend_from_slice(block);
+        return Ok(Ending::Kept);
+    }
+    Ok(Ending::Sent(
+        answer.finish(Some(block.len() as u64), block)?,
+    ))
 }
 
 /// A response that is there as a whole, so that its length is known.
-fn all(items: &[Bound<'_, PyAny>], answer: &Answer<'_>) -> Result<Sent, Failure> {
+fn all(items: &[Bound<'_, PyAny>], answer: &Answer<'_, '_>) -> Result<Ending, Failure> {
     let mut total = 0;
     for item in items {
         total += bytes(item)?.len() as u64;
     }
     let Some((last, others)) = items.split_last() else {
-        return Ok(answer.finish(Some(0), b"")?);
+        return Ok(Ending::Sent(answer.finish(Some(0), b"")?));
     };
     answer.start(Some(total))?;
     for item in others {
         answer.block(bytes(item)?)?;
     }
-    Ok(answer.finish(None, bytes(last)?)?)
+    Ok(Ending::Sent(answer.finish(None, bytes(last)?)?))
 }
 
 /// A response that is produced while it is sent.
-fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failure> {
+fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Result<Sent, Failure> {
     for item in result.try_iter()? {
         answer.block(bytes(&item?)?)?;
     }
@@ -86,7 +113,7 @@ fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Result<Sent, Failur
 }
 
 /// A real file behind `wsgi.file_wrapper`, which the system sends. `None` for everything else.
-fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_>) -> Option<Result<Sent, Failure>> {
+fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Option<Result<Sent, Failure>> {
     let wrapper = result.cast_exact::<FileWrapper>().ok()?;
     let real = wrapper.get().real_file(result.py())?;
     // Of a file that is shorter than the application has announced it is yet to come.

@@ -142,20 +142,6 @@ pub(super) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
 }
 
-/// A module that was imported already.
-pub(super) fn loaded_module<'py>(name: &Bound<'py, PyString>) -> Option<Bound<'py, PyAny>> {
-    // SAFETY: the interpreter's lock is held, for which the name's own token stands; the result is a new reference,
-    // or null, with an exception set or not.
-    let module = unsafe {
-        let module = ffi::PyImport_GetModule(name.as_ptr());
-        Bound::from_owned_ptr_or_opt(name.py(), module)
-    };
-    if module.is_none() {
-        drop(PyErr::take(name.py()));
-    }
-    module
-}
-
 /// Another descriptor for the open file that Python knows as `fd`.
 pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
     if fd < 0 {
@@ -280,13 +266,14 @@ pub(super) fn raise_in_thread(
     unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception) };
 }
 
-/// Runs `block` without the interpreter's lock, where this thread has it.
-pub(super) fn unattached(block: &mut (dyn FnMut() + Send)) {
+/// Runs `f` without the interpreter's lock, where this thread has it. Nothing of Python's may be used in it but after a
+/// new attaching.
+pub(super) fn unattached<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: there is an interpreter; whether this thread has its lock may then be asked at any time.
     if is_running() && unsafe { ffi::PyGILState_Check() } == 1 {
-        Python::attach(|py| py.detach(block));
+        Python::attach(|py| detached(py, f))
     } else {
-        block();
+        f()
     }
 }
 

@@ -6,7 +6,7 @@
 //! application keeps is never used again); no lock is held while Python runs.
 
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -73,7 +73,7 @@ impl Outline {
         std::str::from_utf8(value).ok()?.trim().parse().ok()
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.stage = Stage::Blank;
         self.text.clear();
         self.ends.clear();
@@ -239,12 +239,18 @@ impl StartResponse {
     /// Makes the object as new. `None` where somebody else still holds a part of it, so that it must
     /// not be used for another request.
     pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
-        let write = &this.get().write;
-        if !(ffi::is_only_reference(py, &this) && ffi::is_only_reference(py, write)) {
+        if !Self::is_unheld(py, &this) {
             return None;
         }
-        write.get().with_outline(Outline::clear);
+        if let Some(outline) = &mut *this.get().write().outline() {
+            outline.clear();
+        }
         Some(this)
+    }
+
+    /// Whether nobody else holds a part of it, and so can say no more.
+    pub(super) fn is_unheld(py: Python<'_>, this: &Py<Self>) -> bool {
+        ffi::is_only_reference(py, this) && ffi::is_only_reference(py, &this.get().write)
     }
 }
 
@@ -283,11 +289,23 @@ impl Write {
     /// Runs `f` with the outline, which is taken out meanwhile, so that no lock is held: who asks for it
     /// from within finds a blank one.
     pub(super) fn with_outline<R>(&self, f: impl FnOnce(&mut Outline) -> R) -> R {
-        let place = || self.outline.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outline = place().take().unwrap_or_default();
+        let mut outline = self.take_outline().unwrap_or_default();
         let result = f(&mut outline);
-        *place() = Some(outline);
+        self.put_outline(outline);
         result
+    }
+
+    /// Takes the outline out; `None` stands for a blank one.
+    pub(super) fn take_outline(&self) -> Option<Box<Outline>> {
+        self.outline().take()
+    }
+
+    pub(super) fn put_outline(&self, outline: Box<Outline>) {
+        *self.outline() = Some(outline);
+    }
+
+    fn outline(&self) -> MutexGuard<'_, Option<Box<Outline>>> {
+        self.outline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

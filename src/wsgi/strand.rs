@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-
-use super::ffi;
+use pyo3::types::PyDict;
 
 /// A thread, or a greenlet in it: what has a stack of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ fn greenlet(py: Python<'_>) -> Option<usize> {
     let getcurrent = if let Some(getcurrent) = GETCURRENT.get(py) {
         getcurrent
     } else {
-        let module = ffi::loaded_module(intern!(py, "greenlet"))?;
+        let module = modules(py)?.get_item(intern!(py, "greenlet")).ok()??;
         // While it is being imported it has none, and nobody has switched.
         let getcurrent = module.getattr(intern!(py, "getcurrent")).ok()?;
         GETCURRENT.get_or_init(py, || getcurrent.unbind())
@@ -51,6 +50,16 @@ fn greenlet(py: Python<'_>) -> Option<usize> {
     let current = getcurrent.bind(py).call0().ok()?;
     let parent = current.getattr(intern!(py, "parent")).ok()?;
     (!parent.is_none()).then(|| current.as_ptr().addr())
+}
+
+/// Those that are loaded. It is asked for each call, so it is looked up once.
+fn modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || {
+        let modules = py.import("sys")?.getattr("modules")?;
+        PyResult::Ok(modules.cast_into::<PyDict>()?.unbind())
+    });
+    Some(modules.ok()?.bind(py))
 }
 
 #[cfg(test)]
