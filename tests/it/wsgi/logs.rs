@@ -364,6 +364,11 @@ fn root_opens_no_log_through_somebody_elses_link_and_gives_nothing_away_that_was
     eventually("a socket that listens", || {
         Address::Unix(path("socket")).try_client().map(drop)
     });
+    // A socket listens before its server handles signals.
+    Address::Unix(path("socket"))
+        .client()
+        .get("/pid")
+        .expect(200);
     let owner = |name: &str| fs::metadata(theirs.join(name)).unwrap().uid();
     assert_eq!((owner("access"), owner("error")), (0, 65534));
     link("access");
