@@ -453,6 +453,9 @@ impl Connection {
             }
             BodyLength::Empty => return Some(self.ready()),
             _ if turn.config.stream_request_body => return Some(self.ready()),
+            BodyLength::Known(len) if !room.could_fit(len) => {
+                return Some(self.refuse_body(&Unkept::TooLarge, turn));
+            }
             // What cannot be kept now is not asked for: others may need the room that is left.
             BodyLength::Known(len) if !room.fits(len) => {
                 return Some(self.refuse_body(&Unkept::NoRoom, turn));

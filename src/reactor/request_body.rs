@@ -84,6 +84,11 @@ impl<'a> Room<'a> {
         len <= self.memory as u64
     }
 
+    /// Whether one of `len` bytes could be kept while there is no other: else no time makes room for it.
+    pub(super) fn could_fit(&self, len: u64) -> bool {
+        self.is_in_memory(len) || len <= self.total
+    }
+
     /// Whether one of `len` bytes could be kept now.
     pub(super) fn fits(&self, len: u64) -> bool {
         self.is_in_memory(len) || self.files.has_room(len, self.total)
@@ -99,7 +104,7 @@ impl RequestBody {
         spares: &mut Spares,
     ) -> Result<(), Unkept> {
         let len = self.len + bytes.len() as u64;
-        if !room.allows(len) {
+        if !room.allows(len) || !room.could_fit(len) {
             return Err(Unkept::TooLarge);
         }
         let spill = !room.is_in_memory(len);
@@ -298,6 +303,22 @@ mod tests {
             collect(&[b"123", b"45"], room),
             Err(Unkept::TooLarge)
         ));
+    }
+
+    #[test]
+    fn a_body_that_all_files_together_could_not_hold_is_too_large() {
+        let (dir, files) = (std::env::temp_dir(), Total::default());
+        let room = Room {
+            total: 3,
+            ..room(4, &dir, &files)
+        };
+        assert!(!room.could_fit(5));
+        assert!(matches!(
+            collect(&[b"123", b"45"], room),
+            Err(Unkept::TooLarge)
+        ));
+        // What memory holds needs no room in files.
+        collect(&[b"1234"], room).unwrap();
     }
 
     #[test]

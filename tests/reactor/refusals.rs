@@ -34,7 +34,7 @@ fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
         config.http.limits.field_size = 100;
         config.limit_request_body = Some(4);
         config.body_buffer = 0;
-        config.spool_total = Some(3);
+        config.spool_total = Some(4);
         config.head_timeout = Duration::from_millis(100);
         config.proxy_protocol = ProxyProtocol::Auto;
         config.proxy_allow_ips = "10.0.0.0/8".parse().unwrap();
@@ -43,6 +43,15 @@ fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
         Err(Error::new("a secret"))
     });
     let long = "x".repeat(200);
+    // One that has all the room there is for bodies in files, and has been read when another one is answered.
+    let mut greedy = serving.connect();
+    write!(
+        greedy,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n123"
+    )
+    .unwrap();
+    let missing = serving.ask("GET / HTTP/1.0\r\n\r\n");
+    assert!(missing.starts_with("HTTP/1.1 500 "), "{missing}");
     for (request, line) in [
         ("GET\r\n\r\n".to_owned(), "400 ? true "),
         ("PROXY UNKNOWN\r\n".to_owned(), "403 ? true "),

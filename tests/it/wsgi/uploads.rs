@@ -1,6 +1,6 @@
 //! Where large request bodies are kept, and what happens where they cannot be.
 
-use crate::support::{Response, Serve, Server};
+use crate::support::{Response, Serve, Server, eventually};
 
 const KIB: usize = 1024;
 
@@ -48,14 +48,29 @@ fn bodies_past_the_total_of_a_worker_are_503_and_say_which_setting() {
     let server = Serve::app("probe:app")
         .args(["--spool-total", "1048576", "--access-logfile", "-"])
         .start();
-    refused(&server, 1024 * KIB + 1, 0).expect(503);
+    // No time makes room for more than the total.
+    refused(&server, 1024 * KIB + 1, 0).expect(413);
+    let mut first = server.client();
+    first.send(format!(
+        "POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{}",
+        1024 * KIB,
+        "x".repeat(1000 * KIB)
+    ));
+    // It is read piece by piece, and then there is no room for another one.
+    eventually("there is room yet", || {
+        let answer = server.client().post("/digest", &vec![b'x'; 100 * KIB]);
+        (answer.status == 503).then_some(())
+    });
+    drop(first);
     server
         .stderr()
         .wait_for("would exceed spool_total, 1048576 bytes");
     server.stdout().wait_for("\"POST /digest HTTP/1.1\" 503");
-    let mut client = server.client();
-    client.post("/digest", &vec![b'x'; 1024 * KIB]).expect(200);
-    client.post("/digest", &vec![b'x'; 1024 * KIB]).expect(200);
+    // What had no end has given its room back.
+    eventually("there is no room again", || {
+        let answer = server.client().post("/digest", &vec![b'x'; 1024 * KIB]);
+        (answer.status == 200).then_some(())
+    });
     server.stop();
 }
 
