@@ -11,7 +11,7 @@
 //!
 //! *Invariants*: a gate is asked until it says that nobody waits, since mio tells of each edge once; while
 //! somebody is in the line, those who wait outside are accepted one at a time, each in its place of the line,
-//! unless the reactor takes its leave.
+//! unless the reactor takes its leave; who is left to other workers keeps that place, and for a time only.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -40,6 +40,9 @@ const LAST_ACCEPTS: usize = 4096;
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How often a reactor that has no place looks whether somebody is slow.
 const CROWDED: Duration = Duration::from_secs(1);
+/// For how long a newcomer who has a place in the line is left to other workers. Those of a line that takes longer
+/// than that had the time to come for it, or have a line themselves.
+const LEFT_TO_OTHERS: Duration = Duration::from_millis(5);
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
 pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
@@ -209,7 +212,7 @@ impl Reactor {
             if self.draining.is_none() && !self.line.is_empty() {
                 break;
             }
-            let Some(position) = self.let_in(host, now) else {
+            let Some(position) = self.let_in(None, host, now) else {
                 // Where the host is full they have to wait as requests do.
                 if self.gates.full {
                     self.expect(host, now);
@@ -229,22 +232,23 @@ impl Reactor {
     pub(super) fn expect(&mut self, host: &dyn Host, now: Tick) {
         if self.draining.is_none() && !self.gates.is_shut(now) {
             let waiting = self.gates.waiting(self.line.requests().max(1));
-            self.line.expect(host.share(waiting));
+            self.line.expect(host.share(waiting), now);
         }
     }
 
-    /// Accepts whoever has come to the front of the line, if there is still somebody; its key if it has sent a
-    /// complete request.
-    pub(super) fn welcome(&mut self, host: &dyn Host, now: Tick) -> Option<usize> {
+    /// Accepts whoever has come to the front of the line, with a place `since` then, if there is still somebody; its
+    /// key if it has sent a complete request.
+    pub(super) fn welcome(&mut self, since: Tick, host: &dyn Host, now: Tick) -> Option<usize> {
         if self.draining.is_some() {
             return None;
         }
-        let position = self.let_in(host, now)?;
+        let position = self.let_in(Some(since), host, now)?;
         self.accept_from(position, host, now)
     }
 
-    /// At which gate one more may come in; `None` where there is none, or no room.
-    fn let_in(&mut self, host: &dyn Host, now: Tick) -> Option<usize> {
+    /// At which gate one more may come in, who may have a place in the line `since` then; `None` where there is none,
+    /// or no room.
+    fn let_in(&mut self, since: Option<Tick>, host: &dyn Host, now: Tick) -> Option<usize> {
         if self.gates.is_shut(now) {
             return None;
         }
@@ -258,10 +262,17 @@ impl Reactor {
         }
         match host.admit(now, self.connections.len()) {
             Admit::Accept => {}
-            Admit::Later(pause) => {
-                self.gates.admit_at = Some(now + pause);
-                return None;
-            }
+            Admit::Later(pause) => match since {
+                None => {
+                    self.gates.admit_at = Some(now + pause);
+                    return None;
+                }
+                Some(since) if now.since(since) < LEFT_TO_OTHERS => {
+                    self.line.put_off(since);
+                    return None;
+                }
+                Some(_) => {}
+            },
             Admit::Full => {
                 self.gates.full = true;
                 self.gates.admit_at = Some(now + EXHAUSTED);

@@ -6,6 +6,7 @@
 //!   a turn finds it readable ────────────▶ behind all ─┐
 //!   somebody waits to be accepted ───────▶ behind all ─┼─▶ end of the turn: all of them are due ─▶ next
 //!   given back, with a request at once ─▶ later ───────┘
+//!   next, and left to other workers for now ─▶ before all, at the end of the turn, if others are here
 //! ```
 //!
 //! *Invariants*: nobody is due who came after the end of the last turn, so that what is taken between two turns is
@@ -25,8 +26,8 @@ const LAP: Duration = Duration::from_millis(1);
 pub(super) enum Next {
     /// The connection with this key, whose request is complete.
     Request(usize),
-    /// Whoever is to be accepted first, if anybody still is.
-    Newcomer,
+    /// Whoever is to be accepted first, if anybody still is; the place is there since then.
+    Newcomer(Tick),
 }
 
 /// Complete requests and newcomers, in the order in which they came.
@@ -41,6 +42,8 @@ pub(super) struct Line {
     begun: Option<Tick>,
     /// Requests that were there when their connections were given back.
     later: Vec<usize>,
+    /// Places of newcomers that are left to other workers until the turn ends.
+    put_off: Vec<Tick>,
 }
 
 impl Line {
@@ -55,16 +58,29 @@ impl Line {
     }
 
     /// So many are to be accepted in their turn; those who have a place already are among them.
-    pub(super) fn expect(&mut self, newcomers: usize) {
-        while self.newcomers < newcomers {
+    pub(super) fn expect(&mut self, newcomers: usize, now: Tick) {
+        while self.newcomers + self.put_off.len() < newcomers {
             self.newcomers += 1;
-            self.places.push_back(Next::Newcomer);
+            self.places.push_back(Next::Newcomer(now));
         }
+    }
+
+    /// A newcomer who was next is left to others for now: with the next turn it is before all who are here. Where
+    /// nobody is, it needs no place.
+    pub(super) fn put_off(&mut self, since: Tick) {
+        self.put_off.push(since);
     }
 
     /// A turn ends: all that are here are due.
     pub(super) fn end_turn(&mut self) {
         self.places.extend(self.later.drain(..).map(Next::Request));
+        if self.places.is_empty() {
+            self.put_off.clear();
+        }
+        self.newcomers += self.put_off.len();
+        for since in self.put_off.drain(..).rev() {
+            self.places.push_front(Next::Newcomer(since));
+        }
         self.due = self.places.len();
         self.begun = None;
     }
@@ -76,11 +92,11 @@ impl Line {
         }
         self.due = self.due.checked_sub(1)?;
         let next = self.places.pop_front()?;
-        self.newcomers -= usize::from(next == Next::Newcomer);
+        self.newcomers -= usize::from(matches!(next, Next::Newcomer(_)));
         Some(next)
     }
 
-    /// Whether nobody has a place, or will have one after the next turn.
+    /// Whether nobody has a place, or will have one after the next turn. Who is put off does not count.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.later.is_empty()
     }
@@ -125,9 +141,9 @@ mod tests {
         assert_eq!(lap(&mut line), [Next::Request(2)]);
         assert!(line.awaits_turn() && !line.has_due());
         line.push(3);
-        line.expect(1);
+        line.expect(1, at(0));
         line.end_turn();
-        let order = [Next::Request(3), Next::Newcomer, Next::Request(1)];
+        let order = [Next::Request(3), Next::Newcomer(at(0)), Next::Request(1)];
         assert_eq!(lap(&mut line), order);
         assert!(line.is_empty() && !line.awaits_turn());
     }
@@ -147,14 +163,46 @@ mod tests {
     #[test]
     fn newcomers_keep_the_places_that_they_have() {
         let mut line = Line::default();
-        line.expect(2);
+        line.expect(2, at(1));
         line.push(1);
-        line.expect(3);
-        line.expect(1);
+        line.expect(3, at(2));
+        line.expect(1, at(3));
         line.end_turn();
-        let mut order = vec![Next::Newcomer; 4];
-        order[2] = Next::Request(1);
+        let order = [
+            Next::Newcomer(at(1)),
+            Next::Newcomer(at(1)),
+            Next::Request(1),
+            Next::Newcomer(at(2)),
+        ];
         assert_eq!(lap(&mut line), order);
+        assert_eq!(line.requests(), 0);
+    }
+
+    #[test]
+    fn newcomers_who_are_put_off_are_next_in_their_order_where_others_are_here() {
+        let mut line = Line::default();
+        line.push(1);
+        line.end_turn();
+        line.put_off(at(1));
+        line.put_off(at(2));
+        line.expect(3, at(3));
+        assert_eq!(lap(&mut line), [Next::Request(1)]);
+        assert_eq!(lap(&mut line), []);
+        line.push(2);
+        assert_eq!(line.requests(), 1);
+        line.end_turn();
+        assert_eq!(line.requests(), 1);
+        let order = [
+            Next::Newcomer(at(1)),
+            Next::Newcomer(at(2)),
+            Next::Newcomer(at(3)),
+            Next::Request(2),
+        ];
+        assert_eq!(lap(&mut line), order);
+        line.put_off(at(3));
+        assert!(line.is_empty() && !line.awaits_turn());
+        line.end_turn();
+        assert!(line.is_empty() && !line.has_due());
         assert_eq!(line.requests(), 0);
     }
 

@@ -542,7 +542,7 @@ impl Reactor {
             let now = host.now();
             let ready = match self.line.next(now)? {
                 Next::Request(key) => Some(key),
-                Next::Newcomer => self.welcome(host, now),
+                Next::Newcomer(since) => self.welcome(since, host, now),
             };
             if let Some(ready) = ready.and_then(|key| self.lend(key, host, now)) {
                 return Some(ready);

@@ -9,17 +9,28 @@ use std::time::Duration;
 
 use oxicorn::Tick;
 use oxicorn::net::{Listener, Listeners};
-use oxicorn::observe::Host;
+use oxicorn::observe::{Admit, Host};
 use oxicorn::reactor::{Config, Queues, Reactor, Ready};
 
 use crate::arrival::await_arrival;
 
-/// A host whose clock stands still.
-struct Still(Tick);
+/// A host whose clock stands still, and who may leave newcomers to others.
+struct Still {
+    now: Tick,
+    polite: bool,
+}
 
 impl Host for Still {
     fn now(&self) -> Tick {
-        self.0
+        self.now
+    }
+
+    fn admit(&self, _now: Tick, _open: usize) -> Admit {
+        if self.polite {
+            Admit::Later(Duration::from_millis(1))
+        } else {
+            Admit::Accept
+        }
     }
 }
 
@@ -33,7 +44,10 @@ fn open() -> Desk {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
-    let host = Still(Tick::now());
+    let host = Still {
+        now: Tick::now(),
+        polite: false,
+    };
     Desk {
         reactor,
         host,
@@ -54,6 +68,11 @@ impl Desk {
         let client = self.client("/first");
         assert_eq!(self.answer_all(1), ["/first"]);
         client
+    }
+
+    /// So many milliseconds pass.
+    fn pass(&mut self, millis: u64) {
+        self.host.now = self.host.now + Duration::from_millis(millis);
     }
 
     fn turn(&mut self) {
@@ -140,7 +159,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     bell.write_all(b"!").unwrap();
     assert_eq!(desk.lap(), ["/"]);
     assert!(desk.reactor.turn(&desk.host, None).unwrap().woken);
-    desk.reactor.drain(desk.host.0, Queues::Emptied);
+    desk.reactor.drain(desk.host.now, Queues::Emptied);
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
     client.shutdown(Shutdown::Write).unwrap();
@@ -217,6 +236,63 @@ fn who_has_a_place_stays_in_the_queue_until_it_comes_up() {
 }
 
 #[test]
+fn newcomers_who_are_left_to_others_keep_their_places_and_are_accepted_after_a_time() {
+    let mut desk = open();
+    let mut kept = [desk.kept(), desk.kept()];
+    desk.host.polite = true;
+    let _newcomers = [desk.client("/new"), desk.client("/new")];
+    // Others may come for them.
+    for _ in 0..4 {
+        for client in &mut kept {
+            send(client, &["/kept"]);
+        }
+        desk.turn();
+        assert_eq!(desk.lap(), ["/kept", "/kept"]);
+        assert_eq!(desk.reactor.open(), 2);
+        desk.pass(1);
+    }
+    // They did not.
+    for client in &mut kept {
+        send(client, &["/kept"]);
+    }
+    let _another = desk.client("/another");
+    desk.pass(1);
+    desk.turn();
+    assert_eq!(desk.lap(), ["/new", "/new", "/kept", "/kept"]);
+    assert_eq!(desk.reactor.open(), 4);
+}
+
+#[test]
+fn newcomers_who_were_left_to_others_come_first_when_there_are_no_such_others() {
+    let mut desk = open();
+    let mut kept = desk.kept();
+    desk.host.polite = true;
+    let _newcomer = desk.client("/new");
+    send(&mut kept, &["/kept"]);
+    desk.turn();
+    assert_eq!(desk.lap(), ["/kept"]);
+    desk.host.polite = false;
+    send(&mut kept, &["/kept"]);
+    desk.turn();
+    assert_eq!(desk.lap(), ["/new", "/kept"]);
+}
+
+#[test]
+fn newcomers_whose_place_comes_up_late_are_left_to_nobody() {
+    let mut desk = open();
+    let mut kept = desk.kept();
+    desk.host.polite = true;
+    let _newcomer = desk.client("/new");
+    send(&mut kept, &["/kept"]);
+    desk.turn();
+    let ready = desk.reactor.next_ready(&desk.host).unwrap();
+    desk.pass(5);
+    assert_eq!(desk.answer(ready), "/kept");
+    desk.turn();
+    assert_eq!(desk.lap(), ["/new"]);
+}
+
+#[test]
 fn long_calls_have_a_turn_after_each() {
     let mut desk = open();
     let mut clients = [desk.kept(), desk.kept(), desk.kept()];
@@ -226,7 +302,7 @@ fn long_calls_have_a_turn_after_each() {
     for _ in 0..3 {
         desk.turn();
         let ready = desk.reactor.next_ready(&desk.host).unwrap();
-        desk.host.0 = desk.host.0 + Duration::from_millis(2);
+        desk.pass(2);
         desk.answer(ready);
         assert!(desk.reactor.next_ready(&desk.host).is_none());
     }
