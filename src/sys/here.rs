@@ -51,22 +51,36 @@ impl<T> Drop for Here<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
-    use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+
+    /// It has no memory of its own: some of it is left where it is.
+    struct Counted;
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            DROPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[test]
     fn what_stays_here_is_taken_and_dropped_here_alone() {
-        let value = Rc::new(Cell::new(1));
-        let here = Here::new(Rc::clone(&value));
-        here.take().set(2);
-        assert_eq!((value.get(), Rc::strong_count(&value)), (2, 1));
-        drop(Here::new(Rc::clone(&value)));
-        assert_eq!(Rc::strong_count(&value), 1);
-        let elsewhere = Here::new(Rc::clone(&value));
+        let drops = || DROPS.load(Ordering::Relaxed);
+        let taken = Here::new(Counted).take();
+        assert_eq!(drops(), 0);
+        drop(taken);
+        assert_eq!(drops(), 1);
+        drop(Here::new(Counted));
+        assert_eq!(drops(), 2);
+        let elsewhere = Here::new(Counted);
         thread::spawn(move || drop(elsewhere)).join().unwrap();
-        assert_eq!(Rc::strong_count(&value), 2);
-        let elsewhere = Here::new(Rc::clone(&value));
-        let taken = thread::spawn(move || elsewhere.take().get()).join();
-        assert!(taken.is_err());
+        let elsewhere = Here::new(Counted);
+        assert!(
+            thread::spawn(move || drop(elsewhere.take()))
+                .join()
+                .is_err()
+        );
+        assert_eq!(drops(), 2);
     }
 }
