@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::{config, mirror, read_all, read_until, serve};
+use socket2::{Domain, Socket, Type};
+
+use crate::{Serving, config, mirror, read_all, read_until, serve};
 
 #[test]
 fn heads_that_are_not_complete_have_a_total_of_memory() {
@@ -70,6 +72,18 @@ fn a_body_that_drips_makes_room_when_there_is_no_place_left() {
     }
 }
 
+/// A client whose system takes little for it: all that it takes counts as the client's own pace.
+fn with_little_room(serving: &Serving) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&serving.address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+}
+
 #[test]
 fn an_answer_that_is_not_taken_makes_room_when_there_is_no_place_left() {
     let full = config(|config| {
@@ -84,7 +98,7 @@ fn an_answer_that_is_not_taken_makes_room_when_there_is_no_place_left() {
         };
         reply.send(200, &[], &vec![b'x'; len])
     });
-    let mut deaf = serving.connect();
+    let mut deaf = with_little_room(&serving);
     deaf.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
     read_until(&mut deaf, "200 OK");
     let answer = serving.ask("GET /other HTTP/1.0\r\n\r\n");
