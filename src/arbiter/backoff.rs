@@ -86,7 +86,7 @@ impl Backoff {
         self.owed = self.owed.saturating_sub(1);
     }
 
-    /// Nobody is missing: nothing is owed.
+    /// All workers are there: no replacement is owed.
     pub(super) fn nobody_is_missing(&mut self) {
         self.owed = 0;
     }

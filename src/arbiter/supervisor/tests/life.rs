@@ -148,7 +148,7 @@ fn one_that_was_ready_is_replaced_at_once_while_others_serve_whatever_fails() {
         let next = format!("spawn {} in 0", id + 1);
         assert_eq!(scene.exit(id, Exit::Code(1)), [format!("bury {id}"), next]);
     }
-    // Boots that fail have their pauses, which are those of nobody else.
+    // A failed boot is retried after its own pause, which delays no other worker.
     let failed = scene.exit(12, Exit::Code(3));
     assert_eq!(failed, ["bury 12, retry in 0ns", "spawn 13 in 0"]);
     scene.exit(13, Exit::Code(3));
