@@ -6,7 +6,9 @@ use bytes::Bytes;
 use criterion::Criterion;
 use oxicorn::h1::{Head, Version};
 use oxicorn::wsgi::{App, Application};
-use oxicorn::{Address, Body, Connection, Recorder, Request, Responder, Service, Site};
+use oxicorn::{
+    Address, Body, ConnectionInfo, Recorder, Request, Responder, Service, ServiceContext,
+};
 
 const SOURCE: &str = r#"
 BODY = [b"Hello, World!\n"]
@@ -52,7 +54,7 @@ const BROWSER: [(&str, &str); 10] = [
 
 struct Bench {
     application: Application,
-    connection: Connection,
+    connection: ConnectionInfo,
     recorder: Recorder,
 }
 
@@ -62,15 +64,15 @@ impl Bench {
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         std::fs::write(folder.join("bench_apps.py"), SOURCE).expect("a temporary file");
         let local = Address::Ip(([127, 0, 0, 1], 8000).into());
-        let site = Site::new(std::slice::from_ref(&local));
+        let context = ServiceContext::new(std::slice::from_ref(&local));
         let application = App::new(format!("bench_apps:{name}"))
             .python_path([&folder])
-            .load(&site)
+            .load(&context)
             .expect("the application loads");
         let _ = std::fs::remove_dir_all(&folder);
         Self {
             application,
-            connection: Connection::new(Address::Ip(([127, 0, 0, 1], 50_000).into()), 0, local),
+            connection: ConnectionInfo::new(Address::Ip(([127, 0, 0, 1], 50_000).into()), 0, local),
             recorder: Recorder::new(),
         }
     }
@@ -109,14 +111,14 @@ fn calls(criterion: &mut Criterion) {
         ("generator of two blocks", "generator", &plain),
     ] {
         let bench = Bench::new(name);
-        bench.application.turn().enter(&mut || {
+        bench.application.runtime().enter(&mut || {
             criterion.bench_function(case, |timer| {
                 timer.iter(|| bench.call(head, Body::empty()));
             });
         });
     }
     let bench = Bench::new("echo");
-    bench.application.turn().enter(&mut || {
+    bench.application.runtime().enter(&mut || {
         criterion.bench_function("echo of 4 KiB", |timer| {
             timer.iter(|| bench.call(&upload, Body::memory(body.clone())));
         });

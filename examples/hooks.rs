@@ -6,7 +6,9 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oxicorn::h1::Head;
-use oxicorn::{Answer, Error, Hooks, Request, Responder, Result, Server, ServerInfo, WorkerInfo};
+use oxicorn::{
+    Error, Hooks, Request, RequestOutcome, Responder, Result, Server, ServerInfo, WorkerInfo,
+};
 
 /// Counts what a worker has answered: with the fork each worker got its own.
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Hooks for Counting {
         }
     }
 
-    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &RequestOutcome<'_>) {
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(answer.sent, Ordering::Relaxed);
         if let Some(error) = answer.error {

@@ -10,7 +10,7 @@ use std::thread;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::observe::{Access, Host};
 use oxicorn::reactor::{Config, Queues, Reactor};
-use oxicorn::{Request, Responder, Result, Sent, Tick};
+use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
 struct Log;
@@ -22,7 +22,7 @@ impl Host for Log {
     }
 }
 
-fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     match (request.method(), request.path()) {
         ("GET", "/") => reply.text(200, "hello\n"),
         ("POST", "/echo") => {
@@ -38,10 +38,10 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     let mut reactor = Reactor::new(listeners, Config::default())?;
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
-        if reactor.turn(&Log, None)?.woken {
+        if reactor.poll(&Log, None)?.woken {
             reactor.drain(Tick::now(), Queues::Refused);
         }
-        while let Some(mut ready) = reactor.next_ready(&Log) {
+        while let Some(mut ready) = reactor.next_request(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {
                 eprintln!("{error}");
             }

@@ -2,9 +2,9 @@
 //!
 //! Addresses come from the command line, or from systemd's socket activation; `127.0.0.1:8000` without.
 
-use oxicorn::{Request, Responder, Result, Sent, Server, net::Listener};
+use oxicorn::{Request, Responded, Responder, Result, Server, net::Listener};
 
-fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     match (request.method(), request.path()) {
         ("GET", "/") => reply.text(200, format!("worker {}\n", std::process::id())),
         ("POST", "/echo") => {

@@ -31,7 +31,7 @@ use crate::h1::Head;
 use crate::net::Listeners;
 use crate::service::{Address, Request};
 use crate::trace;
-pub use request::Answer;
+pub use request::RequestOutcome;
 pub(crate) use request::Watched;
 pub(crate) use worker::HookedWorker;
 
@@ -142,7 +142,7 @@ pub trait Hooks: Send + Sync {
     }
 
     /// Worker: the service has returned. It follows every [`pre_request`](Self::pre_request), a failed one too.
-    fn post_request(&self, worker: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+    fn post_request(&self, worker: &WorkerInfo, request: &Head, answer: &RequestOutcome<'_>) {
         let _ = (worker, request, answer);
     }
 

@@ -20,9 +20,9 @@
 //! # Quick start
 //!
 //! ```no_run
-//! use oxicorn::{Request, Responder, Result, Sent, Server};
+//! use oxicorn::{Request, Responder, Result, Responded, Server};
 //!
-//! fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+//! fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
 //!     reply.text(200, format!("{} from {}\n", request.path(), std::process::id()))
 //! }
 //!
@@ -98,13 +98,13 @@ pub use arbiter::{Arbiter, Phase};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
-pub use hooks::{Answer, Hooks, ServerInfo, WorkerInfo};
-pub use recorder::{Interim, Recorder};
+pub use hooks::{Hooks, RequestOutcome, ServerInfo, WorkerInfo};
+pub use recorder::{Informational, Recorder};
 pub use server::{Builder, Server};
 pub use service::{
-    Address, Body, BodyWriter, Connection, Exchange, Free, MakeService, OwnedBody, PerWorker,
-    Proxied, Releaser, Request, Responder, Scheme, Sent, Service, Site, Stacks, Turn, per_worker,
-    service_fn,
+    Address, Body, BodyWriter, ConnectionInfo, Exchange, MakeService, NoRuntime, OwnedBody,
+    PerWorker, Proxied, Releaser, Request, Responded, Responder, Scheme, Service, ServiceContext,
+    ServiceRuntime, Stacks, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
 pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};

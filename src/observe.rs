@@ -1,4 +1,4 @@
-//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, [`Held`], a call
+//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, [`BlockedCall`], a call
 //! that waits for its client, and [`Host`].
 //!
 //! Nothing here runs by itself: a worker implements [`Host`] over its log and its scoreboard, a program
@@ -13,13 +13,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
-use crate::service::Connection;
+use crate::service::ConnectionInfo;
 
 /// The facts of one answered exchange, refused requests included.
 #[derive(Debug)]
 pub struct Access<'a> {
     /// The connection's two ends.
-    pub connection: &'a Connection,
+    pub connection: &'a ConnectionInfo,
     /// The request's head; `None` where none could be parsed.
     pub head: Option<&'a Head>,
     /// The status that was sent, or 0 where the client left before there was one.
@@ -56,25 +56,25 @@ pub enum Admit {
 
 /// A call of a service that waits for its own client.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct BlockedCall<'a> {
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// What it is to be ready for.
-    pub wanted: Wanted,
+    pub interest: Interest,
     /// When the wait is over at the latest.
     pub until: Tick,
 }
 
 /// What a socket is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Interest {
     /// Room for more output.
     Room,
     /// Input.
     Data,
 }
 
-impl Held<'_> {
+impl BlockedCall<'_> {
     /// Waits until the socket is ready, `other` is readable, `until` has come, or a signal handler has run:
     /// tells whether it was that.
     ///
@@ -87,12 +87,12 @@ impl Held<'_> {
         other: Option<BorrowedFd<'_>>,
         until: Tick,
     ) -> Result<bool> {
-        let wanted = match self.wanted {
-            Wanted::Room => PollFlags::POLLOUT,
-            Wanted::Data => PollFlags::POLLIN,
+        let interest = match self.interest {
+            Interest::Room => PollFlags::POLLOUT,
+            Interest::Data => PollFlags::POLLIN,
         };
         let mut fds = [
-            PollFd::new(self.socket, wanted),
+            PollFd::new(self.socket, interest),
             PollFd::new(other.unwrap_or(self.socket), PollFlags::POLLIN),
         ];
         let fds = match other {
@@ -116,7 +116,7 @@ impl Held<'_> {
 
 /// What a reactor asks of the program that it runs in.
 ///
-/// During a call that is the one which [`Ready::answer`](crate::reactor::Ready::answer) was given, on the call's
+/// During a call that is the one which [`PendingRequest::answer`](crate::reactor::PendingRequest::answer) was given, on the call's
 /// own thread; the reactor may turn elsewhere with another one meanwhile.
 pub trait Host {
     /// The present moment. The reactor asks once a turn and passes the answer on.
@@ -172,14 +172,14 @@ pub trait Host {
 
     /// A call waits for its client. May return before its socket is ready: it is asked again.
     ///
-    /// A host whose reactor nobody turns during a call has it [pump](crate::reactor::Reactor::pump) here, so
+    /// A host whose reactor nobody turns during a call has it [poll the others](crate::reactor::Reactor::poll_others) here, so
     /// that the client holds nobody else. Without that, this waits for the one socket.
     ///
     /// # Errors
     ///
     /// End the response, and become the call's.
-    fn hold(&self, held: &Held<'_>) -> Result<()> {
-        held.wait(self, None, held.until).map(drop)
+    fn block_on_client(&self, call: &BlockedCall<'_>) -> Result<()> {
+        call.wait(self, None, call.until).map(drop)
     }
 
     /// Runs `block`, which may block for long: the place to release a lock meanwhile.

@@ -32,7 +32,7 @@ pub struct Recorder {
 
 /// An interim response that a [`Recorder`] kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interim {
+pub struct Informational {
     /// Its status, 103 for early hints.
     pub status: u16,
     /// Its fields, names and values.
@@ -53,7 +53,7 @@ struct Record {
     complete: bool,
     input: Vec<u8>,
     read: usize,
-    interim: Vec<Interim>,
+    interim: Vec<Informational>,
     /// How many bytes of a body the client takes before it goes.
     patience: Option<usize>,
 }
@@ -133,7 +133,7 @@ impl Recorder {
 
     /// The interim responses before the response.
     #[must_use]
-    pub fn interim(&self) -> Vec<Interim> {
+    pub fn interim(&self) -> Vec<Informational> {
         self.record.borrow().interim.clone()
     }
 
@@ -218,7 +218,7 @@ impl Exchange for Recorder {
         Ok(())
     }
 
-    fn inform<'h>(
+    fn send_informational<'h>(
         &self,
         status: u16,
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
@@ -226,7 +226,7 @@ impl Exchange for Recorder {
         let record = &mut *self.record.borrow_mut();
         if record.status.is_none() {
             let headers = headers.map(|(name, value)| (name.to_vec(), value.to_vec()));
-            record.interim.push(Interim {
+            record.interim.push(Informational {
                 status,
                 headers: headers.collect(),
             });

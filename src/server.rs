@@ -18,7 +18,7 @@ use crate::log::{self, AccessLog};
 use crate::net::{BindAddress, Listener, Listeners};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
-use crate::reactor::{self, ErrorPage, Refusal};
+use crate::reactor::{self, ErrorPage, ErrorResponse};
 use crate::service::{MakeService, released};
 use crate::sys::here::Here;
 use crate::sys::user::Credentials;
@@ -468,7 +468,7 @@ impl Builder {
     /// ```
     pub fn error_page(
         mut self,
-        make: impl Fn(&Refusal<'_>) -> h1::Page + Send + Sync + 'static,
+        make: impl Fn(&ErrorResponse<'_>) -> h1::Page + Send + Sync + 'static,
     ) -> Self {
         self.plan.reactor.error_page = ErrorPage::new(make);
         self

@@ -4,11 +4,11 @@
 //! request's body and the responder share it.
 //!
 //! ```text
-//!   Responder ── start, stream ──▶ BodyWriter ── finish ──▶ Sent
+//!   Responder ── start, stream ──▶ BodyWriter ── finish ──▶ Responded
 //!       └───────── text, send ──────────────────────────────▶
 //! ```
 //!
-//! *Invariants*: a [`Sent`] exists only where exactly one complete response was given to the exchange.
+//! *Invariants*: a [`Responded`] exists only where exactly one complete response was given to the exchange.
 
 mod body;
 mod connection;
@@ -21,24 +21,24 @@ use crate::error::Result;
 use crate::forked::Forked;
 use crate::h1::Head;
 pub use body::{Body, OwnedBody};
-pub use connection::{Address, Connection, Proxied, Scheme};
-pub use responder::{BodyWriter, Responder, Sent};
+pub use connection::{Address, ConnectionInfo, Proxied, Scheme};
+pub use responder::{BodyWriter, Responded, Responder};
 
 /// Something that answers requests.
 ///
 /// Neither `Send` nor `Sync`: a worker that needs either asks for it. Every
-/// `Fn(Request<'_>, Responder<'_>) -> Result<Sent>` is one.
+/// `Fn(Request<'_>, Responder<'_>) -> Result<Responded>` is one.
 pub trait Service {
     /// Answers one request. `Err` before the response was started is a 500; afterwards the connection is
     /// cut, so that the client cannot take what it got for the whole.
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent>;
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded>;
 
     /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
     /// thread; not where the worker is killed.
     fn retire(&self) {}
 
     /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
-    /// done; by default nothing. Waits for nothing but the [turn](Self::turn).
+    /// done; by default nothing. Waits for nothing but the [turn](Self::runtime).
     fn interrupt(&self) {}
 
     /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
@@ -53,19 +53,19 @@ pub trait Service {
     fn abandon(&self) {}
 
     /// What this service's runtime wants of the threads that call it; nothing by default.
-    fn turn(&self) -> &dyn Turn {
-        &Free
+    fn runtime(&self) -> &dyn ServiceRuntime {
+        &NoRuntime
     }
 }
 
-impl<F: Fn(Request<'_>, Responder<'_>) -> Result<Sent>> Service for F {
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+impl<F: Fn(Request<'_>, Responder<'_>) -> Result<Responded>> Service for F {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         self(request, reply)
     }
 }
 
 /// Gives a closure the signature of a [`Service`], which type inference cannot find by itself.
-pub fn service_fn<F: Fn(Request<'_>, Responder<'_>) -> Result<Sent>>(service: F) -> F {
+pub fn service_fn<F: Fn(Request<'_>, Responder<'_>) -> Result<Responded>>(service: F) -> F {
     service
 }
 
@@ -81,7 +81,7 @@ pub trait MakeService {
     /// # Errors
     ///
     /// Where the service cannot be made; the worker then never becomes ready.
-    fn make(&self, site: &Site<'_>) -> Result<Self::Service>;
+    fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service>;
 
     /// Loads in the arbiter, before the first fork, what workers are to share.
     fn preload(&mut self) -> Result<()> {
@@ -112,7 +112,7 @@ pub trait MakeService {
     /// process's status is fixed by then, its log is written, and it ends within two seconds, wherever it is.
     fn end(&self) {}
 
-    /// What lets go of that which a service's threads need and the calling thread may hold ([`Turn`]): a server
+    /// What lets go of that which a service's threads need and the calling thread may hold ([`ServiceRuntime`]): a server
     /// waits within it, for threads or for signals. None by default.
     fn releaser(&self) -> Option<Releaser> {
         None
@@ -139,7 +139,7 @@ pub(crate) fn released<T: Send>(releaser: Option<Releaser>, wait: impl FnOnce() 
 impl<S: Service + Clone> MakeService for S {
     type Service = S;
 
-    fn make(&self, _: &Site<'_>) -> Result<S> {
+    fn make(&self, _: &ServiceContext<'_>) -> Result<S> {
         Ok(self.clone())
     }
 }
@@ -148,30 +148,30 @@ impl<S: Service + Clone> MakeService for S {
 #[derive(Clone, Copy, Debug)]
 pub struct PerWorker<F>(F);
 
-/// A recipe from a closure, for services that are not `Clone` or need to know their [`Site`].
-pub fn per_worker<S: Service, F: Fn(&Site<'_>) -> Result<S>>(make: F) -> PerWorker<F> {
+/// A recipe from a closure, for services that are not `Clone` or need to know their [`ServiceContext`].
+pub fn per_worker<S: Service, F: Fn(&ServiceContext<'_>) -> Result<S>>(make: F) -> PerWorker<F> {
     PerWorker(make)
 }
 
-impl<S: Service, F: Fn(&Site<'_>) -> Result<S>> MakeService for PerWorker<F> {
+impl<S: Service, F: Fn(&ServiceContext<'_>) -> Result<S>> MakeService for PerWorker<F> {
     type Service = S;
 
-    fn make(&self, site: &Site<'_>) -> Result<S> {
-        (self.0)(site)
+    fn make(&self, context: &ServiceContext<'_>) -> Result<S> {
+        (self.0)(context)
     }
 }
 
-/// The place where a service will run: [`Site::new`], and then what is different there.
+/// The place where a service will run: [`ServiceContext::new`], and then what is different there.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Site<'a> {
+pub struct ServiceContext<'a> {
     /// Which of the server's workers this is; a replacement has a number of its own.
     pub worker: u64,
     /// How many worker processes the server is set to run.
     pub workers: usize,
     /// How many threads of one worker may call the service at once.
     pub threads: usize,
-    /// The addresses that the server listens on; [`Connection::listener`] is an index into them.
+    /// The addresses that the server listens on; [`ConnectionInfo::listener`] is an index into them.
     pub listeners: &'a [Address],
     /// Whether this process is a worker's own, and ends with the service. Otherwise it is somebody's program, which
     /// goes on.
@@ -180,7 +180,7 @@ pub struct Site<'a> {
     pub stacks: Option<Stacks<'a>>,
 }
 
-impl<'a> Site<'a> {
+impl<'a> ServiceContext<'a> {
     /// Worker 1 of 1, with one thread, in a program's process, which nobody asks for its stacks.
     #[must_use]
     pub fn new(listeners: &'a [Address]) -> Self {
@@ -196,7 +196,7 @@ impl<'a> Site<'a> {
 }
 
 /// A service in a language with stacks of its own writes those of all its threads when this process gets a
-/// signal: also while nobody can have the [turn](Service::turn), which is when they are wanted.
+/// signal: also while nobody can have the [turn](Service::runtime), which is when they are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Stacks<'a> {
     /// Where to write them. Who wants to write later duplicates it.
@@ -210,7 +210,7 @@ pub struct Stacks<'a> {
 ///
 /// The turn is what a thread must hold while it is in the service: Python's interpreter lock, or nothing. The
 /// service takes it by itself, for as long as it needs it: who calls holds nothing, and may wait for what it likes.
-pub trait Turn: Sync {
+pub trait ServiceRuntime: Sync {
     /// Runs `life`, which spans the part of a thread's life in which it calls the service. To call it elsewhere is
     /// right, and slow where the runtime has to come to know the thread each time.
     fn enter(&self, life: &mut dyn FnMut()) {
@@ -219,14 +219,14 @@ pub trait Turn: Sync {
 
     /// Runs `life` on each of `count` threads that the runtime starts, as it starts its own; returns when all have
     /// ended. `begun` runs on this thread when all are there, and before `life` runs on any; `woken` runs on this
-    /// thread whenever a signal may have come, which [`interrupted`](Self::interrupted) is to be told of.
+    /// thread whenever a signal may have come, which [`check_signals`](Self::check_signals) is to be told of.
     ///
     /// `None`, by default: the service does not mind which threads call it, and none was started.
     ///
     /// # Errors
     ///
     /// Where a thread cannot be started: `life` has not run then.
-    fn crew(
+    fn run_threads(
         &self,
         count: usize,
         life: &(dyn Fn() + Sync),
@@ -243,16 +243,16 @@ pub trait Turn: Sync {
     /// # Errors
     ///
     /// What a signal handler of the application raised.
-    fn interrupted(&self) -> Result<()> {
+    fn check_signals(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// The [`Turn`] of a service that needs none.
+/// The [`ServiceRuntime`] of a service that needs none.
 #[derive(Clone, Copy, Debug)]
-pub struct Free;
+pub struct NoRuntime;
 
-impl Turn for Free {}
+impl ServiceRuntime for NoRuntime {}
 
 /// One connection's current request and response, as a server offers it to a service.
 ///
@@ -277,7 +277,7 @@ pub trait Exchange {
     /// # Errors
     ///
     /// A status not within 102 to 199, or a header that cannot be sent.
-    fn inform<'h>(
+    fn send_informational<'h>(
         &self,
         status: u16,
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
@@ -313,14 +313,14 @@ pub trait Exchange {
 #[derive(Debug)]
 pub struct Request<'a> {
     head: &'a Head,
-    connection: &'a Connection,
+    connection: &'a ConnectionInfo,
     body: Body<'a>,
 }
 
 impl<'a> Request<'a> {
     /// Puts a request together; for servers and for tests.
     #[must_use]
-    pub fn new(head: &'a Head, connection: &'a Connection, body: Body<'a>) -> Self {
+    pub fn new(head: &'a Head, connection: &'a ConnectionInfo, body: Body<'a>) -> Self {
         Self {
             head,
             connection,
@@ -360,7 +360,7 @@ impl<'a> Request<'a> {
 
     /// The connection that it came on.
     #[must_use]
-    pub fn connection(&self) -> &'a Connection {
+    pub fn connection(&self) -> &'a ConnectionInfo {
         self.connection
     }
 
@@ -372,7 +372,7 @@ impl<'a> Request<'a> {
 
     /// All three parts.
     #[must_use]
-    pub fn into_parts(self) -> (&'a Head, &'a Connection, Body<'a>) {
+    pub fn into_parts(self) -> (&'a Head, &'a ConnectionInfo, Body<'a>) {
         (self.head, self.connection, self.body)
     }
 }

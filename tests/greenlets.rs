@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use oxicorn::h1::{Head, Version};
 use oxicorn::wsgi::App;
-use oxicorn::{Address, Body, Connection, Recorder, Request, Responder, Service as _, Site};
+use oxicorn::{
+    Address, Body, ConnectionInfo, Recorder, Request, Responder, Service as _, ServiceContext,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyTuple};
 
@@ -51,7 +53,7 @@ fn calls_that_greenlets_make_in_turn_are_answered_each_with_its_own() {
     let application = App::new("side_by_side:app")
         .venv(python_env())
         .python_path([folder.path()])
-        .load(&Site::new(&[]))
+        .load(&ServiceContext::new(&[]))
         .unwrap();
     let application = Arc::new(application);
     let call = move |arguments: &Bound<'_, PyTuple>,
@@ -60,7 +62,7 @@ fn calls_that_greenlets_make_in_turn_are_answered_each_with_its_own() {
         let path: String = arguments.get_item(0)?.extract()?;
         let recorder = Recorder::new();
         let here = Address::Ip("127.0.0.1:8000".parse().unwrap());
-        let connection = Connection::new(here.clone(), 0, here);
+        let connection = ConnectionInfo::new(here.clone(), 0, here);
         let head = Head::new("GET", &path, Version::HTTP_11, [(&b"host"[..], &b"a"[..])]).unwrap();
         let request = Request::new(&head, &connection, Body::empty());
         let sent = application.call(request, Responder::new(&recorder));

@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 
 /// A request that a client may send.
 #[derive(Clone, Debug)]
-struct Sent {
+struct Responded {
     method: &'static str,
     target: String,
     fields: Vec<(String, Vec<u8>)>,
@@ -22,7 +22,7 @@ enum Body {
     Chunked(Vec<Vec<u8>>, bool),
 }
 
-impl Sent {
+impl Responded {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(
             format!("{} {} HTTP/1.1\r\nHost: a\r\n", self.method, self.target).as_bytes(),
@@ -60,7 +60,7 @@ impl Sent {
     }
 }
 
-fn any_sent() -> impl Strategy<Value = Sent> {
+fn any_sent() -> impl Strategy<Value = Responded> {
     let method = select(vec!["GET", "POST", "PUT", "DELETE", "OPTIONS", "M-SEARCH"]);
     let origin = prop_oneof![Just(""), Just("http://shop.example:80"), Just("s://[::1]")];
     let target = (origin, r"/[!-~&&[^#?]]{0,20}(\?[!-~&&[^#]]{0,9})?")
@@ -80,7 +80,7 @@ fn any_sent() -> impl Strategy<Value = Sent> {
             .prop_map(|(chunks, trailer)| Body::Chunked(chunks, trailer)),
     ];
     (method, target, vec((name, value), 0..30), body).prop_map(|(method, target, fields, body)| {
-        Sent {
+        Responded {
             method,
             target,
             fields,

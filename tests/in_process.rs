@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use oxicorn::h1::Head;
 use oxicorn::{
-    Answer, Builder, Error, Hooks, Request, Responder, Result, Running, Sent, Server, Tick,
-    WorkerInfo, WorkerState, per_worker,
+    Builder, Error, Hooks, Request, RequestOutcome, Responded, Responder, Result, Running, Server,
+    Tick, WorkerInfo, WorkerState, per_worker,
 };
 
 #[path = "support/flood.rs"]
@@ -23,7 +23,7 @@ use flood::{Flood, MOMENT};
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     let mut body = String::new();
     let path = request.path();
     if path == "/slow" {
@@ -113,7 +113,7 @@ fn a_service_that_cannot_be_made_is_an_error_and_nothing_listens() {
     let server = on_a_free_port().build().unwrap();
     let address = server.listeners().iter().next().unwrap().socket_addr();
     let make = per_worker(|_| {
-        Err::<fn(Request<'_>, Responder<'_>) -> Result<Sent>, _>(Error::app("no such service"))
+        Err::<fn(Request<'_>, Responder<'_>) -> Result<Responded>, _>(Error::app("no such service"))
     });
     let error = server.in_process(make).unwrap_err();
     assert_eq!(error.to_string(), "no such service");
@@ -123,7 +123,7 @@ fn a_service_that_cannot_be_made_is_an_error_and_nothing_listens() {
 
 /// A service whose calls tell that they run, and wait until they may go on.
 fn held() -> (
-    impl Fn(Request<'_>, Responder<'_>) -> Result<Sent> + Clone + Send + Sync,
+    impl Fn(Request<'_>, Responder<'_>) -> Result<Responded> + Clone + Send + Sync,
     Receiver<()>,
     Sender<()>,
 ) {
@@ -256,7 +256,7 @@ impl Hooks for Counting {
         Ok(())
     }
 
-    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &RequestOutcome<'_>) {
         assert_eq!((request.path(), answer.status), ("/x", Some(200)));
         self.0[2].fetch_add(1, Ordering::SeqCst);
     }

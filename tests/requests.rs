@@ -5,7 +5,7 @@ use std::iter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oxicorn::h1::{
-    BodyLength, CloseReason, Config, Conn, Event, Limits, Names, ParseError, Tolerance, Underscores,
+    BodyLength, CloseReason, Config, Conn, Event, Leniency, Limits, Names, ParseError, Underscores,
 };
 use serde::Deserialize;
 
@@ -82,7 +82,7 @@ impl Case {
                 fields: settings.limit_request_fields.unwrap_or(default.fields),
                 field_size: size.unwrap_or(default.field_size),
             },
-            tolerance: Tolerance {
+            leniency: Leniency {
                 obsolete_folding: settings.permit_obsolete_folding,
                 header_spaces: settings.strip_header_spaces,
                 unconventional_method: settings.permit_unconventional_http_method,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use oxicorn::net::Listener;
 use oxicorn::reactor::Config;
-use oxicorn::{Request, Responder, Result, Sent, SyncWorker, Tick, Worker, WorkerContext};
+use oxicorn::{Request, Responded, Responder, Result, SyncWorker, Tick, Worker, WorkerContext};
 
 #[path = "support/flood.rs"]
 mod flood;
@@ -27,7 +27,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         if request.path() == "/slow" {
             thread::sleep(MOMENT);
         }
@@ -42,7 +42,7 @@ impl Stage {
     }
 }
 
-fn large(reply: Responder<'_>) -> Result<Sent> {
+fn large(reply: Responder<'_>) -> Result<Responded> {
     let mut body = reply.stream(200, &[])?;
     let block = vec![b'x'; 1 << 16];
     for _ in 0..LARGE / block.len() {

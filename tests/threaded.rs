@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxicorn::h1::Page;
 use oxicorn::net::Listener;
 use oxicorn::reactor::{Config, ErrorPage};
-use oxicorn::{Request, Responder, Result, Sent, ThreadedWorker, Worker, WorkerContext};
+use oxicorn::{Request, Responded, Responder, Result, ThreadedWorker, Worker, WorkerContext};
 
 #[path = "support/arrival.rs"]
 mod arrival;
@@ -36,7 +36,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn call(&self, request: &Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    fn call(&self, request: &Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         if let "/begun" | "/late" = request.path() {
             let end = self.wait_and_send(request.path() == "/begun", reply);
             let mut ends = self.ends.lock().unwrap();
@@ -67,7 +67,7 @@ impl Stage {
 
 impl Stage {
     /// Sends a block, unless it is to be late, and the rest when the test lets it.
-    fn wait_and_send(&self, begin: bool, reply: Responder<'_>) -> Result<Sent> {
+    fn wait_and_send(&self, begin: bool, reply: Responder<'_>) -> Result<Responded> {
         let mut body = reply.stream(200, &[])?;
         if begin {
             body.write_all(b"begun")?;

@@ -143,9 +143,9 @@ impl Chunked {
                     let Some(end) = section.end(bytes, config)? else {
                         return Ok(Part::NeedMore);
                     };
-                    let tolerance = &config.tolerance;
-                    section.read(&tidy(&bytes[..end], tolerance), |field| {
-                        check_trailer(field.name.as_bytes(), tolerance)
+                    let leniency = &config.leniency;
+                    section.read(&tidy(&bytes[..end], leniency), |field| {
+                        check_trailer(field.name.as_bytes(), leniency)
                     })?;
                     bytes.advance(end);
                     return Ok(Part::End);
@@ -353,8 +353,8 @@ mod tests {
         }
         // A forwarder's exemption is for heads.
         let mut strict = Config::default();
-        strict.tolerance.underscores = Underscores::Refuse;
-        strict.tolerance.forwarder_headers = Names::new("*");
+        strict.leniency.underscores = Underscores::Refuse;
+        strict.leniency.forwarder_headers = Names::new("*");
         let mut bytes = BytesMut::from("0\r\nSCRIPT_NAME: /a\r\n\r\n");
         let mut reader = Reader::new(BodyLength::Chunked);
         let error = reader.next(&mut bytes, &strict).unwrap_err();

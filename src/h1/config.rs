@@ -1,4 +1,4 @@
-//! [`Config`]: how much of a request is taken in ([`Limits`]), and what beyond the RFC ([`Tolerance`]).
+//! [`Config`]: how much of a request is taken in ([`Limits`]), and what beyond the RFC ([`Leniency`]).
 //!
 //! No limit of a body's content is here: whoever takes the body in bounds it. And nothing here lets the
 //! framing of a message be doubtful.
@@ -13,7 +13,7 @@ pub struct Config {
     /// How large a head may be.
     pub limits: Limits,
     /// What is taken although it should not be.
-    pub tolerance: Tolerance,
+    pub leniency: Leniency,
 }
 
 impl Config {
@@ -25,9 +25,9 @@ impl Config {
                 fields: usize::MAX,
                 field_size: usize::MAX,
             },
-            tolerance: Tolerance {
+            leniency: Leniency {
                 underscores: Underscores::Refuse,
-                ..Tolerance::default()
+                ..Leniency::default()
             },
         }
     }
@@ -73,7 +73,7 @@ impl Default for Limits {
     clippy::struct_excessive_bools,
     reason = "switches that do not depend on each other"
 )]
-pub struct Tolerance {
+pub struct Leniency {
     /// Takes fields that go on in the next line, joined with one space (RFC 9112 §5.2 has them refused or
     /// joined).
     pub obsolete_folding: bool,
@@ -95,7 +95,7 @@ pub struct Tolerance {
     pub forwarder_headers: Names,
 }
 
-impl Tolerance {
+impl Leniency {
     /// Whether a section may need to be rewritten before it is as the RFC has it.
     pub(super) fn rewrites(&self) -> bool {
         self.obsolete_folding || self.header_spaces

@@ -587,7 +587,7 @@ mod tests {
     #[test]
     fn a_method_can_be_made_upper_case() {
         let mut config = Config::default();
-        config.tolerance.casefold_method = true;
+        config.leniency.casefold_method = true;
         let mut conn = Conn::server(config);
         conn.receive(b"head /a HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(event(&mut conn), "HEAD /a");

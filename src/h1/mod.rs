@@ -62,7 +62,7 @@ mod status;
 mod syntax;
 mod tidy;
 
-pub use config::{Config, Limits, Names, Tolerance, Underscores};
+pub use config::{Config, Leniency, Limits, Names, Underscores};
 pub use conn::Conn;
 pub use encode::{HeadEncoder, refuse};
 pub use error::{EncodeError, ParseError};

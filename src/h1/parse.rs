@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use httparse::Status;
 use memchr::memchr;
 
-use super::config::{Config, Limits, Tolerance, Underscores};
+use super::config::{Config, Leniency, Limits, Underscores};
 use super::error::{ParseError, quote};
 use super::facts::Facts;
 use super::head::{BodyLength, Head, Span, Version};
@@ -40,7 +40,7 @@ impl Section {
     ) -> Result<Option<usize>, ParseError> {
         let limits = &config.limits;
         loop {
-            let folded = config.tolerance.obsolete_folding
+            let folded = config.leniency.obsolete_folding
                 && self.fields > 0
                 && is_fold(&bytes[self.lines.start()..]);
             let before = if folded { self.field + 2 } else { 0 };
@@ -163,7 +163,7 @@ impl Scan {
         };
         memory.clear();
         let start = line.fields;
-        let mut fields = Fields::new(memory, &config.tolerance);
+        let mut fields = Fields::new(memory, &config.leniency);
         let (mut facts, mut end, mut tidied) = (Facts::default(), None, None);
         if fresh {
             let section = &bytes[start..];
@@ -182,7 +182,7 @@ impl Scan {
         if end.is_none() {
             end = self.section.end(bytes, config)?;
             if let Some(end) = end {
-                let block = tidy_block(&bytes[..end], start, &config.tolerance);
+                let block = tidy_block(&bytes[..end], start, &config.leniency);
                 let block = tidied.get_or_insert(block);
                 self.section.read(&block[start..], |field| {
                     fields.push(block, field, &mut facts)
@@ -244,11 +244,11 @@ impl Scan {
         match self.section.lines.next(bytes, limit) {
             Ok(Some(line)) => {
                 let line = &mut bytes[line];
-                if config.tolerance.casefold_method {
+                if config.leniency.casefold_method {
                     let end = memchr(b' ', line).unwrap_or(0);
                     line[..end].make_ascii_uppercase();
                 }
-                RequestLine::read(line, &config.tolerance).map(Some)
+                RequestLine::read(line, &config.leniency).map(Some)
             }
             Ok(None) => Ok(None),
             Err(BadLine::BareLineFeed) => Err(ParseError::BareLineFeed),
@@ -260,8 +260,8 @@ impl Scan {
 }
 
 /// The block with its section from `start` on [tidy].
-fn tidy_block<'b>(block: &'b [u8], start: usize, tolerance: &Tolerance) -> Cow<'b, [u8]> {
-    match tidy(&block[start..], tolerance) {
+fn tidy_block<'b>(block: &'b [u8], start: usize, leniency: &Leniency) -> Cow<'b, [u8]> {
+    match tidy(&block[start..], leniency) {
         Cow::Borrowed(_) => Cow::Borrowed(block),
         Cow::Owned(section) => Cow::Owned([&block[..start], &section].concat()),
     }
@@ -271,17 +271,17 @@ fn tidy_block<'b>(block: &'b [u8], start: usize, tolerance: &Tolerance) -> Cow<'
 #[derive(Debug)]
 struct Fields<'m> {
     spans: &'m mut Vec<(Span, Span)>,
-    tolerance: &'m Tolerance,
+    leniency: &'m Leniency,
     /// Which of them is `Host`.
     host: Option<usize>,
     dropped: usize,
 }
 
 impl<'m> Fields<'m> {
-    fn new(spans: &'m mut Vec<(Span, Span)>, tolerance: &'m Tolerance) -> Self {
+    fn new(spans: &'m mut Vec<(Span, Span)>, leniency: &'m Leniency) -> Self {
         Self {
             spans,
-            tolerance,
+            leniency,
             host: None,
             dropped: 0,
         }
@@ -294,8 +294,8 @@ impl<'m> Fields<'m> {
         facts: &mut Facts<'b>,
     ) -> Result<(), ParseError> {
         let name = field.name.as_bytes();
-        if name.contains(&b'_') && !self.tolerance.forwarder_headers.contains(name) {
-            match self.tolerance.underscores {
+        if name.contains(&b'_') && !self.leniency.forwarder_headers.contains(name) {
+            match self.leniency.underscores {
                 Underscores::Drop => {
                     self.dropped += 1;
                     return Ok(());
@@ -316,7 +316,7 @@ impl<'m> Fields<'m> {
 
 /// Judges a field of a trailer section: none of framing, routing and credentials (RFC 9110 §6.5.1), and no
 /// underscore where those are refused.
-pub(super) fn check_trailer(name: &[u8], tolerance: &Tolerance) -> Result<(), ParseError> {
+pub(super) fn check_trailer(name: &[u8], leniency: &Leniency) -> Result<(), ParseError> {
     const FORBIDDEN: [&str; 6] = [
         "host",
         "content-length",
@@ -329,7 +329,7 @@ pub(super) fn check_trailer(name: &[u8], tolerance: &Tolerance) -> Result<(), Pa
     if FORBIDDEN.iter().any(is_forbidden) {
         return Err(ParseError::Trailer(quote(name)));
     }
-    if tolerance.underscores == Underscores::Refuse && name.contains(&b'_') {
+    if leniency.underscores == Underscores::Refuse && name.contains(&b'_') {
         return Err(ParseError::Underscore(quote(name)));
     }
     Ok(())
@@ -410,10 +410,10 @@ mod tests {
         );
     }
 
-    /// A head whose fields are these, within a tolerance.
-    fn tolerated(lines: &str, tolerate: impl FnOnce(&mut Tolerance)) -> Result<Head, ParseError> {
+    /// A head whose fields are these, within a leniency.
+    fn tolerated(lines: &str, tolerate: impl FnOnce(&mut Leniency)) -> Result<Head, ParseError> {
         let mut config = Config::default();
-        tolerate(&mut config.tolerance);
+        tolerate(&mut config.leniency);
         let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
         parse_within(&config, text.as_bytes()).map(|head| head.expect("complete"))
     }
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn folded_fields_can_be_taken_as_one() {
-        let fold = |t: &mut Tolerance| t.obsolete_folding = true;
+        let fold = |t: &mut Leniency| t.obsolete_folding = true;
         let head = tolerated("A: b\r\n \tc\r\n\td\r\nE: f", fold).unwrap();
         assert_eq!(head.get("a"), Some(&b"b c d"[..]));
         assert_eq!(head.get("e"), Some(&b"f"[..]));
@@ -456,7 +456,7 @@ mod tests {
         }
         let first = b"GET / HTTP/1.0\r\n a: b\r\n\r\n";
         let mut config = Config::default();
-        fold(&mut config.tolerance);
+        fold(&mut config.leniency);
         assert_eq!(
             parse_within(&config, first).unwrap_err(),
             ParseError::Folded
@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_field_is_measured_with_its_folds() {
-        let fold = |t: &mut Tolerance| t.obsolete_folding = true;
+        let fold = |t: &mut Leniency| t.obsolete_folding = true;
         let folded = |n: usize| tolerated(&format!("a: b\r\n {}", "c".repeat(n - 9)), fold);
         assert!(folded(8190).is_ok());
         assert_eq!(folded(8191).unwrap_err().status(), 431);
@@ -477,7 +477,7 @@ mod tests {
 
     #[test]
     fn blanks_before_a_colon_can_be_dropped() {
-        let strip = |t: &mut Tolerance| t.header_spaces = true;
+        let strip = |t: &mut Leniency| t.header_spaces = true;
         let head = tolerated("Content-Length \t: 5", strip).unwrap();
         assert_eq!(head.length(), BodyLength::Known(5));
         for bad in ["a b: c", " a: b", " : b", "a: b\r\n c : d"] {

@@ -4,7 +4,7 @@
 
 use memchr::{memchr, memchr2, memmem, memrchr};
 
-use super::config::Tolerance;
+use super::config::Leniency;
 use super::error::{ParseError, quote};
 use super::head::{Span, Version};
 use super::syntax::{host_and_port, is_token, is_visible};
@@ -25,19 +25,19 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
-    pub(super) fn read(line: &[u8], tolerance: &Tolerance) -> Result<Self, ParseError> {
+    pub(super) fn read(line: &[u8], leniency: &Leniency) -> Result<Self, ParseError> {
         let bad = || ParseError::RequestLine(quote(line));
         let first = memchr(b' ', line).ok_or_else(bad)?;
         let (method, rest) = (&line[..first], &line[first + 1..]);
         let second = memchr(b' ', rest).ok_or_else(bad)?;
         let (target, version) = (&rest[..second], &rest[second + 1..]);
-        if !is_method(method, tolerance) {
+        if !is_method(method, leniency) {
             return Err(ParseError::Method(quote(method)));
         }
         let Target { host, path, query } =
             split_target(method, target).ok_or_else(|| ParseError::Target(quote(target)))?;
         let version =
-            read_version(version, tolerance).ok_or_else(|| ParseError::Version(quote(version)))?;
+            read_version(version, leniency).ok_or_else(|| ParseError::Version(quote(version)))?;
         Ok(Self {
             method: Span::new(line, method),
             target: Span::new(line, target),
@@ -51,20 +51,20 @@ impl RequestLine {
 }
 
 /// A token (RFC 9110 §9.1); and by Gunicorn's rule of 3 to 20 characters without lower case or `#`.
-fn is_method(method: &[u8], tolerance: &Tolerance) -> bool {
+fn is_method(method: &[u8], leniency: &Leniency) -> bool {
     let is_usual = |&b: &u8| !b.is_ascii_lowercase() && b != b'#';
     is_token(method)
-        && (tolerance.unconventional_method
+        && (leniency.unconventional_method
             || (3..=20).contains(&method.len()) && method.iter().all(is_usual))
 }
 
 /// `HTTP/1.` and a digit: of a later minor version only what 1.1 knows is used (RFC 9110 §2.5).
-fn read_version(version: &[u8], tolerance: &Tolerance) -> Option<Version> {
+fn read_version(version: &[u8], leniency: &Leniency) -> Option<Version> {
     let digits = version.strip_prefix(b"HTTP/")?;
     let &[major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = digits else {
         return None;
     };
-    let is_taken = major == b'1' || tolerance.unconventional_version;
+    let is_taken = major == b'1' || leniency.unconventional_version;
     is_taken.then_some(Version {
         major: major - b'0',
         minor: minor - b'0',
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<RequestLine, ParseError> {
-        RequestLine::read(line.as_bytes(), &Tolerance::default())
+        RequestLine::read(line.as_bytes(), &Leniency::default())
     }
 
     fn target(method: &str, target: &str) -> Result<RequestLine, ParseError> {
@@ -217,11 +217,10 @@ mod tests {
 
     #[test]
     fn what_is_unconventional_can_be_taken() {
-        let read =
-            |line: &str, tolerance: &Tolerance| RequestLine::read(line.as_bytes(), tolerance);
-        let methods = Tolerance {
+        let read = |line: &str, leniency: &Leniency| RequestLine::read(line.as_bytes(), leniency);
+        let methods = Leniency {
             unconventional_method: true,
-            ..Tolerance::default()
+            ..Leniency::default()
         };
         for good in ["ge", "G#", "-blargh", "abcdefghijklmnopqrstuvwxyz"] {
             assert!(
@@ -235,9 +234,9 @@ mod tests {
                 "{bad}"
             );
         }
-        let versions = Tolerance {
+        let versions = Leniency {
             unconventional_version: true,
-            ..Tolerance::default()
+            ..Leniency::default()
         };
         for good in ["0.9", "2.0", "9.9"] {
             assert!(

@@ -1,30 +1,30 @@
 //! Field sections that old senders wrote, as RFC 9112 has them: folds joined, blanks before a colon dropped.
 //!
-//! It judges nothing: what comes out is read like any other section, and what a [`Tolerance`] does not name
+//! It judges nothing: what comes out is read like any other section, and what a [`Leniency`] does not name
 //! stays as it is.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-use super::config::Tolerance;
+use super::config::Leniency;
 use super::syntax::{trim, trim_end};
 
-/// The section as the RFC would have it, as far as `tolerance` goes.
-pub(super) fn tidy<'s>(section: &'s [u8], tolerance: &Tolerance) -> Cow<'s, [u8]> {
-    if !tolerance.rewrites() {
+/// The section as the RFC would have it, as far as `leniency` goes.
+pub(super) fn tidy<'s>(section: &'s [u8], leniency: &Leniency) -> Cow<'s, [u8]> {
+    if !leniency.rewrites() {
         return Cow::Borrowed(section);
     }
     let mut tidy = Vec::with_capacity(section.len());
     for line in lines_of(section) {
-        if tolerance.obsolete_folding && is_fold(line) && !tidy.is_empty() {
+        if leniency.obsolete_folding && is_fold(line) && !tidy.is_empty() {
             tidy.truncate(trim_end(&tidy[..tidy.len() - 2]).len());
             tidy.push(b' ');
             tidy.extend_from_slice(trim(line));
         } else {
             let colon = memchr(b':', line).unwrap_or(line.len());
             let (name, value) = line.split_at(colon);
-            let blanks = tolerance.header_spaces && !is_fold(line);
+            let blanks = leniency.header_spaces && !is_fold(line);
             tidy.extend_from_slice(if blanks { trim_end(name) } else { name });
             tidy.extend_from_slice(value);
         }
@@ -54,17 +54,17 @@ pub(super) fn lines_of(section: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
-    fn tidied(tolerance: &Tolerance, section: &str) -> String {
+    fn tidied(leniency: &Leniency, section: &str) -> String {
         let section = format!("{section}\r\n\r\n");
-        let tidy = tidy(section.as_bytes(), tolerance).into_owned();
+        let tidy = tidy(section.as_bytes(), leniency).into_owned();
         String::from_utf8(tidy).unwrap()
     }
 
     #[test]
     fn folds_are_joined_with_one_space() {
-        let tolerance = Tolerance {
+        let leniency = Leniency {
             obsolete_folding: true,
-            ..Tolerance::default()
+            ..Leniency::default()
         };
         for (section, expected) in [
             ("a: b \r\n \t c\r\n\td \r\ne: f", "a: b c d\r\ne: f"),
@@ -73,22 +73,22 @@ mod tests {
             (" a: b", " a: b"),
             ("a : b", "a : b"),
         ] {
-            assert_eq!(tidied(&tolerance, section), format!("{expected}\r\n\r\n"));
+            assert_eq!(tidied(&leniency, section), format!("{expected}\r\n\r\n"));
         }
     }
 
     #[test]
     fn blanks_before_a_colon_are_dropped() {
-        let tolerance = Tolerance {
+        let leniency = Leniency {
             header_spaces: true,
-            ..Tolerance::default()
+            ..Leniency::default()
         };
         for (section, expected) in [
             ("a \t: b : c", "a: b : c"),
             ("a b : c", "a b: c"),
             ("a: b\r\n c : d", "a: b\r\n c : d"),
         ] {
-            assert_eq!(tidied(&tolerance, section), format!("{expected}\r\n\r\n"));
+            assert_eq!(tidied(&leniency, section), format!("{expected}\r\n\r\n"));
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
     fn nothing_is_touched_without_being_asked() {
         let section = b"a : b\r\n c\r\n\r\n";
         assert!(matches!(
-            tidy(section, &Tolerance::default()),
+            tidy(section, &Leniency::default()),
             Cow::Borrowed(same) if same == section
         ));
     }

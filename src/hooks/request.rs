@@ -10,13 +10,14 @@ use super::{Shared, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::service::{
-    Exchange, MakeService, Releaser, Request, Responder, Sent, Service, Site, Turn,
+    Exchange, MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext,
+    ServiceRuntime,
 };
 
 /// What became of a request, for [`Hooks::post_request`](super::Hooks::post_request).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Answer<'a> {
+pub struct RequestOutcome<'a> {
     /// The status that the service gave; `None` where it gave none, and a failure is answered with 500.
     pub status: Option<u16>,
     /// How many bytes of the body the service gave.
@@ -47,9 +48,9 @@ impl<M> Watched<M> {
 impl<M: MakeService> MakeService for Watched<M> {
     type Service = WatchedService<M::Service>;
 
-    fn make(&self, site: &Site<'_>) -> Result<Self::Service> {
-        let service = self.make.make(site)?;
-        let worker = WorkerInfo::here(site.worker);
+    fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service> {
+        let service = self.make.make(context)?;
+        let worker = WorkerInfo::here(context.worker);
         if let Some(hooks) = &self.hooks {
             guard("post_worker_init", || hooks.post_worker_init(&worker))?;
         }
@@ -90,7 +91,7 @@ impl<M: MakeService> MakeService for Watched<M> {
 }
 
 impl<S: Service> Service for WatchedService<S> {
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         let Some(hooks) = &self.hooks else {
             return self.service.call(request, reply);
         };
@@ -103,7 +104,7 @@ impl<S: Service> Service for WatchedService<S> {
                 catch_unwind(AssertUnwindSafe(|| self.service.call(request, reply)))
                     .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)))
             });
-        let answer = Answer {
+        let answer = RequestOutcome {
             status: witness.status.get(),
             sent: witness.sent.get(),
             error: outcome.as_ref().err(),
@@ -130,8 +131,8 @@ impl<S: Service> Service for WatchedService<S> {
         self.service.interrupter()
     }
 
-    fn turn(&self) -> &dyn Turn {
-        self.service.turn()
+    fn runtime(&self) -> &dyn ServiceRuntime {
+        self.service.runtime()
     }
 }
 
@@ -169,12 +170,12 @@ impl Exchange for Witness<'_> {
         Ok(())
     }
 
-    fn inform<'h>(
+    fn send_informational<'h>(
         &self,
         status: u16,
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<()> {
-        self.exchange.inform(status, headers)
+        self.exchange.send_informational(status, headers)
     }
 
     fn look(&self) -> Result<()> {
@@ -215,7 +216,9 @@ mod tests {
         recorder.disconnect_after(0);
         let witness = Witness::new(&recorder);
         let reply = Responder::new(&witness);
-        reply.inform(103, [(&b"Link"[..], &b"</a>"[..])]).unwrap();
+        reply
+            .send_informational(103, [(&b"Link"[..], &b"</a>"[..])])
+            .unwrap();
         assert_eq!(recorder.interim().len(), 1);
         assert!(reply.look().unwrap_err().is_disconnected());
     }

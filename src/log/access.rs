@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use crate::clock::Tick;
     use crate::h1::{Head, Version};
-    use crate::service::Connection;
+    use crate::service::ConnectionInfo;
     use std::fs;
     use std::io::Read;
     use std::os::fd::AsRawFd;
@@ -283,16 +283,16 @@ mod tests {
         Head::new("GET", "/a?x=1", Version::HTTP_10, fields).unwrap()
     }
 
-    fn connection(peer: Address) -> Connection {
+    fn connection(peer: Address) -> ConnectionInfo {
         let local = Address::Ip("127.0.0.1:8000".parse().unwrap());
-        Connection::new(peer, 0, local)
+        ConnectionInfo::new(peer, 0, local)
     }
 
-    fn tcp() -> Connection {
+    fn tcp() -> ConnectionInfo {
         connection(Address::Ip("192.0.2.7:4711".parse().unwrap()))
     }
 
-    fn access<'a>(connection: &'a Connection, head: Option<&'a Head>) -> Access<'a> {
+    fn access<'a>(connection: &'a ConnectionInfo, head: Option<&'a Head>) -> Access<'a> {
         Access {
             connection,
             head,

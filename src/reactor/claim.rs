@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use nix::sys::socket::{self, MsgFlags};
 
-use super::{Config, Refusal};
+use super::{Config, ErrorResponse};
 use crate::clock::Tick;
 use crate::h1::Head;
 use crate::observe::{Access, Host};
@@ -124,7 +124,7 @@ impl Page {
     /// That of a reactor with this configuration. Without a date, which RFC 9110 §6.6.1 leaves to us and a
     /// signal handler cannot make.
     fn new(config: &Config) -> Self {
-        let refusal = Refusal {
+        let refusal = ErrorResponse {
             status: 504,
             text: "The application did not answer in time",
             head: None,
@@ -352,7 +352,7 @@ impl Drop for Armed {
 /// A call that is given up at the connection's deadline, and what is to be recorded then.
 pub(super) struct Watch {
     pub(super) claim: Arc<Claim>,
-    pub(super) facts: Arc<service::Connection>,
+    pub(super) facts: Arc<service::ConnectionInfo>,
     pub(super) head: Option<Head>,
     pub(super) started: Tick,
 }

@@ -65,7 +65,7 @@ pub struct Config {
     pub tmp_upload_dir: PathBuf,
     /// The value of the `Server` line, in visible ASCII; empty for none.
     pub server: String,
-    /// Whether [`Responder::inform`](crate::Responder::inform) sends anything. A proxy or a client that does not know
+    /// Whether [`Responder::send_informational`](crate::Responder::send_informational) sends anything. A proxy or a client that does not know
     /// interim responses takes one for the response, and what follows for that of the next request (RFC 8297
     /// section 3).
     pub early_hints: bool,
@@ -98,9 +98,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             http: h1::Config {
-                tolerance: h1::Tolerance {
+                leniency: h1::Leniency {
                     forwarder_headers: h1::Names::new("SCRIPT_NAME,PATH_INFO"),
-                    ..h1::Tolerance::default()
+                    ..h1::Leniency::default()
                 },
                 ..h1::Config::default()
             },

@@ -24,11 +24,11 @@ use super::Config;
 use super::claim::{Armed, Claim, Verdict, Watch};
 use super::deadlines::paid_until;
 use super::episode::Episodes;
+use super::error_response::ErrorResponse;
 use super::exchange::{Fill, Lending, Link, Stage, UNWANTED, given_up};
 use super::forwarded::{self, Heard, Unheard};
 use super::outbox::Flushed;
 use super::preface::{Preface, Said};
-use super::refusal::Refusal;
 use super::request_body::{RequestBody, Room, Unkept};
 use super::spares::{LARGE, Spares};
 use super::streamed::{Fault, Streamed};
@@ -39,7 +39,7 @@ use crate::h1::{self, BodyLength, Event, Head};
 use crate::net::proxy::Header;
 use crate::net::{ProxyProtocol, Stream};
 use crate::observe::{Access, Host};
-use crate::service::{self, Address, Body, Proxied, Request, Responder, Scheme, Sent};
+use crate::service::{self, Address, Body, Proxied, Request, Responded, Responder, Scheme};
 use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
@@ -53,7 +53,7 @@ const HALF_HEADS: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Connection {
     link: RefCell<Link>,
-    facts: Arc<service::Connection>,
+    facts: Arc<service::ConnectionInfo>,
     preface: Option<Box<Preface>>,
     phase: Phase,
     head: Option<Head>,
@@ -141,7 +141,7 @@ pub(super) struct Turn<'t> {
 impl Connection {
     pub(super) fn new(
         stream: Stream,
-        mut facts: service::Connection,
+        mut facts: service::ConnectionInfo,
         config: &Config,
         totals: &Totals,
         now: Tick,
@@ -150,7 +150,7 @@ impl Connection {
         facts.trusted = config.forwarded_allow_ips.contains(peer);
         let mut http = config.http.clone();
         if !facts.trusted {
-            http.tolerance.forwarder_headers = h1::Names::default();
+            http.leniency.forwarder_headers = h1::Names::default();
         }
         let preface = (config.proxy_protocol != ProxyProtocol::Off).then(|| {
             let trusted = config.proxy_allow_ips.contains(peer);
@@ -552,7 +552,7 @@ impl Connection {
 
     /// Answers with an error page of the server's own, and ends the connection.
     fn turn_away(&mut self, status: u16, text: &str, turn: &mut Turn<'_>) -> Step {
-        let refusal = Refusal {
+        let refusal = ErrorResponse {
             status,
             text,
             head: self.head.as_ref(),
@@ -689,7 +689,7 @@ impl Connection {
         &mut self,
         config: &Config,
         host: &dyn Host,
-        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Responded>,
     ) -> Result<()> {
         let Some(head) = &self.head else {
             return Err(Error::of(Kind::Service, "there is no request to answer"));
@@ -711,7 +711,7 @@ impl Connection {
                 Request::new(head, &self.facts, body),
                 Responder::new(&lending),
             )
-            .map(|_: Sent| ())
+            .map(|_: Responded| ())
         });
         // Nobody reads it any more: its place is another's.
         self.body.forget();
@@ -744,7 +744,7 @@ impl Connection {
                 .map_or((500, ""), |fault| (fault.status, &fault.text));
             link.http.abort();
             if link.response.stage == Stage::Waiting || link.retract() {
-                let refusal = Refusal {
+                let refusal = ErrorResponse {
                     status,
                     text,
                     head: self.head.as_ref(),
@@ -801,7 +801,7 @@ impl Connection {
         self.head.as_ref()
     }
 
-    pub(super) fn facts(&self) -> &service::Connection {
+    pub(super) fn facts(&self) -> &service::ConnectionInfo {
         &self.facts
     }
 }

@@ -12,9 +12,9 @@ use bytes::BytesMut;
 
 use super::Config;
 use super::claim::{Armed, Verdict};
+use super::error_response::ErrorResponse;
 use super::outbox::{Flushed, Outbox};
 use super::pace::Pace;
-use super::refusal::Refusal;
 use super::spares::{LARGE, Spares};
 use super::stamp;
 use super::streamed::Streamed;
@@ -23,7 +23,7 @@ use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Frame, Head};
 use crate::net::Stream;
-use crate::observe::{Held, Host, Wanted};
+use crate::observe::{BlockedCall, Host, Interest};
 use crate::service::Exchange;
 use crate::trace;
 
@@ -313,7 +313,7 @@ impl Link {
     }
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
-    pub(super) fn refuse(&mut self, refusal: &Refusal<'_>, config: &Config) {
+    pub(super) fn refuse(&mut self, refusal: &ErrorResponse<'_>, config: &Config) {
         self.response = refusal.encode(config, &mut self.encoded);
     }
 
@@ -329,7 +329,7 @@ impl Link {
     /// Sends `100 Continue` if the client still waits for it.
     pub(super) fn send_continue(&mut self, config: &Config) -> io::Result<()> {
         if self.http.send_continue(&mut self.encoded) {
-            self.send_interim(config)?;
+            self.send_informational_head(config)?;
         }
         Ok(())
     }
@@ -347,7 +347,7 @@ impl Link {
     }
 
     /// Sends what is encoded as no response yet.
-    fn send_interim(&mut self, config: &Config) -> io::Result<()> {
+    fn send_informational_head(&mut self, config: &Config) -> io::Result<()> {
         self.send([b"", b"", b""], config)?;
         if let Some(claim) = &self.claim {
             if self.response.stage == Stage::Waiting && self.outbox.is_empty() {
@@ -386,7 +386,7 @@ impl Link {
     /// A timeout where that has come, and the host's own.
     pub(super) fn wait(
         &self,
-        wanted: Wanted,
+        interest: Interest,
         now: Tick,
         until: Tick,
         host: &dyn Host,
@@ -397,9 +397,9 @@ impl Link {
                 "the client made no progress in time",
             ));
         }
-        host.hold(&Held {
+        host.block_on_client(&BlockedCall {
             socket: self.stream.as_fd(),
-            wanted,
+            interest,
             until,
         })?;
         // A signal handler of the application may have come back from a fork.
@@ -416,7 +416,7 @@ impl Link {
             }
             let now = host.now();
             let until = self.due(now, config);
-            if let Err(error) = self.wait(Wanted::Room, now, until, host) {
+            if let Err(error) = self.wait(Interest::Room, now, until, host) {
                 self.response.stage = Stage::Broken;
                 return Err(error);
             }
@@ -539,7 +539,7 @@ impl Exchange for Lending<'_> {
         Ok(())
     }
 
-    fn inform<'h>(
+    fn send_informational<'h>(
         &self,
         status: u16,
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
@@ -563,7 +563,7 @@ impl Exchange for Lending<'_> {
             return Ok(());
         }
         head.finish(None)?;
-        if let Err(error) = link.send_interim(self.config) {
+        if let Err(error) = link.send_informational_head(self.config) {
             return Err(link.broken(error));
         }
         link.hold(self.config, self.host)

@@ -304,7 +304,7 @@ impl Reactor {
             .iter()
             .filter_map(|(key, place)| match place {
                 Place::Here(connection) => Some((key, connection)),
-                Place::Lent { .. } => None,
+                Place::InFlight { .. } => None,
             });
         let known =
             here.filter_map(|(key, connection)| Some((connection.dear(now, &self.config)?, key)));
@@ -328,7 +328,7 @@ impl Reactor {
                 }
                 let gate = &self.gates.all[position];
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
-                let facts = service::Connection::new(peer, gate.index, gate.address.clone());
+                let facts = service::ConnectionInfo::new(peer, gate.index, gate.address.clone());
                 let connection = Connection::new(stream, facts, &self.config, &self.totals, now);
                 let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());

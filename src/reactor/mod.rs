@@ -6,15 +6,15 @@
 //!
 //! ```text
 //!   loop {
-//!       reactor.turn(&host, wait)            poll, read, parse, send, expire, accept
-//!       while let Some(ready) = reactor.next_ready(&host) {
-//!           ready.answer(&host, |request, reply| service.call(request, reply))
-//!           reactor.give_back(ready, &host)  next request, pending output, or the end
+//!       reactor.poll(&host, wait)            poll, read, parse, send, expire, accept
+//!       while let Some(mut pending) = reactor.next_request(&host) {
+//!           pending.answer(&host, |request, reply| service.call(request, reply))
+//!           reactor.give_back(pending, &host)  next request, pending output, or the end
 //!       }
 //!   }
 //! ```
 //!
-//! A [`Ready`] may be answered on another thread while the reactor turns on this one, and be given back
+//! A [`PendingRequest`] may be answered on another thread while the reactor turns on this one, and be given back
 //! later: a [`Waker`] ends the turn that should not wait for more.
 //!
 //! *Invariants*: a connection is in the reactor or lent, never both; an edge that comes while it is lent is
@@ -30,15 +30,15 @@ mod config;
 mod connection;
 mod deadlines;
 mod episode;
+mod error_response;
 mod exchange;
 mod forwarded;
 mod gates;
 mod line;
 mod outbox;
 mod pace;
+mod pending;
 mod preface;
-mod ready;
-mod refusal;
 mod request_body;
 mod spares;
 mod spool;
@@ -59,9 +59,9 @@ use slab::Slab;
 
 pub(crate) use claim::Claim;
 pub use config::Config;
+pub use error_response::{ErrorPage, ErrorResponse};
 pub use gates::Queues;
-pub use ready::Ready;
-pub use refusal::{ErrorPage, Refusal};
+pub use pending::PendingRequest;
 
 use self::claim::{Claims, Watch};
 use self::connection::{Connection, Interest, Step, Turn};
@@ -74,7 +74,7 @@ use self::total::Totals;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::net::Listeners;
-use crate::observe::{Held, Host};
+use crate::observe::{BlockedCall, Host};
 use crate::trace;
 
 /// How long a client that has just come, or was just answered, may take to ask where the reactor leaves in haste.
@@ -111,7 +111,7 @@ pub struct Reactor {
 enum Place {
     Here(Box<Connection>),
     /// With whoever answers its request. The edges that came meanwhile are kept: mio tells of each once.
-    Lent {
+    InFlight {
         edge: Option<Edge>,
         watch: Option<Box<Watch>>,
     },
@@ -121,7 +121,7 @@ impl Place {
     fn here(&mut self) -> Option<&mut Connection> {
         match self {
             Self::Here(connection) => Some(connection),
-            Self::Lent { .. } => None,
+            Self::InFlight { .. } => None,
         }
     }
 }
@@ -134,7 +134,7 @@ struct Edge {
 
 /// What a turn found beside requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Turned {
+pub struct PollOutcome {
     /// The descriptor given to [`Reactor::watch`] is readable.
     pub woken: bool,
     /// A signal interrupted the wait.
@@ -144,7 +144,7 @@ pub struct Turned {
     pub rested: bool,
 }
 
-/// Ends the wait of a [`Reactor::turn`] from another thread; made by [`Reactor::waker`].
+/// Ends the wait of a [`Reactor::poll`] from another thread; made by [`Reactor::waker`].
 #[derive(Debug)]
 pub struct Waker(mio::Waker);
 
@@ -217,7 +217,7 @@ impl Reactor {
     /// Whether somebody waits who may be taken out before the next turn: a complete request, or a connection that
     /// is yet to be accepted.
     #[must_use]
-    pub fn has_ready(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         self.line.has_due()
     }
 
@@ -236,8 +236,8 @@ impl Reactor {
 
     /// How many connections are lent.
     #[must_use]
-    pub fn lent(&self) -> usize {
-        let lent = |(_, place): &(usize, &Place)| matches!(place, Place::Lent { .. });
+    pub fn in_flight(&self) -> usize {
+        let lent = |(_, place): &(usize, &Place)| matches!(place, Place::InFlight { .. });
         self.connections.iter().filter(lent).count()
     }
 
@@ -289,15 +289,15 @@ impl Reactor {
     /// One turn: polls for `wait` at the most (`None`: for as long as nothing happens), then reads, parses,
     /// sends, expires and accepts.
     ///
-    /// Requests that are [ready](Self::has_ready) already do not shorten the wait: they are to be taken out
+    /// Requests that are [ready](Self::has_pending) already do not shorten the wait: they are to be taken out
     /// before, unless there is nobody who could answer them. Those that a turn has to come before do.
     ///
     /// # Errors
     ///
     /// Where the poll itself fails.
-    pub fn turn(&mut self, host: &dyn Host, wait: Option<Duration>) -> Result<Turned> {
-        let mut turned = Turned::default();
-        let timeout = self.patience(host, wait);
+    pub fn poll(&mut self, host: &dyn Host, wait: Option<Duration>) -> Result<PollOutcome> {
+        let mut turned = PollOutcome::default();
+        let timeout = self.poll_timeout(host, wait);
         let (poll, events) = (&mut self.poll, &mut self.events);
         let mut outcome = Ok(());
         if timeout == Some(Duration::ZERO) {
@@ -321,13 +321,13 @@ impl Reactor {
             self.expect(host, now);
         }
         self.line.end_turn();
-        turned.rested = self.spares.rest(now) && self.lent() == 0;
+        turned.rested = self.spares.rest(now) && self.in_flight() == 0;
         Ok(turned)
     }
 
     /// Waits for a connection that is lent, `limit` at the most, and meanwhile sees to those that are here:
     /// reads, parses, sends and expires. To be called by the host of a reactor that nobody else turns while
-    /// a call [is held](Host::hold).
+    /// a call [is held](Host::block_on_client).
     ///
     /// Nothing is accepted and nobody is answered: a request that becomes ready waits, one of each connection
     /// at the most.
@@ -335,9 +335,14 @@ impl Reactor {
     /// # Errors
     ///
     /// Where the poll itself fails.
-    pub fn pump(&mut self, host: &dyn Host, held: &Held<'_>, limit: Duration) -> Result<Turned> {
+    pub fn poll_others(
+        &mut self,
+        host: &dyn Host,
+        call: &BlockedCall<'_>,
+        limit: Duration,
+    ) -> Result<PollOutcome> {
         let now = host.now();
-        let mut until = held.until.min(now + limit);
+        let mut until = call.until.min(now + limit);
         for next in self.deadlines.next().into_iter().chain(self.end) {
             until = until.min(next);
         }
@@ -346,9 +351,9 @@ impl Reactor {
         }
         // An epoll set is readable itself while it has events (epoll(7)).
         let set = self.poll.registry().as_fd();
-        let mut turned = Turned {
-            interrupted: held.wait(host, Some(set), until)?,
-            ..Turned::default()
+        let mut turned = PollOutcome {
+            interrupted: call.wait(host, Some(set), until)?,
+            ..PollOutcome::default()
         };
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Ok(()) => {}
@@ -360,14 +365,14 @@ impl Reactor {
     }
 
     /// Sees to the connections that are here.
-    fn tend(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+    fn tend(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: Tick) {
         self.take_events(turned, host, now);
         for key in std::mem::take(&mut self.again) {
             self.advance(key, host, now);
         }
         while let Some(key) = self.deadlines.expired(now) {
             match self.connections.get(key) {
-                Some(Place::Lent { watch, .. }) => {
+                Some(Place::InFlight { watch, .. }) => {
                     if let Some(watch) = watch {
                         watch.expire(now, host);
                     }
@@ -392,7 +397,7 @@ impl Reactor {
                 .iter()
                 .filter_map(|(key, place)| match place {
                     Place::Here(it) => Some((it.dear_in_file(now, &self.config)?, key)),
-                    Place::Lent { .. } => None,
+                    Place::InFlight { .. } => None,
                 });
             let Some((_, key)) = here.min() else { return };
             if self.episodes.overfull.begins(now) {
@@ -406,7 +411,7 @@ impl Reactor {
     }
 
     /// How long to poll.
-    fn patience(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
+    fn poll_timeout(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
         if !self.again.is_empty() || self.line.awaits_turn() {
             return Some(Duration::ZERO);
         }
@@ -428,7 +433,7 @@ impl Reactor {
         Some(wait.map_or(until, |wait| wait.min(until)))
     }
 
-    fn take_events(&mut self, turned: &mut Turned, host: &dyn Host, now: Tick) {
+    fn take_events(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: Tick) {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
@@ -451,7 +456,7 @@ impl Reactor {
                 }
                 self.advance(key, host, now);
             }
-            Some(Place::Lent { edge, .. }) => *edge = news.or(*edge),
+            Some(Place::InFlight { edge, .. }) => *edge = news.or(*edge),
             None => {}
         }
     }
@@ -524,7 +529,7 @@ impl Reactor {
     /// Closes the connections that are here, where nobody is going to drop the reactor.
     pub(crate) fn part(&mut self) {
         self.connections
-            .retain(|_, place| matches!(place, Place::Lent { .. }));
+            .retain(|_, place| matches!(place, Place::InFlight { .. }));
     }
 
     fn close(&mut self, key: usize, host: &dyn Host) {
@@ -536,8 +541,8 @@ impl Reactor {
     }
 
     /// Takes the next complete request out, to be answered; whoever comes before it is accepted first. `None`
-    /// where none is left, and where a [turn](Self::turn) has to come before more are taken.
-    pub fn next_ready(&mut self, host: &dyn Host) -> Option<Ready> {
+    /// where none is left, and where a [poll](Self::poll) has to come before more are taken.
+    pub fn next_request(&mut self, host: &dyn Host) -> Option<PendingRequest> {
         while self.line.has_due() {
             let now = host.now();
             let ready = match self.line.next(now)? {
@@ -552,11 +557,11 @@ impl Reactor {
     }
 
     /// Lends a connection to whoever answers its request.
-    fn lend(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<Ready> {
+    fn lend(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<PendingRequest> {
         let place @ Place::Here(_) = self.connections.get_mut(key)? else {
             return None;
         };
-        let lent = Place::Lent {
+        let lent = Place::InFlight {
             edge: None,
             watch: None,
         };
@@ -570,12 +575,12 @@ impl Reactor {
             let due = now + claims.limit;
             let armed = connection.arm(claims.claim(), due);
             self.deadlines.set(key, due);
-            *place = Place::Lent {
+            *place = Place::InFlight {
                 edge: None,
                 watch: Some(Box::new(armed)),
             };
         }
-        Some(Ready {
+        Some(PendingRequest {
             key,
             connection,
             config: Arc::clone(&self.config),
@@ -583,15 +588,15 @@ impl Reactor {
     }
 
     /// Takes a connection back after its request was answered.
-    pub fn give_back(&mut self, ready: Ready, host: &dyn Host) {
-        let Ready {
+    pub fn give_back(&mut self, ready: PendingRequest, host: &dyn Host) {
+        let PendingRequest {
             key,
             mut connection,
             ..
         } = ready;
         self.gates.reconsider();
         if let Some(place) = self.connections.get_mut(key) {
-            if let Place::Lent {
+            if let Place::InFlight {
                 edge: Some(Edge { hung_up }),
                 ..
             } = place

@@ -16,7 +16,7 @@ use super::exchange::{Fill, Link};
 use super::spares::Spares;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, Event};
-use crate::observe::{Host, Wanted};
+use crate::observe::{Host, Interest};
 
 /// What has come of it.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Link {
                             let text = "The request's body did not arrive in time";
                             return Err(self.fail(408, text));
                         }
-                        self.wait(Wanted::Data, now, until, host)?;
+                        self.wait(Interest::Data, now, until, host)?;
                         self.streamed.waited += host.now().since(now);
                     }
                     Err(error) => {

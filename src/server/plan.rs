@@ -204,7 +204,7 @@ fn http(settings: &Settings) -> h1::Config {
             fields: nonzero(settings.limit_request_fields).map_or(MOST, |n| n.min(MOST)),
             field_size: nonzero(settings.limit_request_field_size).unwrap_or(LONGEST),
         },
-        tolerance: h1::Tolerance {
+        leniency: h1::Leniency {
             obsolete_folding: settings.permit_obsolete_folding,
             header_spaces: settings.strip_header_spaces,
             unconventional_method: settings.permit_unconventional_http_method,

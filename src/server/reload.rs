@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
-use crate::service::{MakeService, Releaser, Site};
+use crate::service::{MakeService, Releaser, ServiceContext};
 use crate::worker::{Lowered, Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
@@ -47,8 +47,8 @@ impl<M> Clone for Shared<M> {
 impl<M: MakeService> MakeService for Shared<M> {
     type Service = M::Service;
 
-    fn make(&self, site: &Site<'_>) -> Result<M::Service> {
-        self.0.borrow().make.make(site)
+    fn make(&self, context: &ServiceContext<'_>) -> Result<M::Service> {
+        self.0.borrow().make.make(context)
     }
 
     fn preload(&mut self) -> Result<()> {

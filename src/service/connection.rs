@@ -1,4 +1,4 @@
-//! [`Connection`]: what is known of where a request comes from.
+//! [`ConnectionInfo`]: what is known of where a request comes from.
 //!
 //! Only words: no socket is held here.
 
@@ -55,7 +55,7 @@ impl fmt::Display for Address {
 /// What is known of a connection: from its sockets, and from what peers say whose word counts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// Who speaks: the client that a trusted forwarder tells, else the one that a PROXY header announced,
     /// else who connected. Port 0 is one that nobody told.
     pub peer: Address,
@@ -67,13 +67,13 @@ pub struct Connection {
     pub scheme: Scheme,
     /// What a PROXY header said, where one came.
     pub proxied: Option<Proxied>,
-    /// Which of the server's listeners accepted it: an index into [`Site::listeners`](super::Site::listeners).
+    /// Which of the server's listeners accepted it: an index into [`ServiceContext::listeners`](super::ServiceContext::listeners).
     pub listener: usize,
     /// The listener's address.
     pub local: Address,
 }
 
-impl Connection {
+impl ConnectionInfo {
     /// A connection from `peer` to the listener of that index and address, with nobody between.
     #[must_use]
     pub fn new(peer: Address, listener: usize, local: Address) -> Self {

@@ -1,6 +1,6 @@
 //! [`Responder`]: how a service answers.
 //!
-//! A second answer, or half of one that passes for whole, cannot be written down: a [`Sent`] is made here alone.
+//! A second answer, or half of one that passes for whole, cannot be written down: a [`Responded`] is made here alone.
 
 use std::fmt;
 use std::fs::File;
@@ -17,7 +17,7 @@ pub struct Responder<'a> {
 /// The receipt for one complete response. Nothing but a finished [`Responder`] makes one.
 #[derive(Debug)]
 #[must_use = "a service proves with it that it has answered"]
-pub struct Sent(());
+pub struct Responded(());
 
 impl<'a> Responder<'a> {
     /// A responder for an exchange; for servers and for tests.
@@ -33,7 +33,7 @@ impl<'a> Responder<'a> {
     }
 
     /// Answers with a text in UTF-8.
-    pub fn text(self, status: u16, text: impl AsRef<[u8]>) -> Result<Sent> {
+    pub fn text(self, status: u16, text: impl AsRef<[u8]>) -> Result<Responded> {
         self.send(
             status,
             &[("content-type", "text/plain; charset=utf-8")],
@@ -42,7 +42,7 @@ impl<'a> Responder<'a> {
     }
 
     /// Answers with a body that is complete.
-    pub fn send(self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<Sent> {
+    pub fn send(self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<Responded> {
         self.begin(status, headers, Some(body.len() as u64))?
             .finish_with(body)
     }
@@ -59,12 +59,13 @@ impl<'a> Responder<'a> {
     /// # Errors
     ///
     /// A status not within 102 to 199, a header that cannot be sent, or a client that has gone.
-    pub fn inform<'h>(
+    pub fn send_informational<'h>(
         &self,
         status: u16,
         headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<()> {
-        self.exchange.inform(status, &mut headers.into_iter())
+        self.exchange
+            .send_informational(status, &mut headers.into_iter())
     }
 
     /// Looks whether the client is still there.
@@ -133,20 +134,20 @@ impl BodyWriter<'_> {
     }
 
     /// Ends the response.
-    pub fn finish(self) -> Result<Sent> {
+    pub fn finish(self) -> Result<Responded> {
         self.finish_with(&[])
     }
 
     /// Ends the response with a last block, which may leave in the same write.
-    pub fn finish_with(self, bytes: &[u8]) -> Result<Sent> {
+    pub fn finish_with(self, bytes: &[u8]) -> Result<Responded> {
         self.exchange.write_last(bytes)?;
-        Ok(Sent(()))
+        Ok(Responded(()))
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
-    pub fn send_file(self, file: File, offset: u64, len: u64) -> Result<Sent> {
+    pub fn send_file(self, file: File, offset: u64, len: u64) -> Result<Responded> {
         self.exchange.send_file(file, offset, len)?;
-        Ok(Sent(()))
+        Ok(Responded(()))
     }
 }
 

@@ -11,8 +11,8 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
-use crate::reactor::{Queues, Reactor, Ready};
-use crate::service::{Address, MakeService, Service, Site, Stacks, Turn};
+use crate::reactor::{PendingRequest, Queues, Reactor};
+use crate::service::{Address, MakeService, Service, ServiceContext, ServiceRuntime, Stacks};
 use crate::sys::scoreboard::{Leaving, WorkerState};
 use crate::sys::signal;
 use crate::trace;
@@ -39,14 +39,18 @@ pub(super) fn addresses(context: &WorkerContext) -> Vec<Address> {
 }
 
 /// Where a service is made that answers on `threads` threads.
-fn site<'a>(context: &'a WorkerContext, listeners: &'a [Address], threads: usize) -> Site<'a> {
-    Site {
+fn service_context<'a>(
+    context: &'a WorkerContext,
+    listeners: &'a [Address],
+    threads: usize,
+) -> ServiceContext<'a> {
+    ServiceContext {
         worker: context.id(),
         workers: context.workers(),
         threads,
         own_process: context.has_arbiter(),
         stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
-        ..Site::new(listeners)
+        ..ServiceContext::new(listeners)
     }
 }
 
@@ -74,15 +78,15 @@ pub(super) fn make<M: MakeService>(
     listeners: &[Address],
     threads: usize,
 ) -> Result<M::Service> {
-    let service = make.make(&site(context, listeners, threads));
+    let service = make.make(&service_context(context, listeners, threads));
     context.end_strays("the start", &service);
     service
 }
 
 /// Has the service run what signals have left for it. A child that it forks there and that comes back ends, before it
 /// accepts or reads anything.
-pub(super) fn heed(turn: &dyn Turn, context: &WorkerContext) {
-    let outcome = turn.interrupted();
+pub(super) fn heed(runtime: &dyn ServiceRuntime, context: &WorkerContext) {
+    let outcome = runtime.check_signals();
     context.end_strays("a signal handler", &outcome);
     if let Err(error) = outcome {
         trace::error!("a signal handler of the application failed: {error}");
@@ -102,7 +106,7 @@ pub(super) fn unload(make: &mut impl MakeService) {
 /// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.
 pub(super) fn answer<S: Service>(
     service: &S,
-    ready: &mut Ready,
+    ready: &mut PendingRequest,
     host: &dyn Host,
     context: &WorkerContext,
 ) {

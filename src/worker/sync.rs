@@ -4,7 +4,7 @@
 //! that no client can hold it.
 //!
 //! ```text
-//!   turn ──▶ next_ready ──▶ call ──▶ give_back ──▶ turn
+//!   turn ──▶ next_request ──▶ call ──▶ give_back ──▶ turn
 //!                           │  ▲
 //!      the response outgrew │  │ the client has taken some of it
 //!          its bounds       ▼  │
@@ -30,9 +30,9 @@ use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::{self, AccessLog};
-use crate::observe::{Access, Admit, Held, Host};
+use crate::observe::{Access, Admit, BlockedCall, Host};
 use crate::reactor::{Claim, Config, Reactor};
-use crate::service::{MakeService, Service, Turn};
+use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
 use crate::worker::{Shutdown, Worker, WorkerContext};
@@ -90,7 +90,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let mut outcome = Ok(());
         signal::set_interrupter(service.interrupter());
         context.take_abort()?;
-        service.turn().enter(&mut || {
+        service.runtime().enter(&mut || {
             let busy = Busy::new(self.keepalive_busy, context.workers());
             outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);
             service.retire();
@@ -154,7 +154,7 @@ fn serve<S: Service>(
     }
     let host = SyncHost {
         context,
-        turn: service.turn(),
+        runtime: service.runtime(),
         nap: nap(context),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
@@ -169,17 +169,17 @@ fn serve<S: Service>(
     loop {
         let mut reactor = host.reactor.borrow_mut();
         // What it was asked during a call is seen to below: the descriptor that tells of it does so once.
-        let nap = if reactor.has_ready() || host.woken.get() {
+        let nap = if reactor.has_pending() || host.woken.get() {
             Duration::ZERO
         } else {
             host.nap
         };
-        let turned = reactor.turn(&host, Some(nap))?;
+        let turned = reactor.poll(&host, Some(nap))?;
         context.beat(Tick::now());
         if turned.rested {
             context.rest();
         }
-        heed(service.turn(), context);
+        heed(service.runtime(), context);
         if turned.woken || host.woken.take() {
             let asked = context.shutdown();
             if context.take_reopen() {
@@ -195,7 +195,7 @@ fn serve<S: Service>(
                 Shutdown::Quick => leave_in_haste(context, &mut reactor),
             }
         }
-        while let Some(mut ready) = reactor.next_ready(&host) {
+        while let Some(mut ready) = reactor.next_request(&host) {
             // Nobody has the reactor during a call: it may have to be pumped.
             drop(reactor);
             host.busy.begin(Tick::now());
@@ -206,7 +206,7 @@ fn serve<S: Service>(
             if GIVEN_UP.load(Ordering::Relaxed) {
                 GIVEN_UP.store(false, Ordering::Relaxed);
                 // What was to break that call off, and came too late, is not for the next one.
-                let _ = service.turn().interrupted();
+                let _ = service.runtime().check_signals();
             }
             if context.is_broken_off() {
                 // The next turn finds the order to leave, and takes in what was to break this call off, and came too
@@ -224,7 +224,7 @@ fn serve<S: Service>(
 /// The worker as its reactor sees it.
 struct SyncHost<'a> {
     context: &'a WorkerContext,
-    turn: &'a dyn Turn,
+    runtime: &'a dyn ServiceRuntime,
     nap: Duration,
     /// Borrowed except during a call.
     reactor: RefCell<Reactor>,
@@ -318,18 +318,18 @@ impl Host for SyncHost<'_> {
     }
 
     /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
-    fn hold(&self, held: &Held<'_>) -> Result<()> {
+    fn block_on_client(&self, call: &BlockedCall<'_>) -> Result<()> {
         let turned = match self.reactor.try_borrow_mut() {
             Ok(reactor) if reactor.is_done() => {
                 return Err(Error::new("the worker leaves, and its client is slow"));
             }
-            Ok(mut reactor) => reactor.pump(&Meanwhile(self), held, self.nap)?,
+            Ok(mut reactor) => reactor.poll_others(&Meanwhile(self), call, self.nap)?,
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };
         self.progress();
         self.flush();
         self.woken.set(self.woken.get() | turned.woken);
         // A signal may have come before the wait.
-        self.turn.interrupted()
+        self.runtime.check_signals()
     }
 }

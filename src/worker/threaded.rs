@@ -38,8 +38,8 @@ use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::{self, AccessLog};
 use crate::observe::{Access, Admit, Host};
-use crate::reactor::{Config, Reactor, Ready, Turned, Waker};
-use crate::service::{MakeService, Service, Turn};
+use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
+use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::scoreboard::WorkerState;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
@@ -122,7 +122,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
 /// The threads of one worker, and what they share.
 struct Crew<'a, S> {
     service: &'a S,
-    turn: &'a dyn Turn,
+    runtime: &'a dyn ServiceRuntime,
     context: &'a WorkerContext,
     threads: usize,
     access_log: Option<Mutex<AccessLog>>,
@@ -130,7 +130,7 @@ struct Crew<'a, S> {
     drops: Drops,
     lead: Baton<Reactor>,
     /// Answered connections on their way back to the reactor.
-    returned: (Sender<Ready>, Receiver<Ready>),
+    returned: (Sender<PendingRequest>, Receiver<PendingRequest>),
     /// Whether the leader waits in a poll, or is about to: then it has to be woken.
     polling: AtomicBool,
     /// Whether a call has ended, and so has had the turn, since the heart last beat.
@@ -150,7 +150,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         reactor.watch(context.wake())?;
         Ok(Self {
             service,
-            turn: service.turn(),
+            runtime: service.runtime(),
             context,
             threads,
             access_log,
@@ -171,8 +171,8 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.live());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
         let begun = &mut || self.context.ready();
-        let woken = &mut || heed(self.turn, self.context);
-        match self.turn.crew(count, &*life, begun, woken) {
+        let woken = &mut || heed(self.runtime, self.context);
+        match self.runtime.run_threads(count, &*life, begun, woken) {
             Some(outcome) => outcome?,
             None => crew::run(count, &*life, begun)?,
         }
@@ -196,7 +196,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         let mut leading = None;
         while let Some(mut reactor) = self.lead(leading.take(), &host)? {
             let ready = if self.has_room() {
-                reactor.next_ready(&host)
+                reactor.next_request(&host)
             } else {
                 None
             };
@@ -224,7 +224,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     ) -> Result<Option<Box<Reactor>>> {
         loop {
             if let Some(reactor) = &leading {
-                if reactor.has_ready() && self.has_room() && !reactor.is_done() {
+                if reactor.has_pending() && self.has_room() && !reactor.is_done() {
                     return Ok(leading);
                 }
             }
@@ -236,14 +236,14 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             // Whose call has ended since has had the turn.
             if !self.seen.swap(false, Ordering::Relaxed) {
                 // Handlers run on the main thread: this one is told of no failure.
-                let _ = self.turn.interrupted();
+                let _ = self.runtime.check_signals();
             }
             self.context.beat(host.now());
             if turned.woken {
                 self.obey(reactor);
             }
             if reactor.is_done() {
-                if reactor.lent() > 0 {
+                if reactor.in_flight() > 0 {
                     // Their calls do not end.
                     self.flush();
                     reactor.part();
@@ -256,17 +256,17 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     /// One turn of the reactor.
-    fn turn(&self, reactor: &mut Reactor) -> Result<Turned> {
+    fn turn(&self, reactor: &mut Reactor) -> Result<PollOutcome> {
         let host = Outside { crew: self };
         for ready in self.returned.1.try_iter() {
             reactor.give_back(ready, &host);
         }
         self.flush();
         // The last connection of a worker that leaves may just have come back: nothing would end a poll.
-        if reactor.is_done() || reactor.has_ready() && self.has_room() {
-            return Ok(Turned::default());
+        if reactor.is_done() || reactor.has_pending() && self.has_room() {
+            return Ok(PollOutcome::default());
         }
-        let turned = reactor.turn(&host, Some(nap(self.context)))?;
+        let turned = reactor.poll(&host, Some(nap(self.context)))?;
         if turned.rested {
             self.context.rest();
         }
@@ -299,7 +299,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     /// Leaves an answered connection for the leader.
-    fn hand_in(&self, ready: Ready) {
+    fn hand_in(&self, ready: PendingRequest) {
         // The receiver lives as long as the sender.
         let _ = self.returned.0.send(ready);
         fence(Ordering::SeqCst);

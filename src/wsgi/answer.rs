@@ -6,7 +6,7 @@
 //! response that is short and there as a whole leaves when the call has given that lock up for good ([`Whole`]).
 //!
 //! ```text
-//!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Sent
+//!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Responded
 //!      └─────────── refused, or in use at this moment ─────▶ Gone
 //! ```
 
@@ -20,7 +20,7 @@ use super::lend::Lent;
 use super::start_response::{Outline, Write};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::service::{Body, BodyWriter, Responder, Sent};
+use crate::service::{Body, BodyWriter, Responded, Responder};
 
 /// How long nothing but empty blocks may come before the client is looked for, and between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub(super) struct Whole<'a> {
 
 impl Whole<'_> {
     /// Sends it, and gives the buffers back.
-    pub(super) fn send(mut self) -> (Result<Sent>, Box<Outline>, Vec<u8>) {
+    pub(super) fn send(mut self) -> (Result<Responded>, Box<Outline>, Vec<u8>) {
         let length = Some(self.block.len() as u64);
         let outcome = ffi::unattached(|| {
             begin(self.reply, &mut self.outline, self.head_only, length)?.finish_with(&self.block)
@@ -159,7 +159,7 @@ impl<'w, 'a> Answer<'w, 'a> {
     }
 
     /// Sends the last block, which may be empty.
-    pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Sent> {
+    pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Responded> {
         ffi::unattached(|| self.writer(length)?.finish_with(block))
     }
 
@@ -177,7 +177,7 @@ impl<'w, 'a> Answer<'w, 'a> {
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
-    pub(super) fn send_file(&self, file: File, offset: u64, len: u64) -> Result<Sent> {
+    pub(super) fn send_file(&self, file: File, offset: u64, len: u64) -> Result<Responded> {
         ffi::unattached(|| self.writer(Some(len))?.send_file(file, offset, len))
     }
 
@@ -215,7 +215,10 @@ impl Lent for Answer<'_, '_> {
         self.block(block).map_err(|error| self.keep(error))
     }
 
-    fn inform<'h>(&self, fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()> {
+    fn send_informational<'h>(
+        &self,
+        fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()> {
         let reply = match self.stage.take() {
             Stage::Waiting(reply) => reply,
             late => {
@@ -223,7 +226,7 @@ impl Lent for Answer<'_, '_> {
                 return Ok(());
             }
         };
-        let outcome = ffi::unattached(|| reply.inform(103, fields));
+        let outcome = ffi::unattached(|| reply.send_informational(103, fields));
         self.stage.set(Stage::Waiting(reply));
         outcome.map_err(|error| {
             if error.is_response() {
@@ -285,12 +288,13 @@ mod tests {
             self.work("begin").begin(status, reason, headers, len)
         }
 
-        fn inform<'h>(
+        fn send_informational<'h>(
             &self,
             status: u16,
             headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
         ) -> Result<()> {
-            self.work("inform").inform(status, headers)
+            self.work("send_informational")
+                .send_informational(status, headers)
         }
 
         fn look(&self) -> Result<()> {
@@ -338,7 +342,14 @@ def app(environ, start_response):
     return iter([b"two", b""])
 "#,
         );
-        let calls = ["inform", "read", "begin", "write", "write", "write_last"];
+        let calls = [
+            "send_informational",
+            "read",
+            "begin",
+            "write",
+            "write",
+            "write_last",
+        ];
         assert_eq!(written, calls.map(|call| (call, true)));
         let file = noted(
             r#"

@@ -31,7 +31,9 @@ use super::start_response::StartResponse;
 use super::strand::Strand;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
-use crate::service::{MakeService, Releaser, Request, Responder, Sent, Service, Site, Turn};
+use crate::service::{
+    MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
+};
 use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
@@ -122,7 +124,7 @@ impl App {
     /// In one sentence that names the module, its file and the cause; the traceback of what was raised is
     /// logged. [`exit_code`](Error::exit_code) is 4 where the specification does not name an application,
     /// and 3 where Python could not start or importing failed.
-    pub fn load(&self, site: &Site<'_>) -> Result<Application> {
+    pub fn load(&self, context: &ServiceContext<'_>) -> Result<Application> {
         let spec = Spec::parse(&self.spec)?;
         let preloaded = self.preloaded.as_deref();
         if self.preload && preloaded.is_none() {
@@ -138,7 +140,7 @@ impl App {
         Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
             // Before the import, which may hang, too.
-            if let Some(stacks) = site.stacks {
+            if let Some(stacks) = context.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
             let home = if HEIR.load(Ordering::Relaxed) {
@@ -147,22 +149,22 @@ impl App {
                 Home::Worker
             };
             // The signals of a program are its own.
-            let stand_ins = site.own_process.then(|| StandIns::set(py, home));
+            let stand_ins = context.own_process.then(|| StandIns::set(py, home));
             let stand_ins = stand_ins.transpose().map_err(failed)?;
             let application = match preloaded {
                 Some(preloaded) => {
-                    if site.worker == 1 {
+                    if context.worker == 1 {
                         preloaded.compare_users(py);
                     }
-                    interpreter::set_environ(py, &self.env, site.own_process).map_err(failed)?;
+                    interpreter::set_environ(py, &self.env, context.own_process).map_err(failed)?;
                     preloaded.application.bind(py).clone()
                 }
-                None => self.import(py, &spec, site.own_process)?,
+                None => self.import(py, &spec, context.own_process)?,
             };
             if let Some(stand_ins) = stand_ins {
                 stand_ins.retake(py).map_err(failed)?;
             }
-            Application::new(&application, site).map_err(failed)
+            Application::new(&application, context).map_err(failed)
         })
     }
 
@@ -182,8 +184,8 @@ impl App {
 impl MakeService for App {
     type Service = Application;
 
-    fn make(&self, site: &Site<'_>) -> Result<Application> {
-        self.load(site)
+    fn make(&self, context: &ServiceContext<'_>) -> Result<Application> {
+        self.load(context)
     }
 
     fn preload(&mut self) -> Result<()> {
@@ -303,7 +305,7 @@ impl Drop for Guest {
 }
 
 impl Application {
-    pub(super) fn new(callable: &Bound<'_, PyAny>, site: &Site<'_>) -> PyResult<Self> {
+    pub(super) fn new(callable: &Bound<'_, PyAny>, context: &ServiceContext<'_>) -> PyResult<Self> {
         let py = callable.py();
         let script_name = py
             .import("os")?
@@ -311,9 +313,9 @@ impl Application {
             .call_method1("get", ("SCRIPT_NAME", ""))?
             .extract::<String>()?;
         Ok(Self {
-            templates: Templates::new(py, site, &script_name)?,
+            templates: Templates::new(py, context, &script_name)?,
             callable: callable.clone().unbind(),
-            guest: (!site.own_process).then(Guest::new),
+            guest: (!context.own_process).then(Guest::new),
         })
     }
 
@@ -387,8 +389,8 @@ impl Application {
         let outcome = outcome
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
             .and_then(|ending| {
-                if let Ending::Sent(sent) = ending {
-                    return Ok(Answered::Sent(sent));
+                if let Ending::Responded(sent) = ending {
+                    return Ok(Answered::Responded(sent));
                 }
                 // Who holds it still may call it, and has to be told that the response has left.
                 let unheld = StartResponse::is_unheld(py, &start);
@@ -402,7 +404,7 @@ impl Application {
                     }));
                 }
                 let sent = answer.finish(Some(kept.len() as u64), &kept)?;
-                Ok(Answered::Sent(sent))
+                Ok(Answered::Responded(sent))
             })
             .map_err(|failure| explain(py, answer.take_failure(), failure));
         kit.block = kept;
@@ -414,14 +416,14 @@ impl Application {
 }
 
 impl Service for Application {
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         let mut kit = Kit::take();
         let answered = Python::attach(|py| {
             let _call = Call::begin(py);
             self.answer(py, &mut kit, request, reply)
         });
         let outcome = match answered {
-            Ok(Answered::Sent(sent)) => Ok(sent),
+            Ok(Answered::Responded(sent)) => Ok(sent),
             Ok(Answered::Kept(whole)) => {
                 let (outcome, outline, block) = whole.send();
                 kit.block = block;
@@ -460,7 +462,7 @@ impl Service for Application {
         Some(signals::break_off)
     }
 
-    fn turn(&self) -> &dyn Turn {
+    fn runtime(&self) -> &dyn ServiceRuntime {
         &Gil
     }
 }
@@ -491,7 +493,7 @@ fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
 
 /// What Python has left of a call.
 enum Answered<'a> {
-    Sent(Sent),
+    Responded(Responded),
     /// The response is there, and leaves without the interpreter's lock.
     Kept(Whole<'a>),
 }
@@ -743,7 +745,7 @@ def app(environ, start_response):
         std::thread::scope(|threads| {
             for thread in 0..4 {
                 threads.spawn(move || {
-                    application.turn().enter(&mut || {
+                    application.runtime().enter(&mut || {
                         for request in 0..20 {
                             let path = format!("/{thread}/{request}");
                             let (recorder, connection) = (Recorder::new(), connection());
@@ -774,7 +776,7 @@ app = print
         App::new("t_env")
             .python_path([folder.path()])
             .env("T_ENV", "a b")
-            .load(&Site::new(&[]))
+            .load(&ServiceContext::new(&[]))
             .unwrap();
     }
 
@@ -787,7 +789,7 @@ app = print
                 there = other.join().unwrap() == 3;
             });
             assert!(there);
-            assert!(Gil.interrupted().is_ok());
+            assert!(Gil.check_signals().is_ok());
         });
     }
 }

@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::errors;
 use super::file_wrapper::FileWrapper;
 use crate::error::Error;
-use crate::service::Sent;
+use crate::service::Responded;
 
 /// Why a call has no response.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ const SHORT: usize = 8 * 1024;
 /// What has become of a response when its application has returned.
 #[derive(Debug)]
 pub(super) enum Ending {
-    Sent(Sent),
+    Responded(Responded),
     /// Its one block was kept, to be sent when Python is done with the call.
     Kept,
 }
@@ -67,7 +67,7 @@ pub(super) fn send(
     }
     let outcome = file(result, answer).unwrap_or_else(|| stream(result, answer));
     close(result);
-    outcome.map(Ending::Sent)
+    outcome.map(Ending::Responded)
 }
 
 /// A response of one block: it leaves with its head, in one write.
@@ -82,7 +82,7 @@ fn one(
         kept.extend_from_slice(block);
         return Ok(Ending::Kept);
     }
-    Ok(Ending::Sent(
+    Ok(Ending::Responded(
         answer.finish(Some(block.len() as u64), block)?,
     ))
 }
@@ -94,17 +94,17 @@ fn all(items: &[Bound<'_, PyAny>], answer: &Answer<'_, '_>) -> Result<Ending, Fa
         total += bytes(item)?.len() as u64;
     }
     let Some((last, others)) = items.split_last() else {
-        return Ok(Ending::Sent(answer.finish(Some(0), b"")?));
+        return Ok(Ending::Responded(answer.finish(Some(0), b"")?));
     };
     answer.start(Some(total))?;
     for item in others {
         answer.block(bytes(item)?)?;
     }
-    Ok(Ending::Sent(answer.finish(None, bytes(last)?)?))
+    Ok(Ending::Responded(answer.finish(None, bytes(last)?)?))
 }
 
 /// A response that is produced while it is sent.
-fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Result<Sent, Failure> {
+fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Result<Responded, Failure> {
     for item in result.try_iter()? {
         answer.block(bytes(&item?)?)?;
     }
@@ -113,7 +113,7 @@ fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Result<Sent, Fa
 }
 
 /// A real file behind `wsgi.file_wrapper`, which the system sends. `None` for everything else.
-fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Option<Result<Sent, Failure>> {
+fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Option<Result<Responded, Failure>> {
     let wrapper = result.cast_exact::<FileWrapper>().ok()?;
     let real = wrapper.get().real_file(result.py())?;
     // Of a file that is shorter than the application has announced it is yet to come.

@@ -23,7 +23,7 @@ use super::ffi;
 use super::gil::Gil;
 use super::lend::Work;
 use crate::error::{Error, Result};
-use crate::service::Turn;
+use crate::service::ServiceRuntime;
 use crate::trace;
 
 /// How long a thread may take from its start to our first line before it is looked after.
@@ -74,7 +74,7 @@ fn name(number: usize) -> String {
     format!("oxicorn-{number}")
 }
 
-/// As [`Turn::crew`](crate::service::Turn::crew).
+/// As [`ServiceRuntime::run_threads`](crate::service::ServiceRuntime::run_threads).
 pub(super) fn run(
     count: usize,
     life: &(dyn Fn() + Sync),

@@ -29,7 +29,7 @@ impl EarlyHints {
         let mut fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
         self.slot
             .borrow(Strand::current(headers.py()), |call| {
-                call.inform(&mut fields)
+                call.send_informational(&mut fields)
             })
             .map_err(not_lent)?
             .map_err(|error| {
@@ -73,7 +73,7 @@ fn octets(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Script;
-    use crate::recorder::{Interim, Recorder};
+    use crate::recorder::{Informational, Recorder};
 
     /// An application that calls `hint` of the environ's early hints before it answers.
     fn hinting(hint: &str) -> Script {
@@ -89,8 +89,8 @@ def app(environ, start_response):
         ))
     }
 
-    fn link(value: &[u8]) -> Interim {
-        Interim {
+    fn link(value: &[u8]) -> Informational {
+        Informational {
             status: 103,
             headers: vec![(b"Link".to_vec(), value.to_vec())],
         }

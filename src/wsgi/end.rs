@@ -187,7 +187,7 @@ pub(super) fn leave(py: Python<'_>) {
     if let Ok(names @ [_, ..]) = waited_for.as_deref() {
         let names = names.join(", ");
         let text = format!("Waiting for the application's threads that are not daemons: {names}");
-        errors::inform(py, &text);
+        errors::send_informational(py, &text);
     }
     let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     for (module, step) in steps {

@@ -19,7 +19,7 @@ use super::input::Input;
 use super::names::{Kind, Names};
 use crate::error::Error;
 use crate::h1::{BodyLength, Head, Version};
-use crate::service::{Address, Connection, Scheme, Site};
+use crate::service::{Address, ConnectionInfo, Scheme, ServiceContext};
 
 /// The value of `SERVER_SOFTWARE`.
 pub(super) const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
@@ -69,9 +69,13 @@ struct Peer {
 
 impl Templates {
     /// The environs at `site`, for an application that lives under `script_name`.
-    pub(super) fn new(py: Python<'_>, site: &Site<'_>, script_name: &str) -> PyResult<Self> {
+    pub(super) fn new(
+        py: Python<'_>,
+        context: &ServiceContext<'_>,
+        script_name: &str,
+    ) -> PyResult<Self> {
         let script_name = script_name.trim_end_matches('/');
-        let base = base(py, site, script_name)?;
+        let base = base(py, context, script_name)?;
         let template = |address: Option<&Address>| -> PyResult<Template> {
             let dict = base.copy()?;
             let ip = address.and_then(Address::ip);
@@ -84,7 +88,7 @@ impl Templates {
             })
         };
         Ok(Self {
-            listeners: site
+            listeners: context
                 .listeners
                 .iter()
                 .map(|address| template(Some(address)))
@@ -100,7 +104,7 @@ impl Templates {
         py: Python<'py>,
         memory: &mut Memory,
         head: &Head,
-        connection: &Connection,
+        connection: &ConnectionInfo,
         content: &Content<'_>,
     ) -> Result<Bound<'py, PyDict>, Failure> {
         let template = self
@@ -138,7 +142,7 @@ impl Templates {
         &self,
         environ: &Bound<'_, PyDict>,
         head: &Head,
-        connection: &Connection,
+        connection: &ConnectionInfo,
     ) -> Result<(), Failure> {
         let py = environ.py();
         let target = head.target();
@@ -180,7 +184,11 @@ impl Templates {
 }
 
 /// What all requests have in common.
-fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bound<'py, PyDict>> {
+fn base<'py>(
+    py: Python<'py>,
+    context: &ServiceContext<'_>,
+    script_name: &str,
+) -> PyResult<Bound<'py, PyDict>> {
     let environ = PyDict::new(py);
     let set =
         |key: &str, value: Bound<'py, PyAny>| environ.set_item(PyString::intern(py, key), value);
@@ -194,8 +202,8 @@ fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bo
         "wsgi.errors",
         Bound::new(py, ErrorStream::of_no_request())?.into_any(),
     )?;
-    flag("wsgi.multithread", site.threads > 1)?;
-    flag("wsgi.multiprocess", site.workers > 1)?;
+    flag("wsgi.multithread", context.threads > 1)?;
+    flag("wsgi.multiprocess", context.workers > 1)?;
     flag("wsgi.run_once", false)?;
     set("wsgi.file_wrapper", py.get_type::<FileWrapper>().into_any())?;
     text("SERVER_SOFTWARE", SOFTWARE)?;
@@ -213,7 +221,7 @@ fn base<'py>(py: Python<'py>, site: &Site<'_>, script_name: &str) -> PyResult<Bo
 }
 
 /// The path under which a trusted forwarder has put the application; of several the last, which is its own.
-fn forwarded_script_name<'h>(head: &'h Head, connection: &Connection) -> Option<&'h [u8]> {
+fn forwarded_script_name<'h>(head: &'h Head, connection: &ConnectionInfo) -> Option<&'h [u8]> {
     if !connection.trusted {
         return None;
     }
@@ -250,7 +258,7 @@ fn set_server(environ: &Bound<'_, PyDict>, name: &str, port: &str) -> PyResult<(
 
 /// Who connected where another is taken for the client, and what a PROXY header said (Gunicorn's keys).
 #[cold]
-fn set_announced(environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResult<()> {
+fn set_announced(environ: &Bound<'_, PyDict>, connection: &ConnectionInfo) -> PyResult<()> {
     let py = environ.py();
     if let Some(direct) = connection.direct.ip() {
         environ.set_item(intern!(py, "oxicorn.peer_addr"), direct.ip().to_string())?;
@@ -271,7 +279,7 @@ fn set_announced(environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResu
 fn set_server_from_request(
     environ: &Bound<'_, PyDict>,
     head: &Head,
-    connection: &Connection,
+    connection: &ConnectionInfo,
 ) -> PyResult<()> {
     if let Some(ip) = connection.local.ip() {
         return set_server(environ, &host_of(ip), &ip.port().to_string());
@@ -425,7 +433,7 @@ mod tests {
     struct Asked<'a> {
         listeners: &'a [Address],
         script_name: &'a str,
-        connection: Connection,
+        connection: ConnectionInfo,
         content: Content<'a>,
     }
 
@@ -438,7 +446,8 @@ mod tests {
         fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
             with_python(|py| {
                 let templates =
-                    Templates::new(py, &Site::new(self.listeners), self.script_name).unwrap();
+                    Templates::new(py, &ServiceContext::new(self.listeners), self.script_name)
+                        .unwrap();
                 let mut memory = Memory::default();
                 let mut environ =
                     || templates.environ(py, &mut memory, head, &self.connection, &self.content);
@@ -654,7 +663,7 @@ mod tests {
         let mut asked = Asked {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
-            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+            connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
             content: NO_BODY,
         };
         asked.connection.scheme = Scheme::Https;
@@ -672,7 +681,7 @@ mod tests {
         let asked = Asked {
             listeners: std::slice::from_ref(&unix),
             script_name: "",
-            connection: Connection::new(Address::Unix(None), 0, unix.clone()),
+            connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
             content: NO_BODY,
         };
         let expression =

@@ -127,7 +127,7 @@ pub(super) fn warn(py: Python<'_>, text: &str) {
 }
 
 /// Writes what is worth to be known, as [`log`] an error.
-pub(super) fn inform(py: Python<'_>, text: &str) {
+pub(super) fn send_informational(py: Python<'_>, text: &str) {
     py.detach(|| trace::info!("{text}"));
 }
 

@@ -1,4 +1,4 @@
-//! Python's interpreter lock as the [`Turn`] of an application.
+//! Python's interpreter lock as the [`ServiceRuntime`] of an application.
 //! It never blocks on anything but that lock.
 
 use pyo3::prelude::*;
@@ -7,19 +7,19 @@ use super::crew;
 use super::errors;
 use super::ffi;
 use crate::error::{Error, Result};
-use crate::service::Turn;
+use crate::service::ServiceRuntime;
 
 /// The interpreter's lock, which a thread has for the time of a call. Python keeps what it knows of a thread from
-/// its [`enter`](Turn::enter) on: to make that for each request costs more than a request.
+/// its [`enter`](ServiceRuntime::enter) on: to make that for each request costs more than a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gil;
 
-impl Turn for Gil {
+impl ServiceRuntime for Gil {
     fn enter(&self, life: &mut dyn FnMut()) {
         Python::attach(|py| ffi::detached(py, life));
     }
 
-    fn crew(
+    fn run_threads(
         &self,
         count: usize,
         life: &(dyn Fn() + Sync),
@@ -30,7 +30,7 @@ impl Turn for Gil {
     }
 
     /// Runs the handlers of signals that the application set with `signal.signal`.
-    fn interrupted(&self) -> Result<()> {
+    fn check_signals(&self) -> Result<()> {
         Python::attach(|py| {
             py.check_signals().map_err(|error| {
                 errors::log(

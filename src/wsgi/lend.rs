@@ -29,7 +29,10 @@ pub(super) trait Lent {
     fn write(&self, block: &[u8]) -> Result<()>;
 
     /// Sends early hints, unless it is too late for them.
-    fn inform<'h>(&self, fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()>;
+    fn send_informational<'h>(
+        &self,
+        fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<()>;
 
     /// Reads from a request body that is still arriving; 0 is its end.
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
@@ -145,7 +148,10 @@ mod tests {
             Ok(())
         }
 
-        fn inform<'h>(&self, _: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<()> {
+        fn send_informational<'h>(
+            &self,
+            _: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
+        ) -> Result<()> {
             Ok(())
         }
 

@@ -278,7 +278,7 @@ fn literals<'py>(
 mod tests {
     use super::super::app::App;
     use super::*;
-    use crate::service::Site;
+    use crate::service::ServiceContext;
 
     #[test]
     fn a_specification_splits_into_module_name_and_arguments() {
@@ -305,14 +305,14 @@ mod tests {
         std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
         App::new(spec)
             .python_path([folder.path()])
-            .load(&Site::new(&[]))
+            .load(&ServiceContext::new(&[]))
             .unwrap_err()
     }
 
     #[test]
     fn a_module_that_does_not_exist_is_named_with_the_folder() {
         let error = App::new("no_such_shop.wsgi")
-            .load(&Site::new(&[]))
+            .load(&ServiceContext::new(&[]))
             .unwrap_err();
         let text = error.to_string();
         assert!(
@@ -409,7 +409,7 @@ class Site:
         let load = |spec: &str| {
             App::new(spec)
                 .python_path([folder.path()])
-                .load(&Site::new(&[]))
+                .load(&ServiceContext::new(&[]))
         };
         assert!(load("t_make:make(1, text='a:b')").is_ok());
         assert!(load("t_make:Site.make()").is_ok());
@@ -432,7 +432,7 @@ class Site:
         let file = folder.path().join("hello.py");
         std::fs::write(&file, "").unwrap();
         let error = App::new(file.to_str().unwrap())
-            .load(&Site::new(&[]))
+            .load(&ServiceContext::new(&[]))
             .unwrap_err();
         assert!(
             error.to_string().ends_with("did you mean 'hello:app'?"),

@@ -37,7 +37,7 @@ enum Stage {
     Blank,
     Said,
     /// It has gone out and cannot be changed.
-    Sent,
+    Responded,
 }
 
 impl Outline {
@@ -46,7 +46,7 @@ impl Outline {
     }
 
     pub(super) fn mark_sent(&mut self) {
-        self.stage = Stage::Sent;
+        self.stage = Stage::Responded;
     }
 
     pub(super) fn status(&self) -> u16 {
@@ -206,10 +206,10 @@ impl StartResponse {
             _ => None,
         };
         write.with_outline(|outline| match (outline.stage, exc_info) {
-            (Stage::Said | Stage::Sent, None) => Err(PyAssertionError::new_err(
+            (Stage::Said | Stage::Responded, None) => Err(PyAssertionError::new_err(
                 "start_response was called a second time without exc_info",
             )),
-            (Stage::Sent, Some(info)) => Err(raised(info)),
+            (Stage::Responded, Some(info)) => Err(raised(info)),
             (Stage::Blank, _) | (Stage::Said, Some(_)) => outline.say(status, headers),
         })?;
         Ok(self.write.clone_ref(py))

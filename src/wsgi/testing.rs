@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::h1::{Head, Version};
 use crate::recorder::Recorder;
 use crate::service::{
-    Address, Body, Connection, Exchange, Request, Responder, Sent, Service, Site,
+    Address, Body, ConnectionInfo, Exchange, Request, Responded, Responder, Service, ServiceContext,
 };
 
 /// Runs `f` with the process's interpreter.
@@ -26,8 +26,8 @@ pub(super) fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())
 }
 
-pub(super) fn connection() -> Connection {
-    Connection::new(ip("192.0.2.7:4711"), 0, ip("127.0.0.1:8000"))
+pub(super) fn connection() -> ConnectionInfo {
+    ConnectionInfo::new(ip("192.0.2.7:4711"), 0, ip("127.0.0.1:8000"))
 }
 
 pub(super) fn head(method: &str, target: &str, fields: &[(&str, &[u8])]) -> Head {
@@ -58,7 +58,8 @@ impl Script {
             py.run(&source, Some(&names), None).unwrap();
             let app = names.get_item("app").unwrap().unwrap();
             Self {
-                application: Application::new(&app, &Site::new(&[ip("127.0.0.1:8000")])).unwrap(),
+                application: Application::new(&app, &ServiceContext::new(&[ip("127.0.0.1:8000")]))
+                    .unwrap(),
                 names: names.unbind(),
             }
         })
@@ -81,14 +82,14 @@ impl Script {
         head: &Head,
         body: Body<'_>,
         exchange: &dyn Exchange,
-    ) -> Result<Sent> {
+    ) -> Result<Responded> {
         let connection = connection();
         let request = Request::new(head, &connection, body);
         self.application.call(request, Responder::new(exchange))
     }
 
     /// One request without a body, into `recorder`.
-    pub(super) fn get_into(&self, recorder: &Recorder) -> Result<Sent> {
+    pub(super) fn get_into(&self, recorder: &Recorder) -> Result<Responded> {
         self.call(&head("GET", "/", &[]), Body::empty(), recorder)
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use oxicorn::{Phase, Request, Responder, Result, Sent, Server};
+use oxicorn::{Phase, Request, Responded, Responder, Result, Server};
 
 /// Serves as the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {
@@ -51,7 +51,7 @@ fn tell(phase: &Phase) {
     }
 }
 
-fn answer(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn answer(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     if let Some(millis) = request.query().parse().ok().filter(|millis| *millis > 0) {
         thread::sleep(Duration::from_millis(millis));
     }

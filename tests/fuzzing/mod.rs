@@ -126,19 +126,19 @@ fn cut(bytes: &[u8], at: u8) -> [&[u8]; 2] {
 /// A configuration from the bits of a byte.
 fn config(bits: u8) -> Config {
     let mut config = Config::default();
-    let tolerance = &mut config.tolerance;
-    tolerance.obsolete_folding = bits & 1 != 0;
-    tolerance.header_spaces = bits & 2 != 0;
-    tolerance.unconventional_method = bits & 4 != 0;
-    tolerance.unconventional_version = bits & 8 != 0;
-    tolerance.casefold_method = bits & 16 != 0;
-    tolerance.underscores = match bits >> 5 & 3 {
+    let leniency = &mut config.leniency;
+    leniency.obsolete_folding = bits & 1 != 0;
+    leniency.header_spaces = bits & 2 != 0;
+    leniency.unconventional_method = bits & 4 != 0;
+    leniency.unconventional_version = bits & 8 != 0;
+    leniency.casefold_method = bits & 16 != 0;
+    leniency.underscores = match bits >> 5 & 3 {
         0 => Underscores::Drop,
         1 => Underscores::Refuse,
         _ => Underscores::Dangerous,
     };
     if bits & 128 != 0 {
-        tolerance.forwarder_headers = Names::new("SCRIPT_NAME,PATH_INFO");
+        leniency.forwarder_headers = Names::new("SCRIPT_NAME,PATH_INFO");
         config.limits.request_line = 64;
         config.limits.fields = 4;
         config.limits.field_size = 32;

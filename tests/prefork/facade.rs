@@ -19,8 +19,8 @@ use oxicorn::arbiter::Handle;
 use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::{
-    Answer, Arbiter, Error, Hooks, Phase, Request, Responder, Result, Sent, ServerInfo, Shutdown,
-    WorkerContext, WorkerInfo, per_worker,
+    Arbiter, Error, Hooks, Phase, Request, RequestOutcome, Responded, Responder, Result,
+    ServerInfo, Shutdown, WorkerContext, WorkerInfo, per_worker,
 };
 
 use crate::roles::tell;
@@ -42,7 +42,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     }
 }
 
-fn serve(_: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn serve(_: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     reply.text(200, "served\n")
 }
 
@@ -103,7 +103,7 @@ impl Hooks for Printing {
         self.print("pre_request", format_args!(" {}", request.path()))
     }
 
-    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &Answer<'_>) {
+    fn post_request(&self, _: &WorkerInfo, request: &Head, answer: &RequestOutcome<'_>) {
         let status = answer.status.unwrap_or_default();
         let line = format!(" {} {status} {}", request.path(), answer.sent);
         self.tell("post_request", line);

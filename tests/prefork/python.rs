@@ -10,8 +10,8 @@ use nix::unistd::Uid;
 use oxicorn::h1::{Head, Version};
 use oxicorn::wsgi::App;
 use oxicorn::{
-    Address, Body, Connection, Error, MakeService, Recorder, Request, Responder, Result, Service,
-    Site, Stacks,
+    Address, Body, ConnectionInfo, Error, MakeService, Recorder, Request, Responder, Result,
+    Service, ServiceContext, Stacks,
 };
 
 use crate::server::{Server, send};
@@ -30,16 +30,16 @@ pub(crate) fn play(app: &str, path: &str) -> Result<()> {
     let local = Address::Ip(([127, 0, 0, 1], 8000).into());
     let listeners = [local.clone()];
     let output = stdout();
-    let mut site = Site::new(&listeners);
-    site.stacks = Some(Stacks {
+    let mut context = ServiceContext::new(&listeners);
+    context.stacks = Some(Stacks {
         to: output.as_fd(),
         on: Signal::SIGUSR1 as i32,
     });
     let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps");
-    let application = App::new(app).python_path([apps]).make(&site)?;
+    let application = App::new(app).python_path([apps]).make(&context)?;
     let head = Head::new("GET", path, Version::HTTP_11, [(&b"host"[..], &b"a"[..])])
         .map_err(|error| Error::new(error.to_string()))?;
-    let connection = Connection::new(local.clone(), 0, local);
+    let connection = ConnectionInfo::new(local.clone(), 0, local);
     let request = Request::new(&head, &connection, Body::empty());
     let recorder = Recorder::new();
     application
@@ -50,7 +50,7 @@ pub(crate) fn play(app: &str, path: &str) -> Result<()> {
 /// Loads an application by itself that was to be loaded beforehand.
 pub(crate) fn play_late() -> Result<()> {
     let app = App::new("wsgiref.simple_server:demo_app").preload_app(true);
-    app.load(&Site::new(&[])).map(drop)
+    app.load(&ServiceContext::new(&[])).map(drop)
 }
 
 /// Loads an application, and gives the privileges up before it makes a service of it.
@@ -58,7 +58,7 @@ pub(crate) fn play_nobody() -> Result<()> {
     let mut app = App::new("wsgiref.simple_server:demo_app").preload_app(true);
     MakeService::preload(&mut app)?;
     nix::unistd::setuid(Uid::from_raw(65534)).map_err(std::io::Error::from)?;
-    app.make(&Site::new(&[])).map(drop)
+    app.make(&ServiceContext::new(&[])).map(drop)
 }
 
 #[track_caller]

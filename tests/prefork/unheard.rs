@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use oxicorn::{Error, Request, Responder, Result, Sent, Server as Http};
+use oxicorn::{Error, Request, Responded, Responder, Result, Server as Http};
 
 use crate::server::Server;
 use crate::{Test, tests};
@@ -43,11 +43,11 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     Some(running.stop())
 }
 
-fn fails(_: Request<'_>, _: Responder<'_>) -> Result<Sent> {
+fn fails(_: Request<'_>, _: Responder<'_>) -> Result<Responded> {
     Err(Error::new("no such shelf"))
 }
 
-fn panics(_: Request<'_>, _: Responder<'_>) -> Result<Sent> {
+fn panics(_: Request<'_>, _: Responder<'_>) -> Result<Responded> {
     panic!("at the disco")
 }
 

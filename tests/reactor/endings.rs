@@ -53,11 +53,11 @@ fn turn(reactor: &mut Reactor, until: impl Fn(&Reactor) -> bool) {
     while !until(reactor) {
         assert!(Tick::now().since(start).as_secs() < 10, "in vain");
         let wait = Some(Duration::from_millis(10));
-        reactor.turn(&host, wait).unwrap();
+        reactor.poll(&host, wait).unwrap();
         if until(reactor) {
             break;
         }
-        while let Some(mut ready) = reactor.next_ready(&host) {
+        while let Some(mut ready) = reactor.next_request(&host) {
             let _ = ready.answer(&host, mirror);
             reactor.give_back(ready, &host);
         }
@@ -78,13 +78,13 @@ fn in_haste_who_has_asked_is_answered_and_who_waits_in_the_queue_is_left_to_othe
     };
     let mut reactor = Reactor::new(&listeners, Config::default()).unwrap();
     let mut kept = client("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n");
-    turn(&mut reactor, Reactor::has_ready);
-    turn(&mut reactor, |reactor| !reactor.has_ready());
+    turn(&mut reactor, Reactor::has_pending);
+    turn(&mut reactor, |reactor| !reactor.has_pending());
     read_until(&mut kept, "GET /kept ");
     let mut sending = client("POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
     turn(&mut reactor, |reactor| reactor.open() == 2);
     let mut asked = client("GET /asked HTTP/1.1\r\nHost: x\r\n\r\n");
-    turn(&mut reactor, Reactor::has_ready);
+    turn(&mut reactor, Reactor::has_pending);
     let mut late = client("GET /late HTTP/1.0\r\n\r\n");
     reactor.hasten(Tick::now(), Duration::from_secs(10));
     assert!(reactor.is_hasty());
@@ -94,7 +94,7 @@ fn in_haste_who_has_asked_is_answered_and_who_waits_in_the_queue_is_left_to_othe
     assert_eq!(read_all(&mut kept), "");
     assert_eq!(read_all(&mut sending), "");
     let mut next = Reactor::new(&listeners, Config::default()).unwrap();
-    turn(&mut next, Reactor::has_ready);
+    turn(&mut next, Reactor::has_pending);
     turn(&mut next, |reactor| reactor.open() == 0);
     assert!(read_all(&mut late).ends_with("GET /late "));
 }
@@ -108,11 +108,11 @@ fn haste_has_an_end_whatever_is_left() {
     stream
         .write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
-    turn(&mut reactor, Reactor::has_ready);
-    let lent = reactor.next_ready(&Recording(Log::default()));
+    turn(&mut reactor, Reactor::has_pending);
+    let lent = reactor.next_request(&Recording(Log::default()));
     reactor.hasten(Tick::now(), Duration::from_millis(1));
     turn(&mut reactor, Reactor::is_done);
-    assert_eq!(reactor.lent(), 1);
+    assert_eq!(reactor.in_flight(), 1);
     drop(lent);
 }
 

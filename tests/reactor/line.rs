@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxicorn::Tick;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::observe::{Admit, Host};
-use oxicorn::reactor::{Config, Queues, Reactor, Ready};
+use oxicorn::reactor::{Config, PendingRequest, Queues, Reactor};
 
 use crate::arrival::await_arrival;
 
@@ -76,19 +76,19 @@ impl Desk {
     }
 
     fn turn(&mut self) {
-        self.reactor.turn(&self.host, None).unwrap();
+        self.reactor.poll(&self.host, None).unwrap();
     }
 
     /// Answers what is to be answered before the next turn.
     fn lap(&mut self) -> Vec<String> {
         let mut paths = Vec::new();
-        while let Some(ready) = self.reactor.next_ready(&self.host) {
+        while let Some(ready) = self.reactor.next_request(&self.host) {
             paths.push(self.answer(ready));
         }
         paths
     }
 
-    fn answer(&mut self, mut ready: Ready) -> String {
+    fn answer(&mut self, mut ready: PendingRequest) -> String {
         let path = ready.head().unwrap().target().to_owned();
         ready
             .answer(&self.host, |_, reply| reply.text(200, ""))
@@ -125,7 +125,7 @@ fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
     let [mut first, mut second] = [desk.kept(), desk.kept()];
     send(&mut first, &["/a1", "/a2", "/a3"]);
     desk.turn();
-    let ready = desk.reactor.next_ready(&desk.host).unwrap();
+    let ready = desk.reactor.next_request(&desk.host).unwrap();
     // Readable and not read; not even accepted.
     send(&mut second, &["/b"]);
     let _newcomers = [desk.client("/c"), desk.client("/d")];
@@ -142,9 +142,9 @@ fn between_two_turns_nobody_is_handed_out_who_came_after_the_first() {
     }
     for _ in 0..9 {
         desk.turn();
-        assert!(desk.reactor.has_ready());
+        assert!(desk.reactor.has_pending());
         assert_eq!(desk.lap(), ["/a", "/b", "/c"]);
-        assert!(!desk.reactor.has_ready());
+        assert!(!desk.reactor.has_pending());
     }
 }
 
@@ -158,7 +158,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     desk.turn();
     bell.write_all(b"!").unwrap();
     assert_eq!(desk.lap(), ["/"]);
-    assert!(desk.reactor.turn(&desk.host, None).unwrap().woken);
+    assert!(desk.reactor.poll(&desk.host, None).unwrap().woken);
     desk.reactor.drain(desk.host.now, Queues::Emptied);
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
@@ -229,7 +229,7 @@ fn who_has_a_place_stays_in_the_queue_until_it_comes_up() {
     send(&mut kept, &["/kept"]);
     desk.turn();
     for open in 1..=3 {
-        let ready = desk.reactor.next_ready(&desk.host).unwrap();
+        let ready = desk.reactor.next_request(&desk.host).unwrap();
         assert_eq!(desk.reactor.open(), open);
         desk.answer(ready);
     }
@@ -285,7 +285,7 @@ fn newcomers_whose_place_comes_up_late_are_left_to_nobody() {
     let _newcomer = desk.client("/new");
     send(&mut kept, &["/kept"]);
     desk.turn();
-    let ready = desk.reactor.next_ready(&desk.host).unwrap();
+    let ready = desk.reactor.next_request(&desk.host).unwrap();
     desk.pass(5);
     assert_eq!(desk.answer(ready), "/kept");
     desk.turn();
@@ -301,10 +301,10 @@ fn long_calls_have_a_turn_after_each() {
     }
     for _ in 0..3 {
         desk.turn();
-        let ready = desk.reactor.next_ready(&desk.host).unwrap();
+        let ready = desk.reactor.next_request(&desk.host).unwrap();
         desk.pass(2);
         desk.answer(ready);
-        assert!(desk.reactor.next_ready(&desk.host).is_none());
+        assert!(desk.reactor.next_request(&desk.host).is_none());
     }
-    assert!(!desk.reactor.has_ready());
+    assert!(!desk.reactor.has_pending());
 }

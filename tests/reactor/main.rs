@@ -11,7 +11,7 @@ use std::time::Duration;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::observe::{Access, Host};
 use oxicorn::reactor::{Config, Queues, Reactor};
-use oxicorn::{Request, Responder, Result, Sent, Tick};
+use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 #[path = "../support/arrival.rs"]
 mod arrival;
@@ -49,7 +49,7 @@ struct Serving {
 
 fn serve(
     config: Config,
-    service: impl Fn(Request<'_>, Responder<'_>) -> Result<Sent> + Send + 'static,
+    service: impl Fn(Request<'_>, Responder<'_>) -> Result<Responded> + Send + 'static,
 ) -> Serving {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
@@ -62,10 +62,10 @@ fn serve(
         drop(listeners);
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
-            if reactor.turn(&host, None).unwrap().woken {
+            if reactor.poll(&host, None).unwrap().woken {
                 reactor.drain(Tick::now(), Queues::Emptied);
             }
-            while let Some(mut ready) = reactor.next_ready(&host) {
+            while let Some(mut ready) = reactor.next_request(&host) {
                 let _ = ready.answer(&host, &service);
                 reactor.give_back(ready, &host);
             }
@@ -140,7 +140,7 @@ fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 /// Answers with method, path and body.
-fn mirror(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn mirror(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     let mut text = format!("{} {} ", request.method(), request.path()).into_bytes();
     request.into_body().read_to_end(&mut text)?;
     reply.text(200, text)

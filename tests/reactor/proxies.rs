@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use oxicorn::net::{ClientAddress, ProxyProtocol};
 use oxicorn::reactor::Config;
-use oxicorn::{Request, Responder, Result, Sent};
+use oxicorn::{Request, Responded, Responder, Result};
 
 use crate::{Serving, config, read_all, serve};
 
 /// Answers with who speaks, who connected, and what the PROXY header said.
-fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Sent> {
+fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     let (_, connection, _) = request.into_parts();
     let direct = connection.direct.ip().map(|address| address.ip());
     let text = format!(

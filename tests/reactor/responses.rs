@@ -183,13 +183,23 @@ fn a_file_that_has_become_shorter_cuts_the_response() {
 fn interim_responses_precede_the_answer_and_skip_old_clients() {
     let hinting = |_: Request<'_>, reply: Responder<'_>| {
         let link = [(&b"Link"[..], &b"</a.css>; rel=preload"[..])];
-        reply.inform(103, link)?;
-        reply.inform(103, link)?;
+        reply.send_informational(103, link)?;
+        reply.send_informational(103, link)?;
         for status in [99, 100, 101, 200] {
-            assert!(reply.inform(status, link).unwrap_err().is_response());
+            assert!(
+                reply
+                    .send_informational(status, link)
+                    .unwrap_err()
+                    .is_response()
+            );
         }
         let split = [(&b"Link"[..], &b"a\r\nb"[..])];
-        assert!(reply.inform(103, split).unwrap_err().is_response());
+        assert!(
+            reply
+                .send_informational(103, split)
+                .unwrap_err()
+                .is_response()
+        );
         reply.text(200, "done")
     };
     // Unless they are allowed, nothing is sent; what is wrong with them is told all the same.

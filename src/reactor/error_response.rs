@@ -1,4 +1,4 @@
-//! [`Refusal`]: an answer of the server's own, and [`ErrorPage`], the callback that gives it its page.
+//! [`ErrorResponse`]: an answer of the server's own, and [`ErrorPage`], the callback that gives it its page.
 //!
 //! Whatever the callback does, exactly one well-formed answer comes of it: a page that cannot be sent and a
 //! callback that panics are logged, and the built-in page goes out in their place.
@@ -13,7 +13,7 @@ use super::Config;
 use super::exchange::Response;
 use super::stamp;
 use crate::h1::{self, Head, Page};
-use crate::service::Connection;
+use crate::service::ConnectionInfo;
 use crate::trace;
 
 /// After how many seconds a client that got a 503 may try again: time for some uploads to end.
@@ -22,7 +22,7 @@ const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
 /// What the server has to say by itself: that a request is refused, or that its service has failed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Refusal<'a> {
+pub struct ErrorResponse<'a> {
     /// The status that belongs to it, 400 to 599.
     pub status: u16,
     /// What is wrong, for the client to read; it may quote what the client has sent and is not escaped. Empty
@@ -32,7 +32,7 @@ pub struct Refusal<'a> {
     pub head: Option<&'a Head>,
     /// The connection that it came on; `None` for the 504 of a call that took too long, which is made before
     /// there is any request: nothing could be made when it is needed.
-    pub connection: Option<&'a Connection>,
+    pub connection: Option<&'a ConnectionInfo>,
 }
 
 /// Makes the pages of the server's own answers.
@@ -54,11 +54,11 @@ pub struct Refusal<'a> {
 #[derive(Clone)]
 pub struct ErrorPage(Arc<Make>);
 
-type Make = dyn Fn(&Refusal<'_>) -> Page + Send + Sync;
+type Make = dyn Fn(&ErrorResponse<'_>) -> Page + Send + Sync;
 
 impl ErrorPage {
     /// Pages made by `make`.
-    pub fn new(make: impl Fn(&Refusal<'_>) -> Page + Send + Sync + 'static) -> Self {
+    pub fn new(make: impl Fn(&ErrorResponse<'_>) -> Page + Send + Sync + 'static) -> Self {
         Self(Arc::new(make))
     }
 }
@@ -76,11 +76,11 @@ impl fmt::Debug for ErrorPage {
 }
 
 /// The built-in page.
-fn plain(refusal: &Refusal<'_>) -> Page {
+fn plain(refusal: &ErrorResponse<'_>) -> Page {
     h1::error_page(refusal.status, refusal.text)
 }
 
-impl Refusal<'_> {
+impl ErrorResponse<'_> {
     /// Writes the whole answer to `out`.
     pub(super) fn encode(&self, config: &Config, out: &mut BytesMut) -> Response {
         stamp::with_lines(&config.server, |lines| self.encode_with(lines, config, out))

@@ -1,4 +1,4 @@
-//! [`Ready`]: a complete request on its way to a service and back.
+//! [`PendingRequest`]: a complete request on its way to a service and back.
 //!
 //! It is polled by nobody.
 
@@ -10,16 +10,16 @@ use super::connection::Connection;
 use crate::error::Result;
 use crate::h1::Head;
 use crate::observe::Host;
-use crate::service::{self, Request, Responder, Sent};
+use crate::service::{self, Request, Responded, Responder};
 
 /// A complete request, lent by the reactor with its connection until it is given back.
-pub struct Ready {
+pub struct PendingRequest {
     pub(super) key: usize,
     pub(super) connection: Box<Connection>,
     pub(super) config: Arc<Config>,
 }
 
-impl Ready {
+impl PendingRequest {
     /// Has `call` answer the request, and sees that exactly one answer comes of it: a 500 where an error
     /// came before the response was started, a cut connection where it came later.
     ///
@@ -29,7 +29,7 @@ impl Ready {
     pub fn answer(
         &mut self,
         host: &dyn Host,
-        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Sent>,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Responded>,
     ) -> Result<()> {
         self.connection.answer(&self.config, host, call)
     }
@@ -42,14 +42,14 @@ impl Ready {
 
     /// The request's connection.
     #[must_use]
-    pub fn connection(&self) -> &service::Connection {
+    pub fn connection(&self) -> &service::ConnectionInfo {
         self.connection.facts()
     }
 }
 
-impl fmt::Debug for Ready {
+impl fmt::Debug for PendingRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready")
+        f.debug_struct("PendingRequest")
             .field("key", &self.key)
             .field("head", &self.head())
             .finish_non_exhaustive()
