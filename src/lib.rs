@@ -84,6 +84,8 @@ pub mod net;
 #[cfg(feature = "systemd")]
 mod notify;
 pub mod observe;
+#[cfg(feature = "wsgi")]
+mod python;
 pub mod reactor;
 mod recorder;
 mod server;

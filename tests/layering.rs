@@ -155,16 +155,16 @@ const LAYERS: &[Layer] = &[
         &["mio", "nix"],
     ),
     layer(
+        "python",
+        &["error", "forked", "service", "sys", "trace"],
+        &["libc", "pyo3"],
+    ),
+    layer(
         "wsgi",
-        &["clock", "error", "forked", "h1::head", "service", "trace"],
         &[
-            "bytes",
-            "itoa",
-            "libc",
-            "memchr",
-            "percent_encoding",
-            "pyo3",
+            "clock", "error", "forked", "h1::head", "python", "service", "trace",
         ],
+        &["bytes", "itoa", "memchr", "percent_encoding", "pyo3"],
     ),
     layer(
         "log",
@@ -200,7 +200,13 @@ const TESTS_OURS: &[&str] = &["recorder"];
 const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile", "tracing", "tracing_subscriber"];
 
 /// The only places that may hold `unsafe` code.
-const UNSAFE: &[&str] = &["sys", "wsgi::ffi", "wsgi::lend", "net::inherit"];
+const UNSAFE: &[&str] = &[
+    "sys",
+    "python::ffi",
+    "python::threads::work",
+    "wsgi::scoped_call",
+    "net::inherit",
+];
 
 /// Parts of the standard library that a layer must not see.
 const NEVER_STD: &[(&str, &[&str])] = &[

@@ -2,7 +2,7 @@
 //! Neither knows sockets, workers or signals: an application answers through its exchange.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,25 +12,26 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::answer::{Answer, Whole};
 use super::body::{self, Ending, Failure};
-use super::calls::{self, Call};
 use super::early_hints::EarlyHints;
-use super::end;
-use super::environ::{Content, Memory, Templates};
-use super::errors::{self, ErrorStream};
-use super::ffi;
-use super::gil::Gil;
+use super::environ::{Content, Memory, SOFTWARE, Templates};
+use super::error_stream::ErrorStream;
 use super::input::Input;
-use super::interpreter;
-use super::preload::Preloaded;
-use super::signals::{self, Home, StandIns};
-use super::spec::Spec;
-use super::stacks;
+use super::response::{Answer, Whole};
 use super::start_response::StartResponse;
-use super::strand::Strand;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
+use crate::python::calls::{self, Call};
+use crate::python::end;
+use crate::python::errors;
+use crate::python::ffi;
+use crate::python::gil::Gil;
+use crate::python::greenlet::Strand;
+use crate::python::import_spec::Spec;
+use crate::python::interpreter;
+use crate::python::preload::Preloaded;
+use crate::python::signals::{self, Home, StandIns};
+use crate::python::stacks;
 use crate::service::{
     MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
 };
@@ -156,7 +157,7 @@ impl App {
                     if context.worker == 1 {
                         preloaded.compare_users(py);
                     }
-                    interpreter::set_environ(py, &self.env, context.own_process).map_err(failed)?;
+                    self.set_environ(py, context.own_process).map_err(failed)?;
                     preloaded.application.bind(py).clone()
                 }
                 None => self.import(py, &spec, context.own_process)?,
@@ -175,9 +176,18 @@ impl App {
         own_process: bool,
     ) -> Result<Bound<'py, PyAny>> {
         interpreter::set_path(py, &self.paths, own_process)
-            .and_then(|()| interpreter::set_environ(py, &self.env, own_process))
+            .and_then(|()| self.set_environ(py, own_process))
             .map_err(|error| python_failed(py, &error))?;
         spec.load(py)
+    }
+
+    /// Puts the variables of this application into `os.environ`, and `SERVER_SOFTWARE`, unless the interpreter is a
+    /// program's own.
+    fn set_environ(&self, py: Python<'_>, own_process: bool) -> PyResult<()> {
+        let software = own_process || interpreter::is_ours();
+        let software = software.then_some((OsStr::new("SERVER_SOFTWARE"), OsStr::new(SOFTWARE)));
+        let variables = self.env.iter().map(|(key, value)| (&**key, &**value));
+        interpreter::set_environ(py, software.into_iter().chain(variables), own_process)
     }
 }
 
@@ -527,8 +537,9 @@ impl Kit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, connection, head, text, with_python};
+    use super::super::testing::{Script, connection, head, text};
     use super::*;
+    use crate::python::testing::with_python;
     use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
 

@@ -7,10 +7,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::answer::Answer;
-use super::errors;
 use super::file_wrapper::FileWrapper;
+use super::response::Answer;
 use crate::error::Error;
+use crate::python::errors;
 use crate::service::Responded;
 
 /// Why a call has no response.

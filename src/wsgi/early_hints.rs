@@ -5,11 +5,11 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::errors::to_python;
-use super::ffi;
-use super::lend::Slot;
+use super::scoped_call::Slot;
 use super::start_response::not_lent;
-use super::strand::Strand;
+use crate::python::errors::to_python;
+use crate::python::ffi;
+use crate::python::greenlet::Strand;
 
 /// The callable; takes `(name, value)` pairs of `str` or `bytes`, as often as one likes.
 #[pyclass(frozen, module = "oxicorn", name = "early_hints")]

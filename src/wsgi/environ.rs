@@ -12,13 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::body::Failure;
-use super::errors::ErrorStream;
-use super::ffi;
+use super::error_stream::ErrorStream;
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use super::names::{Kind, Names};
 use crate::error::Error;
 use crate::h1::{BodyLength, Head, Version};
+use crate::python::ffi;
 use crate::service::{Address, ConnectionInfo, Scheme, ServiceContext};
 
 /// The value of `SERVER_SOFTWARE`.
@@ -425,8 +425,9 @@ fn append<'py>(
 mod tests {
     use std::ffi::CString;
 
-    use super::super::testing::{connection, head, ip, with_python};
+    use super::super::testing::{connection, head, ip};
     use super::*;
+    use crate::python::testing::with_python;
     use crate::service::Proxied;
 
     /// What an expression over `e`, the environ of a request, is worth.

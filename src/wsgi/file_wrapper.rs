@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyAttributeError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::ffi;
+use crate::python::ffi;
 
 /// Gunicorn's block size, and PEP 3333's own example.
 const BLOCK: isize = 8192;

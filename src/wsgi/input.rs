@@ -20,10 +20,10 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError}
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 
-use super::errors::to_python;
-use super::ffi::{copied, detached};
 use super::start_response::{StartResponse, not_lent};
-use super::strand::Strand;
+use crate::python::errors::to_python;
+use crate::python::ffi::{copied, detached};
+use crate::python::greenlet::Strand;
 use crate::service::OwnedBody;
 
 /// The object that an environ holds as `wsgi.input`.

@@ -8,7 +8,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::ffi;
+use crate::python::ffi;
 
 /// Slots of the table: a power of two, for the mask.
 const SLOTS: usize = 128;
@@ -194,8 +194,8 @@ fn key<'py>(py: Python<'py>, name: &[u8], kind: Kind) -> PyResult<Bound<'py, PyS
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::with_python;
     use super::*;
+    use crate::python::testing::with_python;
 
     #[test]
     fn the_usual_headers_do_not_share_slots() {

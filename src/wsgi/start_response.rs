@@ -12,10 +12,10 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueErr
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use super::errors::to_python;
-use super::ffi;
-use super::lend::{NotLent, Slot};
-use super::strand::Strand;
+use super::scoped_call::{NotLent, Slot};
+use crate::python::errors::to_python;
+use crate::python::ffi;
+use crate::python::greenlet::Strand;
 
 /// What an application said of its response, before it is sent. Its buffers are used again.
 #[derive(Debug, Default)]

@@ -8,19 +8,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::app::Application;
-use super::interpreter;
 use crate::error::{Error, Result};
 use crate::h1::{Head, Version};
+use crate::python::testing::with_python;
 use crate::recorder::Recorder;
 use crate::service::{
     Address, Body, ConnectionInfo, Exchange, Request, Responded, Responder, Service, ServiceContext,
 };
-
-/// Runs `f` with the process's interpreter.
-pub(super) fn with_python<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
-    interpreter::start(None).unwrap();
-    Python::attach(f)
-}
 
 pub(super) fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())

@@ -15,11 +15,11 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::time::Duration;
 
-use super::ffi;
-use super::lend::Lent;
+use super::scoped_call::Lent;
 use super::start_response::{Outline, Write};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
+use crate::python::ffi;
 use crate::service::{Body, BodyWriter, Responded, Responder};
 
 /// How long nothing but empty blocks may come before the client is looked for, and between two looks.

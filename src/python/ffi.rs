@@ -19,17 +19,17 @@ use pyo3::{Py, ffi};
 use crate::forked::Forked;
 
 /// Whether this process has an interpreter. Async-signal-safe.
-pub(super) fn is_running() -> bool {
+pub(crate) fn is_running() -> bool {
     // SAFETY: may be called at any time, without the interpreter's lock.
     unsafe { ffi::Py_IsInitialized() != 0 }
 }
 
 /// A `PyConfig` (PEP 587) with Python's own defaults, `PYTHON*` variables included, except that it
 /// parses no arguments, installs no signal handlers and buffers no output.
-pub(super) struct Config(Box<ffi::PyConfig>);
+pub(crate) struct Config(Box<ffi::PyConfig>);
 
 impl Config {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut config = Box::new(MaybeUninit::<ffi::PyConfig>::uninit());
         // SAFETY: the call initialises all of the structure that it is given.
         let mut config = unsafe {
@@ -43,7 +43,7 @@ impl Config {
     }
 
     /// Sets `sys.argv` and `sys.orig_argv`.
-    pub(super) fn argv(&mut self, argv: impl Iterator<Item = OsString>) -> Result<(), String> {
+    pub(crate) fn argv(&mut self, argv: impl Iterator<Item = OsString>) -> Result<(), String> {
         let argv = argv
             .map(|argument| c_string(&argument))
             .collect::<Result<Vec<_>, _>>()?;
@@ -54,13 +54,13 @@ impl Config {
     }
 
     /// Sets the path of the interpreter's executable, by whose place `site` finds a `pyvenv.cfg`.
-    pub(super) fn executable(&mut self, path: &OsStr) -> Result<(), String> {
+    pub(crate) fn executable(&mut self, path: &OsStr) -> Result<(), String> {
         let field = &raw mut self.0.executable;
         self.text(field, path)
     }
 
     /// Sets the name under which the executable is looked for on `PATH`.
-    pub(super) fn program_name(&mut self, name: &OsStr) -> Result<(), String> {
+    pub(crate) fn program_name(&mut self, name: &OsStr) -> Result<(), String> {
         let field = &raw mut self.0.program_name;
         self.text(field, name)
     }
@@ -76,7 +76,7 @@ impl Config {
     /// # Errors
     ///
     /// With the interpreter's own words; it must not be used then.
-    pub(super) fn start(self) -> Result<(), String> {
+    pub(crate) fn start(self) -> Result<(), String> {
         // SAFETY: the caller has made sure that there is no interpreter yet (`is_running`); the
         // configuration is initialised. On success this thread holds the interpreter's lock, which
         // `PyEval_SaveThread` asks for.
@@ -114,7 +114,7 @@ fn check(status: ffi::PyStatus) -> Result<(), String> {
 
 /// Bytes as PEP 3333 shows them to an application: a `str` of one character a byte.
 #[inline]
-pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let len = isize::try_from(bytes.len())?;
     // SAFETY: `bytes` are `len` readable bytes; the result is a new `str`, or null with an exception set.
     unsafe {
@@ -125,7 +125,7 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
 
 /// A copy of `bytes`; a `MemoryError` where there is no room for it.
 #[inline]
-pub(super) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let len = isize::try_from(bytes.len())?;
     // SAFETY: `bytes` are `len` readable bytes; the result is a new `bytes`, or null with an exception set.
     unsafe {
@@ -137,13 +137,13 @@ pub(super) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
 /// Whether `object` is the only reference to it. Never, on an interpreter without a lock, where the
 /// count is spread over threads.
 #[inline]
-pub(super) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
+pub(crate) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     // SAFETY: the object lives, and the `Python` token stands for the interpreter's lock.
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
 }
 
 /// Another descriptor for the open file that Python knows as `fd`.
-pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<File> {
     if fd < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -153,14 +153,14 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<File> {
 }
 
 /// Whether the open file may be read, by the mode that it was opened in.
-pub(super) fn is_readable(file: &File) -> bool {
+pub(crate) fn is_readable(file: &File) -> bool {
     // SAFETY: the descriptor is open; `fcntl(2)` with this command takes no argument and touches no memory.
     let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
     flags >= 0 && flags & libc::O_ACCMODE != libc::O_WRONLY && flags & libc::O_PATH == 0
 }
 
 /// The kind of the file system that a file is on: a number of `statfs(2)`.
-pub(super) fn file_system(file: &File) -> io::Result<u32> {
+pub(crate) fn file_system(file: &File) -> io::Result<u32> {
     let mut facts = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the descriptor is open, and the other argument is to be written to.
     if unsafe { libc::fstatfs(file.as_raw_fd(), facts.as_mut_ptr()) } != 0 {
@@ -172,21 +172,21 @@ pub(super) fn file_system(file: &File) -> io::Result<u32> {
 }
 
 /// The user whose privileges this process has.
-pub(super) fn user() -> u32 {
+pub(crate) fn user() -> u32 {
     // SAFETY: geteuid(2) touches no memory, and cannot fail.
     unsafe { libc::geteuid() }
 }
 
 /// What this process does with a signal.
 #[derive(Clone, Copy)]
-pub(super) struct Action {
+pub(crate) struct Action {
     signal: i32,
     action: libc::sigaction,
 }
 
 impl Action {
     /// What it does now.
-    pub(super) fn of(signal: i32) -> io::Result<Self> {
+    pub(crate) fn of(signal: i32) -> io::Result<Self> {
         let mut action = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: a null pointer changes nothing, and the other is to be written to.
         if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
@@ -198,22 +198,22 @@ impl Action {
     }
 
     /// The signal's number.
-    pub(super) fn signal(&self) -> i32 {
+    pub(crate) fn signal(&self) -> i32 {
         self.signal
     }
 
     /// Whether it is the system's default.
-    pub(super) fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.action.sa_sigaction == libc::SIG_DFL
     }
 
     /// Whether a function is called, and it is neither the system's default nor ignored.
-    pub(super) fn is_handler(&self) -> bool {
+    pub(crate) fn is_handler(&self) -> bool {
         !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
     }
 
     /// Has the process do so again.
-    pub(super) fn put(&self) {
+    pub(crate) fn put(&self) {
         // SAFETY: it was in force for this very signal; who installed it vouches for it. It cannot fail, as
         // the signal's number is one that there is.
         unsafe { libc::sigaction(self.signal, &raw const self.action, ptr::null_mut()) };
@@ -221,32 +221,32 @@ impl Action {
 }
 
 /// Sends a signal to this thread: its handler has returned when this does, unless it is blocked.
-pub(super) fn raise(signal: i32) {
+pub(crate) fn raise(signal: i32) {
     // SAFETY: raise(3) touches no memory of ours. A number that is none is an error of its own.
     unsafe { libc::raise(signal) };
 }
 
 /// The signal that [`mark_signal`] can mark in place of this one: Python 3.9 knows of SIGINT alone.
-pub(super) fn can_mark(signal: i32) -> i32 {
+pub(crate) fn can_mark(signal: i32) -> i32 {
     if cfg!(Py_3_10) { signal } else { libc::SIGINT }
 }
 
 /// Has Python call its handler of a signal, which must be one that [can be marked](can_mark), on its main
 /// thread, as soon as that runs Python code. Async-signal-safe; there must be an interpreter.
 #[cfg(Py_3_10)]
-pub(super) fn mark_signal(signal: i32) {
+pub(crate) fn mark_signal(signal: i32) {
     // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
     unsafe { ffi::PyErr_SetInterruptEx(signal) };
 }
 
 #[cfg(not(Py_3_10))]
-pub(super) fn mark_signal(_: i32) {
+pub(crate) fn mark_signal(_: i32) {
     // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
     unsafe { ffi::PyErr_SetInterrupt() };
 }
 
 /// This thread's number, as [`raise_in_thread`] takes it.
-pub(super) fn this_thread() -> c_long {
+pub(crate) fn this_thread() -> c_long {
     // SAFETY: needs nothing, not even an interpreter.
     let number = unsafe { ffi::PyThread_get_thread_ident() };
     // It is unsigned on both sides in C since Python 3.7.
@@ -255,7 +255,7 @@ pub(super) fn this_thread() -> c_long {
 
 /// Has an exception of this type raised in a thread when it next runs Python code; `None` takes one back.
 /// A thread that is none is no error.
-pub(super) fn raise_in_thread(
+pub(crate) fn raise_in_thread(
     _: Python<'_>,
     thread: c_long,
     exception: Option<&Bound<'_, PyType>>,
@@ -268,7 +268,7 @@ pub(super) fn raise_in_thread(
 
 /// Runs `f` without the interpreter's lock, where this thread has it. Nothing of Python's may be used in it but after a
 /// new attaching.
-pub(super) fn unattached<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn unattached<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: there is an interpreter; whether this thread has its lock may then be asked at any time.
     if is_running() && unsafe { ffi::PyGILState_Check() } == 1 {
         Python::attach(|py| detached(py, f))
@@ -279,7 +279,7 @@ pub(super) fn unattached<R>(f: impl FnOnce() -> R) -> R {
 
 /// Ends the interpreter, on its main thread; tells whether all that was buffered was written. Nothing of Python may be
 /// used in this process any more: pyo3 leaves references alone that are dropped later, as no thread is attached.
-pub(super) fn finalize() -> bool {
+pub(crate) fn finalize() -> bool {
     // SAFETY: the thread is Python's main one and has the lock from here on. That the state which `Ensure` gives is
     // not released is what `Py_FinalizeEx` wants: it destroys it.
     unsafe {
@@ -290,7 +290,7 @@ pub(super) fn finalize() -> bool {
 
 /// Calls `fork` with what Python does before and after one around it: a child has the interpreter's lock,
 /// random numbers of its own, and no locks that other threads held.
-pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Forked {
+pub(crate) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Forked {
     // SAFETY: the interpreter's lock is held, for which the token stands.
     unsafe { ffi::PyOS_BeforeFork() };
     let forked = fork();
@@ -304,7 +304,7 @@ pub(super) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Fo
 }
 
 /// Runs `f` without the interpreter's lock: in it nothing of Python's may be used but after a new attaching.
-pub(super) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
+pub(crate) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
     struct Here<T>(T);
     // SAFETY: pyo3 asks for `Send` to keep objects out that want the lock. None is in what comes here: exchanges,
     // request bodies, plain bytes and whole lives of threads. And none goes to another thread, since `detach` calls
@@ -321,7 +321,7 @@ pub(super) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
 }
 
 /// Names this thread for the system, as `ps -L` and debuggers show it.
-pub(super) fn name_this_thread(name: &str) {
+pub(crate) fn name_this_thread(name: &str) {
     if let Ok(name) = CString::new(name) {
         // SAFETY: the name is a C string, which is copied (prctl(2)).
         unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };

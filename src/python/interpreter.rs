@@ -7,7 +7,7 @@
 //! `python3` by itself.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::environ::SOFTWARE;
 use super::ffi::{self, Action, Config};
 use crate::error::{Error, Result};
 use crate::trace;
@@ -32,12 +31,12 @@ const LIBRARY: &str = env!("OXICORN_PYTHON_LIBRARY");
 static OURS: AtomicBool = AtomicBool::new(false);
 
 /// Whether the interpreter is this crate's, and not the program's own.
-pub(super) fn is_ours() -> bool {
+pub(crate) fn is_ours() -> bool {
     OURS.load(Ordering::Relaxed)
 }
 
 /// Makes sure that there is an interpreter. The first call's thread becomes Python's main thread.
-pub(super) fn start(venv: Option<&Path>) -> Result<()> {
+pub(crate) fn start(venv: Option<&Path>) -> Result<()> {
     static STARTING: Mutex<()> = Mutex::new(());
 
     // Nobody can hold Python's lock and wait for this one: who holds Python's lock finds it running.
@@ -91,7 +90,7 @@ fn release_interrupt(py: Python<'_>) -> PyResult<()> {
 
 /// Puts the current folder and `paths` in front of `sys.path`. On an interpreter that is a program's own, `paths`
 /// only: the rest is not asked for.
-pub(super) fn set_path(py: Python<'_>, paths: &[PathBuf], own_process: bool) -> PyResult<()> {
+pub(crate) fn set_path(py: Python<'_>, paths: &[PathBuf], own_process: bool) -> PyResult<()> {
     let list = py.import("sys")?.getattr(intern!(py, "path"))?;
     let list = list.cast::<PyList>()?;
     let cwd = env::current_dir().ok().filter(|_| own_process || is_ours());
@@ -109,17 +108,15 @@ pub(super) fn set_path(py: Python<'_>, paths: &[PathBuf], own_process: bool) -> 
     Ok(())
 }
 
-/// Puts `variables`, and `SERVER_SOFTWARE`, into `os.environ`; on an interpreter that is a program's own, `variables`
-/// only. In a program's process Python alone sees them: the environment of a process with threads is nobody's to write.
-pub(super) fn set_environ(
+/// Puts `variables` into `os.environ`. In a program's own process Python alone sees them: the environment of a process
+/// with threads must not be written to.
+pub(crate) fn set_environ<'v>(
     py: Python<'_>,
-    variables: &[(OsString, OsString)],
+    variables: impl IntoIterator<Item = (&'v OsStr, &'v OsStr)>,
     own_process: bool,
 ) -> PyResult<()> {
     let environ = py.import("os")?.getattr("environ")?;
-    let software = (OsString::from("SERVER_SOFTWARE"), OsString::from(SOFTWARE));
-    let software = Some(software).filter(|_| own_process || is_ours());
-    for (key, value) in software.iter().chain(variables) {
+    for (key, value) in variables {
         if own_process {
             environ.set_item(key, value)?;
         } else {
@@ -233,7 +230,7 @@ fn version_of_venv(facts: &str) -> Option<&str> {
 }
 
 /// The names of Python's threads of which `which` is true, other than the main one.
-pub(super) fn threads(
+pub(crate) fn threads(
     py: Python<'_>,
     which: impl Fn(&Bound<'_, PyAny>) -> PyResult<bool>,
 ) -> PyResult<Vec<String>> {
@@ -252,7 +249,7 @@ pub(super) fn threads(
 }
 
 /// A module that was imported already; nothing is imported for the end.
-pub(super) fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(crate) fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     let modules = py.import("sys")?.getattr("modules")?;
     let module = modules.call_method1("get", (name,))?;
     Ok((!module.is_none()).then_some(module))

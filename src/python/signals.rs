@@ -28,7 +28,7 @@ const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
 /// What the process is to Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Home {
+pub(crate) enum Home {
     /// The arbiter, whose imports are for workers that there will not be when it is told to stop.
     Arbiter,
     /// A worker, which finishes what it has when it is sent TERM.
@@ -44,7 +44,7 @@ static TOLD: AtomicU64 = AtomicU64::new(0);
 
 /// For the process's handlers: has the call on Python's main thread, if there is one, end by `SystemExit`, as
 /// for INT or QUIT. Async-signal-safe (`signal-safety(7)`).
-pub(super) fn break_off(signal: i32) {
+pub(crate) fn break_off(signal: i32) {
     if ffi::is_running() && PASSED_ON.load(Ordering::Relaxed) != signal {
         let signal = ffi::can_mark(signal);
         TOLD.fetch_or(1 << signal, Ordering::Relaxed);
@@ -89,14 +89,14 @@ impl StandIn {
 }
 
 /// The stand-ins of this process.
-pub(super) struct StandIns(Vec<Py<StandIn>>);
+pub(crate) struct StandIns(Vec<Py<StandIn>>);
 
 impl StandIns {
     /// Sets them for what is handled, but not by Python: as Python itself knows, or, in an heir, as the process
     /// knows.
     ///
     /// None are set on a thread that is not Python's main one, where Python allows for no handlers.
-    pub(super) fn set(py: Python<'_>, home: Home) -> PyResult<Self> {
+    pub(crate) fn set(py: Python<'_>, home: Home) -> PyResult<Self> {
         let mut set = Vec::new();
         for number in SIGNALS {
             let own = Action::of(number)?;
@@ -117,7 +117,7 @@ impl StandIns {
 
     /// Puts the process's handlers in force for the stand-ins that Python knows: setting one, or bringing
     /// it back, has put Python's own there.
-    pub(super) fn retake(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn retake(&self, py: Python<'_>) -> PyResult<()> {
         for stand_in in &self.0 {
             let StandIn { own, .. } = stand_in.get();
             if current(py, own.signal())?.is(stand_in) {

@@ -3,16 +3,16 @@
 
 use pyo3::prelude::*;
 
-use super::crew;
 use super::errors;
 use super::ffi;
+use super::threads;
 use crate::error::{Error, Result};
 use crate::service::ServiceRuntime;
 
 /// The interpreter's lock, which a thread has for the time of a call. Python keeps what it knows of a thread from
 /// its [`enter`](ServiceRuntime::enter) on: to make that for each request costs more than a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gil;
+pub(crate) struct Gil;
 
 impl ServiceRuntime for Gil {
     fn enter(&self, life: &mut dyn FnMut()) {
@@ -26,7 +26,7 @@ impl ServiceRuntime for Gil {
         begun: &mut dyn FnMut(),
         woken: &mut dyn FnMut(),
     ) -> Option<Result<()>> {
-        Some(crew::run(count, life, begun, woken))
+        Some(threads::run(count, life, begun, woken))
     }
 
     /// Runs the handlers of signals that the application set with `signal.signal`.

@@ -43,10 +43,10 @@ fn callers() -> MutexGuard<'static, Vec<Weak<Caller>>> {
 }
 
 /// This thread is in a call, until this is dropped.
-pub(super) struct Call<'py>(Python<'py>);
+pub(crate) struct Call<'py>(Python<'py>);
 
 impl<'py> Call<'py> {
-    pub(super) fn begin(py: Python<'py>) -> Self {
+    pub(crate) fn begin(py: Python<'py>) -> Self {
         // Fails only at the thread's end.
         let _ = CALLER.try_with(|caller| {
             let depth = caller.depth.load(Ordering::Relaxed);
@@ -71,12 +71,12 @@ impl Drop for Call<'_> {
 }
 
 /// Whether this thread is in a call.
-pub(super) fn is_running() -> bool {
+pub(crate) fn is_running() -> bool {
     CALLER.try_with(|caller| caller.depth.load(Ordering::Relaxed) > 0) == Ok(true)
 }
 
 /// Raises `SystemExit` in the calls of all other threads.
-pub(super) fn break_off(py: Python<'_>) {
+pub(crate) fn break_off(py: Python<'_>) {
     BROKEN_OFF.store(true, Ordering::SeqCst);
     let (own, exit) = (ffi::this_thread(), py.get_type::<PySystemExit>());
     for caller in callers().iter().filter_map(Weak::upgrade) {

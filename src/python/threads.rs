@@ -6,6 +6,8 @@
 //!
 //! *Invariants*: either all of them run, or none has begun.
 
+mod work;
+
 use std::ffi::c_long;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -21,10 +23,10 @@ use pyo3::types::PyDict;
 use super::errors;
 use super::ffi;
 use super::gil::Gil;
-use super::lend::Work;
 use crate::error::{Error, Result};
 use crate::service::ServiceRuntime;
 use crate::trace;
+use work::Work;
 
 /// How long a thread may take from its start to our first line before it is looked after.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -75,7 +77,7 @@ fn name(number: usize) -> String {
 }
 
 /// As [`ServiceRuntime::run_threads`](crate::service::ServiceRuntime::run_threads).
-pub(super) fn run(
+pub(crate) fn run(
     count: usize,
     life: &(dyn Fn() + Sync),
     begun: &mut dyn FnMut(),

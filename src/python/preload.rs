@@ -12,17 +12,17 @@ use super::interpreter::threads;
 
 /// A loaded application.
 #[derive(Debug)]
-pub(super) struct Preloaded {
-    pub(super) application: Py<PyAny>,
+pub(crate) struct Preloaded {
+    pub(crate) application: Py<PyAny>,
     /// The temporary files that loading it has opened, as objects of Python's: who loaded it removes them.
-    pub(super) files: Py<PyAny>,
+    pub(crate) files: Py<PyAny>,
     /// As which user.
     user: u32,
 }
 
 impl Preloaded {
     /// Gives what has just been loaded its last touch.
-    pub(super) fn new(application: Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn new(application: Bound<'_, PyAny>) -> PyResult<Self> {
         let py = application.py();
         let files = end::settle(py)?;
         // A collection touches every object that it looks at, and what is touched is not shared any more.
@@ -48,7 +48,7 @@ impl Preloaded {
     }
 
     /// Warns, where a worker that has become another user has what was loaded with the first one's privileges.
-    pub(super) fn compare_users(&self, py: Python<'_>) {
+    pub(crate) fn compare_users(&self, py: Python<'_>) {
         if ffi::user() != self.user {
             errors::warn(
                 py,

@@ -14,14 +14,11 @@
 //! is inside [`Slot::lend`]'s scope.
 #![allow(unsafe_code)]
 
-mod work;
-
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use super::strand::Strand;
 use crate::error::Result;
-pub(super) use work::Work;
+use crate::python::greenlet::Strand;
 
 /// What of a running call Python objects may use.
 pub(super) trait Lent {

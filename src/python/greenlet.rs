@@ -14,17 +14,17 @@ use pyo3::types::PyDict;
 
 /// A thread, or a greenlet in it: what has a stack of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Strand {
+pub(crate) struct Strand {
     /// From 1 on. No other thread has had it.
-    pub(super) thread: usize,
+    pub(crate) thread: usize,
     /// Where the greenlet is in memory; 0 for the one that the thread begins with. It cannot be another's while
     /// there are frames on its stack, which keep it.
-    pub(super) greenlet: usize,
+    pub(crate) greenlet: usize,
 }
 
 impl Strand {
     /// Where this call runs.
-    pub(super) fn current(py: Python<'_>) -> Self {
+    pub(crate) fn current(py: Python<'_>) -> Self {
         thread_local!(static THREAD: usize = {
             static NEXT: AtomicUsize = AtomicUsize::new(1);
             NEXT.fetch_add(1, Ordering::Relaxed)

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 
 /// A parsed specification.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Spec<'s> {
+pub(crate) struct Spec<'s> {
     text: &'s str,
     module: &'s str,
     /// `None` for the usual names.
@@ -41,7 +41,7 @@ impl<'s> Spec<'s> {
     /// # Errors
     ///
     /// Where it is none, with a hint where it is a file's name.
-    pub(super) fn parse(text: &'s str) -> Result<Self> {
+    pub(crate) fn parse(text: &'s str) -> Result<Self> {
         let (module, rest) = match text.split_once(':') {
             Some((module, rest)) => (module, Some(rest)),
             None => (text, None),
@@ -81,7 +81,7 @@ impl<'s> Spec<'s> {
     }
 
     /// Imports the module and gives the application.
-    pub(super) fn load<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+    pub(crate) fn load<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
         let module = py
             .import(self.module)
             .map_err(|error| self.import_failed(py, &error))?
@@ -276,9 +276,18 @@ fn literals<'py>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::app::App;
+    use super::super::interpreter;
+    use super::super::testing::with_python;
     use super::*;
-    use crate::service::ServiceContext;
+
+    /// What loading a specification gives, with `folder` in `sys.path`: nothing, or the error.
+    fn load(spec: &str, folder: &Path) -> Result<()> {
+        let spec = Spec::parse(spec)?;
+        with_python(|py| {
+            interpreter::set_path(py, &[folder.to_owned()], true).unwrap();
+            spec.load(py).map(drop)
+        })
+    }
 
     #[test]
     fn a_specification_splits_into_module_name_and_arguments() {
@@ -303,17 +312,12 @@ mod tests {
     fn refuse(name: &str, source: &str, spec: &str) -> Error {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(format!("{name}.py")), source).unwrap();
-        App::new(spec)
-            .python_path([folder.path()])
-            .load(&ServiceContext::new(&[]))
-            .unwrap_err()
+        load(spec, folder.path()).unwrap_err()
     }
 
     #[test]
     fn a_module_that_does_not_exist_is_named_with_the_folder() {
-        let error = App::new("no_such_shop.wsgi")
-            .load(&ServiceContext::new(&[]))
-            .unwrap_err();
+        let error = load("no_such_shop.wsgi", Path::new(".")).unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(
@@ -406,11 +410,7 @@ class Site:
 ";
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t_make.py"), source).unwrap();
-        let load = |spec: &str| {
-            App::new(spec)
-                .python_path([folder.path()])
-                .load(&ServiceContext::new(&[]))
-        };
+        let load = |spec: &str| load(spec, folder.path());
         assert!(load("t_make:make(1, text='a:b')").is_ok());
         assert!(load("t_make:Site.make()").is_ok());
         for (spec, code, words) in [
@@ -431,9 +431,7 @@ class Site:
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hello.py");
         std::fs::write(&file, "").unwrap();
-        let error = App::new(file.to_str().unwrap())
-            .load(&ServiceContext::new(&[]))
-            .unwrap_err();
+        let error = Spec::parse(file.to_str().unwrap()).unwrap_err();
         assert!(
             error.to_string().ends_with("did you mean 'hello:app'?"),
             "{error}"

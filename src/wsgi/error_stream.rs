@@ -1,15 +1,12 @@
-//! What Python has to say about failures: `wsgi.errors`, and exceptions as text.
-//! Nothing here decides what a failure means, and no text of a request goes unmarked into the log.
+//! `wsgi.errors`: text that an application writes to the error log, whole lines at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyBrokenPipeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::ffi;
-use crate::error::Error;
-use crate::trace;
+use crate::python::errors::log;
+use crate::python::ffi;
 
 /// Past so many bytes the beginning of a line is not kept any longer.
 const LONGEST: usize = 16 * 1024;
@@ -116,147 +113,12 @@ impl State {
     }
 }
 
-/// Writes an error to the log, which may be long in taking it: without the interpreter's lock.
-pub(super) fn log(py: Python<'_>, text: &str) {
-    py.detach(|| trace::error!("{text}"));
-}
-
-/// Writes a warning, as [`log`] an error.
-pub(super) fn warn(py: Python<'_>, text: &str) {
-    py.detach(|| trace::warning!("{text}"));
-}
-
-/// Writes what is worth to be known, as [`log`] an error.
-pub(super) fn send_informational(py: Python<'_>, text: &str) {
-    py.detach(|| trace::info!("{text}"));
-}
-
-/// An exception as Python prints it, with its traceback and its causes.
-pub(super) fn traceback(py: Python<'_>, error: &PyErr) -> String {
-    let format = || -> PyResult<String> {
-        let lines = py.import("traceback")?.call_method1(
-            "format_exception",
-            (error.get_type(py), error.value(py), error.traceback(py)),
-        )?;
-        let text = PyString::new(py, "").call_method1("join", (lines,))?;
-        Ok(text
-            .cast::<PyString>()?
-            .to_string_lossy()
-            .trim_end()
-            .to_owned())
-    };
-    format().unwrap_or_else(|_| error.to_string())
-}
-
-/// An exception in one line: `ValueError: too large`.
-pub(super) fn summary(py: Python<'_>, error: &PyErr) -> String {
-    let kind = error.get_type(py).name();
-    let kind = kind
-        .as_ref()
-        .map_or("exception".into(), |name| name.to_string_lossy());
-    let text = message(py, error);
-    match text.lines().next() {
-        Some(line) => format!("{kind}: {line}"),
-        None => kind.into_owned(),
-    }
-}
-
-/// What `str()` makes of an exception, as far as it can.
-pub(super) fn message(py: Python<'_>, error: &PyErr) -> String {
-    error.value(py).str().map_or_else(
-        |_| String::new(),
-        |text| text.to_string_lossy().into_owned(),
-    )
-}
-
-/// What a program that ends by this exception would have for its status, if it is `SystemExit`.
-pub(super) fn exit_status(py: Python<'_>, error: &PyErr) -> Option<i32> {
-    if !error.is_instance_of::<PySystemExit>(py) {
-        return None;
-    }
-    let code = error.value(py).getattr("code").ok()?;
-    if code.is_none() {
-        return Some(0);
-    }
-    // Python takes the lowest bits of a number, and 1 for anything else, which it prints.
-    Some(code.extract::<i32>().unwrap_or(1))
-}
-
-/// The innermost place of an exception's traceback: `/srv/shop/wsgi.py line 12`.
-pub(super) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
-    let mut frame = error.traceback(py)?.into_any();
-    while let Some(next) = frame.getattr("tb_next").ok().filter(|next| !next.is_none()) {
-        frame = next;
-    }
-    let code = frame.getattr("tb_frame").ok()?.getattr("f_code").ok()?;
-    let file = code.getattr("co_filename").ok()?;
-    Some(format!("{file} line {}", frame.getattr("tb_lineno").ok()?))
-}
-
-/// A failure of this crate's own as Python sees it: a lost client is a `BrokenPipeError`.
-pub(super) fn to_python(error: Error) -> PyErr {
-    if error.is_disconnected() {
-        // With the number that applications compare.
-        return PyBrokenPipeError::new_err((libc::EPIPE, error.to_string()));
-    }
-    std::io::Error::from(error).into()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, head, with_python};
+    use super::super::testing::{Script, head};
     use super::*;
     use crate::recorder::Recorder;
     use crate::service::Body;
-
-    #[test]
-    fn tracebacks_have_causes_and_all_lines() {
-        with_python(|py| {
-            let code = c"
-try:
-    1 / 0
-except ZeroDivisionError as cause:
-    raise ValueError('two\\nlines') from cause
-";
-            let error = py.run(code, None, None).unwrap_err();
-            let text = traceback(py, &error);
-            assert!(
-                text.contains("ZeroDivisionError: division by zero"),
-                "{text}"
-            );
-            assert!(text.ends_with("ValueError: two\nlines"), "{text}");
-            assert_eq!(summary(py, &error), "ValueError: two");
-            assert_eq!(place(py, &error).unwrap(), "<string> line 5");
-        });
-    }
-
-    #[test]
-    fn an_exception_that_cannot_be_shown_is_still_named() {
-        let script = Script::new(
-            r"
-class Mute(Exception):
-    def __str__(self): raise ValueError
-def app(environ, start_response): raise Mute
-",
-        );
-        assert_eq!(script.fail().to_string(), "Mute");
-    }
-
-    #[test]
-    fn a_program_that_wants_to_end_says_with_which_status() {
-        with_python(|py| {
-            for (code, status) in [
-                (c"raise SystemExit", Some(0)),
-                (c"raise SystemExit(5)", Some(5)),
-                (c"raise SystemExit(True)", Some(1)),
-                (c"raise SystemExit('text')", Some(1)),
-                (c"raise KeyboardInterrupt", None),
-            ] {
-                let error = py.run(code, None, None).unwrap_err();
-                assert_eq!(exit_status(py, &error), status, "{code:?}");
-            }
-        });
-    }
 
     /// Lines of the log that `work` makes.
     #[cfg(feature = "tracing")]

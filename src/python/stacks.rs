@@ -11,7 +11,7 @@ use crate::service::Stacks;
 
 /// From now on the signal is answered with the stacks of all threads; a fatal one (SIGSEGV, SIGABRT) too,
 /// unless the operator (`PYTHONFAULTHANDLER`) has said where those are to go.
-pub(super) fn write_on_request(py: Python<'_>, stacks: Stacks<'_>) -> PyResult<()> {
+pub(crate) fn write_on_request(py: Python<'_>, stacks: Stacks<'_>) -> PyResult<()> {
     let faulthandler = py.import("faulthandler")?;
     // Written to as long as there is a process: so nobody closes it.
     let to = stacks.to.try_clone_to_owned()?.into_raw_fd();

@@ -1,12 +1,12 @@
-//! WSGI applications (PEP 3333) as services, with `CPython` embedded in this process.
-//! The only module that names pyo3; it knows no socket, no worker and no process.
+//! WSGI applications (PEP 3333) as services, called in the `CPython` that this process embeds.
+//! It knows no socket, no worker and no process.
 //!
 //! ```text
 //!   App ── load: spec, interpreter ──▶ Application
 //!                                          │ call
 //!      environ (template, names, input) ───┤
 //!      start_response ── outline ──┐       ▼
-//!      write ── lend ──▶ answer ◀──┴── callable(environ, start_response)
+//!      write ── scoped call ──▶ response ◀──┴── callable(environ, start_response)
 //!                           ▲              │
 //!                           └── body ◀─────┘ blocks, then close()
 //! ```
@@ -21,28 +21,17 @@
 //! - The process's signal handlers stay in force, whatever Python is shown in their place.
 //! - `close()` of a response is called exactly once, whatever happened.
 
-mod answer;
 mod app;
 mod body;
-mod calls;
-mod crew;
 mod early_hints;
-mod end;
 mod environ;
-mod errors;
-mod ffi;
+mod error_stream;
 mod file_wrapper;
-mod gil;
 mod input;
-mod interpreter;
-mod lend;
 mod names;
-mod preload;
-mod signals;
-mod spec;
-mod stacks;
+mod response;
+mod scoped_call;
 mod start_response;
-mod strand;
 #[cfg(test)]
 mod testing;
 

@@ -7,6 +7,8 @@
 //!
 //! *Invariants*: the function is called by nobody once [`Work::give`] has returned; no lock is held meanwhile.
 
+#![allow(unsafe_code)]
+
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 /// The place through which threads get it.
 #[derive(Default)]
-pub(in crate::wsgi) struct Work {
+pub(super) struct Work {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -47,11 +49,7 @@ impl Work {
     /// # Panics
     ///
     /// As one of those calls did.
-    pub(in crate::wsgi) fn give<R>(
-        &self,
-        life: &(dyn Fn() + Sync),
-        scope: impl FnOnce() -> R,
-    ) -> R {
+    pub(super) fn give<R>(&self, life: &(dyn Fn() + Sync), scope: impl FnOnce() -> R) -> R {
         struct TakeBack<'w>(&'w Work);
         impl Drop for TakeBack<'_> {
             fn drop(&mut self) {
@@ -80,7 +78,7 @@ impl Work {
     }
 
     /// Waits for the function, and calls it; or returns where there will be none.
-    pub(in crate::wsgi) fn take_part(&self) {
+    pub(super) fn take_part(&self) {
         let mut state = self.lock();
         state.arrived += 1;
         self.changed.notify_all();
@@ -107,12 +105,12 @@ impl Work {
     }
 
     /// Sends those away who wait for the function.
-    pub(in crate::wsgi) fn end(&self) {
+    pub(super) fn end(&self) {
         drop(self.dismiss());
     }
 
     /// Waits until so many threads have come, for a moment at the most; tells whether they have.
-    pub(in crate::wsgi) fn await_arrivals(&self, count: usize, moment: Duration) -> bool {
+    pub(super) fn await_arrivals(&self, count: usize, moment: Duration) -> bool {
         let state = self.lock();
         let (state, _) = self
             .changed
@@ -122,7 +120,7 @@ impl Work {
     }
 
     /// How many threads have been here and have gone again.
-    pub(in crate::wsgi) fn gone(&self) -> usize {
+    pub(super) fn gone(&self) -> usize {
         self.lock().gone
     }
 

@@ -182,12 +182,12 @@ fn lament(py: Python<'_>, step: &str, error: &PyErr) {
 
 /// In a worker that has no call any more: waits for the threads that are not daemons, then calls the functions
 /// registered with `atexit`.
-pub(super) fn leave(py: Python<'_>) {
+pub(crate) fn leave(py: Python<'_>) {
     let waited_for = threads(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
     if let Ok(names @ [_, ..]) = waited_for.as_deref() {
         let names = names.join(", ");
         let text = format!("Waiting for the application's threads that are not daemons: {names}");
-        errors::send_informational(py, &text);
+        errors::info(py, &text);
     }
     let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     for (module, step) in steps {
@@ -202,7 +202,7 @@ pub(super) fn leave(py: Python<'_>) {
 }
 
 /// Ends the interpreter, in a worker's own process. Its work is done, and no thread of ours is left.
-pub(super) fn finalize() {
+pub(crate) fn finalize() {
     Python::attach(|py| {
         take_step(py, "ignore_signals");
         // Python leaves alone what daemons hold, and they may hold all of a module.
@@ -216,30 +216,30 @@ pub(super) fn finalize() {
 }
 
 /// Writes what files have buffered, and removes temporary files: where the interpreter cannot be ended.
-pub(super) fn save(py: Python<'_>) {
+pub(crate) fn save(py: Python<'_>) {
     take_step(py, "save");
 }
 
 /// Calls the application's `atexit` functions, in a process in which Python goes on.
-pub(super) fn let_go(py: Python<'_>) {
+pub(crate) fn let_go(py: Python<'_>) {
     take_step(py, "let_go");
 }
 
 /// Ends what was loaded in this process, helpers and all; the process goes on.
-pub(super) fn unload(py: Python<'_>) {
+pub(crate) fn unload(py: Python<'_>) {
     take_step(py, "unload");
 }
 
 /// The temporary files that are open, which are for their maker to remove; what files have buffered is written, so
 /// that no child writes it once more.
-pub(super) fn settle(py: Python<'_>) -> PyResult<Py<PyAny>> {
+pub(crate) fn settle(py: Python<'_>) -> PyResult<Py<PyAny>> {
     step(py, "flush")?.call0()?;
     Ok(step(py, "temporary_files")?.call0()?.unbind())
 }
 
 /// In a child: leaves to its parent what is the parent's. `files` are the parent's temporary files; `own` says that
 /// what runs in the parent is this child's application, whose functions registered with `atexit` are called in both.
-pub(super) fn forget(py: Python<'_>, files: PyResult<Py<PyAny>>, own: bool) {
+pub(crate) fn forget(py: Python<'_>, files: PyResult<Py<PyAny>>, own: bool) {
     let forgotten = files.and_then(|files| step(py, "forget")?.call1((files, own)));
     if let Err(error) = forgotten {
         lament(py, "forget", &error);

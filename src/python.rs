@@ -1,0 +1,24 @@
+//! `CPython` embedded in this process: its interpreter, its lock, its threads, its signals and its end.
+//!
+//! Nothing here knows WSGI. What imports or calls an application stands above it, in `wsgi`.
+//!
+//! *Invariants*
+//!
+//! - No lock of this module is held while Python runs, and nothing takes the interpreter's lock for one of them:
+//!   builds of Python without that lock work as well.
+//! - The process's signal handlers stay in force, whatever Python is shown in their place.
+
+pub(crate) mod calls;
+pub(crate) mod end;
+pub(crate) mod errors;
+pub(crate) mod ffi;
+pub(crate) mod gil;
+pub(crate) mod greenlet;
+pub(crate) mod import_spec;
+pub(crate) mod interpreter;
+pub(crate) mod preload;
+pub(crate) mod signals;
+pub(crate) mod stacks;
+#[cfg(test)]
+pub(crate) mod testing;
+mod threads;
