@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use criterion::{Criterion, Throughput};
-use oxicorn::{MakeService, Phase, Request, Responder, Server};
+use oxicorn::{ArbiterEvent, MakeService, Request, Responder, Server};
 
 /// Names the service that this process is to serve.
 const ROLE: &str = "OXICORN_BENCH_SERVE";
@@ -39,15 +39,15 @@ fn main() {
 fn serve(make: impl MakeService<Service: Sync> + 'static) {
     let mut address = String::new();
     let outcome = Server::bind("127.0.0.1:0").map(|builder| {
-        builder.observe(move |phase| match phase {
-            Phase::Started { listeners } => {
+        builder.observe(move |event| match event {
+            ArbiterEvent::Started { listeners } => {
                 let listener = listeners
                     .iter()
                     .next()
                     .and_then(|listener| listener.socket_addr());
                 address = listener.map(|at| at.to_string()).unwrap_or_default();
             }
-            Phase::WorkerReady { .. } => println!("{address}"),
+            ArbiterEvent::WorkerReady { .. } => println!("{address}"),
             _ => {}
         })
     });

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use oxicorn::net::{Listener, Listeners};
+use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::observe::{Access, Host};
-use oxicorn::reactor::{Config, Queues, Reactor};
+use oxicorn::reactor::{Config, Reactor};
 use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
@@ -39,7 +39,7 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
         if reactor.poll(&Log, None)?.woken {
-            reactor.drain(Tick::now(), Queues::Refused);
+            reactor.drain(Tick::now(), QueuePolicy::DrainAndClose);
         }
         while let Some(mut ready) = reactor.next_request(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {

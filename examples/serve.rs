@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use oxicorn::arbiter::{Exec, is_successor};
+use oxicorn::arbiter::{ReexecCommand, is_successor};
 use oxicorn::cli::Cli;
 use oxicorn::config::Settings;
 use oxicorn::log::ErrorLog;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings) -> Result<()> {
     // What an upgrade starts is what was started here, from this folder.
-    let exec = Exec::current();
+    let exec = ReexecCommand::current();
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir).map_err(|e| {
             Error::with_source(

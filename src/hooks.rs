@@ -1,6 +1,6 @@
 //! [`Hooks`]: a program's own code at the turns of a server's life, in the process that takes the turn.
 //!
-//! No layer below knows of it: the arbiter's hooks follow its [`Phase`]s, those of a worker are in a worker, a
+//! No layer below knows of it: the arbiter's hooks follow its [`ArbiterEvent`]s, those of a worker are in a worker, a
 //! recipe and a service that are put around the ones given.
 //!
 //! ```text
@@ -25,7 +25,7 @@ use std::process::{self, ExitStatus};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::arbiter::{Handle, Phase};
+use crate::arbiter::{ArbiterEvent, Handle};
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::net::Listeners;
@@ -249,29 +249,29 @@ impl fmt::Debug for Installed {
     }
 }
 
-/// Calls the arbiter's hooks as its phases come.
+/// Calls the arbiter's hooks as its events come.
 pub(crate) struct Follower {
     installed: Installed,
     server: ServerInfo,
 }
 
 impl Follower {
-    pub(crate) fn follow(&mut self, phase: &Phase) {
+    pub(crate) fn follow(&mut self, event: &ArbiterEvent) {
         let hooks = Arc::clone(&self.installed.hooks);
-        match phase {
+        match event {
             // Gunicorn tells the number before anything else.
-            Phase::Starting => {
+            ArbiterEvent::Starting => {
                 let workers = self.server.workers;
                 self.tell("nworkers_changed", |server| {
                     hooks.nworkers_changed(server, workers, None);
                 });
                 self.ask("on_starting", |server| hooks.on_starting(server));
             }
-            Phase::Started { listeners } => {
+            ArbiterEvent::Started { listeners } => {
                 self.server.listeners = addresses(listeners);
                 self.ask("when_ready", |server| hooks.when_ready(server));
             }
-            Phase::Resized { from, to } => {
+            ArbiterEvent::Resized { from, to } => {
                 self.server.workers = *to;
                 if from.is_some() {
                     self.tell("nworkers_changed", |server| {
@@ -279,17 +279,19 @@ impl Follower {
                     });
                 }
             }
-            Phase::Forking { id } => self.tell("pre_fork", |server| hooks.pre_fork(server, *id)),
-            Phase::WorkerExited { id, pid, status } => self.tell("child_exit", |server| {
+            ArbiterEvent::Forking { id } => {
+                self.tell("pre_fork", |server| hooks.pre_fork(server, *id));
+            }
+            ArbiterEvent::WorkerExited { id, pid, status } => self.tell("child_exit", |server| {
                 let pid = pid.unsigned_abs();
                 hooks.child_exit(server, &WorkerInfo { id: *id, pid }, *status);
             }),
-            Phase::Reloaded { listeners } => {
+            ArbiterEvent::Reloaded { listeners } => {
                 self.server.listeners = addresses(listeners);
                 self.tell("on_reload", |server| hooks.on_reload(server));
             }
-            Phase::Executing => self.tell("pre_exec", |server| hooks.pre_exec(server)),
-            Phase::Ended => self.tell("on_exit", |server| hooks.on_exit(server)),
+            ArbiterEvent::Executing => self.tell("pre_exec", |server| hooks.pre_exec(server)),
+            ArbiterEvent::Ended => self.tell("on_exit", |server| hooks.on_exit(server)),
             _ => {}
         }
     }

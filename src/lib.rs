@@ -96,7 +96,7 @@ mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
-pub use arbiter::{Arbiter, Phase};
+pub use arbiter::{Arbiter, ArbiterEvent};
 pub use clock::Tick;
 pub use error::{Error, Result};
 pub use forked::Forked;
@@ -109,7 +109,7 @@ pub use service::{
     ServiceRuntime, Stacks, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
-pub use sys::scoreboard::{Call, Leaving, Scoreboard, Slot, WorkerState};
+pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
 pub use sys::user::Credentials;
 pub use worker::{
     Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,

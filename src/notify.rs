@@ -1,9 +1,9 @@
 //! [`Notifier`]: tells systemd what the arbiter does (`sd_notify(3)`).
 //!
-//! It is told phases and passes them on; it decides nothing, and a service manager that does not listen is no
+//! It is told events and passes them on; it decides nothing, and a service manager that does not listen is no
 //! error. Without `NOTIFY_SOCKET` in the environment it says nothing.
 //!
-//! | phase | message |
+//! | event | message |
 //! |---|---|
 //! | all workers are there, also after a reload | `READY=1`, `STATUS=` |
 //! | the settings are read again | `RELOADING=1`, `MONOTONIC_USEC=` |
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::arbiter::Phase;
+use crate::arbiter::ArbiterEvent;
 use crate::trace;
 
 /// What systemd was told, as far as the next message needs it.
@@ -61,44 +61,46 @@ impl Notifier {
         sd_notify::watchdog_enabled().map(|wait| wait / 2)
     }
 
-    /// Passes a phase on.
-    pub(crate) fn follow(&mut self, phase: &Phase) {
-        match phase {
-            Phase::Resized { to, .. } => self.target = *to,
-            Phase::WorkerReady { .. } => self.ready += 1,
-            Phase::WorkerExited { .. } => self.ready = self.ready.saturating_sub(1),
-            Phase::Ready { .. } => self.was_ready = true,
-            Phase::Stopping => self.stopping = true,
-            Phase::Upgraded { pid } => self.successor = u32::try_from(*pid).ok(),
-            Phase::UpgradeFailed { .. } => self.successor = None,
-            Phase::Following { .. } => self.standing = Standing::Second,
-            Phase::Promoted => self.standing = Standing::Main,
+    /// Passes a event on.
+    pub(crate) fn follow(&mut self, event: &ArbiterEvent) {
+        match event {
+            ArbiterEvent::Resized { to, .. } => self.target = *to,
+            ArbiterEvent::WorkerReady { .. } => self.ready += 1,
+            ArbiterEvent::WorkerExited { .. } => self.ready = self.ready.saturating_sub(1),
+            ArbiterEvent::Ready { .. } => self.was_ready = true,
+            ArbiterEvent::Stopping => self.stopping = true,
+            ArbiterEvent::Upgraded { pid } => self.successor = u32::try_from(*pid).ok(),
+            ArbiterEvent::UpgradeFailed { .. } => self.successor = None,
+            ArbiterEvent::Following { .. } => self.standing = Standing::Second,
+            ArbiterEvent::Promoted => self.standing = Standing::Main,
             _ => {}
         }
         if self.standing == Standing::Former {
             return;
         }
-        let status = self.status(phase);
+        let status = self.status(event);
         let status = (self.standing == Standing::Main).then_some(NotifyState::Status(&status));
         let ready = if self.stopping {
             Some(NotifyState::Stopping)
         } else {
             self.was_ready.then_some(NotifyState::Ready)
         };
-        match phase {
-            Phase::Ready { .. } | Phase::ReloadFailed { .. } => {
+        match event {
+            ArbiterEvent::Ready { .. } | ArbiterEvent::ReloadFailed { .. } => {
                 say(ready.into_iter().chain(status));
             }
-            Phase::WorkerReady { .. } | Phase::WorkerExited { .. } | Phase::Resized { .. } => {
+            ArbiterEvent::WorkerReady { .. }
+            | ArbiterEvent::WorkerExited { .. }
+            | ArbiterEvent::Resized { .. } => {
                 say(status);
             }
-            Phase::Reloading => {
+            ArbiterEvent::Reloading => {
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
                     say([NotifyState::Reloading, now]);
                 }
             }
             // Not sooner: the new one may be ended yet.
-            Phase::Stopping => {
+            ArbiterEvent::Stopping => {
                 if let Some(pid) = self.successor {
                     self.standing = Standing::Former;
                     say([NotifyState::MainPid(pid)]);
@@ -107,20 +109,20 @@ impl Notifier {
                 }
             }
             // What was said before may not have been heard (`NotifyAccess=`, systemd.service(5)).
-            Phase::Promoted => {
+            ArbiterEvent::Promoted => {
                 let me = NotifyState::MainPid(process::id());
                 say([me].into_iter().chain(ready).chain(status));
             }
-            Phase::Pulse => say([NotifyState::Watchdog]),
+            ArbiterEvent::Pulse => say([NotifyState::Watchdog]),
             _ => {}
         }
     }
 
     /// What `systemctl status` shows: one line.
-    fn status(&self, phase: &Phase) -> String {
+    fn status(&self, event: &ArbiterEvent) -> String {
         let status = format!("{} of {} workers serve", self.ready, self.target);
-        match phase {
-            Phase::ReloadFailed { reason } => {
+        match event {
+            ArbiterEvent::ReloadFailed { reason } => {
                 format!("{status}; the last reload failed: {reason}").replace('\n', " ")
             }
             _ => status,

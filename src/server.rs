@@ -9,7 +9,7 @@ mod reload;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arbiter::{Desk, Exec, Handle, Phase};
+use crate::arbiter::{ArbiterEvent, CommandQueue, Handle, ReexecCommand};
 use crate::config::{Settings, WorkerClass};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -25,7 +25,7 @@ use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use bound::Bound;
-use plan::{Observer, Plan, Source};
+use plan::{EventListener, Plan, Source};
 use reload::{Recipe, Shared};
 
 /// A pre-fork server whose listeners are open.
@@ -42,7 +42,7 @@ use reload::{Recipe, Shared};
 pub struct Server {
     bound: Bound,
     plan: Plan,
-    desk: Desk,
+    command_queue: CommandQueue,
 }
 
 /// A server that is being described. Nothing is opened before [`build`](Builder::build).
@@ -103,7 +103,7 @@ impl Server {
     /// [`serve`](Self::serve), and good from any thread, from the observer, and from the hooks in the arbiter.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.desk.handle()
+        self.command_queue.handle()
     }
 
     /// Serves until it is told to stop; workers are forked.
@@ -212,7 +212,7 @@ impl Server {
         let Self {
             bound,
             mut plan,
-            desk,
+            command_queue,
         } = self;
         let releaser = make.releaser();
         let hooks = plan.hooks.clone();
@@ -224,7 +224,7 @@ impl Server {
         let mut observer = plan.observe.take();
         let mut follower = hooks
             .as_ref()
-            .map(|hooks| hooks.follow(plan.workers, bound.listeners(), desk.handle()));
+            .map(|hooks| hooks.follow(plan.workers, bound.listeners(), command_queue.handle()));
         if let Some(workers) = &plan.credentials {
             log::give_to(workers.uid(), workers.gid());
         }
@@ -239,22 +239,22 @@ impl Server {
             .listeners(listeners)
             .allow_threads(plan.allow_threads)
             .signals(plan.signals)
-            .desk(desk)
-            .observe(move |phase: &Phase| {
-                match phase {
-                    Phase::Started { .. } => trace::info!("Using worker: {}", class.0),
-                    Phase::ReopenLogs => log::reopen(),
+            .command_queue(command_queue)
+            .observe(move |event: &ArbiterEvent| {
+                match event {
+                    ArbiterEvent::Started { .. } => trace::info!("Using worker: {}", class.0),
+                    ArbiterEvent::ReopenLogs => log::reopen(),
                     _ => {}
                 }
                 #[cfg(feature = "systemd")]
                 if let Some(notifier) = &mut notifier {
-                    notifier.follow(phase);
+                    notifier.follow(event);
                 }
                 if let Some(follower) = &mut follower {
-                    follower.follow(phase);
+                    follower.follow(event);
                 }
-                if let Some(Observer(observe)) = &mut observer {
-                    observe(phase);
+                if let Some(EventListener(observe)) = &mut observer {
+                    observe(event);
                 }
             });
         #[cfg(feature = "systemd")]
@@ -373,10 +373,10 @@ impl Builder {
     }
 
     /// What an upgrade executes: this program as it was called, by default, from the folder in which it is when
-    /// it [builds](Self::build) the server. One that changes its folder before that makes an [`Exec`] first.
+    /// it [builds](Self::build) the server. One that changes its folder before that makes an [`ReexecCommand`] first.
     ///
     /// The program's `main` runs again, with the listeners open.
-    pub fn exec(mut self, exec: Exec) -> Self {
+    pub fn exec(mut self, exec: ReexecCommand) -> Self {
         self.plan.exec = Some(exec);
         self
     }
@@ -422,7 +422,7 @@ impl Builder {
         self
     }
 
-    /// Shows in lists of processes what each process of the server is: see [`arbiter::Builder::name`](crate::arbiter::Builder::name). Without it
+    /// Shows in lists of processes what each process of the server is: see [`arbiter::ArbiterBuilder::name`](crate::arbiter::ArbiterBuilder::name). Without it
     /// they show what they did; [`Server::from_settings`] takes the application's name where no other is set.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.plan.name = Some(name.into());
@@ -495,8 +495,8 @@ impl Builder {
     }
 
     /// Is told of what happens to the server and its workers, in the arbiter's process.
-    pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
-        self.plan.observe = Some(Observer(Box::new(observer)));
+    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
+        self.plan.observe = Some(EventListener(Box::new(observer)));
         self
     }
 
@@ -539,7 +539,7 @@ impl Builder {
         Ok(Server {
             bound,
             plan,
-            desk: Desk::new()?,
+            command_queue: CommandQueue::new()?,
         })
     }
 

@@ -52,7 +52,7 @@ pub(super) enum Input {
     /// Worker `id` made progress.
     Beat { id: u64, at: Tick },
     /// Worker `id` has served for long enough: it is to be replaced, and serves until it is.
-    Worn { id: u64, wear: Wear },
+    RecycleDue { id: u64, reason: RecycleReason },
     /// Worker `id` has been in a request since then; `alone` where it has nothing else to do.
     InCall { id: u64, since: Tick, alone: bool },
     /// [`Action::LoadConfig`] has found settings that can be used.
@@ -84,25 +84,29 @@ pub(super) enum Input {
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`]. It has the post of the one that it
+    /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`]. It has the queue of the one that it
     /// is to replace.
-    Spawn { id: u64, slot: usize, post: usize },
+    Spawn {
+        id: u64,
+        slot: usize,
+        queue_id: usize,
+    },
     /// Give a worker an order.
     Signal {
         pid: i32,
         slot: usize,
         order: Order,
-        why: Why,
+        why: SignalReason,
     },
     /// A worker is going to be replaced.
-    Recycle { pid: i32, wear: Wear },
+    Recycle { pid: i32, reason: RecycleReason },
     /// Read the settings again, and report [`Input::Loaded`] if they can be used. What is in force stays at
     /// hand, unless it is on trial itself: then what was before it does, and it is given up for them.
     LoadConfig,
     /// The new settings have proven good: what was in force before can go.
-    Settle,
+    CommitReload,
     /// The new settings are given up for what was in force before, because of this.
-    Revert { reason: String },
+    RevertReload { reason: String },
     /// Open the arbiter's own logs again.
     ReopenLogs,
     /// As many workers as there are to be can do their work, for the first time.
@@ -110,9 +114,9 @@ pub(super) enum Action {
     /// The number of workers that there are to be has changed.
     Resized { from: usize, to: usize },
     /// Forget a worker that has gone.
-    Bury(Obituary),
+    Reaped(ExitReport),
     /// A fork has failed; it is tried again after `retry`.
-    Regret { reason: String, retry: Duration },
+    ForkRetry { reason: String, retry: Duration },
     /// Make a process of the program, as it is now, that is to follow this one, and report
     /// [`Input::Reexecuted`] or [`Input::ReexecFailed`].
     Reexec,
@@ -121,13 +125,13 @@ pub(super) enum Action {
     /// The new arbiter serves.
     Upgraded { pid: i32 },
     /// The new arbiter is not ready in time: end it.
-    Dismiss { pid: i32, order: Order },
+    StopSuccessor { pid: i32, order: Order },
     /// There is no new arbiter after all.
     UpgradeFailed { reason: String },
     /// The new arbiter has ended, after it had served.
     SuccessorGone { pid: i32, exit: Exit },
     /// Tell the arbiter that has started this one that this one serves.
-    Announce,
+    NotifyPredecessor,
     /// This arbiter is the only one from now on.
     Promote,
     /// Stop listening, since the arbiter is about to end.
@@ -138,7 +142,7 @@ pub(super) enum Action {
 
 /// Why a worker is sent a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum SignalReason {
     /// The arbiter stops.
     Stop,
     /// There are to be fewer workers, or another one does its work.
@@ -159,7 +163,7 @@ pub(super) enum Why {
 
 /// Why a worker has served for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wear {
+pub(super) enum RecycleReason {
     /// So many requests.
     Requests(u64),
     /// So much time.
@@ -170,14 +174,14 @@ pub(super) enum Wear {
 
 /// A worker that has gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Obituary {
+pub(super) struct ExitReport {
     pub(super) id: u64,
     pub(super) pid: i32,
     pub(super) slot: usize,
     pub(super) exit: Exit,
     pub(super) words: Option<String>,
     /// What we had ended it for, if we had.
-    pub(super) doom: Option<Why>,
+    pub(super) kill_reason: Option<SignalReason>,
     /// After how long the next attempt is made, where it died early.
     pub(super) retry: Option<Duration>,
 }

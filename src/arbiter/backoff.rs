@@ -87,7 +87,7 @@ impl Backoff {
     }
 
     /// All workers are there: no replacement is owed.
-    pub(super) fn nobody_is_missing(&mut self) {
+    pub(super) fn all_are_there(&mut self) {
         self.owed = 0;
     }
 
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(backoff.next(Tick::ZERO), Some(Tick::ZERO + LONGEST_OWED));
         assert!(!backoff.allows(Tick::ZERO, false));
         assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
-        backoff.nobody_is_missing();
+        backoff.all_are_there();
         assert!(!backoff.allows(Tick::ZERO + LONGEST_OWED, true));
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// So many workers.
     Scale(usize),
     /// No workers, until there is a reload or one is asked for.
-    Rest,
+    Quiesce,
     /// Read the settings again, and put new workers in the place of all that there are.
     Reload,
     /// Start the program anew, as it is now on disk, with the listeners that are open.
@@ -86,7 +86,7 @@ pub(crate) const SIGNALS: &[Row] = &[
     ),
     row(
         Signal::SIGWINCH,
-        Some(Command::Rest),
+        Some(Command::Quiesce),
         "All workers leave gracefully and none follow, until HUP or TTIN. Without effect where a terminal \
          controls the process, since a window that changes its size sends it.",
     ),
@@ -125,7 +125,7 @@ pub(crate) const SIGNALS: &[Row] = &[
 pub struct SignalRow {
     /// Its name: `TERM`.
     pub name: &'static str,
-    /// What it does to an arbiter that [takes signals](super::Builder::signals), in Markdown.
+    /// What it does to an arbiter that [takes signals](super::ArbiterBuilder::signals), in Markdown.
     pub arbiter: &'static str,
     /// What it does to a worker, in Markdown.
     pub worker: &'static str,

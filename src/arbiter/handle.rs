@@ -37,7 +37,7 @@ pub struct Handle(Arc<Shared>);
 /// What an arbiter is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stage {
+pub enum ArbiterState {
     /// It does not run, or its first workers are not yet all ready.
     Starting,
     /// All workers that are to be there have been; one that goes is replaced.
@@ -45,19 +45,19 @@ pub enum Stage {
     /// It reads new settings, or puts new workers in the place of the old ones.
     Reloading,
     /// There are to be no workers, until one is asked for or it reloads (SIGWINCH).
-    Resting,
+    Quiesced,
     /// It has closed its listeners, and its workers leave.
     Stopping,
     /// It has ended.
     Ended,
 }
 
-impl Stage {
+impl ArbiterState {
     const ALL: [Self; 6] = [
         Self::Starting,
         Self::Serving,
         Self::Reloading,
-        Self::Resting,
+        Self::Quiesced,
         Self::Stopping,
         Self::Ended,
     ];
@@ -69,7 +69,7 @@ impl Stage {
 #[non_exhaustive]
 pub struct Status {
     /// What the arbiter does.
-    pub stage: Stage,
+    pub state: ArbiterState,
     /// How many workers there are to be.
     pub target: usize,
     /// How many workers can take a request now.
@@ -85,8 +85,8 @@ pub struct Status {
 #[derive(Debug)]
 struct Shared {
     commands: Mutex<VecDeque<Command>>,
-    bell: EventFd,
-    stage: AtomicUsize,
+    wake: EventFd,
+    state: AtomicUsize,
     target: AtomicUsize,
     scoreboard: OnceLock<Arc<Scoreboard>>,
 }
@@ -128,7 +128,7 @@ impl Handle {
     pub fn status(&self) -> Status {
         let shared = &self.0;
         let mut status = Status {
-            stage: Stage::ALL[shared.stage.load(Ordering::Acquire)],
+            state: ArbiterState::ALL[shared.state.load(Ordering::Acquire)],
             target: shared.target.load(Ordering::Relaxed),
             ready: 0,
             workers: 0,
@@ -152,22 +152,22 @@ impl Handle {
         commands.push_back(command);
         drop(commands);
         // It fails where the counter is full: then the arbiter is going to look anyway.
-        let _ = self.0.bell.write(1);
+        let _ = self.0.wake.write(1);
     }
 }
 
 /// The arbiter's side of the door.
 #[derive(Debug)]
-pub(crate) struct Desk(Arc<Shared>);
+pub(crate) struct CommandQueue(Arc<Shared>);
 
-impl Desk {
+impl CommandQueue {
     pub(crate) fn new() -> Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| Error::io("cannot make an event descriptor", errno))?;
         Ok(Self(Arc::new(Shared {
             commands: Mutex::default(),
-            bell,
-            stage: AtomicUsize::new(Stage::Starting as usize),
+            wake,
+            state: AtomicUsize::new(ArbiterState::Starting as usize),
             target: AtomicUsize::new(0),
             scoreboard: OnceLock::new(),
         })))
@@ -179,8 +179,8 @@ impl Desk {
 
     /// Takes what has been asked, in order.
     pub(super) fn take(&self) -> VecDeque<Command> {
-        // First the bell, then the letters: one that comes between them rings again.
-        let _ = self.0.bell.read();
+        // First the wake, then the letters: one that comes between them rings again.
+        let _ = self.0.wake.read();
         std::mem::take(&mut *lock(&self.0.commands))
     }
 
@@ -188,8 +188,8 @@ impl Desk {
         let _ = self.0.scoreboard.set(Arc::clone(scoreboard));
     }
 
-    pub(super) fn set_stage(&self, stage: Stage) {
-        self.0.stage.store(stage as usize, Ordering::Release);
+    pub(super) fn set_state(&self, state: ArbiterState) {
+        self.0.state.store(state as usize, Ordering::Release);
     }
 
     pub(super) fn set_target(&self, target: usize) {
@@ -197,10 +197,10 @@ impl Desk {
     }
 }
 
-impl AsFd for Desk {
+impl AsFd for CommandQueue {
     /// Readable while [`take`](Self::take) has something to give.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+        self.0.wake.as_fd()
     }
 }
 
@@ -214,22 +214,22 @@ mod tests {
 
     #[test]
     fn what_is_asked_arrives_in_order_and_once() {
-        let desk = Desk::new().unwrap();
-        let handle = desk.handle();
+        let command_queue = CommandQueue::new().unwrap();
+        let handle = command_queue.handle();
         handle.scale(3);
         handle.clone().reload();
-        assert_eq!(desk.take(), [Command::Scale(3), Command::Reload]);
-        assert!(desk.take().is_empty());
+        assert_eq!(command_queue.take(), [Command::Scale(3), Command::Reload]);
+        assert!(command_queue.take().is_empty());
     }
 
     #[test]
     fn an_arbiter_that_has_not_run_is_starting() {
-        let desk = Desk::new().unwrap();
-        let status = desk.handle().status();
-        assert_eq!((status.stage, status.workers), (Stage::Starting, 0));
-        desk.set_stage(Stage::Ended);
-        desk.set_target(4);
-        let status = desk.handle().status();
-        assert_eq!((status.stage, status.target), (Stage::Ended, 4));
+        let command_queue = CommandQueue::new().unwrap();
+        let status = command_queue.handle().status();
+        assert_eq!((status.state, status.workers), (ArbiterState::Starting, 0));
+        command_queue.set_state(ArbiterState::Ended);
+        command_queue.set_target(4);
+        let status = command_queue.handle().status();
+        assert_eq!((status.state, status.target), (ArbiterState::Ended, 4));
     }
 }

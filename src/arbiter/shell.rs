@@ -7,8 +7,8 @@
 //! arbiter's is closed before the worker's first line, and no frame of the arbiter or its host is returned
 //! into.
 
-mod nursery;
 mod report;
+mod spawn;
 mod succession;
 mod titles;
 mod trial;
@@ -26,28 +26,28 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::action::{Action, Failure, Input, Limits, Obituary, Wear};
+use super::action::{Action, ExitReport, Failure, Input, Limits, RecycleReason};
 use super::command::{self, Command, SIGNALS};
-use super::doors::{Doors, Left};
-use super::handle::{Desk, Stage};
+use super::handle::{ArbiterState, CommandQueue};
+use super::listeners::{ArbiterListeners, DeferredUnlinks};
+use super::reexec::{Predecessor, ReexecCommand};
 use super::supervisor::Supervisor;
-use super::upgrade::{Exec, Predecessor};
-use super::{Observer, Phase, Source};
+use super::{ArbiterEvent, Observer, Source};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::net::{Listeners, handover};
+use crate::net::{Listeners, QueuePolicy, handover};
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::pidfile::PidFile;
-use crate::sys::scoreboard::{Leaving, Scoreboard};
+use crate::sys::scoreboard::Scoreboard;
 use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
 use crate::sys::strangers;
 use crate::sys::title::Title;
 use crate::trace::{debug, error, info};
 use crate::worker::{self, Worker};
-use nursery::Newborn;
+use spawn::ChildSetup;
 use succession::Successor;
 use trial::Former;
 
@@ -79,18 +79,18 @@ struct Child {
 }
 
 /// Where a turn of the loop leads.
-enum Turn {
+enum Flow {
     /// To the next one, by this moment at the latest.
     Next(Option<Tick>),
     /// Out of the loop.
     End(Result<(), Failure>),
     /// Out of the arbiter: this is a worker's process.
-    Child(Box<Newborn>),
+    Child(Box<ChildSetup>),
 }
 
 /// What an arbiter is given for its whole life.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Powers {
+pub(super) struct ArbiterOptions {
     /// How many processes there can be at once.
     pub(super) slots: usize,
     /// Whether it takes the process's signals.
@@ -103,24 +103,24 @@ pub(super) struct Powers {
 
 /// The arbiters before and after this one.
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) exec: Exec,
+pub(super) struct Lineage {
+    pub(super) exec: ReexecCommand,
     pub(super) predecessor: Option<Predecessor>,
 }
 
 /// One run of an arbiter.
 pub(super) struct Shell<W> {
     worker: W,
-    doors: Doors,
+    listeners: ArbiterListeners,
     /// What is left of those that are closed.
-    left: Left,
+    unlinks: DeferredUnlinks,
     limits: Limits,
     /// Which pid file the settings in force name.
     pidfile: Option<PathBuf>,
     /// The pid files that are there: also that of what was in force before the settings on trial.
     pidfiles: Vec<PidFile>,
-    powers: Powers,
-    desk: Desk,
+    options: ArbiterOptions,
+    command_queue: CommandQueue,
     /// Where new settings come from.
     pub(super) reload: Option<Source<W>>,
     /// What lists of processes call it, if they are to.
@@ -129,7 +129,7 @@ pub(super) struct Shell<W> {
     /// What was in force before the settings on trial.
     former: Option<Former<W>>,
     /// What an upgrade executes.
-    exec: Exec,
+    exec: ReexecCommand,
     /// The arbiter that has started this one, while it lives.
     predecessor: Option<Predecessor>,
     /// The same when it has gone. It may only have begun to end: a link that closed now would say that this one has gone.
@@ -165,39 +165,39 @@ impl<W: Worker> Shell<W> {
     /// Takes the process's signals, and then the pid file: a signal that ends the arbiter finds it able to remove that.
     pub(super) fn new(
         worker: W,
-        doors: Doors,
+        listeners: ArbiterListeners,
         limits: Limits,
         pidfile: Option<PathBuf>,
-        powers: Powers,
-        desk: Desk,
-        line: Line,
+        options: ArbiterOptions,
+        command_queue: CommandQueue,
+        lineage: Lineage,
     ) -> Result<Self> {
-        let scoreboard = Arc::new(Scoreboard::new(powers.slots, limits.calls)?);
-        desk.show(&scoreboard);
+        let scoreboard = Arc::new(Scoreboard::new(options.slots, limits.calls)?);
+        command_queue.show(&scoreboard);
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
-        let table = SIGNALS.iter().filter(|_| powers.signals);
+        let table = SIGNALS.iter().filter(|_| options.signals);
         let table = table.map(|row| (row.signal, row.disposition));
         let signals = Signals::install(Pipe::new()?, table)?;
-        let pidfile = claim(pidfile, line.predecessor.as_ref())?;
+        let pidfile = claim(pidfile, lineage.predecessor.as_ref())?;
         let shell = Self {
             worker,
-            doors,
-            left: Left::default(),
+            listeners,
+            unlinks: DeferredUnlinks::default(),
             limits,
             pidfile: pidfile.as_ref().map(|file| file.path().to_owned()),
             pidfiles: pidfile.into_iter().collect(),
-            powers,
-            desk,
+            options,
+            command_queue,
             reload: None,
             name: None,
             title: None,
             former: None,
-            exec: line.exec,
-            supervisor: match line.predecessor {
-                Some(_) => Supervisor::new(limits, powers.slots).second(),
-                None => Supervisor::new(limits, powers.slots),
+            exec: lineage.exec,
+            supervisor: match lineage.predecessor {
+                Some(_) => Supervisor::new(limits, options.slots).with_predecessor(),
+                None => Supervisor::new(limits, options.slots),
             },
-            predecessor: line.predecessor,
+            predecessor: lineage.predecessor,
             followed: None,
             successor: None,
             scoreboard,
@@ -206,11 +206,11 @@ impl<W: Worker> Shell<W> {
             signals,
             oom_kills: OomKills::watch(),
             look_soon: false,
-            pulse_at: powers.pulse.map(|_| Tick::now()),
+            pulse_at: options.pulse.map(|_| Tick::now()),
         };
         let watched = shell
             .watch(&shell.signals)
-            .and_then(|()| shell.watch(&shell.desk))
+            .and_then(|()| shell.watch(&shell.command_queue))
             .and_then(|()| {
                 shell
                     .predecessor
@@ -245,47 +245,54 @@ impl<W: Worker> Shell<W> {
         let mut private = vec![self.poll.as_raw_fd()];
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
         self.signals.descriptors().into_iter().for_each(&mut add);
-        add(self.desk.as_fd());
+        add(self.command_queue.as_fd());
         self.predecessor.iter().for_each(|it| add(it.as_fd()));
         self.successor.iter().for_each(|it| add(it.as_fd()));
         self.pidfiles
             .iter()
             .filter_map(PidFile::descriptor)
             .for_each(&mut add);
-        let mut doors = vec![self.doors.listeners()];
-        doors.extend(self.former.iter().map(|former| former.doors().listeners()));
+        let mut listeners = vec![self.listeners.listeners()];
+        listeners.extend(
+            self.former
+                .iter()
+                .map(|former| former.listeners().listeners()),
+        );
         for child in self.children.values() {
             add(child.link.as_fd());
             add(child.stacks.as_fd());
-            doors.push(child.queues.clone());
+            listeners.push(child.queues.clone());
         }
-        doors.iter().flatten().for_each(|door| add(door.as_fd()));
+        listeners
+            .iter()
+            .flatten()
+            .for_each(|door| add(door.as_fd()));
         strangers::keep_out(private);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
     pub(super) fn run(mut self, observer: &mut Observer) -> Result<()> {
-        let listeners = self.doors.listeners();
+        let listeners = self.listeners.listeners();
         if !listeners.is_empty() {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
-        self.left.extend(handover::close_rest());
+        self.unlinks.extend(handover::close_rest());
         if let Some(Predecessor { pid, .. }) = self.predecessor {
             info!("Following the arbiter with pid {pid}");
-            observer(&Phase::Following { pid });
+            observer(&ArbiterEvent::Following { pid });
         }
-        self.entitle();
-        observer(&Phase::Started { listeners });
+        self.set_title();
+        observer(&ArbiterEvent::Started { listeners });
         self.show_status(false);
         let to = self.supervisor.target();
-        observer(&Phase::Resized { from: None, to });
+        observer(&ArbiterEvent::Resized { from: None, to });
         let mut events = Events::with_capacity(64);
         loop {
             let next = match self.turn(observer) {
-                Turn::Next(next) => next,
-                Turn::End(end) => return self.end(end, observer),
-                Turn::Child(newborn) => self.become_worker(*newborn),
+                Flow::Next(next) => next,
+                Flow::End(end) => return self.end(end, observer),
+                Flow::Child(setup) => self.become_worker(*setup),
             };
             self.beat(observer);
             let next = next.into_iter().chain(self.pulse_at).min();
@@ -301,13 +308,13 @@ impl<W: Worker> Shell<W> {
 
     /// Tells the observer that the arbiter is alive, if that is due.
     fn beat(&mut self, observer: &mut Observer) {
-        let (Some(at), Some(every)) = (self.pulse_at, self.powers.pulse) else {
+        let (Some(at), Some(every)) = (self.pulse_at, self.options.pulse) else {
             return;
         };
         let now = Tick::now();
         if now >= at {
             self.pulse_at = Some(now + every);
-            observer(&Phase::Pulse);
+            observer(&ArbiterEvent::Pulse);
         }
     }
 
@@ -342,15 +349,15 @@ impl<W: Worker> Shell<W> {
         // the files are gone a further signal must not end the process.
         self.pidfiles.clear();
         self.leave();
-        drop((self.doors, self.former, self.title));
+        drop((self.listeners, self.former, self.title));
         drop(self.signals);
-        self.desk.set_stage(Stage::Ended);
-        observer(&Phase::Ended);
+        self.command_queue.set_state(ArbiterState::Ended);
+        observer(&ArbiterEvent::Ended);
         end
     }
 
     /// Tells the supervisor everything that has happened, and does what it wants.
-    fn turn(&mut self, observer: &mut Observer) -> Turn {
+    fn turn(&mut self, observer: &mut Observer) -> Flow {
         let now = Tick::now();
         let mut actions = Vec::new();
         let mut inputs = self.collect(observer);
@@ -364,33 +371,33 @@ impl<W: Worker> Shell<W> {
             self.show_status(false);
             for action in actions.drain(..) {
                 match action {
-                    Action::Spawn { id, slot, post } => {
-                        match self.spawn(id, slot, post, observer) {
+                    Action::Spawn { id, slot, queue_id } => {
+                        match self.spawn(id, slot, queue_id, observer) {
                             Ok(input) => inputs.push(input),
-                            Err(newborn) => return Turn::Child(newborn),
+                            Err(setup) => return Flow::Child(setup),
                         }
                     }
                     Action::Reexec => inputs.push(self.reexec(observer)),
                     Action::LoadConfig => inputs.extend(self.load(observer)),
-                    Action::Exit(end) => return Turn::End(end),
+                    Action::Exit(end) => return Flow::End(end),
                     other => self.perform(other, observer),
                 }
             }
         }
         // Who was to be forked for those who have gone has been, and has their queues.
-        self.doors.close_free_queues();
+        self.listeners.close_free_queues();
         self.keep_strangers_out();
-        Turn::Next(next)
+        Flow::Next(next)
     }
 
     /// Has handles tell what is so; `loading` while settings are read.
     fn show_status(&self, loading: bool) {
-        self.desk.set_stage(match self.supervisor.stage() {
-            Stage::Stopping => Stage::Stopping,
-            _ if loading => Stage::Reloading,
+        self.command_queue.set_state(match self.supervisor.state() {
+            ArbiterState::Stopping => ArbiterState::Stopping,
+            _ if loading => ArbiterState::Reloading,
             stage => stage,
         });
-        self.desk.set_target(self.supervisor.target());
+        self.command_queue.set_target(self.supervisor.target());
     }
 
     /// What has happened since the last time. An exit hides a readiness that came with it, and comes after
@@ -398,7 +405,7 @@ impl<W: Worker> Shell<W> {
     fn collect(&mut self, observer: &mut Observer) -> Vec<Input> {
         let mut inputs: Vec<Input> = self.commands().into_iter().map(Input::Command).collect();
         let mut gone = BTreeMap::new();
-        if self.powers.reap_orphans {
+        if self.options.reap_orphans {
             gone.extend(std::iter::from_fn(fork::reap_any));
         }
         let mut exits = Vec::new();
@@ -406,16 +413,18 @@ impl<W: Worker> Shell<W> {
         let bounds_requests = self.supervisor.bounds_requests();
         self.look_soon = false;
         let reap = |pid: i32| gone.remove(&pid).or_else(|| fork::reap(pid));
-        inputs.extend(self.hear_kin(reap));
+        inputs.extend(self.hear_upgrade(reap));
         for (&pid, child) in &mut self.children {
             // Asked before its messages are read: then the last of them are there.
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             let was_ready = child.ready;
-            let mut worn = None;
+            let mut recycle_due = None;
             while let Some(message) = child.link.receive() {
                 match message {
                     Message::Ready => child.ready = true,
-                    Message::Worn(requests) => worn = Some(Wear::Requests(requests)),
+                    Message::RecycleDue(requests) => {
+                        recycle_due = Some(RecycleReason::Requests(requests));
+                    }
                     Message::LastWords(words) => child.words = Some(words),
                     Message::Ending(status) => child.ending = Some(status),
                     Message::Late => report::late(pid),
@@ -445,10 +454,10 @@ impl<W: Worker> Shell<W> {
             let id = child.id;
             if child.ready && !was_ready {
                 inputs.push(Input::Ready { id });
-                observer(&Phase::WorkerReady { id, pid });
+                observer(&ArbiterEvent::WorkerReady { id, pid });
             }
-            // It says so once, and only who serves can be worn.
-            inputs.extend(worn.map(|wear| Input::Worn { id, wear }));
+            // It says so once, and only who serves can be due for recycling.
+            inputs.extend(recycle_due.map(|reason| Input::RecycleDue { id, reason }));
             let slot = self.scoreboard.slot(child.slot);
             let heard = slot.heard();
             if heard > child.heard {
@@ -462,9 +471,9 @@ impl<W: Worker> Shell<W> {
             }
             if let Some(most) = self.limits.max_worker_memory {
                 let memory = memory::resident(pid).filter(|bytes| *bytes >= most);
-                inputs.extend(memory.map(|bytes| Input::Worn {
+                inputs.extend(memory.map(|bytes| Input::RecycleDue {
                     id,
-                    wear: Wear::Memory(bytes),
+                    reason: RecycleReason::Memory(bytes),
                 }));
             }
         }
@@ -483,14 +492,14 @@ impl<W: Worker> Shell<W> {
                 debug!("Received signal: {}", command::name(signal));
                 continue;
             };
-            if command == Command::Rest && signal::has_terminal() {
+            if command == Command::Quiesce && signal::has_terminal() {
                 debug!("Ignoring signal: winch, since a terminal controls this process");
                 continue;
             }
             info!("Handling signal: {}", command::name(signal));
             commands.push(command);
         }
-        commands.extend(self.desk.take());
+        commands.extend(self.command_queue.take());
         commands
     }
 
@@ -515,59 +524,60 @@ impl<W: Worker> Shell<W> {
                     error!("{error}");
                 }
             }
-            Action::Bury(obituary) => self.bury(&obituary, observer),
-            Action::Recycle { pid, wear } => report::recycled(pid, wear),
-            Action::Regret { reason, retry } => {
+            Action::Reaped(report) => self.reaped(&report, observer),
+            Action::Recycle { pid, reason } => report::recycled(pid, reason),
+            Action::ForkRetry { reason, retry } => {
                 error!(
                     "{reason}; the next attempt follows in {} s",
                     retry.as_secs_f64()
                 );
             }
-            Action::Settle => self.settle(),
-            Action::Revert { reason } => self.revert(reason, observer),
+            Action::CommitReload => self.commit_reload(),
+            Action::RevertReload { reason } => self.revert(reason, observer),
             Action::RefuseUpgrade { successor } => succession::refuse(successor),
             Action::Upgraded { pid } => {
                 info!(
                     "The new arbiter (pid:{pid}) serves: stop this one when it is no longer needed"
                 );
-                observer(&Phase::Upgraded { pid });
+                observer(&ArbiterEvent::Upgraded { pid });
             }
-            Action::Dismiss { pid, order } => self.dismiss(pid, order),
+            Action::StopSuccessor { pid, order } => self.stop_successor(pid, order),
             Action::UpgradeFailed { reason } => {
                 error!("Upgrade failed, and this arbiter goes on: {reason}");
-                observer(&Phase::UpgradeFailed { reason });
+                observer(&ArbiterEvent::UpgradeFailed { reason });
             }
             Action::SuccessorGone { pid, exit } => {
-                succession::lost(pid, exit, self.supervisor.stage() == Stage::Resting);
+                succession::lost(pid, exit, self.supervisor.state() == ArbiterState::Quiesced);
                 let reason = format!("the new arbiter {exit}");
-                observer(&Phase::UpgradeFailed { reason });
+                observer(&ArbiterEvent::UpgradeFailed { reason });
             }
-            Action::Announce => {
+            Action::NotifyPredecessor => {
                 if let Some(predecessor) = &self.predecessor {
-                    predecessor.announce();
+                    predecessor.notify_predecessor();
                 }
             }
             Action::Promote => self.promote(observer),
-            Action::ReopenLogs => observer(&Phase::ReopenLogs),
+            Action::ReopenLogs => observer(&ArbiterEvent::ReopenLogs),
             Action::Ready => {
                 let workers = self.supervisor.target();
-                observer(&Phase::Ready { workers });
+                observer(&ArbiterEvent::Ready { workers });
             }
             Action::Resized { from, to } => {
                 let from = Some(from);
-                observer(&Phase::Resized { from, to });
+                observer(&ArbiterEvent::Resized { from, to });
             }
             Action::StopListening => {
-                self.scoreboard.set_leaving(if self.doors.are_ours_alone() {
-                    Leaving::ClosedForAll
+                let policy = if self.listeners.are_ours_alone() {
+                    QueuePolicy::DrainAndClose
                 } else {
-                    Leaving::Emptied
-                });
-                observer(&Phase::Stopping);
+                    QueuePolicy::Drain
+                };
+                self.scoreboard.set_queue_policy(policy as u32);
+                observer(&ArbiterEvent::Stopping);
                 if let Some(former) = &mut self.former {
-                    former.close_but(&self.doors, &mut self.left);
+                    former.close_but(&self.listeners, &mut self.unlinks);
                 }
-                self.doors.close(&mut self.left);
+                self.listeners.close(&mut self.unlinks);
                 for child in self.children.values_mut() {
                     child.queues = Listeners::default();
                 }
@@ -576,24 +586,24 @@ impl<W: Worker> Shell<W> {
         }
     }
 
-    fn bury(&mut self, obituary: &Obituary, observer: &mut Observer) {
-        let Obituary { id, pid, slot, .. } = *obituary;
+    fn reaped(&mut self, report: &ExitReport, observer: &mut Observer) {
+        let ExitReport { id, pid, slot, .. } = *report;
         if let Some(child) = self.children.remove(&pid) {
             // A sibling that is being forked may hold a copy, so closing it is not enough.
             self.forget(&child.link);
             self.forget(&child.stacks);
             if child.ready {
-                self.doors.take_back(&child.queues);
+                self.listeners.take_back(&child.queues);
             }
         }
         self.scoreboard.slot(slot).clear();
-        let status = match obituary.exit {
+        let status = match report.exit {
             Exit::Code(code) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
             Exit::Signal(signal) => Some(ExitStatus::from_raw(signal as i32)),
             Exit::Unknown => None,
         };
-        report::gone(obituary, &mut self.oom_kills);
-        observer(&Phase::WorkerExited { id, pid, status });
+        report::gone(report, &mut self.oom_kills);
+        observer(&ArbiterEvent::WorkerExited { id, pid, status });
     }
 
     fn watch(&self, fd: impl AsFd) -> io::Result<()> {

@@ -7,7 +7,7 @@
 //!
 //! - No two live workers have one id or one slot.
 //! - The workers that are to stay are never more than the target, except for those that are being replaced:
-//!   all of an older generation, and one that is worn.
+//!   all of an older generation, and one that is due for recycling.
 //! - A worker is replaced before it is asked to leave: only when its replacement is ready does it go.
 //! - A worker is held to the settings that it was started with: those it keeps. So none are read while one is
 //!   being forked.
@@ -33,17 +33,17 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::action::{Action, Failure, Input, Limits, Obituary, Wear, Why};
+use super::action::{Action, ExitReport, Failure, Input, Limits, RecycleReason, SignalReason};
 use super::backoff::{Backoff, LONGEST_OWED};
 use super::command::Command;
-use super::handle;
-use super::table::{Row, Stage, Table};
+use super::handle::ArbiterState;
+use super::table::{Row, Table, WorkerStage};
 use crate::clock::Tick;
 use crate::sys::fork::Exit;
 use crate::sys::link::LastWords;
 use crate::sys::signal::Order;
 use renewal::Trial;
-use succession::Kin;
+use succession::UpgradeState;
 
 /// From the question for stacks to the abortion: writing them takes a millisecond.
 pub(super) const EXAMINE_GRACE: Duration = Duration::from_millis(100);
@@ -88,13 +88,13 @@ enum Mode {
 
 /// How many of the workers that are to be there have been, with the settings in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Crew {
+enum Rollout {
     /// Not all of them, since the start.
-    Gathering,
+    Starting,
     /// All of them: one that goes later is replaced.
     Complete,
     /// Not all of them, since the settings have changed.
-    Changing,
+    Replacing,
 }
 
 /// The pure state machine.
@@ -108,7 +108,7 @@ pub(super) struct Supervisor {
     mode: Mode,
     backoff: Backoff,
     /// The other arbiter, where there is one.
-    kin: Kin,
+    upgrade: UpgradeState,
     /// Whether a worker was ever ready.
     proven: bool,
     /// Which settings are in force.
@@ -120,7 +120,7 @@ pub(super) struct Supervisor {
     /// While the settings in force have not yet proven good.
     trial: Option<Trial>,
     /// Whether all workers that are to be there are, with the settings in force.
-    crew: Crew,
+    rollout: Rollout,
     /// When the next step was to come at the latest.
     planned: Option<Tick>,
     /// Until when the arbiter was last not running.
@@ -138,13 +138,13 @@ impl Supervisor {
             table: Table::new(slots),
             mode: Mode::Running,
             backoff: Backoff::default(),
-            kin: Kin::Alone,
+            upgrade: UpgradeState::Alone,
             proven: false,
             generation: 1,
             newest: 1,
             loading: false,
             trial: None,
-            crew: Crew::Gathering,
+            rollout: Rollout::Starting,
             planned: None,
             resumed: Tick::ZERO,
         }
@@ -163,14 +163,14 @@ impl Supervisor {
     }
 
     /// What the arbiter does, in a word.
-    pub(super) fn stage(&self) -> handle::Stage {
+    pub(super) fn state(&self) -> ArbiterState {
         match self.mode {
-            Mode::Stopping { .. } | Mode::Over => handle::Stage::Stopping,
-            Mode::Running => match self.crew {
-                Crew::Gathering => handle::Stage::Starting,
-                _ if self.target == 0 => handle::Stage::Resting,
-                Crew::Complete => handle::Stage::Serving,
-                Crew::Changing => handle::Stage::Reloading,
+            Mode::Stopping { .. } | Mode::Over => ArbiterState::Stopping,
+            Mode::Running => match self.rollout {
+                Rollout::Starting => ArbiterState::Starting,
+                _ if self.target == 0 => ArbiterState::Quiesced,
+                Rollout::Complete => ArbiterState::Serving,
+                Rollout::Replacing => ArbiterState::Reloading,
             },
         }
     }
@@ -195,7 +195,7 @@ impl Supervisor {
             Input::ForkFailed { id, reason } => self.fork_failed(now, id, reason, out),
             Input::Ready { id } => self.ready(now, id, out),
             Input::Beat { id, at } => self.heard(now, id, at, out),
-            Input::Worn { id, wear } => self.worn(id, wear, out),
+            Input::RecycleDue { id, reason } => self.recycle_due(id, reason, out),
             Input::InCall { id, since, alone } => self.in_call(now, id, since, alone, out),
             Input::Loaded(limits) if self.is_running() => self.loaded(now, limits, out),
             // It was told to stop while it read them.
@@ -240,7 +240,7 @@ impl Supervisor {
         self.resumed = now;
         for row in self.table.iter_mut() {
             row.deadline = row.deadline.map(|deadline| deadline + missed);
-            if row.stage == Stage::Serving {
+            if row.stage == WorkerStage::Serving {
                 // It may have been in the middle of a call, and was stopped as well.
                 row.deadline = row.deadline.max(row.limits.timeout.map(|it| now + it));
             }
@@ -248,7 +248,7 @@ impl Supervisor {
         if let Mode::Stopping { until, .. } = &mut self.mode {
             *until = *until + missed;
         }
-        self.forgive_heir(missed);
+        self.forgive_successor(missed);
     }
 
     /// Ends the backing off when a worker that was ready after the last early death has proven good.
@@ -269,7 +269,7 @@ impl Supervisor {
             Command::Grow => self.scale(|target| target + 1, out),
             Command::Shrink => self.scale(|target| target - usize::from(target > 1), out),
             Command::Scale(workers) => self.scale(|_| workers.max(1), out),
-            Command::Rest => self.scale(|_| 0, out),
+            Command::Quiesce => self.scale(|_| 0, out),
             // Being told so twice before the settings are read is once.
             Command::Reload => self.loading = true,
             Command::Upgrade => self.upgrade(out),
@@ -280,7 +280,7 @@ impl Supervisor {
         out.push(Action::ReopenLogs);
         for row in self.table.iter() {
             // One that boots may have its logs already, and one that is examined may be spared.
-            if matches!(row.stage, Stage::Aborted | Stage::Killed) {
+            if matches!(row.stage, WorkerStage::Aborted | WorkerStage::Killed) {
                 continue;
             }
             if let Some(pid) = row.pid {
@@ -288,7 +288,7 @@ impl Supervisor {
                     pid,
                     slot: row.slot,
                     order: Order::Reopen,
-                    why: Why::Logs,
+                    why: SignalReason::Logs,
                 });
             }
         }
@@ -323,7 +323,7 @@ impl Supervisor {
             _ => return,
         }
         for row in self.table.iter_mut() {
-            ask(row, quick, Why::Stop, until, out);
+            ask(row, quick, SignalReason::Stop, until, out);
         }
     }
 
@@ -332,7 +332,7 @@ impl Supervisor {
             return;
         };
         row.pid = Some(pid);
-        row.stage = Stage::Booting;
+        row.stage = WorkerStage::Booting;
         row.deadline = row.limits.boot_timeout.map(|timeout| now + timeout);
         ask_again(row, &self.mode, now, out);
     }
@@ -350,7 +350,7 @@ impl Supervisor {
             // Nothing would have changed.
             retry = self.backoff.fail(now, LONGEST_BACKOFF);
         }
-        out.push(Action::Regret { reason, retry });
+        out.push(Action::ForkRetry { reason, retry });
     }
 
     fn ready(&mut self, now: Tick, id: u64, out: &mut Vec<Action>) {
@@ -359,11 +359,11 @@ impl Supervisor {
         };
         row.ready.get_or_insert(now);
         self.proven = true;
-        if matches!(row.stage, Stage::Booting | Stage::Examined) {
+        if matches!(row.stage, WorkerStage::Booting | WorkerStage::Examined) {
             serve(row, now);
             ask_again(row, &self.mode, now, out);
             if row.generation == self.generation && self.trial.take().is_some() {
-                out.push(Action::Settle);
+                out.push(Action::CommitReload);
             }
         }
     }
@@ -374,11 +374,11 @@ impl Supervisor {
             return;
         };
         match row.stage {
-            Stage::Serving => {
+            WorkerStage::Serving => {
                 let silence = row.limits.timeout.map(|timeout| at + timeout);
                 row.deadline = row.deadline.max(silence);
             }
-            Stage::Examined if row.ready.is_some() => {
+            WorkerStage::Examined if row.ready.is_some() => {
                 serve(row, at);
                 ask_again(row, &self.mode, now, out);
             }
@@ -408,13 +408,13 @@ impl Supervisor {
         } else {
             None
         };
-        out.push(Action::Bury(Obituary {
+        out.push(Action::Reaped(ExitReport {
             id: row.id,
             pid,
             slot: row.slot,
             exit,
             words: words.map(|words| words.sentence),
-            doom: row.doom,
+            kill_reason: row.kill_reason,
             retry,
         }));
         match failure {
@@ -428,7 +428,11 @@ impl Supervisor {
     fn owe(&mut self, now: Tick, row: &Row, ready: bool, exit: Exit) -> Option<Duration> {
         let was_ready = ready || row.ready.is_some();
         let lasted = row.ready.is_some_and(|since| now.since(since) >= PROVEN);
-        let others = || self.table.iter().any(|other| other.stage == Stage::Serving);
+        let others = || {
+            self.table
+                .iter()
+                .any(|other| other.stage == WorkerStage::Serving)
+        };
         if lasted || was_ready && others() {
             self.backoff.owe(now);
             return None;
@@ -453,31 +457,31 @@ impl Supervisor {
             }
             let late = now.since(deadline);
             let silent = match row.stage {
-                Stage::Booting => row.limits.boot_timeout.map(Why::NotReady),
-                Stage::Serving => {
-                    let silent = |timeout| Why::Silent(timeout + late);
+                WorkerStage::Booting => row.limits.boot_timeout.map(SignalReason::NotReady),
+                WorkerStage::Serving => {
+                    let silent = |timeout| SignalReason::Silent(timeout + late);
                     row.limits.timeout.map(silent)
                 }
                 _ => None,
             };
             let (order, why) = match (silent, row.stage) {
                 (Some(why), _) => {
-                    row.stage = Stage::Examined;
+                    row.stage = WorkerStage::Examined;
                     row.deadline = Some(now + EXAMINE_GRACE);
                     (Order::Stacks, why)
                 }
-                (None, Stage::Examined) => {
-                    row.stage = Stage::Aborted;
+                (None, WorkerStage::Examined) => {
+                    row.stage = WorkerStage::Aborted;
                     row.deadline = Some(now + ABORT_GRACE);
-                    (Order::Abort, Why::Examined)
+                    (Order::Abort, SignalReason::Examined)
                 }
                 _ => {
-                    row.stage = Stage::Killed;
+                    row.stage = WorkerStage::Killed;
                     row.deadline = None;
-                    (Order::Kill, Why::Overdue)
+                    (Order::Kill, SignalReason::Overdue)
                 }
             };
-            row.doom.get_or_insert(why);
+            row.kill_reason.get_or_insert(why);
             out.push(Action::Signal {
                 pid,
                 slot: row.slot,
@@ -486,7 +490,7 @@ impl Supervisor {
             });
         }
         self.age(now, out);
-        self.hasten(now, out);
+        self.enforce_upgrade(now, out);
     }
 
     /// Ends a stop when nobody is left, or nobody that could be made to go.
@@ -509,42 +513,45 @@ impl Supervisor {
         };
         let deadlines = self.table.iter().filter_map(|row| row.deadline);
         let ages = self.table.iter().filter_map(|row| self.grows_old(row));
-        let heir = self.is_late_at();
-        deadlines.chain(ages).chain(own).chain(heir).min()
+        let successor = self.successor_deadline();
+        deadlines.chain(ages).chain(own).chain(successor).min()
     }
 }
 
 /// A worker has shown that it lives.
 fn serve(row: &mut Row, at: Tick) {
-    row.stage = Stage::Serving;
+    row.stage = WorkerStage::Serving;
     row.deadline = row.limits.timeout.map(|timeout| at + timeout);
-    row.doom = None;
+    row.kill_reason = None;
 }
 
 /// Asks a worker to leave that was to be asked when it did not exist, or could not hear.
 fn ask_again(row: &mut Row, mode: &Mode, now: Tick, out: &mut Vec<Action>) {
     if let Mode::Stopping { quick, until, .. } = mode {
-        ask(row, *quick, Why::Stop, *until, out);
+        ask(row, *quick, SignalReason::Stop, *until, out);
     } else if row.retired {
         let until = now + row.limits.graceful_timeout;
-        ask(row, false, Why::Retired, until, out);
+        ask(row, false, SignalReason::Retired, until, out);
     }
 }
 
 /// Asks a worker to leave, or to be quick about it.
-fn ask(row: &mut Row, quick: bool, why: Why, until: Tick, out: &mut Vec<Action>) {
+fn ask(row: &mut Row, quick: bool, why: SignalReason, until: Tick, out: &mut Vec<Action>) {
     let Some(pid) = row.pid else { return };
     match row.stage {
-        Stage::Booting | Stage::Serving => row.deadline = Some(until),
-        Stage::Leaving => {
+        WorkerStage::Booting | WorkerStage::Serving => row.deadline = Some(until),
+        WorkerStage::Leaving => {
             row.deadline = Some(row.deadline.map_or(until, |before| before.min(until)));
             if !quick {
                 return;
             }
         }
-        Stage::Forking | Stage::Examined | Stage::Aborted | Stage::Killed => return,
+        WorkerStage::Forking
+        | WorkerStage::Examined
+        | WorkerStage::Aborted
+        | WorkerStage::Killed => return,
     }
-    row.stage = Stage::Leaving;
+    row.stage = WorkerStage::Leaving;
     out.push(Action::Signal {
         pid,
         slot: row.slot,
@@ -555,10 +562,10 @@ fn ask(row: &mut Row, quick: bool, why: Why, until: Tick, out: &mut Vec<Action>)
 
 /// Whether a worker's end says that workers cannot boot, and why.
 fn boot_failure(row: &Row, ready: bool, exit: Exit, words: Option<&LastWords>) -> Option<Failure> {
-    if ready || row.ready.is_some() || row.stage == Stage::Leaving {
+    if ready || row.ready.is_some() || row.stage == WorkerStage::Leaving {
         return None;
     }
-    if let Some(Why::NotReady(timeout)) = row.doom {
+    if let Some(SignalReason::NotReady(timeout)) = row.kill_reason {
         return Some(Failure::Boot(format!(
             "a worker was not ready within {} s",
             timeout.as_secs_f64()

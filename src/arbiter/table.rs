@@ -16,11 +16,11 @@
 
 use crate::clock::Tick;
 
-use super::action::{Limits, Why};
+use super::action::{Limits, SignalReason};
 
 /// Where a worker is in its life, and what its deadline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum WorkerStage {
     /// It was asked for; whether the fork succeeded is not known yet.
     Forking,
     /// It exists. Deadline: it must be ready.
@@ -43,31 +43,34 @@ pub(super) struct Row {
     pub(super) id: u64,
     pub(super) slot: usize,
     /// What a worker and its replacement have in common, and nobody else beside them.
-    pub(super) post: usize,
+    pub(super) queue_id: usize,
     /// Which settings it was started with.
     pub(super) generation: u64,
     /// Those settings: it is held to no others.
     pub(super) limits: Limits,
     /// Known from the fork on.
     pub(super) pid: Option<i32>,
-    pub(super) stage: Stage,
+    pub(super) stage: WorkerStage,
     pub(super) deadline: Option<Tick>,
     /// When it was ready.
     pub(super) ready: Option<Tick>,
     /// It has served for long enough.
-    pub(super) worn: bool,
+    pub(super) recycle_due: bool,
     /// It is not one of those that are to be there: its replacement is there already, or none follows.
     pub(super) retired: bool,
     /// The request that it was told to give up: since when it has been in it, and when it was told.
     pub(super) stuck: Option<(Tick, Tick)>,
     /// What it is being ended for.
-    pub(super) doom: Option<Why>,
+    pub(super) kill_reason: Option<SignalReason>,
 }
 
 impl Row {
     /// Whether it is being ended, and cannot serve.
     pub(super) fn is_going(&self) -> bool {
-        matches!(self.stage, Stage::Examined | Stage::Aborted | Stage::Killed)
+        matches!(
+            self.stage,
+            WorkerStage::Examined | WorkerStage::Aborted | WorkerStage::Killed
+        )
     }
 }
 
@@ -89,24 +92,29 @@ impl Table {
     }
 
     /// Enters a new worker; `None` where all slots are taken.
-    pub(super) fn enter(&mut self, post: usize, generation: u64, limits: Limits) -> Option<&Row> {
+    pub(super) fn enter(
+        &mut self,
+        queue_id: usize,
+        generation: u64,
+        limits: Limits,
+    ) -> Option<&Row> {
         let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
         let slot = (0..self.slots).find(|slot| !taken(slot))?;
         self.last += 1;
         self.rows.push(Row {
             id: self.last,
             slot,
-            post,
+            queue_id,
             generation,
             limits,
             pid: None,
-            stage: Stage::Forking,
+            stage: WorkerStage::Forking,
             deadline: None,
             ready: None,
-            worn: false,
+            recycle_due: false,
             retired: false,
             stuck: None,
-            doom: None,
+            kill_reason: None,
         });
         self.rows.last()
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Installed, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
 use crate::forked::Forked;
-use crate::worker::{Passage, Shutdown, Worker, WorkerContext};
+use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent};
 
 /// A worker that is hooked.
 pub(crate) struct HookedWorker {
@@ -27,11 +27,11 @@ impl Worker for HookedWorker {
         let hooks = Arc::clone(&self.installed.hooks);
         let here = WorkerInfo::here(context.id());
         let watcher = Arc::clone(&hooks);
-        context.observe(move |passage| match passage {
-            Passage::Asked(Shutdown::Quick) => tell("worker_int", || watcher.worker_int(&here)),
-            Passage::Aborted => tell("worker_abort", || watcher.worker_abort(&here)),
-            Passage::Abandoned => tell("worker_exit", || watcher.worker_exit(&here)),
-            Passage::Ready | Passage::Asked(_) => {}
+        context.observe(move |event| match event {
+            WorkerEvent::Asked(Shutdown::Quick) => tell("worker_int", || watcher.worker_int(&here)),
+            WorkerEvent::Aborted => tell("worker_abort", || watcher.worker_abort(&here)),
+            WorkerEvent::Abandoned => tell("worker_exit", || watcher.worker_exit(&here)),
+            WorkerEvent::Ready | WorkerEvent::Asked(_) => {}
         });
         let end = guard("post_fork", || hooks.post_fork(&here)).and_then(|()| {
             catch_unwind(AssertUnwindSafe(|| self.worker.run(context)))

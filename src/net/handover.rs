@@ -196,7 +196,7 @@ mod tests {
         assert!(reserved.listening().is_empty());
         let second = Listener::reserve(&at.to_string().parse().unwrap(), 16, access).unwrap();
         assert!(!second.is_listening());
-        let own = reserved.for_post(0).unwrap();
+        let own = reserved.for_queue(0).unwrap();
         let own = own.get(0).unwrap();
         assert_eq!((own.socket_addr(), own.is_own()), (Some(at), true));
         assert!(TcpStream::connect(at).is_err());

@@ -155,7 +155,7 @@ impl Listener {
     }
 
     /// Has the address without listening on it, for workers that each have [a queue of their
-    /// own](Self::for_post). It is about TCP: anything else is [bound](Self::bind_for), and shared, as is a
+    /// own](Self::for_queue). It is about TCP: anything else is [bound](Self::bind_for), and shared, as is a
     /// socket that another arbiter hands over, unless it is one of such queues.
     pub(crate) fn reserve(
         address: &BindAddress,
@@ -189,7 +189,7 @@ impl Listener {
     /// What a worker is to have of a reserved address: the queue of its post; `None` where all share this one.
     /// To be called by the arbiter: the system wants one user for all the sockets of an address, and what the
     /// arbiter holds passes from worker to worker.
-    pub(crate) fn for_post(&self, post: usize) -> Option<Result<Arc<Self>, BindError>> {
+    pub(crate) fn for_queue(&self, post: usize) -> Option<Result<Arc<Self>, BindError>> {
         let (Reuse::Reserved(reserved), Some(at)) = (&self.reuse, self.socket_addr()) else {
             return None;
         };

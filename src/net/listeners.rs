@@ -99,9 +99,9 @@ impl Listeners {
     }
 
     /// What the worker of that post is to have: its own queues in place of reserved addresses.
-    pub(crate) fn for_post(&self, post: usize) -> Result<Self, BindError> {
+    pub(crate) fn for_queue(&self, post: usize) -> Result<Self, BindError> {
         self.iter()
-            .map(|listener| match listener.for_post(post) {
+            .map(|listener| match listener.for_queue(post) {
                 Some(own) => own,
                 None => Ok(Arc::clone(listener)),
             })

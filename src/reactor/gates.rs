@@ -26,7 +26,7 @@ use super::episode::Episode;
 use super::{LISTENERS, Place, Reactor};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::net::{Listener, Listeners};
+use crate::net::{Listener, Listeners, QueuePolicy};
 use crate::observe::{Admit, Host};
 use crate::service::{self, Address};
 use crate::trace;
@@ -45,18 +45,6 @@ const CROWDED: Duration = Duration::from_secs(1);
 const LEFT_TO_OTHERS: Duration = Duration::from_millis(5);
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
 pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
-
-/// What becomes of the connections that wait in the listeners' queues when a reactor takes its leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queues {
-    /// They stay there: another process accepts them.
-    Left,
-    /// They are accepted first, however many there are.
-    Emptied,
-    /// The same, and then new connections are refused, even if another process that leaves as well, but is
-    /// busy, has the listeners still (`shutdown(2)`).
-    Refused,
-}
 
 /// A listener, and whether it may have a connection for us: mio tells of each edge once.
 #[derive(Debug)]
@@ -82,7 +70,7 @@ pub(super) struct Gates {
     /// While descriptors, or memory for sockets, are short.
     short: Episode,
     /// What becomes of those who wait when the reactor takes its leave.
-    queues: Queues,
+    queues: QueuePolicy,
 }
 
 impl Gates {
@@ -111,7 +99,7 @@ impl Gates {
             full: false,
             crowded: None,
             short: Episode::default(),
-            queues: Queues::Left,
+            queues: QueuePolicy::Keep,
         })
     }
 
@@ -121,11 +109,11 @@ impl Gates {
     }
 
     /// The reactor takes its leave.
-    pub(super) fn drain(&mut self, queues: Queues) {
+    pub(super) fn drain(&mut self, queues: QueuePolicy) {
         self.queues = queues;
         self.crowded = None;
         self.admit_at = None;
-        if queues == Queues::Left {
+        if queues == QueuePolicy::Keep {
             self.abandon();
         }
         for gate in &mut self.all {
@@ -189,7 +177,7 @@ impl Gates {
 
     /// Closes those at which nobody waits any more; all of them where the time is `over`.
     fn close(&mut self, over: bool) {
-        let refuse = self.queues == Queues::Refused;
+        let refuse = self.queues == QueuePolicy::DrainAndClose;
         self.all.retain(|gate| {
             let stays = gate.maybe && !over;
             if !stays && refuse {

@@ -60,7 +60,6 @@ use slab::Slab;
 pub(crate) use claim::Claim;
 pub use config::Config;
 pub use error_response::{ErrorPage, ErrorResponse};
-pub use gates::Queues;
 pub use pending::PendingRequest;
 
 use self::claim::{Claims, Watch};
@@ -73,7 +72,7 @@ use self::spares::Spares;
 use self::total::Totals;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::net::Listeners;
+use crate::net::{Listeners, QueuePolicy};
 use crate::observe::{BlockedCall, Host};
 use crate::trace;
 
@@ -243,7 +242,7 @@ impl Reactor {
 
     /// Takes leave: every response closes its connection, clients get [`Config::drain_idle`] to go on with a
     /// last request, and the listeners are closed, their queues being dealt with as `queues` says.
-    pub fn drain(&mut self, now: Tick, queues: Queues) {
+    pub fn drain(&mut self, now: Tick, queues: QueuePolicy) {
         if self.draining.is_some() {
             return;
         }

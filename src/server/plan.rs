@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::bound::Opening;
-use crate::arbiter::{Exec, Phase};
+use crate::arbiter::{ArbiterEvent, ReexecCommand};
 use crate::config::{HeaderMap, Settings, WorkerClass};
 use crate::error::Result;
 use crate::h1;
@@ -50,11 +50,11 @@ pub(super) struct Plan {
     pub(super) allow_threads: bool,
     pub(super) signals: bool,
     pub(super) hooks: Option<Installed>,
-    pub(super) observe: Option<Observer>,
+    pub(super) observe: Option<EventListener>,
     pub(super) reload: Option<Source>,
     #[cfg(feature = "systemd")]
     pub(super) notifier: Option<Notifier>,
-    pub(super) exec: Option<Exec>,
+    pub(super) exec: Option<ReexecCommand>,
 }
 
 /// Where new settings come from.
@@ -67,11 +67,11 @@ impl std::fmt::Debug for Source {
 }
 
 /// A callback, which has no text of its own.
-pub(super) struct Observer(pub(super) Box<dyn FnMut(&Phase)>);
+pub(super) struct EventListener(pub(super) Box<dyn FnMut(&ArbiterEvent)>);
 
-impl std::fmt::Debug for Observer {
+impl std::fmt::Debug for EventListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Observer")
+        f.write_str("EventListener")
     }
 }
 

@@ -119,7 +119,7 @@ impl Worker for AnyWorker {
 }
 
 /// The arbiter that follows a plan.
-pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::Builder<AnyWorker> {
+pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::ArbiterBuilder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
     let worker = match &plan.credentials {
         Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
@@ -163,7 +163,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     bound: &Bound,
     make: Shared<Watched<M>>,
     recipe: Recipe<M>,
-) -> impl FnMut() -> Result<arbiter::Builder<AnyWorker>> + 'static {
+) -> impl FnMut() -> Result<arbiter::ArbiterBuilder<AnyWorker>> + 'static {
     let Source(mut source) = source;
     let mut known = bound.known();
     move || {

@@ -4,7 +4,7 @@
 //! answered: a worker says a few things in its life, and never waits to say them.
 //!
 //! ```text
-//!   WorkerEnd ── ready, worn, last words, its end ──▶ ArbiterEnd
+//!   WorkerEnd ── ready, recycling due, last words, its end ──▶ ArbiterEnd
 //! ```
 //!
 //! A new arbiter speaks to the one that it follows in the same way.
@@ -29,7 +29,7 @@ pub(crate) enum Message {
     /// It can do its work.
     Ready,
     /// It has answered as many requests as it was to: so many.
-    Worn(u64),
+    RecycleDue(u64),
     /// Why it ends.
     LastWords(LastWords),
     /// Its work is done, and it ends with this status, whatever becomes of its last step.
@@ -74,7 +74,7 @@ impl ArbiterEnd {
             }
             [b'n', ref count @ ..] => {
                 let count = count.try_into().ok()?;
-                Some(Message::Worn(u64::from_ne_bytes(count)))
+                Some(Message::RecycleDue(u64::from_ne_bytes(count)))
             }
             [kind @ (b'a' | b'w'), ref sentence @ ..] => Some(Message::LastWords(LastWords {
                 app: kind == b'a',
@@ -115,7 +115,7 @@ impl WorkerEnd {
         let mut packet = Vec::new();
         match message {
             Message::Ready => packet.push(b'r'),
-            Message::Worn(requests) => {
+            Message::RecycleDue(requests) => {
                 packet.push(b'n');
                 packet.extend(requests.to_ne_bytes());
             }
@@ -201,13 +201,13 @@ mod tests {
             sentence: "no module named 'shop'".into(),
         });
         worker.send(&Message::Ready);
-        worker.send(&Message::Worn(1000));
+        worker.send(&Message::RecycleDue(1000));
         worker.send(&words);
         worker.send(&Message::Ending(-1));
         worker.send(&Message::Late);
         drop(worker);
         assert_eq!(arbiter.receive(), Some(Message::Ready));
-        assert_eq!(arbiter.receive(), Some(Message::Worn(1000)));
+        assert_eq!(arbiter.receive(), Some(Message::RecycleDue(1000)));
         assert_eq!(arbiter.receive(), Some(words));
         assert_eq!(arbiter.receive(), Some(Message::Ending(-1)));
         assert_eq!(arbiter.receive(), Some(Message::Late));

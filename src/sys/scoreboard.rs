@@ -29,17 +29,6 @@ const WORDS: usize = 16;
 /// The longest method that is kept, in bytes. The longest registered one has 17 (RFC 3253).
 const METHOD: usize = 20;
 
-/// How a worker leaves the listeners behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
-    /// As they are: others accept what waits in their queues.
-    ToOthers,
-    /// With empty queues: nobody is sure to come after it.
-    Emptied,
-    /// Emptied, and closed for whoever still has them: the whole server stops, and they are nobody else's.
-    ClosedForAll,
-}
-
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
@@ -103,8 +92,8 @@ struct CallCell {
 struct Header {
     /// One more than the highest index that was ever assigned: readers need not look further.
     used: AtomicU32,
-    /// What a worker that leaves does with the listeners: a [`Leaving`].
-    leaving: AtomicU32,
+    /// What a worker that leaves does with its listeners' queues: the number of a policy.
+    queue_policy: AtomicU32,
 }
 
 /// The slots of all workers.
@@ -198,19 +187,14 @@ impl Scoreboard {
             .min()
     }
 
-    /// The whole server stops.
-    pub(crate) fn set_leaving(&self, leaving: Leaving) {
-        let number = leaving as u32;
-        self.header().leaving.store(number, Ordering::Release);
+    /// The whole server stops: the number of the policy by which workers leave their listeners' queues.
+    pub(crate) fn set_queue_policy(&self, number: u32) {
+        self.header().queue_policy.store(number, Ordering::Release);
     }
 
-    /// What a worker that leaves does with the listeners.
-    pub(crate) fn leaving(&self) -> Leaving {
-        match self.header().leaving.load(Ordering::Acquire) {
-            0 => Leaving::ToOthers,
-            1 => Leaving::Emptied,
-            _ => Leaving::ClosedForAll,
-        }
+    /// The number that was stored last; 0 at the start.
+    pub(crate) fn queue_policy(&self) -> u32 {
+        self.header().queue_policy.load(Ordering::Acquire)
     }
 
     fn header(&self) -> &Header {

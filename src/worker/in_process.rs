@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Door, Passage, Shutdown, Worker, WorkerContext};
+use super::{Door, Shutdown, Worker, WorkerContext, WorkerEvent};
 use crate::error::{Error, Result};
 use crate::net::Listeners;
 use crate::service::{Address, Releaser, released};
@@ -68,7 +68,7 @@ pub(crate) fn start(
     let addresses = listeners.iter().map(|listener| (&**listener).into());
     let addresses = addresses.collect();
     let context = Box::new(WorkerContext::within(
-        listeners.for_post(0)?,
+        listeners.for_queue(0)?,
         worker.calls(),
     )?);
     let handle = RunningHandle {
@@ -78,11 +78,11 @@ pub(crate) fn start(
     let files = Arc::new(Files(Mutex::new(Some(listeners))));
     let (sender, mut signs) = mpsc::channel();
     let asked = Arc::clone(&files);
-    context.observe(move |passage| match passage {
+    context.observe(move |event| match event {
         // The receiver may have gone, and nobody wait.
-        Passage::Ready => drop(sender.send(())),
-        Passage::Asked(_) => asked.close(),
-        Passage::Aborted | Passage::Abandoned => {}
+        WorkerEvent::Ready => drop(sender.send(())),
+        WorkerEvent::Asked(_) => asked.close(),
+        WorkerEvent::Aborted | WorkerEvent::Abandoned => {}
     });
     let life = move || {
         let end = catch_unwind(AssertUnwindSafe(|| worker.run(&context)))

@@ -42,13 +42,13 @@ use nix::unistd::Pid;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
-use crate::net::Listeners;
+use crate::net::{Listeners, QueuePolicy};
 use crate::sys::curfew;
 use crate::sys::fork;
 use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::memory;
 use crate::sys::orphan;
-use crate::sys::scoreboard::{Leaving, Scoreboard, Slot, WorkerState};
+use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
 use crate::sys::signal::{self, Disposition, Order, Signals};
 use crate::sys::wake::Wake;
 use crate::trace::{error, info, warning};
@@ -145,7 +145,7 @@ impl Shutdown {
 
 /// What a worker comes to, for who runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Passage {
+pub(crate) enum WorkerEvent {
     /// It can do its work.
     Ready,
     /// It is asked for more than it was before.
@@ -157,11 +157,11 @@ pub(crate) enum Passage {
 }
 
 /// A callback, which has no text of its own.
-struct Observer(Box<dyn Fn(Passage) + Send + Sync>);
+struct EventCallback(Box<dyn Fn(WorkerEvent) + Send + Sync>);
 
-impl fmt::Debug for Observer {
+impl fmt::Debug for EventCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observer")
+        f.write_str("EventCallback")
     }
 }
 
@@ -225,7 +225,7 @@ pub(crate) struct Place {
     pub(crate) slot: usize,
     pub(crate) workers: usize,
     pub(crate) beat_every: Option<Duration>,
-    /// After how many requests it tells the arbiter that it is worn.
+    /// After how many requests it tells the arbiter that it is due for recycling.
     pub(crate) max_requests: Option<u64>,
     /// How long its last requests may take when the arbiter has died.
     pub(crate) graceful_timeout: Duration,
@@ -246,11 +246,11 @@ pub struct WorkerContext {
     wake: Wake,
     asked: AtomicU8,
     ready: AtomicBool,
-    worn: AtomicBool,
+    recycle_due: AtomicBool,
     reopen: AtomicBool,
     orphaned: AtomicBool,
     aborted: AtomicBool,
-    observer: OnceLock<Observer>,
+    observer: OnceLock<EventCallback>,
 }
 
 /// What connects a worker with its arbiter.
@@ -318,7 +318,7 @@ impl WorkerContext {
             wake,
             asked: AtomicU8::new(Shutdown::Running as u8),
             ready: AtomicBool::new(false),
-            worn: AtomicBool::new(false),
+            recycle_due: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             orphaned,
             aborted: AtomicBool::new(false),
@@ -327,13 +327,13 @@ impl WorkerContext {
     }
 
     /// Tells `observer` what the worker comes to, on the thread that finds out. Only the first one is told.
-    pub(crate) fn observe(&self, observer: impl Fn(Passage) + Send + Sync + 'static) {
-        let _ = self.observer.set(Observer(Box::new(observer)));
+    pub(crate) fn observe(&self, observer: impl Fn(WorkerEvent) + Send + Sync + 'static) {
+        let _ = self.observer.set(EventCallback(Box::new(observer)));
     }
 
-    fn tell(&self, passage: Passage) {
-        if let Some(Observer(observe)) = self.observer.get() {
-            observe(passage);
+    fn tell(&self, event: WorkerEvent) {
+        if let Some(EventCallback(observe)) = self.observer.get() {
+            observe(event);
         }
     }
 
@@ -386,7 +386,7 @@ impl WorkerContext {
         if let Some(lines) = &self.arbiter {
             lines.link.send(&Message::Ready);
         }
-        self.tell(Passage::Ready);
+        self.tell(WorkerEvent::Ready);
     }
 
     /// The worker makes progress. One store in shared memory: to be called in each turn of a loop.
@@ -400,8 +400,8 @@ impl WorkerContext {
             return;
         };
         let requests = slot.requests();
-        if requests >= most && !self.worn.swap(true, Ordering::Relaxed) {
-            lines.link.send(&Message::Worn(requests));
+        if requests >= most && !self.recycle_due.swap(true, Ordering::Relaxed) {
+            lines.link.send(&Message::RecycleDue(requests));
         }
     }
 
@@ -443,9 +443,9 @@ impl WorkerContext {
         }
         let before = self.asked.fetch_max(asked as u8, Ordering::Relaxed);
         if aborted && !self.aborted.swap(true, Ordering::Relaxed) {
-            self.tell(Passage::Aborted);
+            self.tell(WorkerEvent::Aborted);
         } else if before < asked as u8 {
-            self.tell(Passage::Asked(asked));
+            self.tell(WorkerEvent::Asked(asked));
         }
         self.asked()
     }
@@ -492,15 +492,15 @@ impl WorkerContext {
         Some((lines.stacks.as_fd(), Order::Stacks.number()))
     }
 
-    /// How a worker that is asked to leave is to leave the listeners behind.
+    /// What becomes of the listeners' queues when this worker is asked to leave.
     #[must_use]
-    pub fn leaving(&self) -> Leaving {
-        match self.scoreboard.leaving() {
+    pub fn queue_policy(&self) -> QueuePolicy {
+        match QueuePolicy::from_number(self.scoreboard.queue_policy()) {
             // Without an arbiter nobody comes after those who are here.
-            Leaving::ToOthers if self.orphaned.load(Ordering::Relaxed) => Leaving::Emptied,
+            QueuePolicy::Keep if self.orphaned.load(Ordering::Relaxed) => QueuePolicy::Drain,
             // Perhaps nobody else can answer those who wait.
-            Leaving::ToOthers if self.own_queue => Leaving::Emptied,
-            leaving => leaving,
+            QueuePolicy::Keep if self.own_queue => QueuePolicy::Drain,
+            policy => policy,
         }
     }
 
@@ -572,7 +572,7 @@ impl WorkerContext {
     /// is somebody's.
     pub(crate) fn abandon(&self, save: impl FnOnce()) {
         if self.arbiter.is_some() {
-            self.tell(Passage::Abandoned);
+            self.tell(WorkerEvent::Abandoned);
             info!("Worker exiting (pid: {})", Pid::this());
             self.end_within(ABANDONED_END, self.status(), save);
             fork::exit_now(self.status());
@@ -691,7 +691,7 @@ mod tests {
         assert_eq!(context.shutdown(), Shutdown::Running);
         assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
         assert_eq!(context.least_loaded_other(), None);
-        assert_eq!(context.leaving(), Leaving::Emptied);
+        assert_eq!(context.queue_policy(), QueuePolicy::Drain);
         context.door().ask(Shutdown::Graceful);
         assert_eq!(context.pause(Duration::from_secs(60)), Shutdown::Graceful);
     }
@@ -701,7 +701,7 @@ mod tests {
         let context = detached();
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
-        context.observe(move |passage| sink.lock().unwrap().push(passage));
+        context.observe(move |event| sink.lock().unwrap().push(event));
         context.ready();
         context.ready();
         let door = context.door();
@@ -717,9 +717,9 @@ mod tests {
         assert_eq!(
             *told.lock().unwrap(),
             [
-                Passage::Ready,
-                Passage::Asked(Shutdown::Graceful),
-                Passage::Asked(Shutdown::Quick)
+                WorkerEvent::Ready,
+                WorkerEvent::Asked(Shutdown::Graceful),
+                WorkerEvent::Asked(Shutdown::Quick)
             ]
         );
     }

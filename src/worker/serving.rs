@@ -11,9 +11,9 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::observe::{Admit, Host};
-use crate::reactor::{PendingRequest, Queues, Reactor};
+use crate::reactor::{PendingRequest, Reactor};
 use crate::service::{Address, MakeService, Service, ServiceContext, ServiceRuntime, Stacks};
-use crate::sys::scoreboard::{Leaving, WorkerState};
+use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
 use crate::trace;
 
@@ -51,15 +51,6 @@ fn service_context<'a>(
         own_process: context.has_arbiter(),
         stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
         ..ServiceContext::new(listeners)
-    }
-}
-
-/// What becomes of the listeners' queues when this worker leaves.
-pub(super) fn queues(context: &WorkerContext) -> Queues {
-    match context.leaving() {
-        Leaving::ToOthers => Queues::Left,
-        Leaving::Emptied => Queues::Emptied,
-        Leaving::ClosedForAll => Queues::Refused,
     }
 }
 

@@ -22,8 +22,7 @@ use std::time::Duration;
 
 use super::busy::Busy;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
-    unload,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, share, unload,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -190,7 +189,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(Tick::now(), queues(context));
+                    reactor.drain(Tick::now(), context.queue_policy());
                 }
                 Shutdown::Quick => leave_in_haste(context, &mut reactor),
             }

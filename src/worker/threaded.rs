@@ -29,8 +29,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::baton::Baton;
 use super::crew;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, queues, share,
-    unload,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, share, unload,
 };
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -285,7 +284,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);
                 self.context.release_listeners();
-                reactor.drain(Tick::now(), queues(self.context));
+                reactor.drain(Tick::now(), self.context.queue_policy());
             }
             Shutdown::Quick => {
                 // Calls that begin later answer those who are left.

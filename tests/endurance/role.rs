@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use oxicorn::{Phase, Request, Responded, Responder, Result, Server};
+use oxicorn::{ArbiterEvent, Request, Responded, Responder, Result, Server};
 
 /// Serves as the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {
@@ -40,13 +40,13 @@ fn serve(arguments: &[String]) -> Result<()> {
 }
 
 /// The lines that scenarios wait for, in a build that may have no log.
-fn tell(phase: &Phase) {
-    match phase {
-        Phase::Started { listeners } => {
+fn tell(event: &ArbiterEvent) {
+    match event {
+        ArbiterEvent::Started { listeners } => {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             eprintln!("Listening at: {} ({})", urls.join(","), std::process::id());
         }
-        Phase::WorkerReady { pid, .. } => eprintln!("ready {pid}"),
+        ArbiterEvent::WorkerReady { pid, .. } => eprintln!("ready {pid}"),
         _ => {}
     }
 }

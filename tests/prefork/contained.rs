@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use oxicorn::{Arbiter, Phase, Result, Shutdown, Worker, WorkerContext};
+use oxicorn::{Arbiter, ArbiterEvent, Result, Shutdown, Worker, WorkerContext};
 
 use crate::roles::tell;
 use crate::server::Server;
@@ -56,9 +56,9 @@ fn panics(folder: &str) -> Result<()> {
     };
     let arbiter = Arbiter::builder(Idle { loads: true })
         .reload(source)
-        .observe(move |phase: &Phase| {
-            tell(phase);
-            assert!(!observed("observer"), "it saw {phase:?}");
+        .observe(move |event: &ArbiterEvent| {
+            tell(event);
+            assert!(!observed("observer"), "it saw {event:?}");
         });
     arbiter.build()?.run()
 }

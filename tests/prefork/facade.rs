@@ -19,7 +19,7 @@ use oxicorn::arbiter::Handle;
 use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::{
-    Arbiter, Error, Hooks, Phase, Request, RequestOutcome, Responded, Responder, Result,
+    Arbiter, ArbiterEvent, Error, Hooks, Request, RequestOutcome, Responded, Responder, Result,
     ServerInfo, Shutdown, WorkerContext, WorkerInfo, per_worker,
 };
 
@@ -222,9 +222,11 @@ fn stages(file: String) -> Result<()> {
         Ok(())
     })
     .reload(|| Err(Error::new("they are nowhere")))
-    .observe(move |phase| match (phase, handle.get()) {
-        (Phase::ReloadFailed { .. }, Some(handle)) => println!("kept {:?}", handle.status().stage),
-        _ => tell(phase),
+    .observe(move |event| match (event, handle.get()) {
+        (ArbiterEvent::ReloadFailed { .. }, Some(handle)) => {
+            println!("kept {:?}", handle.status().state);
+        }
+        _ => tell(event),
     })
     .build()?;
     let _ = own.set(arbiter.handle());
@@ -282,9 +284,9 @@ fn several() -> Result<()> {
         let builder = oxicorn::Server::bind("127.0.0.1:0")?.workers(2);
         let (sender, receiver) = channel::<Handle>();
         let server = builder
-            .observe(move |phase| {
-                tell(phase);
-                if matches!(phase, Phase::Ready { .. }) {
+            .observe(move |event| {
+                tell(event);
+                if matches!(event, ArbiterEvent::Ready { .. }) {
                     for handle in receiver.try_iter() {
                         handle.stop();
                     }
@@ -302,9 +304,9 @@ fn several() -> Result<()> {
         while context.pause(Duration::from_secs(60)) == Shutdown::Running {}
         Ok(())
     })
-    .observe(move |phase| {
-        tell(phase);
-        if matches!(phase, Phase::WorkerExited { .. }) {
+    .observe(move |event| {
+        tell(event);
+        if matches!(event, ArbiterEvent::WorkerExited { .. }) {
             for handle in receiver.try_iter() {
                 handle.stop();
             }
@@ -596,7 +598,7 @@ fn a_reload_that_fails_leaves_the_stage_as_it_was() {
     server.signal(Signal::SIGWINCH);
     server.wait_for_workers(0);
     server.signal(Signal::SIGHUP);
-    assert_eq!(server.wait_for_nth("kept ", 3), "kept Resting");
+    assert_eq!(server.wait_for_nth("kept ", 3), "kept Quiesced");
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end().status.code(), Some(0));
 }

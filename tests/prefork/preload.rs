@@ -32,7 +32,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
 fn preloading(folder: &Path) -> Result<()> {
     let builder = {
         let folder = folder.to_owned();
-        move || -> Result<arbiter::Builder<Greedy>> {
+        move || -> Result<arbiter::ArbiterBuilder<Greedy>> {
             let folder = folder.clone();
             Ok(Arbiter::builder(Greedy { folder }))
         }

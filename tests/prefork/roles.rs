@@ -13,9 +13,9 @@ use nix::sys::signal::Signal;
 
 use crate::server::wait_until;
 use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
-use oxicorn::arbiter::Exec;
+use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
-use oxicorn::{Arbiter, Error, Phase, Result, Shutdown, Tick, WorkerContext};
+use oxicorn::{Arbiter, ArbiterEvent, Error, Result, Shutdown, Tick, WorkerContext};
 
 /// Plays what the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {
@@ -106,35 +106,35 @@ fn host(arguments: &[String]) -> Result<()> {
         if role == "lingers" {
             // Its observer has things to do at the end.
             let arbiter = std::process::id();
-            builder = builder.observe(move |phase| {
-                tell(phase);
+            builder = builder.observe(move |event| {
+                tell(event);
                 let first = !oxicorn::arbiter::is_successor() && std::process::id() == arbiter;
-                if matches!(phase, Phase::Ended) && first {
+                if matches!(event, ArbiterEvent::Ended) && first {
                     println!("lingers");
                     wait_until("the flag", || seen.exists());
                 }
             });
         } else if role == "stopped-while-it-starts" {
-            builder = builder.observe(|phase| {
-                tell(phase);
-                if matches!(phase, Phase::Starting) {
+            builder = builder.observe(|event| {
+                tell(event);
+                if matches!(event, ArbiterEvent::Starting) {
                     crate::server::send(nix::unistd::getpid().as_raw(), Signal::SIGTERM);
                 }
             });
         } else if role == "worn-at-once" {
             // The arbiter looks only when the first worker has said everything.
-            builder = builder.max_requests(1, 0).observe(move |phase| {
-                if matches!(phase, Phase::WorkerSpawned { id: 1, .. }) {
+            builder = builder.max_requests(1, 0).observe(move |event| {
+                if matches!(event, ArbiterEvent::WorkerSpawned { id: 1, .. }) {
                     wait_until("the worker's words", || seen.exists());
                 }
-                tell(phase);
+                tell(event);
             });
         }
         if let Some(path) = option("--pid") {
             builder = builder.pidfile(path);
         }
         if let Some(program) = option("--exec") {
-            builder = builder.exec(Exec::new(program).argument("1000"));
+            builder = builder.exec(ReexecCommand::new(program).argument("1000"));
         }
         builder.build()?.run()?;
         println!("returned");
@@ -143,23 +143,23 @@ fn host(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn tell(phase: &Phase) {
-    match phase {
-        Phase::Started { listeners } => {
+pub(crate) fn tell(event: &ArbiterEvent) {
+    match event {
+        ArbiterEvent::Started { listeners } => {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             println!("started {}", urls.join(","));
         }
-        Phase::WorkerSpawned { id, pid } => println!("spawned {id} {pid}"),
-        Phase::WorkerReady { id, pid } => println!("ready {id} {pid}"),
-        Phase::WorkerExited { id, pid, status } => {
+        ArbiterEvent::WorkerSpawned { id, pid } => println!("spawned {id} {pid}"),
+        ArbiterEvent::WorkerReady { id, pid } => println!("ready {id} {pid}"),
+        ArbiterEvent::WorkerExited { id, pid, status } => {
             let status = status.map(|status| status.to_string()).unwrap_or_default();
             println!("exited {id} {pid} {status}");
         }
-        Phase::Upgraded { pid } => println!("upgraded {pid}"),
-        Phase::UpgradeFailed { reason } => println!("upgrade-failed {reason}"),
-        Phase::ReloadFailed { reason } => println!("kept {reason}"),
-        Phase::Promoted => println!("promoted {}", std::process::id()),
-        Phase::Stopping => println!("stopping"),
+        ArbiterEvent::Upgraded { pid } => println!("upgraded {pid}"),
+        ArbiterEvent::UpgradeFailed { reason } => println!("upgrade-failed {reason}"),
+        ArbiterEvent::ReloadFailed { reason } => println!("kept {reason}"),
+        ArbiterEvent::Promoted => println!("promoted {}", std::process::id()),
+        ArbiterEvent::Stopping => println!("stopping"),
         _ => {}
     }
 }

@@ -39,7 +39,7 @@ fn named(file: PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn describe(file: &Path) -> Result<arbiter::Builder<impl oxicorn::Worker + use<>>> {
+fn describe(file: &Path) -> Result<arbiter::ArbiterBuilder<impl oxicorn::Worker + use<>>> {
     let name = fs::read_to_string(file)?;
     let broken = name == "broken";
     let builder = Arbiter::builder(move |context: &WorkerContext| {

@@ -8,9 +8,9 @@ use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::time::Duration;
 
 use oxicorn::Tick;
-use oxicorn::net::{Listener, Listeners};
+use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::observe::{Admit, Host};
-use oxicorn::reactor::{Config, PendingRequest, Queues, Reactor};
+use oxicorn::reactor::{Config, PendingRequest, Reactor};
 
 use crate::arrival::await_arrival;
 
@@ -159,7 +159,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     bell.write_all(b"!").unwrap();
     assert_eq!(desk.lap(), ["/"]);
     assert!(desk.reactor.poll(&desk.host, None).unwrap().woken);
-    desk.reactor.drain(desk.host.now, Queues::Emptied);
+    desk.reactor.drain(desk.host.now, QueuePolicy::Drain);
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
     client.shutdown(Shutdown::Write).unwrap();

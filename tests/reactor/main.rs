@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use oxicorn::net::{Listener, Listeners};
+use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::observe::{Access, Host};
-use oxicorn::reactor::{Config, Queues, Reactor};
+use oxicorn::reactor::{Config, Reactor};
 use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 #[path = "../support/arrival.rs"]
@@ -63,7 +63,7 @@ fn serve(
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
             if reactor.poll(&host, None).unwrap().woken {
-                reactor.drain(Tick::now(), Queues::Emptied);
+                reactor.drain(Tick::now(), QueuePolicy::Drain);
             }
             while let Some(mut ready) = reactor.next_request(&host) {
                 let _ = ready.answer(&host, &service);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::Shell;
-use crate::arbiter::action::{Obituary, Wear, Why};
+use crate::arbiter::action::{ExitReport, RecycleReason, SignalReason};
 use crate::clock::Tick;
 use crate::sys::fork::Exit;
 use crate::sys::memory::OomKills;
@@ -16,23 +16,23 @@ use crate::trace::{debug, error, info, warning};
 
 impl<W> Shell<W> {
     /// Says why a worker is sent a signal, where that is not plain from what came before.
-    pub(super) fn explain(&self, pid: i32, slot: usize, why: Why) {
+    pub(super) fn explain(&self, pid: i32, slot: usize, why: SignalReason) {
         let slot = self.scoreboard.slot(slot);
         match why {
-            Why::Stop | Why::Examined | Why::Logs => {}
-            Why::Retired => info!("Retiring worker (pid: {pid})"),
-            Why::Silent(silence) => error!(
+            SignalReason::Stop | SignalReason::Examined | SignalReason::Logs => {}
+            SignalReason::Retired => info!("Retiring worker (pid: {pid})"),
+            SignalReason::Silent(silence) => error!(
                 "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, {}",
                 slot.id(),
                 silence.as_secs_f64(),
                 doing(slot)
             ),
-            Why::NotReady(timeout) => error!(
+            SignalReason::NotReady(timeout) => error!(
                 "WORKER TIMEOUT (pid:{pid}): worker {} was not ready within {} s",
                 slot.id(),
                 timeout.as_secs_f64()
             ),
-            Why::Stuck(_) => {
+            SignalReason::Stuck(_) => {
                 let next = match slot.state() {
                     WorkerState::Draining => "it leaves already",
                     _ => "it is replaced",
@@ -43,7 +43,7 @@ impl<W> Shell<W> {
                     doing(slot)
                 );
             }
-            Why::Overdue => warning!(
+            SignalReason::Overdue => warning!(
                 "Killing worker (pid: {pid}): it did not leave in time, {}",
                 doing(slot)
             ),
@@ -112,16 +112,16 @@ pub(super) fn verdict(pid: i32, exit: Exit, ending: Option<i32>) -> Exit {
 }
 
 /// What the log says where a worker is going to be replaced.
-pub(super) fn recycled(pid: i32, wear: Wear) {
-    match wear {
-        Wear::Requests(requests) => {
+pub(super) fn recycled(pid: i32, reason: RecycleReason) {
+    match reason {
+        RecycleReason::Requests(requests) => {
             info!("Worker (pid:{pid}) has answered {requests} requests, and is replaced");
         }
-        Wear::Age(age) => info!(
+        RecycleReason::Age(age) => info!(
             "Worker (pid:{pid}) is {:.0} s old, and is replaced",
             age.as_secs_f64()
         ),
-        Wear::Memory(bytes) => warning!(
+        RecycleReason::Memory(bytes) => warning!(
             "Worker (pid:{pid}) takes {} MiB of memory, and is replaced",
             bytes >> 20
         ),
@@ -129,16 +129,16 @@ pub(super) fn recycled(pid: i32, wear: Wear) {
 }
 
 /// What the log says of a worker's end.
-pub(super) fn gone(obituary: &Obituary, oom_kills: &mut OomKills) {
-    let Obituary {
+pub(super) fn gone(report: &ExitReport, oom_kills: &mut OomKills) {
+    let ExitReport {
         pid,
         exit,
         words,
-        doom,
+        kill_reason,
         retry,
         ..
-    } = obituary;
-    let why = match (words, doom, exit) {
+    } = report;
+    let why = match (words, kill_reason, exit) {
         (Some(words), ..) => format!(": {words}"),
         (None, Some(_), _) => " by the arbiter".to_owned(),
         (None, None, Exit::Signal(Signal::SIGKILL)) if oom_kills.has_grown() => {
@@ -152,11 +152,11 @@ pub(super) fn gone(obituary: &Obituary, oom_kills: &mut OomKills) {
         Some(pause) => format!("; the next attempt follows in {} s", pause.as_secs_f64()),
     };
     match exit {
-        Exit::Code(0) if doom.is_some() => debug!("Worker (pid:{pid}) {exit}{why}"),
+        Exit::Code(0) if kill_reason.is_some() => debug!("Worker (pid:{pid}) {exit}{why}"),
         Exit::Code(0) if next.is_empty() => info!("Worker (pid:{pid}) {exit}{why}"),
         // It says that all is well, but one that leaves so early is not.
         Exit::Code(0) => warning!("Worker (pid:{pid}) {exit}{why}{next}"),
-        _ if doom.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),
+        _ if kill_reason.is_some() => info!("Worker (pid:{pid}) {exit}{why}{next}"),
         Exit::Signal(Signal::SIGTERM) => info!("Worker (pid:{pid}) {exit}{why}{next}"),
         Exit::Code(_) | Exit::Signal(Signal::SIGKILL) => {
             error!("Worker (pid:{pid}) {exit}{why}{next}");

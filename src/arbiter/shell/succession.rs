@@ -1,6 +1,6 @@
 //! The hands of an upgrade: a process for the next arbiter, and what is to be seen of it and of the one before.
 //!
-//! The supervisor says when; whoever shares the listeners is told here to the [`Doors`](super::Doors).
+//! The supervisor says when; whoever shares the listeners is told here to the [`ArbiterListeners`](super::ArbiterListeners).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,8 +9,8 @@ use std::process;
 
 use super::Shell;
 use crate::arbiter::action::Input;
-use crate::arbiter::phase::{Observer, Phase};
-use crate::arbiter::upgrade::Predecessor;
+use crate::arbiter::event::{ArbiterEvent, Observer};
+use crate::arbiter::reexec::Predecessor;
 use crate::forked::Forked;
 use crate::sys::fork::{self, Exit};
 use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
@@ -48,7 +48,7 @@ impl<W: Worker> Shell<W> {
             Err(error) => return failed(error.to_string()),
         };
         info!("Starting {} anew", self.exec.program().display());
-        observer(&Phase::Upgrading);
+        observer(&ArbiterEvent::Upgrading);
         let arbiter = i32::try_from(process::id()).unwrap_or_default();
         match fork::fork(|| self.signals.restore()) {
             Forked::Child => self.execute(arbiter, &theirs, observer),
@@ -56,7 +56,7 @@ impl<W: Worker> Shell<W> {
                 if let Err(error) = self.watch(&ours) {
                     error!("cannot watch the new arbiter with pid {pid}: {error}");
                 }
-                self.doors.set_shared(true);
+                self.listeners.set_shared(true);
                 self.successor = Some(Successor {
                     pid,
                     link: ours,
@@ -73,14 +73,14 @@ impl<W: Worker> Shell<W> {
 
     fn execute(&self, arbiter: i32, link: &WorkerEnd, observer: &mut Observer) -> ! {
         let life = || {
-            observer(&Phase::Executing);
-            let doors = self.doors.listeners();
+            observer(&ArbiterEvent::Executing);
+            let listeners = self.listeners.listeners();
             let children = self.children.values();
-            let listeners = children.fold(doors, |all, child| all.with(&child.queues));
+            let listeners = children.fold(listeners, |all, child| all.with(&child.queues));
             let listeners = listeners.listening();
             let error = self
                 .exec
-                .become_it(process::id(), arbiter, &listeners, link);
+                .exec_with(process::id(), arbiter, &listeners, link);
             let program = self.exec.program().display();
             link.send(&Message::LastWords(LastWords {
                 app: false,
@@ -92,7 +92,7 @@ impl<W: Worker> Shell<W> {
     }
 
     /// What is new of the other arbiter. `reap` asks whether a child has ended.
-    pub(super) fn hear_kin(&mut self, reap: impl FnOnce(i32) -> Option<Exit>) -> Vec<Input> {
+    pub(super) fn hear_upgrade(&mut self, reap: impl FnOnce(i32) -> Option<Exit>) -> Vec<Input> {
         let mut inputs = Vec::new();
         if let Some(successor) = &mut self.successor {
             // Asked before its messages are read: then the last of them are there.
@@ -101,7 +101,7 @@ impl<W: Worker> Shell<W> {
                 match message {
                     Message::Ready => inputs.push(Input::SuccessorReady),
                     Message::LastWords(words) => successor.words = Some(words),
-                    Message::Worn(_) | Message::Ending(_) | Message::Late => {}
+                    Message::RecycleDue(_) | Message::Ending(_) | Message::Late => {}
                 }
             }
             self.look_soon |= exit.is_none() && successor.link.is_closed();
@@ -125,7 +125,7 @@ impl<W: Worker> Shell<W> {
         inputs
     }
 
-    pub(super) fn dismiss(&self, pid: i32, order: Order) {
+    pub(super) fn stop_successor(&self, pid: i32, order: Order) {
         // One that was waited for has no successor's place any more.
         if self.successor.as_ref().is_none_or(|it| it.pid != pid) {
             return;
@@ -149,8 +149,8 @@ impl<W: Worker> Shell<W> {
                 error!("{error}");
             }
         }
-        self.entitle();
-        observer(&Phase::Promoted);
+        self.set_title();
+        observer(&ArbiterEvent::Promoted);
     }
 
     /// Shows the other arbiters that this one goes. Each of them does so before it looks at the others: of two that go
@@ -165,11 +165,11 @@ impl<W: Worker> Shell<W> {
 
     /// No other arbiter has the listeners any more.
     pub(super) fn become_sole(&mut self) {
-        self.doors.set_shared(false);
+        self.listeners.set_shared(false);
         if let Some(former) = &self.former {
-            former.doors().set_shared(false);
+            former.listeners().set_shared(false);
         }
-        self.left.remove(&self.doors);
+        self.unlinks.remove(&self.listeners);
     }
 }
 

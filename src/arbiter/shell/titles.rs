@@ -7,14 +7,14 @@ use crate::trace::debug;
 
 impl<W> Shell<W> {
     /// Shows that this process is the arbiter, as it is called now.
-    pub(super) fn entitle(&mut self) {
+    pub(super) fn set_title(&mut self) {
         let second = if self.predecessor.is_some() { ".2" } else { "" };
         self.show("master", second);
     }
 
     /// Shows that this process is a worker. Whose it is does not matter: with the arbiter before its own that
     /// arbiter's number would go.
-    pub(super) fn entitle_worker(&mut self) {
+    pub(super) fn set_worker_title(&mut self) {
         self.show("worker", "");
     }
 

@@ -6,9 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::{Doors, Input, Left, Limits, Shell, preload};
+use super::{ArbiterListeners, DeferredUnlinks, Input, Limits, Shell, preload};
 use crate::arbiter::check;
-use crate::arbiter::phase::{Observer, Phase};
+use crate::arbiter::event::{ArbiterEvent, Observer};
 use crate::error::{Error, Result};
 use crate::net::Listeners;
 use crate::sys::pidfile::PidFile;
@@ -18,25 +18,29 @@ use crate::worker::Worker;
 /// What was in force before the settings on trial.
 pub(super) struct Former<W> {
     worker: W,
-    doors: Doors,
+    listeners: ArbiterListeners,
     limits: Limits,
     pidfile: Option<PathBuf>,
     name: Option<String>,
 }
 
 impl<W> Former<W> {
-    pub(super) fn doors(&self) -> &Doors {
-        &self.doors
+    pub(super) fn listeners(&self) -> &ArbiterListeners {
+        &self.listeners
     }
 
     /// Closes what is not listened on with the settings on trial.
-    pub(super) fn close_but(&mut self, doors: &Doors, left: &mut Left) {
-        self.doors.close_but(&doors.listeners(), left);
+    pub(super) fn close_but(
+        &mut self,
+        listeners: &ArbiterListeners,
+        unlinks: &mut DeferredUnlinks,
+    ) {
+        self.listeners.close_but(&listeners.listeners(), unlinks);
     }
 
     /// In a child the sockets' files are not its to remove.
     pub(super) fn into_child(mut self) -> impl Sized {
-        drop(self.doors.hand_over());
+        drop(self.listeners.hand_over());
         self.worker
     }
 }
@@ -44,7 +48,7 @@ impl<W> Former<W> {
 impl<W: Worker> Shell<W> {
     /// Reads the settings again. What is in force stays where that fails.
     pub(super) fn load(&mut self, observer: &mut Observer) -> Option<Input> {
-        observer(&Phase::Reloading);
+        observer(&ArbiterEvent::Reloading);
         self.show_status(true);
         match self.take_new_settings() {
             Ok(()) => {
@@ -53,13 +57,13 @@ impl<W: Worker> Shell<W> {
                         "The application was loaded before the workers were forked, and is not loaded again"
                     );
                 }
-                let listeners = self.doors.listeners();
-                observer(&Phase::Reloaded { listeners });
+                let listeners = self.listeners.listeners();
+                observer(&ArbiterEvent::Reloaded { listeners });
                 Some(Input::Loaded(self.limits))
             }
             Err(error) => {
                 self.show_status(false);
-                lament(error.to_string(), observer);
+                log_reload_failure(error.to_string(), observer);
                 None
             }
         }
@@ -72,21 +76,21 @@ impl<W: Worker> Shell<W> {
         let mut new = catch_unwind(AssertUnwindSafe(source))
             .unwrap_or_else(|panic| Err(Error::panicked("the source of the settings", &*panic)))?;
         new.limits.upgrade_retire = new.upgrade_retire.unwrap_or(self.limits.upgrade_retire);
-        let mut doors = Doors::new(match new.listeners.take() {
+        let mut listeners = ArbiterListeners::new(match new.listeners.take() {
             Some(listeners) => listeners,
-            None => self.doors.listeners(),
+            None => self.listeners.listeners(),
         });
-        let usable = check(&new.limits, self.powers.slots)
+        let usable = check(&new.limits, self.options.slots)
             .and_then(|()| preload(&mut new.worker, &self.signals))
             .and_then(|()| self.claim(new.pidfile.as_deref()));
         if let Err(error) = usable {
             // What was opened for them is closed again.
-            doors.close_but(&self.open_listeners(), &mut self.left);
+            listeners.close_but(&self.open_listeners(), &mut self.unlinks);
             return Err(error);
         }
         let mut replaced = Former {
             worker: std::mem::replace(&mut self.worker, new.worker),
-            doors: std::mem::replace(&mut self.doors, doors),
+            listeners: std::mem::replace(&mut self.listeners, listeners),
             limits: std::mem::replace(&mut self.limits, new.limits),
             pidfile: std::mem::replace(&mut self.pidfile, new.pidfile),
             name: std::mem::replace(&mut self.name, new.name),
@@ -96,18 +100,21 @@ impl<W: Worker> Shell<W> {
         } else {
             info!("What was being tried is given up for still newer settings");
             replaced
-                .doors
-                .close_but(&self.open_listeners(), &mut self.left);
+                .listeners
+                .close_but(&self.open_listeners(), &mut self.unlinks);
             self.release_pidfiles();
         }
-        self.entitle();
+        self.set_title();
         Ok(())
     }
 
     /// All that is listened on, with the settings in force and with those before.
     fn open_listeners(&self) -> Listeners {
-        let former = self.former.as_ref().map(|former| former.doors.listeners());
-        let (now, before) = (self.doors.listeners(), former.unwrap_or_default());
+        let former = self
+            .former
+            .as_ref()
+            .map(|former| former.listeners.listeners());
+        let (now, before) = (self.listeners.listeners(), former.unwrap_or_default());
         now.iter().chain(&before).cloned().collect()
     }
 
@@ -135,9 +142,9 @@ impl<W: Worker> Shell<W> {
     }
 
     /// The new settings have proven good.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn commit_reload(&mut self) {
         if let Some(mut former) = self.former.take() {
-            former.close_but(&self.doors, &mut self.left);
+            former.close_but(&self.listeners, &mut self.unlinks);
             self.release_pidfiles();
         }
         info!("The new workers can serve: the old ones leave");
@@ -148,7 +155,7 @@ impl<W: Worker> Shell<W> {
         if let Some(former) = self.former.take() {
             let Former {
                 worker,
-                doors,
+                listeners,
                 limits,
                 pidfile,
                 name,
@@ -157,16 +164,16 @@ impl<W: Worker> Shell<W> {
             self.limits = limits;
             self.pidfile = pidfile;
             self.name = name;
-            self.entitle();
-            let mut tried = std::mem::replace(&mut self.doors, doors);
-            tried.close_but(&self.doors.listeners(), &mut self.left);
+            self.set_title();
+            let mut tried = std::mem::replace(&mut self.listeners, listeners);
+            tried.close_but(&self.listeners.listeners(), &mut self.unlinks);
             self.release_pidfiles();
         }
-        lament(reason, observer);
+        log_reload_failure(reason, observer);
     }
 }
 
-fn lament(reason: String, observer: &mut Observer) {
+fn log_reload_failure(reason: String, observer: &mut Observer) {
     error!("Reload failed, and the workers that there are go on: {reason}");
-    observer(&Phase::ReloadFailed { reason });
+    observer(&ArbiterEvent::ReloadFailed { reason });
 }

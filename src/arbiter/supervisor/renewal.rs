@@ -1,13 +1,13 @@
-//! How workers are put in the place of others: started, replaced by a new generation, worn, stuck.
+//! How workers are put in the place of others: started, replaced by a new generation, due for recycling, stuck.
 //!
-//! One rule serves for all of it: a worker that is to be replaced is *fading*; it serves until one that is
-//! not is ready in its place. Where connections wait for each worker by itself, its place is its *post*.
+//! One rule serves for all of it: a worker that is to be replaced is *outgoing*; it serves until one that is
+//! not is ready in its place. Where connections wait for each worker by itself, its place is its queue (`queue_id`).
 //!
 //! ```text
 //!   HUP ──▶ LoadConfig ──▶ Loaded: a new generation, on trial; the old one fades
 //!                             │ a new worker is ready        │ a new worker cannot boot
 //!                             ▼                              ▼
-//!                          Settle: old ones leave         Revert: the old settings are in force again,
+//!                          CommitReload: old ones leave         RevertReload: the old settings are in force again,
 //!                          one by one                     the new workers leave
 //!
 //!   HUP during a trial: what is on trial is given up when there is something else to try, and not before.
@@ -16,7 +16,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Backoff, Crew, Limits, Order, Row, STUCK_GRACE, Stage, Supervisor, Tick, Wear, Why, ask,
+    Action, Backoff, Limits, Order, RecycleReason, Rollout, Row, STUCK_GRACE, SignalReason,
+    Supervisor, Tick, WorkerStage, ask,
 };
 
 /// What was in force before the settings that are being tried.
@@ -49,7 +50,10 @@ impl Supervisor {
     ///
     /// To be asked when all that has happened is known: those on trial must still be so when the answer comes.
     pub(super) fn read_settings(&mut self, out: &mut Vec<Action>) {
-        let is_forking = self.table.iter().any(|row| row.stage == Stage::Forking);
+        let is_forking = self
+            .table
+            .iter()
+            .any(|row| row.stage == WorkerStage::Forking);
         if self.loading && self.is_running() && !is_forking {
             self.loading = false;
             out.push(Action::LoadConfig);
@@ -79,8 +83,8 @@ impl Supervisor {
 
     /// Other settings are in force: whoever serves by them is still to come.
     fn dissolve(&mut self) {
-        if self.crew == Crew::Complete {
-            self.crew = Crew::Changing;
+        if self.rollout == Rollout::Complete {
+            self.rollout = Rollout::Replacing;
         }
     }
 
@@ -94,7 +98,7 @@ impl Supervisor {
         self.limits = trial.limits;
         self.dissolve();
         self.resize(trial.target, out);
-        out.push(Action::Revert { reason });
+        out.push(Action::RevertReload { reason });
     }
 
     fn retire_the_tried(&mut self, now: Tick, out: &mut Vec<Action>) {
@@ -106,9 +110,9 @@ impl Supervisor {
     }
 
     /// Worker `id` has served for long enough.
-    pub(super) fn worn(&mut self, id: u64, wear: Wear, out: &mut Vec<Action>) {
+    pub(super) fn recycle_due(&mut self, id: u64, reason: RecycleReason, out: &mut Vec<Action>) {
         if let Some(row) = self.table.get_mut(id) {
-            wear_out(row, wear, out);
+            mark_for_recycling(row, reason, out);
         }
     }
 
@@ -119,7 +123,7 @@ impl Supervisor {
         };
         for row in self.table.iter_mut() {
             match row.ready.map(|ready| now.since(ready)) {
-                Some(age) if age >= most => wear_out(row, Wear::Age(age), out),
+                Some(age) if age >= most => mark_for_recycling(row, RecycleReason::Age(age), out),
                 _ => {}
             }
         }
@@ -128,7 +132,7 @@ impl Supervisor {
     /// When a worker will have grown old.
     pub(super) fn grows_old(&self, row: &Row) -> Option<Tick> {
         let (ready, most) = (row.ready?, self.limits.max_worker_age?);
-        (row.stage == Stage::Serving && !row.worn).then(|| ready + most)
+        (row.stage == WorkerStage::Serving && !row.recycle_due).then(|| ready + most)
     }
 
     /// A worker has been in one request since then: for too long? Who leaves is asked as well: its last requests have
@@ -154,10 +158,10 @@ impl Supervisor {
         let hopeless = alone || row.limits.calls == 1;
         let told = row.stuck.filter(|(call, _)| *call == since);
         match (row.stage, told) {
-            (Stage::Serving | Stage::Examined | Stage::Leaving, None)
+            (WorkerStage::Serving | WorkerStage::Examined | WorkerStage::Leaving, None)
                 if counted(since) >= timeout =>
             {
-                let why = Why::Stuck(now.since(since));
+                let why = SignalReason::Stuck(now.since(since));
                 row.stuck = Some((since, now));
                 let mut order = |order, why| {
                     out.push(Action::Signal {
@@ -168,17 +172,17 @@ impl Supervisor {
                     });
                 };
                 // One that is examined shows its stacks already.
-                if row.stage != Stage::Examined {
+                if row.stage != WorkerStage::Examined {
                     order(Order::Stacks, why);
                 }
-                order(Order::Expire, Why::Examined);
-                if row.stage != Stage::Leaving {
-                    row.doom.get_or_insert(why);
+                order(Order::Expire, SignalReason::Examined);
+                if row.stage != WorkerStage::Leaving {
+                    row.kill_reason.get_or_insert(why);
                     retire(row, now, out);
                 }
             }
             // Nothing else of this worker can be finished, or is left to be.
-            (Stage::Leaving, Some((_, at))) if hopeless && counted(at) >= STUCK_GRACE => {
+            (WorkerStage::Leaving, Some((_, at))) if hopeless && counted(at) >= STUCK_GRACE => {
                 row.deadline = Some(now);
             }
             _ => {}
@@ -191,24 +195,26 @@ impl Supervisor {
         self.retire_the_surplus(now, out);
         self.fill(now, out);
         let old = self.staying().any(|row| row.generation != self.generation);
-        let serving = self.staying().filter(|row| row.stage == Stage::Serving);
+        let serving = self
+            .staying()
+            .filter(|row| row.stage == WorkerStage::Serving);
         let serving = serving.count();
         if serving > 0 {
-            self.announce(out);
+            self.notify_predecessor(out);
         }
-        if self.crew != Crew::Complete && !old && serving >= self.target {
-            self.crew = Crew::Complete;
+        if self.rollout != Rollout::Complete && !old && serving >= self.target {
+            self.rollout = Rollout::Complete;
             out.push(Action::Ready);
         }
     }
 
     /// Whether it is to stay.
     fn is_fresh(&self, row: &Row) -> bool {
-        !row.retired && !row.worn && row.generation == self.generation
+        !row.retired && !row.recycle_due && row.generation == self.generation
     }
 
     /// Whether it is to stay until it is replaced.
-    fn is_fading(&self, row: &Row) -> bool {
+    fn is_outgoing(&self, row: &Row) -> bool {
         !row.retired && !self.is_fresh(row)
     }
 
@@ -219,11 +225,13 @@ impl Supervisor {
         before.max(self.target)
     }
 
-    /// Lets the fading go for whom there is somebody else, and those that cannot serve. One that starts may still
+    /// Lets the outgoing go for whom there is somebody else, and those that cannot serve. One that starts may still
     /// be wanted while it is not sure that the new settings are good.
     fn retire_the_replaced(&mut self, now: Tick, out: &mut Vec<Action>) {
         let on_trial = self.trial.is_some();
-        let serving = self.staying().filter(|row| row.stage == Stage::Serving);
+        let serving = self
+            .staying()
+            .filter(|row| row.stage == WorkerStage::Serving);
         let mut spare = serving.count().saturating_sub(self.needed());
         while spare > 0 {
             let next = self.next_to_be_spared();
@@ -233,39 +241,39 @@ impl Supervisor {
             spare -= 1;
             retire(row, now, out);
         }
-        let fading = self.table.iter().filter(|row| self.is_fading(row));
-        let fading: Vec<u64> = fading.map(|row| row.id).collect();
-        for id in fading {
+        let outgoing = self.table.iter().filter(|row| self.is_outgoing(row));
+        let outgoing: Vec<u64> = outgoing.map(|row| row.id).collect();
+        for id in outgoing {
             let Some(row) = self.table.get_mut(id) else {
                 continue;
             };
             match row.stage {
                 // One that is examined may serve again.
-                Stage::Serving | Stage::Examined => {}
-                Stage::Forking | Stage::Booting if on_trial => {}
+                WorkerStage::Serving | WorkerStage::Examined => {}
+                WorkerStage::Forking | WorkerStage::Booting if on_trial => {}
                 _ if row.generation != self.generation => retire(row, now, out),
-                // A worn one that is being ended is replaced by what follows its end.
+                // One due for recycling that is being ended is replaced by what follows its end.
                 _ => {}
             }
         }
     }
 
-    /// Which of the fading that serve is to go first: one at whose post another serves, so that nobody waits there
-    /// in vain; then one at whose post nobody is to come; and of these the oldest.
+    /// Which of the outgoing that serve is to go first: one at whose queue another serves, so that nobody waits there
+    /// in vain; then one at whose queue nobody is to come; and of these the oldest.
     fn next_to_be_spared(&self) -> Option<u64> {
         let rank = |row: &Row| {
             let others = || {
-                let at_its_post = |it: &&Row| it.post == row.post && it.id != row.id;
+                let at_its_post = |it: &&Row| it.queue_id == row.queue_id && it.id != row.id;
                 self.staying().filter(at_its_post)
             };
-            if others().any(|other| other.stage == Stage::Serving) {
+            if others().any(|other| other.stage == WorkerStage::Serving) {
                 0
             } else {
                 1 + usize::from(others().next().is_some())
             }
         };
-        let fading = self.table.iter().filter(|row| self.is_fading(row));
-        let serving = fading.filter(|row| row.stage == Stage::Serving);
+        let outgoing = self.table.iter().filter(|row| self.is_outgoing(row));
+        let serving = outgoing.filter(|row| row.stage == WorkerStage::Serving);
         serving
             .min_by_key(|row| (rank(row), row.id))
             .map(|row| row.id)
@@ -281,7 +289,7 @@ impl Supervisor {
         let order = |row: &Row| match row.stage {
             _ if row.is_going() => (0, row.id),
             // The youngest is the farthest from being ready.
-            Stage::Forking | Stage::Booting => (1, u64::MAX - row.id),
+            WorkerStage::Forking | WorkerStage::Booting => (1, u64::MAX - row.id),
             _ => (2, row.id),
         };
         let fresh = self.table.iter().filter(|row| self.is_fresh(row));
@@ -298,60 +306,65 @@ impl Supervisor {
     /// Asks for the workers that are missing, as far as the failures of others allow for it.
     fn fill(&mut self, now: Tick, out: &mut Vec<Action>) {
         while self.is_missing_some() {
-            let trying = |row: &Row| matches!(row.stage, Stage::Forking | Stage::Booting);
+            let trying =
+                |row: &Row| matches!(row.stage, WorkerStage::Forking | WorkerStage::Booting);
             let trying = self.table.iter().any(trying);
             if !self.backoff.allows(now, trying) {
                 return;
             }
-            let post = self.vacancy();
-            let Some(row) = self.table.enter(post, self.generation, self.limits) else {
+            let queue_id = self.next_queue();
+            let Some(row) = self.table.enter(queue_id, self.generation, self.limits) else {
                 return;
             };
             out.push(Action::Spawn {
                 id: row.id,
                 slot: row.slot,
-                post,
+                queue_id,
             });
             self.backoff.attempted();
         }
-        self.backoff.nobody_is_missing();
+        self.backoff.all_are_there();
     }
 
-    /// The post of the next worker: that of the oldest for whom nobody else is there yet, or one of its own where
+    /// The queue of the next worker: that of the oldest for whom nobody else is there yet, or one of its own where
     /// there are fewer than workers are to be.
-    fn vacancy(&self) -> usize {
-        let held: BTreeSet<usize> = self.staying().map(|row| row.post).collect();
-        let fresh = |post| {
+    fn next_queue(&self) -> usize {
+        let held: BTreeSet<usize> = self.staying().map(|row| row.queue_id).collect();
+        let fresh = |queue_id| {
             self.table
                 .iter()
-                .any(|row| row.post == post && self.is_fresh(row))
+                .any(|row| row.queue_id == queue_id && self.is_fresh(row))
         };
-        let fading = self.table.iter().filter(|row| self.is_fading(row));
-        let heirless = fading.map(|row| row.post).find(|post| !fresh(*post));
-        let heirless = heirless.filter(|_| held.len() >= self.target);
+        let outgoing = self.table.iter().filter(|row| self.is_outgoing(row));
+        let unfilled = outgoing
+            .map(|row| row.queue_id)
+            .find(|queue_id| !fresh(*queue_id));
+        let unfilled = unfilled.filter(|_| held.len() >= self.target);
         // Of so many and one more, somebody has not all.
-        let unheld = || (0..=held.len()).find(|post| !held.contains(post));
-        heirless.or_else(unheld).unwrap_or_default()
+        let unheld = || (0..=held.len()).find(|queue_id| !held.contains(queue_id));
+        unfilled.or_else(unheld).unwrap_or_default()
     }
 
-    /// Whether fewer are there than are to be; of the worn, one at a time is replaced beforehand.
+    /// Whether fewer are there than are to be; of those due for recycling, one at a time is replaced beforehand.
     pub(super) fn is_missing_some(&self) -> bool {
         let fresh = self.table.iter().filter(|row| self.is_fresh(row)).count();
-        let worn = |row: &&Row| row.worn && !row.retired && row.generation == self.generation;
-        let worn = self.table.iter().filter(worn).count();
-        fresh + worn < self.target + worn.min(1)
+        let recycle_due =
+            |row: &&Row| row.recycle_due && !row.retired && row.generation == self.generation;
+        let recycle_due = self.table.iter().filter(recycle_due).count();
+        fresh + recycle_due < self.target + recycle_due.min(1)
     }
 }
 
 /// Marks a worker that is to be replaced while it serves. It says so once: so one that is examined is marked too,
 /// since it may be spared.
-fn wear_out(row: &mut Row, wear: Wear, out: &mut Vec<Action>) {
-    let may_serve = row.ready.is_some() && matches!(row.stage, Stage::Serving | Stage::Examined);
-    let (Some(pid), true, false) = (row.pid, may_serve, row.worn || row.retired) else {
+fn mark_for_recycling(row: &mut Row, reason: RecycleReason, out: &mut Vec<Action>) {
+    let may_serve =
+        row.ready.is_some() && matches!(row.stage, WorkerStage::Serving | WorkerStage::Examined);
+    let (Some(pid), true, false) = (row.pid, may_serve, row.recycle_due || row.retired) else {
         return;
     };
-    row.worn = true;
-    out.push(Action::Recycle { pid, wear });
+    row.recycle_due = true;
+    out.push(Action::Recycle { pid, reason });
 }
 
 /// Takes a worker out of those that are to stay, and asks it to leave.
@@ -359,6 +372,6 @@ fn retire(row: &mut Row, now: Tick, out: &mut Vec<Action>) {
     if !row.retired {
         let until = now + row.limits.graceful_timeout;
         row.retired = true;
-        ask(row, false, Why::Retired, until, out);
+        ask(row, false, SignalReason::Retired, until, out);
     }
 }

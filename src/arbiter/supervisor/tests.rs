@@ -96,9 +96,9 @@ impl Scene {
         words
     }
 
-    fn post(&mut self, id: u64) -> usize {
+    fn queue_id(&mut self, id: u64) -> usize {
         let row = self.supervisor.table.get_mut(id);
-        row.expect("there is such a worker").post
+        row.expect("there is such a worker").queue_id
     }
 
     fn wake(&mut self) -> Vec<String> {
@@ -186,7 +186,7 @@ impl Scene {
                 let first = self.command(Command::Reload);
                 first.into_iter().chain(self.wake()).collect()
             }
-            "rest" => self.command(Command::Rest),
+            "rest" => self.command(Command::Quiesce),
             "grow" => self.command(Command::Grow),
             "shrink" => self.command(Command::Shrink),
             "scale" => self.command(Command::Scale(count)),
@@ -199,9 +199,9 @@ impl Scene {
             })),
             "ready" => self.input(Input::Ready { id }),
             "beats" => self.input(Input::Beat { id, at: self.now }),
-            "worn" => self.input(Input::Worn {
+            "recycle" => self.input(Input::RecycleDue {
                 id,
-                wear: Wear::Requests(9),
+                reason: RecycleReason::Requests(9),
             }),
             "leaves" => self.exit(id, Exit::Code(0)),
             "fails" => self.exit(id, Exit::Code(3)),
@@ -226,25 +226,25 @@ fn describe(action: &Action) -> String {
     match action {
         Action::Spawn { id, slot, .. } => format!("spawn {id} in {slot}"),
         Action::Signal { pid, order, .. } => format!("{order} {pid}"),
-        Action::Bury(obituary) => match obituary.retry {
-            Some(pause) => format!("bury {}, retry in {pause:?}", obituary.id),
-            None => format!("bury {}", obituary.id),
+        Action::Reaped(report) => match report.retry {
+            Some(pause) => format!("bury {}, retry in {pause:?}", report.id),
+            None => format!("bury {}", report.id),
         },
-        Action::Regret { retry, .. } => format!("regret, retry in {retry:?}"),
-        Action::Recycle { pid, wear } => format!("recycle {pid}, {wear:?}"),
+        Action::ForkRetry { retry, .. } => format!("regret, retry in {retry:?}"),
+        Action::Recycle { pid, reason } => format!("recycle {pid}, {reason:?}"),
         Action::LoadConfig => "load".into(),
-        Action::Settle => "settle".into(),
-        Action::Revert { reason } => format!("revert {reason:?}"),
+        Action::CommitReload => "settle".into(),
+        Action::RevertReload { reason } => format!("revert {reason:?}"),
         Action::ReopenLogs => "reopen".into(),
         Action::Ready => "all ready".into(),
         Action::Resized { from, to } => format!("resized {from} to {to}"),
         Action::Reexec => "reexec".into(),
         Action::RefuseUpgrade { successor } => format!("refuse beside {successor:?}"),
         Action::Upgraded { pid } => format!("upgraded {pid}"),
-        Action::Dismiss { pid, order } => format!("dismiss {order} {pid}"),
+        Action::StopSuccessor { pid, order } => format!("stop_successor {order} {pid}"),
         Action::UpgradeFailed { reason } => format!("upgrade failed: {reason}"),
         Action::SuccessorGone { pid, exit } => format!("successor {pid} {exit}"),
-        Action::Announce => "announce".into(),
+        Action::NotifyPredecessor => "notify_predecessor".into(),
         Action::Promote => "promote".into(),
         Action::StopListening => "close".into(),
         Action::Exit(Ok(())) => "exit".into(),

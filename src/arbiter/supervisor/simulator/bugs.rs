@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::succession::Heir;
+use super::super::succession::SuccessorState;
 use super::super::{
-    Action, Backoff, Command, Input, Kin, LATE, Order, Stage, Supervisor, Tick, Why,
-    speaks_for_the_program,
+    Action, Backoff, Command, Input, LATE, Order, SignalReason, Supervisor, Tick, UpgradeState,
+    WorkerStage, speaks_for_the_program,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum Bug {
     StartsOneTooMany,
     /// Two workers in one slot.
     GivesASlotTwice,
-    /// Two workers at one post, of which neither replaces the other.
+    /// Two workers at one queue, of which neither replaces the other.
     GivesAPostTwice,
     /// Who is replaced is not who leaves.
     LeavesAPost,
@@ -120,7 +120,7 @@ impl Mind {
         let says_ready = matches!(input, Input::Ready { .. });
         let is_wake = matches!(input, Input::Wake);
         let input = self.mislead(bug, input);
-        let heir = self.starting();
+        let successor = self.starting();
         let late = self.supervisor.planned.map(|planned| now.since(planned));
         let late = late.filter(|late| *late > LATE);
         let stale = late.filter(|_| bug == Bug::GivesNoFreshMeasure);
@@ -131,21 +131,21 @@ impl Mind {
         }
         if let Some((missed, deadlines)) = stale {
             for row in self.supervisor.table.iter_mut() {
-                if row.stage == Stage::Serving {
+                if row.stage == WorkerStage::Serving {
                     let before = deadlines.get(&row.id);
                     row.deadline = before.map(|before| *before + missed).or(row.deadline);
                 }
             }
         }
         match bug {
-            Bug::HurriesTheSuccessor if heir.is_some() && self.starting().is_some() => {
-                self.supervisor.kin = heir.unwrap_or(self.supervisor.kin);
+            Bug::HurriesTheSuccessor if successor.is_some() && self.starting().is_some() => {
+                self.supervisor.upgrade = successor.unwrap_or(self.supervisor.upgrade);
             }
             Bug::Oversleeps => {
                 planned = self.supervisor.next(now);
                 self.supervisor.planned = planned;
             }
-            Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.announce(out),
+            Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.notify_predecessor(out),
             Bug::ReadsTooEarly if is_wake && self.supervisor.is_running() => {
                 let loads = std::mem::take(&mut self.supervisor.loading);
                 out.extend(loads.then_some(Action::LoadConfig));
@@ -161,19 +161,21 @@ impl Mind {
     /// By when those who serve are to show progress.
     fn deadlines(&self) -> BTreeMap<u64, Tick> {
         let rows = self.supervisor.table.iter();
-        let serving = rows.filter(|row| row.stage == Stage::Serving);
+        let serving = rows.filter(|row| row.stage == WorkerStage::Serving);
         serving
             .filter_map(|row| Some((row.id, row.deadline?)))
             .collect()
     }
 
     /// A new arbiter that is not ready yet, and by when it is to be.
-    fn starting(&self) -> Option<Kin> {
-        let heir = |kin: &Kin| match kin {
-            Kin::First { heir, .. } => matches!(heir, Heir::Starting { .. }),
+    fn starting(&self) -> Option<UpgradeState> {
+        let successor = |upgrade: &UpgradeState| match upgrade {
+            UpgradeState::HasSuccessor { successor, .. } => {
+                matches!(successor, SuccessorState::Starting { .. })
+            }
             _ => false,
         };
-        Some(self.supervisor.kin).filter(heir)
+        Some(self.supervisor.upgrade).filter(successor)
     }
 
     /// What goes wrong before a step.
@@ -188,23 +190,23 @@ impl Mind {
                 return Input::Command(Command::Stop);
             }
             (Bug::UpgradesTwice, Input::Command(Command::Upgrade)) => {
-                if let Kin::First { .. } = supervisor.kin {
-                    supervisor.kin = Kin::Alone;
+                if let UpgradeState::HasSuccessor { .. } = supervisor.upgrade {
+                    supervisor.upgrade = UpgradeState::Alone;
                 }
             }
             (Bug::HeedsTheDismissed, Input::SuccessorReady) => {
-                if let Kin::First { heir, .. } = &mut supervisor.kin {
-                    *heir = Heir::Starting { until: None };
+                if let UpgradeState::HasSuccessor { successor, .. } = &mut supervisor.upgrade {
+                    *successor = SuccessorState::Starting { until: None };
                 }
             }
             (Bug::LeavesAPost, Input::Ready { .. }) => {
                 for row in supervisor.table.iter_mut() {
-                    row.post = 0;
+                    row.queue_id = 0;
                 }
             }
             (Bug::ForgetsTheKill, _) => {
                 for row in supervisor.table.iter_mut() {
-                    row.deadline = row.deadline.filter(|_| row.stage != Stage::Aborted);
+                    row.deadline = row.deadline.filter(|_| row.stage != WorkerStage::Aborted);
                 }
             }
             (Bug::JudgesByNewSettings, _) => {
@@ -214,7 +216,7 @@ impl Mind {
             }
             (Bug::SparesTheLeaving, Input::InCall { id, since, .. }) => {
                 let row = supervisor.table.get_mut(*id);
-                if let Some(row) = row.filter(|row| row.stage == Stage::Leaving) {
+                if let Some(row) = row.filter(|row| row.stage == WorkerStage::Leaving) {
                     row.stuck = Some((*since, Tick::from_nanos(u64::MAX)));
                 }
             }
@@ -234,8 +236,8 @@ impl Mind {
             }
             (Bug::ForgetsTheSpared, Input::Beat { id, .. }) => {
                 let row = supervisor.table.get_mut(*id);
-                if let Some(row) = row.filter(|row| row.stage == Stage::Examined) {
-                    row.stage = Stage::Serving;
+                if let Some(row) = row.filter(|row| row.stage == WorkerStage::Examined) {
+                    row.stage = WorkerStage::Serving;
                 }
             }
             _ => {}
@@ -249,14 +251,22 @@ impl Mind {
             pid,
             slot,
             order: Order::Leave,
-            why: Why::Retired,
+            why: SignalReason::Retired,
         };
         match (bug, action) {
-            (Bug::GivesASlotTwice, Action::Spawn { id, post, .. }) => {
-                out.push(Action::Spawn { id, slot: 0, post });
+            (Bug::GivesASlotTwice, Action::Spawn { id, queue_id, .. }) => {
+                out.push(Action::Spawn {
+                    id,
+                    slot: 0,
+                    queue_id,
+                });
             }
             (Bug::GivesAPostTwice, Action::Spawn { id, slot, .. }) => {
-                out.push(Action::Spawn { id, slot, post: 0 });
+                out.push(Action::Spawn {
+                    id,
+                    slot,
+                    queue_id: 0,
+                });
             }
             (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
                 out.push(action);
@@ -265,33 +275,33 @@ impl Mind {
                 out.extend(more.map(|row| Action::Spawn {
                     id: row.id,
                     slot: row.slot,
-                    post: row.post,
+                    queue_id: row.queue_id,
                 }));
             }
             (Bug::GivesUpTooEarly, Action::LoadConfig) => {
                 self.supervisor.revert(now, "for newer ones".into(), out);
                 out.push(Action::LoadConfig);
             }
-            (Bug::SignalsTheDead, Action::Bury(obituary)) => {
-                let (pid, slot) = (obituary.pid, obituary.slot);
-                out.extend([Action::Bury(obituary), leave(pid, slot)]);
+            (Bug::SignalsTheDead, Action::Reaped(report)) => {
+                let (pid, slot) = (report.pid, report.slot);
+                out.extend([Action::Reaped(report), leave(pid, slot)]);
             }
-            (Bug::RecyclesTooEarly, Action::Recycle { pid, wear }) => {
-                out.push(Action::Recycle { pid, wear });
+            (Bug::RecyclesTooEarly, Action::Recycle { pid, reason }) => {
+                out.push(Action::Recycle { pid, reason });
                 let mut rows = self.supervisor.table.iter_mut();
                 let row = rows.find(|row| row.pid == Some(pid));
                 out.extend(row.map(|row| {
                     row.retired = true;
-                    row.stage = Stage::Leaving;
+                    row.stage = WorkerStage::Leaving;
                     row.deadline = Some(now + row.limits.graceful_timeout);
                     leave(pid, row.slot)
                 }));
             }
             (Bug::TakesTheSuccessorAlong, Action::StopListening) => {
                 out.push(Action::StopListening);
-                if let Kin::First { pid, .. } = self.supervisor.kin {
+                if let UpgradeState::HasSuccessor { pid, .. } = self.supervisor.upgrade {
                     let order = Order::Leave;
-                    out.push(Action::Dismiss { pid, order });
+                    out.push(Action::StopSuccessor { pid, order });
                 }
             }
             (_, action) => out.push(action),

@@ -4,15 +4,15 @@
 //! It shares no state with the supervisor; only its words, and its constants.
 
 mod debts;
-mod kin;
 mod orders;
+mod upgrade;
 
 use super::super::*;
 use super::process::Process;
 use super::{SLOTS, require};
 use debts::Debts;
-use kin::{Answer, Kin};
 use orders::CALM;
+use upgrade::{Answer, UpgradeBooks};
 
 /// What must come of an input, in the same step.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Expected {
     /// These process ids are to open their logs.
     reopen: Vec<i32>,
     settle: bool,
-    revert: Revert,
+    revert: RevertReload,
     /// All that has happened is known.
     may_load: bool,
     buried: Option<i32>,
@@ -30,12 +30,12 @@ pub(super) struct Expected {
     spawns: usize,
     /// It did not stop yet.
     was_open: bool,
-    kin: Answer,
+    upgrade: Answer,
 }
 
 /// Whether settings on trial are given up for what was before.
 #[derive(Default, PartialEq, Eq)]
-enum Revert {
+enum RevertReload {
     #[default]
     Never,
     /// One of their workers has failed, perhaps for another reason.
@@ -75,7 +75,7 @@ pub(super) struct Law {
     given_up: Vec<u64>,
     reading: Reading,
     debts: Debts,
-    kin: Kin,
+    upgrade: UpgradeBooks,
     /// A worker was ready once.
     pub(super) proven: bool,
     /// While it stops: by when the workers must have gone, and whether quickly.
@@ -93,7 +93,7 @@ pub(super) struct Law {
 
 impl Law {
     /// What is known at the start of an arbiter that is the first one, or follows another.
-    pub(super) fn new(now: Tick, limits: Limits, is_second: bool) -> Self {
+    pub(super) fn new(now: Tick, limits: Limits, has_predecessor: bool) -> Self {
         Self {
             now,
             resumed: Tick::ZERO,
@@ -107,10 +107,10 @@ impl Law {
             given_up: Vec::new(),
             reading: Reading::default(),
             debts: Debts::default(),
-            kin: if is_second {
-                Kin::second()
+            upgrade: if has_predecessor {
+                UpgradeBooks::with_predecessor()
             } else {
-                Kin::default()
+                UpgradeBooks::default()
             },
             proven: false,
             stop: None,
@@ -136,7 +136,7 @@ impl Law {
         if let Some((until, _)) = &mut self.stop {
             *until = *until + missed;
         }
-        self.kin.forgives(missed);
+        self.upgrade.forgives(missed);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -158,7 +158,7 @@ impl Law {
 
     /// There is an arbiter that follows, and serves.
     pub(super) fn is_followed(&self) -> bool {
-        self.kin.is_followed()
+        self.upgrade.is_followed()
     }
 
     /// The fork of what was asked for.
@@ -180,7 +180,7 @@ impl Law {
     pub(super) fn hears(&mut self, input: &Input) -> Expected {
         let mut expected = Expected {
             was_open: self.is_open(),
-            kin: self.hears_kin(input),
+            upgrade: self.hears_upgrade(input),
             ..Expected::default()
         };
         let now = self.now;
@@ -249,18 +249,18 @@ impl Law {
                 };
                 let tries = self.trial.is_some() && process.generation == self.generation;
                 expected.revert = match tries && !ready {
-                    true if self.proven && process.told.is_none() && speaks => Revert::Surely,
-                    true => Revert::Perhaps,
-                    false => Revert::Never,
+                    true if self.proven && process.told.is_none() && speaks => RevertReload::Surely,
+                    true => RevertReload::Perhaps,
+                    false => RevertReload::Never,
                 };
                 self.proven |= ready;
-                if expected.revert == Revert::Never {
+                if expected.revert == RevertReload::Never {
                     expected.spawns = usize::from(self.owes(&process, ready));
                 }
             }
-            Input::Worn { id, .. } => {
+            Input::RecycleDue { id, .. } => {
                 if let Some(process) = self.of(id) {
-                    process.wears |= process.may_serve();
+                    process.wants_recycling |= process.may_serve();
                 }
             }
             Input::InCall { id, since, alone } => {
@@ -284,7 +284,7 @@ impl Law {
             Command::Grow => target + 1,
             Command::Shrink if target > 1 => target - 1,
             Command::Scale(workers) => workers.max(1),
-            Command::Rest => 0,
+            Command::Quiesce => 0,
             _ => target,
         };
         let (limits, now) = (self.limits, self.now);
@@ -342,22 +342,27 @@ impl Law {
         require(!self.over, "nothing comes after the end");
         let now = self.now;
         match *action {
-            Action::Spawn { id, slot, post } => self.spawns(id, slot, post),
+            Action::Spawn { id, slot, queue_id } => self.spawns(id, slot, queue_id),
             Action::Signal {
                 pid, order, why, ..
             } => self.signals(pid, order, why),
             Action::Recycle { pid, .. } => {
                 let process = self.processes.iter_mut().find(|process| process.pid == pid);
-                let lawful = process.as_ref().is_some_and(|p| p.may_serve() && !p.worn);
-                require(lawful, "who serves is worn once");
+                let lawful = process
+                    .as_ref()
+                    .is_some_and(|p| p.may_serve() && !p.recycle_due);
+                require(
+                    lawful,
+                    "a worker that serves becomes due for recycling once",
+                );
                 if let Some(process) = process {
-                    process.worn = true;
+                    process.recycle_due = true;
                 }
             }
-            Action::Settle => {
+            Action::CommitReload => {
                 require(self.trial.take().is_some(), "only what is on trial settles");
             }
-            Action::Revert { .. } => {
+            Action::RevertReload { .. } => {
                 require(self.trial.is_some(), "only what is on trial is given up");
                 if let Some(before) = self.trial.take() {
                     self.given_up.push(self.generation);
@@ -368,7 +373,7 @@ impl Law {
                 }
             }
             Action::Ready => require(self.is_complete(), "ready is who is complete"),
-            Action::Regret { retry, .. } => {
+            Action::ForkRetry { retry, .. } => {
                 require(!retry.is_zero(), "a failed fork is not tried again at once");
             }
             Action::StopListening if self.stop.is_none() => {
@@ -394,19 +399,19 @@ impl Law {
 
     /// Whether what had to come of an input came.
     pub(super) fn compares(&mut self, expected: &Expected, actions: &[Action]) {
-        let settles = actions.contains(&Action::Settle);
+        let settles = actions.contains(&Action::CommitReload);
         require(
             settles == expected.settle,
             "settings settle with their first worker",
         );
-        let gives_up = |action: &Action| matches!(action, Action::Revert { .. });
+        let gives_up = |action: &Action| matches!(action, Action::RevertReload { .. });
         let gives_up = actions.iter().any(gives_up);
         require(
-            gives_up || expected.revert != Revert::Surely,
+            gives_up || expected.revert != RevertReload::Surely,
             "settings whose workers cannot boot are given up",
         );
         require(
-            !gives_up || expected.revert != Revert::Never,
+            !gives_up || expected.revert != RevertReload::Never,
             "settings are given up for a worker that cannot boot, or for newer ones",
         );
         let reading = &self.reading;
@@ -430,7 +435,7 @@ impl Law {
             "all who live open their logs again",
         );
         let buried = actions.iter().find_map(|action| match action {
-            Action::Bury(obituary) => Some(obituary.pid),
+            Action::Reaped(report) => Some(report.pid),
             _ => None,
         });
         require(
@@ -458,7 +463,7 @@ impl Law {
             actions.contains(&Action::StopListening) == (expected.was_open && !self.is_open()),
             "who begins to stop listens no more",
         );
-        self.compares_kin(&expected.kin, actions);
+        self.compares_upgrade(&expected.upgrade, actions);
     }
 
     /// What holds whenever the shell sleeps.
@@ -473,7 +478,7 @@ impl Law {
                 "who is overdue is told so",
             );
             require(
-                !process.wears || !process.serves() || process.worn,
+                !process.wants_recycling || !process.serves() || process.recycle_due,
                 "who has served for long enough is replaced",
             );
             require(
@@ -482,7 +487,7 @@ impl Law {
             );
         }
         let dues = self.processes.iter().filter_map(|process| process.due);
-        let dues = dues.chain(self.kin.due().filter(|_| self.is_open()));
+        let dues = dues.chain(self.upgrade.due().filter(|_| self.is_open()));
         require(
             dues.min()
                 .is_none_or(|due| planned.is_some_and(|planned| planned <= due)),
@@ -500,7 +505,8 @@ impl Law {
         if let Some((until, _)) = self.stop {
             require(self.now < until + LAST_GRACE, "a stop ends in time");
         }
-        let fresh = |p: &&Process| p.told.is_none() && !p.worn && p.generation == self.generation;
+        let fresh =
+            |p: &&Process| p.told.is_none() && !p.recycle_due && p.generation == self.generation;
         let fresh = self.processes.iter().filter(fresh).count();
         require(
             fresh <= self.target || self.stop.is_some(),

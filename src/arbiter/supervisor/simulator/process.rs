@@ -17,7 +17,7 @@ pub(super) struct Process {
     pub(super) pid: i32,
     pub(super) id: u64,
     pub(super) slot: usize,
-    pub(super) post: usize,
+    pub(super) queue_id: usize,
     pub(super) generation: u64,
     pub(super) limits: Limits,
 
@@ -41,9 +41,9 @@ pub(super) struct Process {
     /// Since when.
     pub(super) since: Tick,
     /// It has said that it has served for long enough.
-    pub(super) wears: bool,
+    pub(super) wants_recycling: bool,
     /// It is being replaced for that.
-    pub(super) worn: bool,
+    pub(super) recycle_due: bool,
     /// What it was told last, of that which ends a worker.
     pub(super) told: Option<Order>,
     /// The call that it is in is all that it still has to do.
@@ -57,7 +57,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn new(
         id: u64,
-        (slot, post): (usize, usize),
+        (slot, queue_id): (usize, usize),
         generation: u64,
         limits: Limits,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Process {
             pid: 0,
             id,
             slot,
-            post,
+            queue_id,
             generation,
             limits,
             boots: None,
@@ -78,8 +78,8 @@ impl Process {
             gone: false,
             ready: false,
             since: Tick::ZERO,
-            wears: false,
-            worn: false,
+            wants_recycling: false,
+            recycle_due: false,
             told: None,
             hopeless: false,
             expired: None,

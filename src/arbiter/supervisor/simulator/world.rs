@@ -3,14 +3,14 @@
 //! It keeps books of its own about what the supervisor knows, in [`Law`], and believes nothing that the
 //! supervisor says of itself.
 
-mod kin;
+mod upgrade;
 
 use super::super::*;
 use super::bugs::{Bug, Mind};
 use super::law::Law;
 use super::process::Settings;
 use super::{Dice, SLOTS, Tally, require};
-use kin::Kin;
+use upgrade::OtherArbiters;
 
 /// How often the shell looks at the workers' calls.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ pub(super) struct World<'a> {
     /// What workers are forked with, and what they were before the trial.
     settings: Settings,
     former: Option<Settings>,
-    kin: Kin,
+    upgrade: OtherArbiters,
     last_pid: i32,
     /// No faults any more.
     calm: bool,
@@ -37,13 +37,13 @@ impl<'a> World<'a> {
         let mut dice = Dice(seed);
         let limits = dice.limits();
         let now = Tick::ZERO + Duration::from_secs(1000);
-        let kin = Kin::new(now, &mut dice, tally);
+        let upgrade = OtherArbiters::new(now, &mut dice, tally);
         let mut supervisor = Supervisor::new(limits, SLOTS);
-        if kin.is_second() {
-            supervisor = supervisor.second();
+        if upgrade.has_predecessor() {
+            supervisor = supervisor.with_predecessor();
         }
         Self {
-            law: Law::new(now, limits, kin.is_second()),
+            law: Law::new(now, limits, upgrade.has_predecessor()),
             mind: Mind::new(supervisor, bug),
             planned: None,
             settings: Settings {
@@ -51,7 +51,7 @@ impl<'a> World<'a> {
                 good: seed % 6 != 0,
             },
             former: None,
-            kin,
+            upgrade,
             last_pid: 0,
             calm: false,
             sick: now,
@@ -74,7 +74,7 @@ impl<'a> World<'a> {
                 0..10 => Command::Grow,
                 10..20 => Command::Shrink,
                 20..25 => Command::Scale(self.dice.roll() as usize % (SLOTS + 2)),
-                25..28 => Command::Rest,
+                25..28 => Command::Quiesce,
                 28..44 => Command::Reload,
                 44..50 => Command::Reopen,
                 50..70 => Command::Upgrade,
@@ -98,9 +98,9 @@ impl<'a> World<'a> {
                     process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
                 }
             }
-            self.kin.sicken(self.law.now, &mut self.dice);
+            self.upgrade.sicken(self.law.now, &mut self.dice);
         }
-        self.kin.what_has_happened(self.law.now, &mut inputs);
+        self.upgrade.what_has_happened(self.law.now, &mut inputs);
         self.what_has_happened(late, &mut inputs);
         inputs.push(Input::Wake);
         let mut actions = Vec::new();
@@ -144,7 +144,7 @@ impl<'a> World<'a> {
         });
         let first = events
             .flatten()
-            .chain(self.kin.events())
+            .chain(self.upgrade.events())
             .chain(look)
             .chain(self.planned)
             .chain([own]);
@@ -156,7 +156,7 @@ impl<'a> World<'a> {
         let pause = LATE + LOOK_UP + self.dice.up_to(Duration::from_secs(most));
         self.law.now = self.law.now + pause;
         if self.dice.percent(50) {
-            self.kin.stand_still(pause);
+            self.upgrade.stand_still(pause);
         }
         let late = self.planned.map(|planned| self.law.now.since(planned));
         let Some(late) = late.filter(|late| *late > LATE) else {
@@ -224,8 +224,11 @@ impl<'a> World<'a> {
                 inputs.push(Input::InCall { id, since, alone });
             }
             if !self.calm && dice.percent(2) {
-                let wear = dice.pick(&[Wear::Requests(1000), Wear::Memory(1 << 30)]);
-                inputs.push(Input::Worn { id, wear });
+                let reason = dice.pick(&[
+                    RecycleReason::Requests(1000),
+                    RecycleReason::Memory(1 << 30),
+                ]);
+                inputs.push(Input::RecycleDue { id, reason });
             }
         }
         inputs.append(&mut exits);
@@ -243,9 +246,9 @@ impl<'a> World<'a> {
             Action::Signal { pid, order, .. } => self.signal(pid, order),
             Action::LoadConfig => inputs.extend(self.load()),
             Action::Reexec => inputs.push(self.reexec()),
-            Action::Dismiss { order, .. } => self.dismiss(order),
-            Action::Settle => self.former = None,
-            Action::Revert { .. } => {
+            Action::StopSuccessor { order, .. } => self.stop_successor(order),
+            Action::CommitReload => self.former = None,
+            Action::RevertReload { .. } => {
                 let former = self.former.take();
                 require(former.is_some(), "only what is on trial is given up");
                 self.settings = former.unwrap_or(self.settings);
@@ -336,7 +339,7 @@ impl<'a> World<'a> {
             self.last_pid = self.last_pid % 20 + 1;
             let pid = self.last_pid;
             let mut workers = self.law.processes.iter();
-            if self.kin.pid() != Some(pid) && workers.all(|other| other.pid != pid) {
+            if self.upgrade.pid() != Some(pid) && workers.all(|other| other.pid != pid) {
                 return pid;
             }
         }
@@ -398,7 +401,7 @@ impl<'a> World<'a> {
                 process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
             }
         }
-        self.kin.recover(self.law.now);
+        self.upgrade.recover(self.law.now);
         self.settle_down(
             "without faults all workers are there again",
             Law::is_complete,
@@ -442,23 +445,23 @@ fn name(action: &Action) -> &'static str {
         },
         Action::Recycle { .. } => "Recycle",
         Action::LoadConfig => "LoadConfig",
-        Action::Settle => "Settle",
-        Action::Revert { .. } => "Revert",
+        Action::CommitReload => "CommitReload",
+        Action::RevertReload { .. } => "RevertReload",
         Action::ReopenLogs => "ReopenLogs",
         Action::Ready => "Ready",
         Action::Resized { .. } => "Resized",
-        Action::Bury(_) => "Bury",
-        Action::Regret { .. } => "Regret",
+        Action::Reaped(_) => "Reaped",
+        Action::ForkRetry { .. } => "ForkRetry",
         Action::Reexec => "Reexec",
         Action::RefuseUpgrade { .. } => "RefuseUpgrade",
         Action::Upgraded { .. } => "Upgraded",
-        Action::Dismiss { order, .. } => match order {
-            Order::Kill => "Dismiss by force",
-            _ => "Dismiss",
+        Action::StopSuccessor { order, .. } => match order {
+            Order::Kill => "StopSuccessor by force",
+            _ => "StopSuccessor",
         },
         Action::UpgradeFailed { .. } => "UpgradeFailed",
         Action::SuccessorGone { .. } => "SuccessorGone",
-        Action::Announce => "Announce",
+        Action::NotifyPredecessor => "NotifyPredecessor",
         Action::Promote => "Promote",
         Action::StopListening => "StopListening",
         Action::Exit(Ok(())) => "Exit",

@@ -1,4 +1,4 @@
-//! Workers in the place of others: reloads, what they try and give up, and worn workers.
+//! Workers in the place of others: reloads, what they try and give up, and workers due for recycling.
 //!
 //! No worker fails here but by its settings.
 
@@ -55,16 +55,16 @@ fn new_settings_whose_workers_cannot_boot_are_given_up() {
 #[test]
 fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() {
     let mut scene = Scene::serving();
-    let worn = |id| Input::Worn {
+    let recycle_due = |id| Input::RecycleDue {
         id,
-        wear: Wear::Requests(1000),
+        reason: RecycleReason::Requests(1000),
     };
     assert_eq!(
-        scene.input(worn(1)),
+        scene.input(recycle_due(1)),
         ["recycle 101, Requests(1000)", "spawn 3 in 2"]
     );
-    assert_eq!(scene.input(worn(2)), ["recycle 102, Requests(1000)"]);
-    assert!(scene.input(worn(2)).is_empty());
+    assert_eq!(scene.input(recycle_due(2)), ["recycle 102, Requests(1000)"]);
+    assert!(scene.input(recycle_due(2)).is_empty());
     assert_eq!(
         scene.input(Input::Ready { id: 3 }),
         [order(Order::Leave, 1), "spawn 4 in 3".into()]
@@ -81,14 +81,14 @@ fn a_worker_leaves_for_the_one_that_has_its_post_and_a_new_post_is_for_who_repla
     scene.play(&[
         ("grow", "spawn 3 in 2"),
         ("ready 3", ""),
-        ("worn 3", "recycle 103, Requests(9), spawn 4 in 3"),
+        ("recycle 3", "recycle 103, Requests(9), spawn 4 in 3"),
         ("ready 4", "SIGTERM 103"),
         ("leaves 3", "bury 3"),
         ("is-killed 1", "bury 1, spawn 5 in 0"),
         ("reload", "load"),
         ("loaded 3", "spawn 6 in 2, spawn 7 in 4, spawn 8 in 5"),
     ]);
-    let posts = [2, 4, 5, 6, 7, 8].map(|id| scene.post(id));
+    let posts = [2, 4, 5, 6, 7, 8].map(|id| scene.queue_id(id));
     assert_eq!(posts, [1, 2, 0, 1, 2, 0]);
     scene.play(&[
         ("ready 8", "settle, SIGTERM 105"),
@@ -331,7 +331,7 @@ fn nobody_waits_for_an_old_worker_that_is_being_ended() {
         ("ready 3", "settle"),
         ("ready 4", "SIGTERM 102"),
     ]);
-    assert_eq!(scene.supervisor.crew, Crew::Complete);
+    assert_eq!(scene.supervisor.rollout, Rollout::Complete);
 }
 
 #[test]
@@ -450,12 +450,12 @@ fn workers_that_grow_old_together_are_replaced_one_after_the_other() {
 #[test]
 fn a_worker_that_is_worn_and_old_goes_once() {
     Scene::serving().play(&[
-        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("recycle 1", "recycle 101, Requests(9), spawn 3 in 2"),
         ("reload", "load"),
         ("loaded 2", "spawn 4 in 3, spawn 5 in 4"),
         ("ready 4", "settle, SIGTERM 101, SIGTERM 103"),
         ("ready 5", "SIGTERM 102"),
-        ("worn 2", ""),
+        ("recycle 2", ""),
     ]);
 }
 
@@ -467,11 +467,15 @@ fn a_worker_that_is_worn_while_it_is_examined_is_replaced_whether_it_is_spared_o
             ("pass 20", ""),
             ("beats 2", ""),
             ("deadline", "SIGRTMIN+6 101"),
-            ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+            ("recycle 1", "recycle 101, Requests(9), spawn 3 in 2"),
         ]);
         scene
     };
-    examined().play(&[("beats 1", ""), ("worn 1", ""), ("ready 3", "SIGTERM 101")]);
+    examined().play(&[
+        ("beats 1", ""),
+        ("recycle 1", ""),
+        ("ready 3", "SIGTERM 101"),
+    ]);
     examined().play(&[
         ("deadline", "SIGABRT 101"),
         ("is-killed 1", "bury 1"),
@@ -482,7 +486,7 @@ fn a_worker_that_is_worn_while_it_is_examined_is_replaced_whether_it_is_spared_o
 #[test]
 fn a_worn_worker_that_dies_is_replaced_by_who_was_to_replace_it() {
     Scene::serving().play(&[
-        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("recycle 1", "recycle 101, Requests(9), spawn 3 in 2"),
         ("is-killed 1", "bury 1"),
         ("ready 3", ""),
     ]);
@@ -491,7 +495,7 @@ fn a_worn_worker_that_dies_is_replaced_by_who_was_to_replace_it() {
 #[test]
 fn a_replacement_that_cannot_boot_leaves_the_worn_worker_where_it_is() {
     Scene::serving().play(&[
-        ("worn 1", "recycle 101, Requests(9), spawn 3 in 2"),
+        ("recycle 1", "recycle 101, Requests(9), spawn 3 in 2"),
         ("fails 3", "bury 3, retry in 0ns, spawn 4 in 2"),
         ("fails 4", "bury 4, retry in 250ms"),
         ("deadline", "spawn 5 in 2"),
@@ -503,16 +507,16 @@ fn a_replacement_that_cannot_boot_leaves_the_worn_worker_where_it_is() {
 fn who_does_not_serve_cannot_be_worn() {
     Scene::new(DEFAULT).play(&[
         ("wake", "spawn 1 in 0, spawn 2 in 1"),
-        ("worn 1", ""),
+        ("recycle 1", ""),
         ("ready 1", ""),
         ("stop", "close, SIGTERM 101, SIGTERM 102"),
-        ("worn 1", ""),
+        ("recycle 1", ""),
     ]);
 }
 
 #[test]
 fn the_stage_is_what_is_so_whatever_becomes_of_reloads() {
-    use crate::arbiter::Stage::{Reloading, Resting, Serving, Starting, Stopping};
+    use crate::arbiter::ArbiterState::{Quiesced, Reloading, Serving, Starting, Stopping};
     let mut scene = Scene::new(DEFAULT);
     for (event, stage) in [
         ("wake", Starting),
@@ -523,8 +527,8 @@ fn the_stage_is_what_is_so_whatever_becomes_of_reloads() {
         ("ready 3", Starting),
         ("ready 4", Serving),
         ("is-killed 3", Serving),
-        ("rest", Resting),
-        ("reload", Resting),
+        ("rest", Quiesced),
+        ("reload", Quiesced),
         ("loaded 2", Reloading),
         ("ready 6", Reloading),
         ("ready 7", Serving),
@@ -533,7 +537,7 @@ fn the_stage_is_what_is_so_whatever_becomes_of_reloads() {
         ("loaded 2", Stopping),
     ] {
         scene.happens(event);
-        assert_eq!(scene.supervisor.stage(), stage, "after {event:?}");
+        assert_eq!(scene.supervisor.state(), stage, "after {event:?}");
     }
 }
 
@@ -542,7 +546,7 @@ fn it_is_complete_when_all_serve_with_the_settings_in_force() {
     let mut scene = Scene::new(DEFAULT);
     let mut complete = |event: &str| {
         scene.happens(event);
-        scene.supervisor.crew == Crew::Complete
+        scene.supervisor.rollout == Rollout::Complete
     };
     for (event, is_complete) in [
         ("wake", false),

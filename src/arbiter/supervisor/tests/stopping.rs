@@ -124,7 +124,7 @@ fn a_worker_forked_into_a_stop_is_asked_to_leave() {
 fn rest_ends_all_workers_until_one_is_asked_for() {
     let mut scene = Scene::serving();
     assert_eq!(
-        scene.command(Command::Rest),
+        scene.command(Command::Quiesce),
         [order(Order::Leave, 1), order(Order::Leave, 2)]
     );
     scene.exit(1, Exit::Code(0));
@@ -149,7 +149,7 @@ fn shrinking_takes_back_who_does_not_serve_yet() {
 #[test]
 fn shrinking_lets_a_worn_worker_go_and_wants_no_replacement() {
     Scene::serving().play(&[
-        ("worn 2", "recycle 102, Requests(9), spawn 3 in 2"),
+        ("recycle 2", "recycle 102, Requests(9), spawn 3 in 2"),
         ("shrink", "SIGTERM 102, SIGTERM 103"),
     ]);
 }

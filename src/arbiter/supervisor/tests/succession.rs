@@ -19,7 +19,7 @@ fn upgrading(limits: Limits) -> Scene {
 /// A new arbiter beside the one that has started it, with two workers that boot.
 fn following() -> Scene {
     let mut scene = Scene::new(DEFAULT);
-    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).second();
+    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).with_predecessor();
     scene.wake();
     scene
 }
@@ -86,10 +86,10 @@ fn a_new_arbiter_that_is_late_is_backed_out_and_killed_if_it_does_not_go() {
     let mut scene = upgrading(without_silence());
     scene.expect_next_in(120.0);
     let dismissed = scene.wake_as_planned();
-    assert_eq!(dismissed, [format!("dismiss SIGTERM {HEIR}")]);
+    assert_eq!(dismissed, [format!("stop_successor SIGTERM {HEIR}")]);
     scene.expect_next_in(12.0);
     let killed = scene.wake_as_planned();
-    assert_eq!(killed, [format!("dismiss SIGKILL {HEIR}")]);
+    assert_eq!(killed, [format!("stop_successor SIGKILL {HEIR}")]);
     // What it says now comes too late.
     assert!(scene.input(Input::SuccessorReady).is_empty());
     let failed = gone(&mut scene, Exit::Signal(Signal::SIGKILL));
@@ -131,7 +131,7 @@ fn an_arbiter_that_is_to_retire_stops_when_its_successor_is_ready() {
 #[test]
 fn a_new_arbiter_announces_its_first_worker_and_is_promoted_when_it_is_alone() {
     let mut scene = following();
-    assert_eq!(scene.input(Input::Ready { id: 1 }), ["announce"]);
+    assert_eq!(scene.input(Input::Ready { id: 1 }), ["notify_predecessor"]);
     assert!(scene.input(Input::Ready { id: 2 }).is_empty());
     assert_eq!(scene.input(Input::PredecessorGone), ["promote"]);
     assert!(scene.input(Input::PredecessorGone).is_empty());
@@ -146,7 +146,7 @@ fn a_new_arbiter_does_not_announce_a_worker_that_leaves_as_soon_as_it_is_ready()
         ("rest", "SIGTERM 102, SIGTERM 101"),
         ("ready 1", ""),
         ("grow", "spawn 3 in 2"),
-        ("ready 3", "announce"),
+        ("ready 3", "notify_predecessor"),
     ]);
     following().play(&[
         ("reload", "load"),

@@ -38,10 +38,10 @@ fn the_cause_of_an_end_is_remembered_from_its_beginning() {
         words: None,
     };
     scene.supervisor.step(scene.now, exited, &mut out);
-    let Some(Action::Bury(obituary)) = out.first() else {
+    let Some(Action::Reaped(report)) = out.first() else {
         panic!("{out:?}");
     };
-    assert_eq!(obituary.doom, Some(Why::Silent(secs(30.0))));
+    assert_eq!(report.kill_reason, Some(SignalReason::Silent(secs(30.0))));
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl Law {
         let all = || self.processes.iter().chain(&self.asked);
         let leaves = |p: &Process| matches!(p.told, Some(Order::Leave | Order::Quit));
         let stay = all().filter(|p| !leaves(p) && p.generation == self.generation);
-        let (worn, fresh): (Vec<&Process>, Vec<&Process>) = stay.partition(|p| p.worn);
-        all().count() < SLOTS && fresh.len() + worn.len() < self.target + worn.len().min(1)
+        let (recycle_due, fresh): (Vec<&Process>, Vec<&Process>) =
+            stay.partition(|p| p.recycle_due);
+        all().count() < SLOTS
+            && fresh.len() + recycle_due.len() < self.target + recycle_due.len().min(1)
     }
 }

@@ -12,30 +12,32 @@ pub(super) const CALM: Duration = Duration::from_millis(250);
 const STORM: u32 = 2 * SLOTS as u32;
 
 impl Law {
-    pub(super) fn spawns(&mut self, id: u64, slot: usize, post: usize) {
+    pub(super) fn spawns(&mut self, id: u64, slot: usize, queue_id: usize) {
         require(self.stop.is_none(), "nobody is forked in a stop");
         let mut all = self.processes.iter().chain(&self.asked);
         require(
             slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
             "an id and a slot belong to one worker",
         );
-        let fresh = |p: &&Process| p.told.is_none() && !p.worn && p.generation == self.generation;
+        let fresh =
+            |p: &&Process| p.told.is_none() && !p.recycle_due && p.generation == self.generation;
         let mut fresh = self.processes.iter().chain(&self.asked).filter(fresh);
         require(
-            fresh.all(|other| other.post != post) || self.commands > 1,
-            "a post belongs to one worker and its replacement",
+            fresh.all(|other| other.queue_id != queue_id) || self.commands > 1,
+            "a queue belongs to one worker and its replacement",
         );
         self.reading.forking += 1;
         self.pays();
-        let new = Process::new(id, (slot, post), self.generation, self.limits);
+        let new = Process::new(id, (slot, queue_id), self.generation, self.limits);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);
         let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
-        let (worn, fresh): (Vec<&Process>, Vec<&Process>) = staying.partition(|p| p.worn);
-        let most = self.target + worn.len().min(1);
+        let (recycle_due, fresh): (Vec<&Process>, Vec<&Process>) =
+            staying.partition(|p| p.recycle_due);
+        let most = self.target + recycle_due.len().min(1);
         require(
-            worn.len() + fresh.len() <= most || self.commands > 1,
-            "no more workers than are to be, and one for one that is worn",
+            recycle_due.len() + fresh.len() <= most || self.commands > 1,
+            "no more workers than are to be, and one for one that is due for recycling",
         );
         self.forks = self.now.max(self.forks) + CALM;
         require(
@@ -44,7 +46,7 @@ impl Law {
         );
     }
 
-    pub(super) fn signals(&mut self, pid: i32, order: Order, why: Why) {
+    pub(super) fn signals(&mut self, pid: i32, order: Order, why: SignalReason) {
         let (now, resumed, stop) = (self.now, self.resumed, self.stop);
         let before = self.trial.as_ref().map_or(0, |trial| trial.target);
         let needed = self.target.max(before);
@@ -65,15 +67,15 @@ impl Law {
             call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
         };
         match (order, why) {
-            (Order::Reopen, Why::Logs) => {}
-            (Order::Stacks, Why::Stuck(_)) => {
+            (Order::Reopen, SignalReason::Logs) => {}
+            (Order::Stacks, SignalReason::Stuck(_)) => {
                 require(is_stuck(), "only what takes too long is examined");
             }
-            (Order::Expire, Why::Examined) => {
+            (Order::Expire, SignalReason::Examined) => {
                 require(is_stuck(), "only what takes too long is given up");
                 process.expired = process.call.map(|(since, _)| (since, now));
             }
-            (Order::Stacks, Why::Silent(_) | Why::NotReady(_)) => {
+            (Order::Stacks, SignalReason::Silent(_) | SignalReason::NotReady(_)) => {
                 require(
                     process.told.is_none() && is_due,
                     "only the silent are examined",
@@ -81,7 +83,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + EXAMINE_GRACE);
             }
-            (Order::Abort, Why::Examined) => {
+            (Order::Abort, SignalReason::Examined) => {
                 require(
                     process.told == Some(Order::Stacks) && is_due,
                     "only who was examined is aborted",
@@ -93,7 +95,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + ABORT_GRACE);
             }
-            (Order::Kill, Why::Overdue) => {
+            (Order::Kill, SignalReason::Overdue) => {
                 let stuck = process.expired.is_some_and(|(call, at)| {
                     process.call.is_some_and(|(since, _)| since == call)
                         && process.hopeless
@@ -110,7 +112,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = None;
             }
-            (Order::Leave, Why::Retired) => {
+            (Order::Leave, SignalReason::Retired) => {
                 // Who is spared may have been meant to leave when it seemed to be lost.
                 let exempt = process.expired.is_some() || self.spared == Some(process.id);
                 require(
@@ -125,7 +127,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + process.limits.graceful_timeout);
             }
-            (Order::Leave | Order::Quit, Why::Stop) => {
+            (Order::Leave | Order::Quit, SignalReason::Stop) => {
                 let lawful = match stop {
                     Some((_, quickly)) => quickly == (order == Order::Quit),
                     None => false,
@@ -141,11 +143,12 @@ impl Law {
         }
     }
 
-    /// Those who are to be replaced and serve at a post at which another serves as well.
+    /// Those who are to be replaced and serve at a queue at which another serves as well.
     fn replaced(&self) -> Vec<i32> {
         let serving = || self.processes.iter().filter(|process| process.serves());
-        let fading = serving().filter(|p| p.worn || p.generation != self.generation);
-        let replaced = fading.filter(|p| serving().any(|q| q.id != p.id && q.post == p.post));
+        let outgoing = serving().filter(|p| p.recycle_due || p.generation != self.generation);
+        let replaced =
+            outgoing.filter(|p| serving().any(|q| q.id != p.id && q.queue_id == p.queue_id));
         replaced.map(|process| process.pid).collect()
     }
 }

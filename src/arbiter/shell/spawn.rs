@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Child, Former, Shell};
 use crate::arbiter::action::Input;
-use crate::arbiter::phase::{Observer, Phase};
+use crate::arbiter::event::{ArbiterEvent, Observer};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
@@ -26,7 +26,7 @@ use crate::worker::{self, Lines, Place, Worker, WorkerContext};
 
 /// What a child takes from the fork into its own life.
 #[derive(Debug)]
-pub(super) struct Newborn {
+pub(super) struct ChildSetup {
     place: Place,
     listeners: Listeners,
     arbiter: i32,
@@ -41,21 +41,21 @@ impl<W: Worker> Shell<W> {
         &mut self,
         id: u64,
         slot: usize,
-        post: usize,
+        queue_id: usize,
         observer: &mut Observer,
-    ) -> Result<Input, Box<Newborn>> {
+    ) -> Result<Input, Box<ChildSetup>> {
         let failed = |reason| Input::ForkFailed { id, reason };
         let made = link::pair().and_then(|pair| Ok((pair, stacks::pipe()?, Pipe::new()?)));
         let ((ours, theirs), (stacks, stacks_to), pipe) = match made {
             Ok(made) => made,
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
-        let doors = self.doors.listeners();
-        let listeners = match doors.for_post(post) {
+        let listeners = self.listeners.listeners();
+        let listeners = match listeners.for_queue(queue_id) {
             Ok(listeners) => listeners,
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
-        observer(&Phase::Forking { id });
+        observer(&ArbiterEvent::Forking { id });
         let now = Tick::now();
         self.scoreboard.assign(slot, id, self.limits.calls, now);
 
@@ -84,7 +84,7 @@ impl<W: Worker> Shell<W> {
                     Some(signals) if !panic => signals,
                     _ => Err(Error::boot("the worker panicked around its fork")),
                 };
-                Err(Box::new(Newborn {
+                Err(Box::new(ChildSetup {
                     place: Place {
                         id,
                         slot,
@@ -109,7 +109,7 @@ impl<W: Worker> Shell<W> {
                         slot,
                         link: ours,
                         stacks,
-                        queues: listeners.without(&doors),
+                        queues: listeners.without(&listeners),
                         examined: false,
                         heard: now,
                         ready: false,
@@ -118,7 +118,7 @@ impl<W: Worker> Shell<W> {
                         reaped: false,
                     },
                 );
-                observer(&Phase::WorkerSpawned { id, pid });
+                observer(&ArbiterEvent::WorkerSpawned { id, pid });
                 Ok(Input::Forked { id, pid })
             }
             Some(Forked::Failed(errno)) => {
@@ -146,7 +146,7 @@ impl<W: Worker> Shell<W> {
         self.children.insert(pid, child);
     }
 
-    /// After how many requests a new worker is worn: the bound, and a part of the jitter that is its own.
+    /// After how many requests a new worker is due for recycling: the bound, and a part of the jitter that is its own.
     fn draw_max_requests(&self) -> Option<u64> {
         let most = self.limits.max_requests?;
         let random = RandomState::new().build_hasher().finish();
@@ -155,20 +155,20 @@ impl<W: Worker> Shell<W> {
     }
 
     /// Leaves everything of the arbiter's behind, and works. The process ends here.
-    pub(super) fn become_worker(mut self, newborn: Newborn) -> ! {
-        let Newborn {
+    pub(super) fn become_worker(mut self, setup: ChildSetup) -> ! {
+        let ChildSetup {
             place,
             listeners,
             arbiter,
             link,
             stacks,
             signals,
-        } = newborn;
+        } = setup;
         let life = || {
-            self.entitle_worker();
+            self.set_worker_title();
             let Self {
                 mut worker,
-                mut doors,
+                listeners: mut reserved,
                 scoreboard,
                 children,
                 poll,
@@ -177,16 +177,16 @@ impl<W: Worker> Shell<W> {
                 former,
                 reload,
                 title,
-                desk,
+                command_queue,
                 predecessor,
                 followed,
                 successor,
                 ..
             } = self;
-            // What is in use is among the newborn's; what only reserves an address stays the arbiter's.
-            drop(doors.hand_over());
+            // What is in use is among the setup's; what only reserves an address stays the arbiter's.
+            drop(reserved.hand_over());
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((children, poll, arbiters, desk));
+            drop((children, poll, arbiters, command_queue));
             drop((predecessor, followed, successor));
             // Their locks are to end with the arbiter.
             drop(pidfiles);

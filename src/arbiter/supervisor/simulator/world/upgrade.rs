@@ -7,14 +7,14 @@ use super::super::{Dice, Tally, require};
 use super::World;
 
 /// The arbiters that there are beside this one.
-pub(super) struct Kin {
+pub(super) struct OtherArbiters {
     /// When the one that has started this one goes, if it is there.
-    elder: Option<Tick>,
-    heir: Option<Heir>,
+    predecessor: Option<Tick>,
+    successor: Option<Successor>,
 }
 
 /// The arbiter that follows.
-struct Heir {
+struct Successor {
     pid: i32,
     /// When it will say that it serves.
     boots: Option<Tick>,
@@ -23,10 +23,10 @@ struct Heir {
     speaks: bool,
 }
 
-impl Kin {
+impl OtherArbiters {
     /// What there is when an arbiter starts.
     pub(super) fn new(now: Tick, dice: &mut Dice, tally: &mut Tally) -> Self {
-        let elder = dice.percent(30).then(|| {
+        let predecessor = dice.percent(30).then(|| {
             if dice.percent(50) {
                 tally.count("a predecessor that stays");
                 now + Duration::from_secs(86_400)
@@ -34,66 +34,77 @@ impl Kin {
                 now + dice.up_to(Duration::from_secs(5))
             }
         });
-        Self { elder, heir: None }
+        Self {
+            predecessor,
+            successor: None,
+        }
     }
 
-    pub(super) fn is_second(&self) -> bool {
-        self.elder.is_some()
+    pub(super) fn has_predecessor(&self) -> bool {
+        self.predecessor.is_some()
     }
 
     /// A process id that no worker can have.
     pub(super) fn pid(&self) -> Option<i32> {
-        self.heir.as_ref().map(|heir| heir.pid)
+        self.successor.as_ref().map(|successor| successor.pid)
     }
 
     /// When something happens.
     pub(super) fn events(&self) -> impl Iterator<Item = Tick> {
-        let heir = self.heir.iter();
-        let heir = heir.flat_map(|heir| [heir.boots, heir.dies.map(|(at, _)| at)]);
-        heir.chain([self.elder]).flatten()
+        let successor = self.successor.iter();
+        let successor =
+            successor.flat_map(|successor| [successor.boots, successor.dies.map(|(at, _)| at)]);
+        successor.chain([self.predecessor]).flatten()
     }
 
     /// What the shell sees of them. An exit hides a readiness that came with it.
     pub(super) fn what_has_happened(&mut self, now: Tick, inputs: &mut Vec<Input>) {
         let has_come = |at: Option<Tick>| at.is_some_and(|at| at <= now);
-        let dies = |heir: &Heir| heir.dies.map(|(at, _)| at);
-        if let Some(heir) = self.heir.take_if(|heir| has_come(dies(heir))) {
-            let words = heir.speaks.then(|| LastWords {
+        let dies = |successor: &Successor| successor.dies.map(|(at, _)| at);
+        if let Some(successor) = self
+            .successor
+            .take_if(|successor| has_come(dies(successor)))
+        {
+            let words = successor.speaks.then(|| LastWords {
                 app: true,
-                sentence: format!("{} has no application", heir.pid),
+                sentence: format!("{} has no application", successor.pid),
             });
-            let exit = heir.dies.map_or(Exit::Unknown, |(_, exit)| exit);
+            let exit = successor.dies.map_or(Exit::Unknown, |(_, exit)| exit);
             inputs.push(Input::SuccessorGone { exit, words });
         }
-        if let Some(heir) = self.heir.as_mut().filter(|heir| has_come(heir.boots)) {
-            heir.boots = None;
+        if let Some(successor) = self
+            .successor
+            .as_mut()
+            .filter(|successor| has_come(successor.boots))
+        {
+            successor.boots = None;
             inputs.push(Input::SuccessorReady);
         }
-        if self.elder.take_if(|goes| *goes <= now).is_some() {
+        if self.predecessor.take_if(|goes| *goes <= now).is_some() {
             inputs.push(Input::PredecessorGone);
         }
     }
 
     /// The machine is out of something: the new arbiter may be what it takes.
     pub(super) fn sicken(&mut self, now: Tick, dice: &mut Dice) {
-        if let Some(heir) = self.heir.as_mut().filter(|_| dice.percent(15)) {
-            heir.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
+        if let Some(successor) = self.successor.as_mut().filter(|_| dice.percent(15)) {
+            successor.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
         }
     }
 
     /// The machine stood still, and the new arbiter with it.
     pub(super) fn stand_still(&mut self, pause: Duration) {
-        if let Some(heir) = &mut self.heir {
-            heir.boots = heir.boots.map(|at| at + pause);
-            heir.dies = heir.dies.map(|(at, exit)| (at + pause, exit));
+        if let Some(successor) = &mut self.successor {
+            successor.boots = successor.boots.map(|at| at + pause);
+            successor.dies = successor.dies.map(|(at, exit)| (at + pause, exit));
         }
     }
 
     /// Whoever was there goes.
     pub(super) fn recover(&mut self, now: Tick) {
-        self.elder = self.elder.map(|_| now);
-        if let Some(heir) = &mut self.heir {
-            heir.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
+        self.predecessor = self.predecessor.map(|_| now);
+        if let Some(successor) = &mut self.successor {
+            successor.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
         }
     }
 }
@@ -101,7 +112,10 @@ impl Kin {
 impl World<'_> {
     /// The program is started anew, and comes as far as it comes.
     pub(super) fn reexec(&mut self) -> Input {
-        require(self.kin.heir.is_none(), "there are two arbiters at most");
+        require(
+            self.upgrade.successor.is_none(),
+            "there are two arbiters at most",
+        );
         let pid = self.unused_pid();
         let now = self.law.now;
         let (dice, tally) = (&mut self.dice, &mut *self.tally);
@@ -111,7 +125,7 @@ impl World<'_> {
             return Input::ReexecFailed { reason };
         }
         let boots = now + dice.up_to(Duration::from_secs(1));
-        let mut heir = Heir {
+        let mut successor = Successor {
             pid,
             boots: Some(boots),
             dies: None,
@@ -122,33 +136,33 @@ impl World<'_> {
             match dice.roll() % 13 {
                 0..6 => {
                     tally.count("a successor that is never ready");
-                    heir.boots = None;
-                    heir.dies = Some((now + dice.up_to(Duration::from_secs(60)), exit));
+                    successor.boots = None;
+                    successor.dies = Some((now + dice.up_to(Duration::from_secs(60)), exit));
                 }
                 6..8 => {
                     tally.count("a slow successor");
-                    heir.boots = Some(now + dice.up_to(Duration::from_secs(10)));
+                    successor.boots = Some(now + dice.up_to(Duration::from_secs(10)));
                 }
                 8..10 => {
                     tally.count("a successor that fails");
-                    heir.dies = Some((now + dice.up_to(Duration::from_secs(1)), exit));
+                    successor.dies = Some((now + dice.up_to(Duration::from_secs(1)), exit));
                 }
                 10..12 => {
                     tally.count("a successor that dies");
-                    heir.dies = Some((boots + dice.up_to(Duration::from_secs(5)), exit));
+                    successor.dies = Some((boots + dice.up_to(Duration::from_secs(5)), exit));
                 }
                 _ => {}
             }
         }
-        self.kin.heir = Some(heir);
+        self.upgrade.successor = Some(successor);
         Input::Reexecuted { pid }
     }
 
     /// The new arbiter is told to go.
-    pub(super) fn dismiss(&mut self, order: Order) {
+    pub(super) fn stop_successor(&mut self, order: Order) {
         let now = self.law.now;
         let (dice, tally) = (&mut self.dice, &mut *self.tally);
-        let Some(heir) = &mut self.kin.heir else {
+        let Some(successor) = &mut self.upgrade.successor else {
             return;
         };
         let within = match order {
@@ -162,14 +176,14 @@ impl World<'_> {
                 tally.count("a successor that ignores its dismissal");
                 if dice.percent(60) {
                     tally.count("a successor that is ready too late");
-                    heir.boots = Some(now + dice.up_to(LAST_GRACE * 2));
+                    successor.boots = Some(now + dice.up_to(LAST_GRACE * 2));
                 }
                 return;
             }
         };
         let dies = now + dice.up_to(within);
-        if heir.dies.is_none_or(|(before, _)| before > dies) {
-            heir.dies = Some((dies, Exit::Code(0)));
+        if successor.dies.is_none_or(|(before, _)| before > dies) {
+            successor.dies = Some((dies, Exit::Code(0)));
         }
     }
 }

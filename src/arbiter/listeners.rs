@@ -1,4 +1,4 @@
-//! [`Doors`]: the arbiter's listeners, with their socket files.
+//! [`ArbiterListeners`]: the arbiter's listeners, with their socket files.
 //!
 //! The arbiter never reads from them. It answers for the files: its workers only close.
 //!
@@ -6,11 +6,11 @@
 //!   a Unix socket is closed: at a stop, or where new settings lack it
 //!     nobody else has it ────────────▶ its file is removed
 //!     a service manager opened it ───▶ its file stays
-//!     another arbiter got it as well ▶ Left ── that one goes first ──▶ its file is removed
+//!     another arbiter got it as well ▶ DeferredUnlinks ── that one goes first ──▶ its file is removed
 //!                                        └──── this one goes first ──▶ its file is the other's
 //! ```
 //!
-//! The other arbiter either has the socket still, or has it in its own [`Left`]: so the one that goes last
+//! The other arbiter either has the socket still, or has it in its own [`DeferredUnlinks`]: so the one that goes last
 //! removes the file.
 
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::net::{Listeners, SocketFile};
 
 /// The files of Unix sockets that were closed here while another arbiter had them, or knew of them, too.
 #[derive(Debug, Default)]
-pub(super) struct Left(Vec<Arc<SocketFile>>);
+pub(super) struct DeferredUnlinks(Vec<Arc<SocketFile>>);
 
-impl Left {
+impl DeferredUnlinks {
     /// Those of sockets that another arbiter had, and that were never opened here.
     pub(super) fn extend(&mut self, files: Vec<Arc<SocketFile>>) {
         self.0.extend(files);
     }
 
     /// The other arbiter has gone: nobody answers for these but this one. A name that is in use again stays.
-    pub(super) fn remove(&mut self, doors: &Doors) {
-        let listeners = doors.listeners();
+    pub(super) fn remove(&mut self, listeners: &ArbiterListeners) {
+        let listeners = listeners.listeners();
         let names: Vec<_> = listeners.iter().filter_map(|one| one.file()).collect();
         for file in self.0.drain(..) {
             if !names.iter().any(|name| name.has_the_name_of(&file)) {
@@ -46,9 +46,9 @@ impl Left {
 
 /// Listeners that are closed, and whose socket files are removed, when this is dropped.
 #[derive(Debug)]
-pub(super) struct Doors(Option<Listeners>);
+pub(super) struct ArbiterListeners(Option<Listeners>);
 
-impl Doors {
+impl ArbiterListeners {
     pub(super) fn new(listeners: Listeners) -> Self {
         Self(Some(listeners))
     }
@@ -91,22 +91,22 @@ impl Doors {
         }
     }
 
-    pub(super) fn close(&mut self, left: &mut Left) {
+    pub(super) fn close(&mut self, unlinks: &mut DeferredUnlinks) {
         if let Some(listeners) = self.0.take() {
-            left.close(&listeners);
+            unlinks.close(&listeners);
         }
     }
 
     /// Closes those that `others` does not have as well.
-    pub(super) fn close_but(&mut self, others: &Listeners, left: &mut Left) {
+    pub(super) fn close_but(&mut self, others: &Listeners, unlinks: &mut DeferredUnlinks) {
         if let Some(listeners) = self.0.take() {
-            left.close(&listeners.without(others));
+            unlinks.close(&listeners.without(others));
         }
     }
 }
 
-impl Drop for Doors {
+impl Drop for ArbiterListeners {
     fn drop(&mut self) {
-        self.close(&mut Left::default());
+        self.close(&mut DeferredUnlinks::default());
     }
 }

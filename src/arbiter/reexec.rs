@@ -1,4 +1,4 @@
-//! [`Exec`]: how the program is started anew; [`Predecessor`]: the arbiter that has started this one.
+//! [`ReexecCommand`]: how the program is started anew; [`Predecessor`]: the arbiter that has started this one.
 //!
 //! Nothing is started before it is asked for, and this process's own environment is never changed.
 
@@ -27,14 +27,14 @@ const PREDECESSOR: &str = "OXICORN_PREDECESSOR";
 /// by then leads there. The environment is that of the moment when this value is made.
 ///
 /// ```
-/// use oxicorn::arbiter::Exec;
+/// use oxicorn::arbiter::ReexecCommand;
 ///
 /// // First of all in `main`, before the program changes its folder.
-/// let exec = Exec::current();
+/// let exec = ReexecCommand::current();
 /// # let _ = exec;
 /// ```
 #[derive(Clone, Debug)]
-pub struct Exec {
+pub struct ReexecCommand {
     program: PathBuf,
     /// With the name of the program.
     arguments: Vec<OsString>,
@@ -42,7 +42,7 @@ pub struct Exec {
     folder: PathBuf,
 }
 
-impl Exec {
+impl ReexecCommand {
     /// This program, as it was called: to be made before the process changes its folder.
     #[must_use]
     pub fn current() -> Self {
@@ -92,7 +92,7 @@ impl Exec {
     }
 
     /// Becomes this program, in a child, with these listeners. It returns where that has failed.
-    pub(super) fn become_it(
+    pub(super) fn exec_with(
         &self,
         me: u32,
         predecessor: i32,
@@ -210,7 +210,7 @@ impl Predecessor {
     }
 
     /// A worker here can serve.
-    pub(super) fn announce(&self) {
+    pub(super) fn notify_predecessor(&self) {
         self.link.send(&Message::Ready);
     }
 
@@ -249,10 +249,12 @@ mod tests {
 
     #[test]
     fn this_program_is_started_as_it_was() {
-        let exec = Exec::current();
+        let exec = ReexecCommand::current();
         assert!(exec.program().is_absolute());
         assert_eq!(exec.arguments, env::args_os().collect::<Vec<_>>());
-        let exec = Exec::new("/bin/true").argument("-x").variable("A", "1");
+        let exec = ReexecCommand::new("/bin/true")
+            .argument("-x")
+            .variable("A", "1");
         assert_eq!(exec.arguments, ["/bin/true", "-x"]);
     }
 }

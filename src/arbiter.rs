@@ -18,13 +18,13 @@
 mod action;
 mod backoff;
 mod command;
-mod doors;
+mod event;
 mod handle;
-mod phase;
+mod listeners;
+mod reexec;
 mod shell;
 mod supervisor;
 mod table;
-mod upgrade;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -38,14 +38,14 @@ use crate::trace::info;
 use crate::worker::Worker;
 use action::Limits;
 pub use command::{SignalRow, signals};
-use doors::Doors;
-pub(crate) use handle::Desk;
-pub use handle::{Handle, Stage, Status};
-pub use phase::Phase;
-use phase::{Observer, contained};
-use shell::{Line, Powers, Shell};
-use upgrade::Predecessor;
-pub use upgrade::{Exec, is_successor};
+pub use event::ArbiterEvent;
+use event::{Observer, contained};
+pub(crate) use handle::CommandQueue;
+pub use handle::{ArbiterState, Handle, Status};
+use listeners::ArbiterListeners;
+use reexec::Predecessor;
+pub use reexec::{ReexecCommand, is_successor};
+use shell::{ArbiterOptions, Lineage, Shell};
 
 /// How many processes there can be at once, unless the builder says otherwise.
 const SLOTS: usize = 512;
@@ -74,7 +74,7 @@ const SLOTS: usize = 512;
 /// ```
 pub struct Arbiter<W> {
     worker: W,
-    listeners: Doors,
+    listeners: ArbiterListeners,
     limits: Limits,
     pidfile: Option<PathBuf>,
     name: Option<String>,
@@ -85,17 +85,17 @@ pub struct Arbiter<W> {
     pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
-    exec: Exec,
-    desk: Desk,
+    exec: ReexecCommand,
+    command_queue: CommandQueue,
 }
 
 /// Where new settings come from.
-type Source<W> = Box<dyn FnMut() -> Result<Builder<W>>>;
+type Source<W> = Box<dyn FnMut() -> Result<ArbiterBuilder<W>>>;
 
 impl<W: Worker> Arbiter<W> {
     /// Starts to describe an arbiter for this kind of worker: one worker, no listeners.
-    pub fn builder(worker: W) -> Builder<W> {
-        Builder {
+    pub fn builder(worker: W) -> ArbiterBuilder<W> {
+        ArbiterBuilder {
             limits: Limits {
                 workers: 1,
                 timeout: Some(Duration::from_secs(30)),
@@ -122,7 +122,7 @@ impl<W: Worker> Arbiter<W> {
             observer: Box::new(|_| {}),
             reload: None,
             exec: None,
-            desk: None,
+            command_queue: None,
         }
     }
 
@@ -130,14 +130,14 @@ impl<W: Worker> Arbiter<W> {
     /// and good from any thread.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.desk.handle()
+        self.command_queue.handle()
     }
 
     /// Forks the workers and supervises them until it is told to stop; then returns, with the process as
     /// it was before.
     ///
     /// While it runs it has the signals of the process that `docs/SIGNALS.md` lists, unless
-    /// [`Builder::signals`] says otherwise. CHLD is one of them: a host with children of its own waits for
+    /// [`ArbiterBuilder::signals`] says otherwise. CHLD is one of them: a host with children of its own waits for
     /// them by itself.
     ///
     /// In a worker process this call never returns: the process ends with the worker.
@@ -145,7 +145,7 @@ impl<W: Worker> Arbiter<W> {
     /// # Errors
     ///
     /// - The process has threads already: they would not exist in the workers, but the locks that they
-    ///   hold would (`fork(2)`). See [`Builder::allow_threads`].
+    ///   hold would (`fork(2)`). See [`ArbiterBuilder::allow_threads`].
     /// - The pid file names a living process, or cannot be written.
     /// - [`Worker::preload`] failed.
     /// - No worker was ever ready, since one failed to boot: the error has the first one's own sentence,
@@ -166,7 +166,7 @@ impl<W: Worker> Arbiter<W> {
             observer,
             reload,
             exec,
-            desk,
+            command_queue,
         } = self;
         let mut observer = contained(observer);
         let threads = fork::threads();
@@ -179,15 +179,23 @@ impl<W: Worker> Arbiter<W> {
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
         let predecessor = Predecessor::find();
-        let powers = Powers {
+        let options = ArbiterOptions {
             slots,
             signals,
             reap_orphans,
             pulse,
         };
-        let line = Line { exec, predecessor };
-        let mut shell = Shell::new(worker, listeners, limits, pidfile, powers, desk, line)?;
-        observer(&Phase::Starting);
+        let lineage = Lineage { exec, predecessor };
+        let mut shell = Shell::new(
+            worker,
+            listeners,
+            limits,
+            pidfile,
+            options,
+            command_queue,
+            lineage,
+        )?;
+        observer(&ArbiterEvent::Starting);
         shell.reload = reload;
         shell.name = name;
         shell.preload()?;
@@ -207,7 +215,7 @@ impl<W> fmt::Debug for Arbiter<W> {
 
 /// Describes an [`Arbiter`].
 #[must_use]
-pub struct Builder<W> {
+pub struct ArbiterBuilder<W> {
     worker: W,
     listeners: Option<Listeners>,
     limits: Limits,
@@ -222,11 +230,11 @@ pub struct Builder<W> {
     pulse: Option<Duration>,
     observer: Observer,
     reload: Option<Source<W>>,
-    exec: Option<Exec>,
-    desk: Option<Desk>,
+    exec: Option<ReexecCommand>,
+    command_queue: Option<CommandQueue>,
 }
 
-impl<W: Worker> Builder<W> {
+impl<W: Worker> ArbiterBuilder<W> {
     /// How many workers there are to be: 1 if it is not said.
     pub fn workers(mut self, workers: usize) -> Self {
         self.limits.workers = workers;
@@ -337,7 +345,7 @@ impl<W: Worker> Builder<W> {
     ///
     /// The program's `main` runs again. Where it binds the same addresses it gets the sockets that are open; the
     /// others are closed when its arbiter runs.
-    pub fn exec(mut self, exec: Exec) -> Self {
+    pub fn exec(mut self, exec: ReexecCommand) -> Self {
         self.exec = Some(exec);
         self
     }
@@ -350,8 +358,8 @@ impl<W: Worker> Builder<W> {
     }
 
     /// The door of the arbiter, where a handle to it is wanted before there is one.
-    pub(crate) fn desk(mut self, desk: Desk) -> Self {
-        self.desk = Some(desk);
+    pub(crate) fn command_queue(mut self, command_queue: CommandQueue) -> Self {
+        self.command_queue = Some(command_queue);
         self
     }
 
@@ -371,12 +379,12 @@ impl<W: Worker> Builder<W> {
 
     /// Calls `observer` in the arbiter with what happens. It must not block: nobody is supervised
     /// meanwhile. A panic of it is logged, and ends nothing.
-    pub fn observe(mut self, observer: impl FnMut(&Phase) + 'static) -> Self {
+    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
         self.observer = Box::new(observer);
         self
     }
 
-    /// Has the observer told every so often that the arbiter is alive ([`Phase::Pulse`]).
+    /// Has the observer told every so often that the arbiter is alive ([`ArbiterEvent::Pulse`]).
     pub fn pulse(mut self, every: Duration) -> Self {
         self.pulse = unless_zero(every);
         self
@@ -396,7 +404,7 @@ impl<W: Worker> Builder<W> {
     /// No workers, no slot to replace one, or a system that gives no descriptor.
     pub fn build(self) -> Result<Arbiter<W>> {
         // Already here it is nobody else's to remove their socket files.
-        let listeners = Doors::new(self.listeners.unwrap_or_else(|| Vec::new().into()));
+        let listeners = ArbiterListeners::new(self.listeners.unwrap_or_else(|| Vec::new().into()));
         check(&self.limits, self.slots)?;
         Ok(Arbiter {
             worker: self.worker,
@@ -414,18 +422,18 @@ impl<W: Worker> Builder<W> {
             pulse: self.pulse,
             observer: self.observer,
             reload: self.reload,
-            exec: self.exec.unwrap_or_else(Exec::current),
-            desk: match self.desk {
-                Some(desk) => desk,
-                None => Desk::new()?,
+            exec: self.exec.unwrap_or_else(ReexecCommand::current),
+            command_queue: match self.command_queue {
+                Some(command_queue) => command_queue,
+                None => CommandQueue::new()?,
             },
         })
     }
 }
 
-impl<W> fmt::Debug for Builder<W> {
+impl<W> fmt::Debug for ArbiterBuilder<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("ArbiterBuilder")
             .field("listeners", &self.listeners)
             .field("limits", &self.limits)
             .field("pidfile", &self.pidfile)

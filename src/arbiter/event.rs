@@ -1,4 +1,4 @@
-//! [`Phase`]: what an arbiter tells its observer.
+//! [`ArbiterEvent`]: what an arbiter tells its observer.
 //!
 //! Only words, told in the arbiter's own process.
 //!
@@ -14,7 +14,7 @@ use crate::trace::error;
 /// Something that happened to the arbiter or its workers, for an observer in the arbiter's process.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Phase {
+pub enum ArbiterEvent {
     /// The arbiter begins: its pid file is written, its signals are not yet taken.
     Starting,
     /// This arbiter follows another one, which has started it and lives: told before its first worker is forked.
@@ -96,7 +96,7 @@ pub enum Phase {
     /// This arbiter has followed another one, which is gone now: the listeners and the pid file's name are its
     /// own.
     Promoted,
-    /// The arbiter is alive: told as often as [`pulse`](super::Builder::pulse) asked for.
+    /// The arbiter is alive: told as often as [`pulse`](super::ArbiterBuilder::pulse) asked for.
     Pulse,
     /// The logs are to be opened again; the workers are told by themselves.
     ReopenLogs,
@@ -107,12 +107,12 @@ pub enum Phase {
 }
 
 /// Who is told.
-pub(super) type Observer = Box<dyn FnMut(&Phase)>;
+pub(super) type Observer = Box<dyn FnMut(&ArbiterEvent)>;
 
 /// The same observer, whose panics are logged and go no further: workers would be left without their arbiter.
 pub(super) fn contained(mut observer: Observer) -> Observer {
-    Box::new(move |phase| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(phase))) {
+    Box::new(move |event| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event))) {
             error!("{}", Error::panicked("the observer", &*panic));
         }
     })

@@ -10,16 +10,16 @@ use super::Law;
 
 /// What the supervisor can know of the other arbiters.
 #[derive(Default)]
-pub(super) struct Kin {
+pub(super) struct UpgradeBooks {
     /// The one that has started this one is there; `true` once it was told that this one serves.
-    elder: Option<bool>,
+    predecessor: Option<bool>,
     /// A process for the next one is being made.
     executing: bool,
-    heir: Option<Heir>,
+    successor: Option<Successor>,
 }
 
 /// The arbiter that follows.
-struct Heir {
+struct Successor {
     pid: i32,
     upgraded: bool,
     /// What it was told.
@@ -46,34 +46,36 @@ impl Default for Answer {
     }
 }
 
-impl Kin {
-    pub(super) fn second() -> Self {
+impl UpgradeBooks {
+    pub(super) fn with_predecessor() -> Self {
         Self {
-            elder: Some(false),
+            predecessor: Some(false),
             ..Self::default()
         }
     }
 
     /// The time for which the arbiter did not run counts against nobody.
     pub(super) fn forgives(&mut self, missed: Duration) {
-        if let Some(heir) = &mut self.heir {
-            heir.due = heir.due.map(|due| due + missed);
+        if let Some(successor) = &mut self.successor {
+            successor.due = successor.due.map(|due| due + missed);
         }
     }
 
     /// By when the supervisor must be asked again.
     pub(super) fn due(&self) -> Option<Tick> {
-        self.heir.as_ref()?.due
+        self.successor.as_ref()?.due
     }
 
     /// The next one serves.
     pub(super) fn is_followed(&self) -> bool {
-        self.heir.as_ref().is_some_and(|heir| heir.upgraded)
+        self.successor
+            .as_ref()
+            .is_some_and(|successor| successor.upgraded)
     }
 
     fn upgrade(&mut self) -> Option<Action> {
-        let successor = self.heir.as_ref().map(|heir| heir.pid);
-        if self.elder.is_some() || successor.is_some() {
+        let successor = self.successor.as_ref().map(|successor| successor.pid);
+        if self.predecessor.is_some() || successor.is_some() {
             return Some(Action::RefuseUpgrade { successor });
         }
         // Being told twice before it is done is once.
@@ -82,41 +84,41 @@ impl Kin {
     }
 
     fn gone(&mut self, exit: Exit, words: Option<&LastWords>) -> Option<Action> {
-        let heir = self.heir.take()?;
-        let pid = heir.pid;
-        Some(if heir.upgraded {
+        let successor = self.successor.take()?;
+        let pid = successor.pid;
+        Some(if successor.upgraded {
             Action::SuccessorGone { pid, exit }
         } else {
-            let words = words.filter(|_| heir.told.is_none());
+            let words = words.filter(|_| successor.told.is_none());
             let reason = words.map_or(String::new(), |words| words.sentence.clone());
             Action::UpgradeFailed { reason }
         })
     }
 
-    /// Whom it is time to dismiss.
-    fn dismiss(&mut self, now: Tick, limits: &Limits) -> Option<Action> {
-        let heir = self.heir.as_mut()?;
-        if heir.due.is_none_or(|due| due > now) {
+    /// The successor that is to be stopped now.
+    fn stop_successor(&mut self, now: Tick, limits: &Limits) -> Option<Action> {
+        let successor = self.successor.as_mut()?;
+        if successor.due.is_none_or(|due| due > now) {
             return None;
         }
-        let (order, due) = match heir.told {
+        let (order, due) = match successor.told {
             None => (
                 Order::Leave,
                 Some(now + limits.graceful_timeout + LAST_GRACE),
             ),
             Some(_) => (Order::Kill, None),
         };
-        (heir.told, heir.due) = (Some(order), due);
-        let pid = heir.pid;
-        Some(Action::Dismiss { pid, order })
+        (successor.told, successor.due) = (Some(order), due);
+        let pid = successor.pid;
+        Some(Action::StopSuccessor { pid, order })
     }
 }
 
 impl Law {
     /// What an input changes between the arbiters, and what must come of it.
-    pub(super) fn hears_kin(&mut self, input: &Input) -> Answer {
+    pub(super) fn hears_upgrade(&mut self, input: &Input) -> Answer {
         let (now, limits, runs) = (self.now, self.limits, self.stop.is_none());
-        let kin = &mut self.kin;
+        let upgrade = &mut self.upgrade;
         let answer = |rule, action| Answer {
             rule,
             action,
@@ -126,11 +128,11 @@ impl Law {
             _ if self.over => Answer::default(),
             Input::Command(Command::Upgrade) => answer(
                 "an upgrade is begun where there is one arbiter, and refused where there are two",
-                runs.then(|| kin.upgrade()).flatten(),
+                runs.then(|| upgrade.upgrade()).flatten(),
             ),
             Input::Reexecuted { pid } => {
-                kin.executing = false;
-                kin.heir = Some(Heir {
+                upgrade.executing = false;
+                upgrade.successor = Some(Successor {
                     pid: *pid,
                     upgraded: false,
                     told: None,
@@ -139,16 +141,19 @@ impl Law {
                 answer("a successor is given its time", None)
             }
             Input::ReexecFailed { reason } => {
-                kin.executing = false;
+                upgrade.executing = false;
                 let reason = reason.clone();
                 let action = Some(Action::UpgradeFailed { reason });
                 answer("a program that cannot be executed is told of", action)
             }
             Input::SuccessorReady => {
-                let heir = kin.heir.as_mut().filter(|heir| heir.told.is_none());
-                let action = heir.map(|heir| {
-                    (heir.upgraded, heir.due) = (true, None);
-                    Action::Upgraded { pid: heir.pid }
+                let successor = upgrade
+                    .successor
+                    .as_mut()
+                    .filter(|successor| successor.told.is_none());
+                let action = successor.map(|successor| {
+                    (successor.upgraded, successor.due) = (true, None);
+                    Action::Upgraded { pid: successor.pid }
                 });
                 let retires = action.is_some() && runs && limits.upgrade_retire;
                 if retires {
@@ -161,15 +166,15 @@ impl Law {
             }
             Input::SuccessorGone { exit, words } => answer(
                 "a successor's end is told of for what it was",
-                kin.gone(*exit, words.as_ref()),
+                upgrade.gone(*exit, words.as_ref()),
             ),
             Input::PredecessorGone => {
-                let action = kin.elder.take().map(|_| Action::Promote);
+                let action = upgrade.predecessor.take().map(|_| Action::Promote);
                 answer("who is left is promoted", action)
             }
             Input::Wake if runs => Answer {
                 rule: "a successor is dismissed when it is late, then killed, and never in a stop",
-                action: kin.dismiss(now, &limits),
+                action: upgrade.stop_successor(now, &limits),
                 ..Answer::default()
             },
             _ => Answer::default(),
@@ -177,10 +182,17 @@ impl Law {
     }
 
     /// Whether what had to come of an input came, and nothing else.
-    pub(super) fn compares_kin(&mut self, answer: &Answer, actions: &[Action]) {
-        let announces = actions.iter().filter(|it| **it == Action::Announce).count();
+    pub(super) fn compares_upgrade(&mut self, answer: &Answer, actions: &[Action]) {
+        let announces = actions
+            .iter()
+            .filter(|it| **it == Action::NotifyPredecessor)
+            .count();
         let serves = self.is_open() && self.processes.iter().any(Process::serves);
-        let first = self.kin.elder.as_mut().filter(|told| serves && !**told);
+        let first = self
+            .upgrade
+            .predecessor
+            .as_mut()
+            .filter(|told| serves && !**told);
         require(
             announces == usize::from(first.is_some()),
             "who follows says so once, when it has a worker that serves and stays",
@@ -188,7 +200,7 @@ impl Law {
         if let Some(told) = first {
             *told = true;
         }
-        let mut others = actions.iter().filter(|action| is_about_kin(action));
+        let mut others = actions.iter().filter(|action| is_about_upgrade(action));
         let found = (others.next(), others.next());
         let as_wanted = match (found, &answer.action) {
             ((None, None), None) => true,
@@ -205,13 +217,13 @@ impl Law {
 }
 
 /// Whether it is about the arbiter before or after this one.
-fn is_about_kin(action: &Action) -> bool {
+fn is_about_upgrade(action: &Action) -> bool {
     matches!(
         action,
         Action::Reexec
             | Action::RefuseUpgrade { .. }
             | Action::Upgraded { .. }
-            | Action::Dismiss { .. }
+            | Action::StopSuccessor { .. }
             | Action::UpgradeFailed { .. }
             | Action::SuccessorGone { .. }
             | Action::Promote

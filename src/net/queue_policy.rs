@@ -1,0 +1,25 @@
+//! [`QueuePolicy`]: what becomes of connections that nobody has accepted yet.
+
+/// What a server that leaves does with the connections that wait in its listeners' queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// They stay there: another process accepts them.
+    #[default]
+    Keep,
+    /// They are accepted first, however many there are.
+    Drain,
+    /// The same, and then new connections are refused, even if another process that leaves as well, but is
+    /// busy, has the listeners still (`shutdown(2)`).
+    DrainAndClose,
+}
+
+impl QueuePolicy {
+    /// The policy of a number that came from `policy as u32`.
+    pub(crate) fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Keep,
+            1 => Self::Drain,
+            _ => Self::DrainAndClose,
+        }
+    }
+}
