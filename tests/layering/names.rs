@@ -1,0 +1,153 @@
+//! One name for one thing: what `src/` defines has no retired name, no public type has the name of another, and a
+//! test's name can be read at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::rust::{Token, tokens};
+use crate::tree::{Item, Tree, all_sources, files_below, is_test};
+use crate::{MANIFEST, owned};
+
+/// Names that definitions had once: types, traits, functions, modules, constants; `Enum::Variant` for a variant.
+const RETIRED: &str = include_str!("retired.txt");
+
+/// Those of them that are still in use, to be renamed.
+const PENDING: &str = include_str!("pending.txt");
+
+/// Public types that still share a name.
+const PENDING_TWICE: usize = 2;
+
+/// The most characters of a test's name.
+const LONGEST: usize = 60;
+
+/// Tests whose names are still longer.
+const PENDING_LONG: usize = 244;
+
+fn told(item: &Item) -> String {
+    format!("{}:{}: {} {}", item.file, item.line, item.kind, item.name)
+}
+
+/// The definitions that have one of these names.
+fn retired(sources: &[(String, String)], list: &str) -> Vec<String> {
+    let tree = Tree::new(sources, MANIFEST);
+    let list: BTreeSet<&str> = list.split_whitespace().collect();
+    let items = tree.items.iter();
+    let found = items.filter(|item| list.contains(item.name.as_str()));
+    found.map(told).collect()
+}
+
+/// The names that several public types or traits have, each with its places.
+fn twice(sources: &[(String, String)]) -> Vec<String> {
+    const KINDS: [&str; 5] = ["struct", "enum", "union", "trait", "type"];
+    let tree = Tree::new(sources, MANIFEST);
+    let mut public: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for item in tree.items.iter().filter(|item| item.public) {
+        if KINDS.contains(&item.kind.as_str()) && !is_test(&item.module) {
+            public.entry(&item.name).or_default().push(told(item));
+        }
+    }
+    let twice = public.into_values().filter(|places| places.len() > 1);
+    twice.map(|places| places.join(", ")).collect()
+}
+
+/// The tests of a file: functions with the attribute, and those that a `tests![…]` lists for another harness.
+fn tests(text: &str) -> Vec<(String, usize)> {
+    let tokens = tokens(text);
+    let texts = |at: usize, count: usize| -> Vec<&str> {
+        let some = tokens.iter().skip(at).take(count);
+        some.map(|token| token.text.as_str()).collect()
+    };
+    let mut found = Vec::new();
+    for at in 0..tokens.len() {
+        if texts(at, 4) == ["#", "[", "test", "]"] {
+            let name = tokens[at..].iter().skip_while(|t| t.text != "fn").nth(1);
+            found.extend(name.map(|name| (name.text.clone(), name.line)));
+        } else if texts(at, 3) == ["tests", "!", "["] {
+            let listed = &tokens[at + 3..];
+            let names = listed.iter().enumerate().filter(|(index, token)| {
+                token.is_name() && listed.get(index + 1).is_some_and(ends_an_entry)
+            });
+            let names =
+                names.take_while(|(index, _)| listed[..*index].iter().all(|t| t.text != ";"));
+            found.extend(names.map(|(_, token)| (token.text.clone(), token.line)));
+        }
+    }
+    found
+}
+
+fn ends_an_entry(token: &Token) -> bool {
+    matches!(&*token.text, "," | "]")
+}
+
+#[test]
+fn nothing_has_a_retired_name() {
+    let pending: BTreeSet<&str> = PENDING.split_whitespace().collect();
+    let mut found = retired(&all_sources(), RETIRED);
+    found.retain(|told| {
+        told.rsplit(' ')
+            .next()
+            .is_none_or(|name| !pending.contains(name))
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_public_type_has_the_name_of_another() {
+    let found = twice(&all_sources());
+    assert!(found.len() <= PENDING_TWICE, "{}", found.join("\n"));
+}
+
+#[test]
+fn the_names_of_tests_are_short() {
+    let mut found = Vec::new();
+    for (file, text) in ["src", "tests"].into_iter().flat_map(files_below) {
+        let long = tests(&text).into_iter();
+        let long = long.filter(|(name, _)| name.len() > LONGEST);
+        found.extend(long.map(|(name, line)| format!("{file}:{line}: {name}")));
+    }
+    assert!(
+        found.len() <= PENDING_LONG,
+        "more than {LONGEST} characters:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn definitions_are_found_by_name() {
+    let text = "pub(crate) struct Desk; pub const fn ring() {} const BELL: *const u8 = 0; mod post { static A: u8 = 0; }\n\
+                // struct Comment;\n pub enum E { Bury(Deep), #[x] Dig { a: u8 }, Rest } fn f(a: fn(u8), b: &'static str) {}";
+    let files = owned(&[("src/lib.rs", "mod a;"), ("src/a.rs", text)]);
+    let names = "Desk ring BELL post A E::Bury E::Dig E::Rest Deep Comment a u8 b";
+    let found = retired(&files, names);
+    let names: Vec<_> = found
+        .iter()
+        .map(|line| line.rsplit(' ').next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "a", "Desk", "ring", "BELL", "post", "A", "E::Bury", "E::Dig", "E::Rest"
+        ]
+    );
+}
+
+#[test]
+fn a_second_public_type_of_a_name_is_found() {
+    let lib = ("src/lib.rs", "pub mod a; pub mod b; pub struct One;");
+    let a = (
+        "src/a.rs",
+        "pub struct Two; pub(crate) struct One; pub fn f() {} mod tests { pub struct Three; }",
+    );
+    let b = (
+        "src/b.rs",
+        "pub type Two = u8; pub struct Three; pub fn f() {}",
+    );
+    let found = twice(&owned(&[lib, a, b]));
+    assert_eq!(found, ["src/a.rs:1: struct Two, src/b.rs:1: type Two"]);
+}
+
+#[test]
+fn tests_of_either_harness_are_found() {
+    let text = "#[test]\n#[ignore]\nfn one() {}\nfn two() {}\nconst T: &[Test] = tests![\n#[cfg(x)]\nthree,\nfour];\nfn five() {}";
+    let names: Vec<_> = tests(text).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["one", "three", "four"]);
+}
