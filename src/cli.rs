@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_a_usage_error_that_names_setting_flag_and_text() {
+    fn a_value_that_is_no_number_is_a_usage_error_naming_it() {
         let stop = stop(&["--workers", "many"]);
         assert_eq!(stop.exit_code(), 2);
         assert_eq!(
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_needs_no_value_and_takes_none_without_an_equals_sign() {
+    fn a_switch_needs_no_value_and_takes_one_only_after_equals() {
         let settings = parse(&["--strip-header-spaces", "shop:app"]).unwrap();
         assert!(settings.strip_header_spaces && !settings.permit_obsolete_folding);
         assert_eq!(settings.wsgi_app.as_deref(), Some("shop:app"));

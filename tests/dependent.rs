@@ -71,7 +71,7 @@ fn write_program() -> PathBuf {
 }
 
 #[test]
-fn program_of_the_readme_builds_and_runs_with_the_libpython_that_it_was_linked_with() {
+fn program_of_the_readme_runs_with_its_linked_libpython() {
     let folder = write_program();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)

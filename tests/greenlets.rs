@@ -47,7 +47,7 @@ def side_by_side(call):
 "#;
 
 #[test]
-fn calls_that_greenlets_make_in_turn_are_answered_each_with_its_own() {
+fn calls_that_greenlets_make_in_turn_get_their_own_answers() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("side_by_side.py"), SOURCE).unwrap();
     let application = App::new("side_by_side:app")

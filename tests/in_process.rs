@@ -95,7 +95,7 @@ fn a_server_serves_beside_its_program_until_it_is_stopped() {
 }
 
 #[test]
-fn servers_run_side_by_side_and_one_after_the_other_at_one_address() {
+fn servers_run_side_by_side_and_in_turn_at_one_address() {
     let (first, address) = start(on_a_free_port().threads(2));
     let (second, other) = start(on_a_free_port());
     assert!(get(address, "/").contains("200 OK") && get(other, "/").contains("200 OK"));
@@ -109,7 +109,7 @@ fn servers_run_side_by_side_and_one_after_the_other_at_one_address() {
 }
 
 #[test]
-fn a_service_that_cannot_be_made_is_an_error_and_nothing_listens() {
+fn a_service_that_cannot_be_made_is_an_error_and_none_listens() {
     let server = on_a_free_port().build().unwrap();
     let address = server.listeners().iter().next().unwrap().socket_addr();
     let make = per_worker(|_| {

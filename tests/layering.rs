@@ -428,7 +428,7 @@ fn what_only_looks_like_a_violation_passes() {
 }
 
 #[test]
-fn manifests_are_read_as_they_are_written_and_as_cargo_packages_them() {
+fn manifests_are_read_as_written_and_as_packaged() {
     let written = "[dependencies]\nnix = \"0.31\"\nsd-notify = { version = \"0.5\" }\n\n\
                    [dev-dependencies]\nserde = \"1\"\n";
     let packaged = "[dependencies.nix]\nversion = \"0.31\"\nfeatures = [\n    \"fs\",\n]\n\n\

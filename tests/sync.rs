@@ -167,7 +167,7 @@ fn heart_of_a_held_worker_beats_and_it_accepts_nothing() {
 }
 
 #[test]
-fn reader_that_leaves_or_takes_too_little_ends_the_call_that_it_holds() {
+fn reader_that_leaves_or_drips_ends_the_call_that_it_blocks() {
     let serving = serve(|_| ());
     drop(serving.reader());
     until("the call ends", || !serving.is_held());
@@ -192,7 +192,7 @@ fn held_call_that_takes_too_long_is_cut() {
 }
 
 #[test]
-fn while_a_call_reads_a_body_that_arrives_the_others_are_seen_to() {
+fn while_a_call_reads_a_streamed_body_others_are_polled() {
     let serving = serve(|config| {
         config.stream_request_body = true;
         config.head_timeout = Duration::from_secs(1);

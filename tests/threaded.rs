@@ -162,7 +162,7 @@ fn calls_of_all_threads_run_at_once() {
 }
 
 #[test]
-fn no_more_calls_run_than_threads_and_the_rest_are_answered_later() {
+fn no_more_calls_run_than_threads_and_the_rest_wait() {
     let stage = Arc::new(Stage::default());
     let address = serve(2, &stage);
     let held = stage.held.lock().unwrap();
@@ -201,7 +201,7 @@ fn waiting_calls_do_not_delay_the_others() {
 }
 
 #[test]
-fn request_that_comes_while_its_connection_is_lent_is_answered_after() {
+fn request_that_comes_during_a_call_is_answered_after_it() {
     let stage = Arc::new(Stage::default());
     let address = serve(2, &stage);
     let mut stream = connect(address);
@@ -274,7 +274,7 @@ fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn request_that_takes_too_long_is_504_or_cut_and_its_call_learns_why() {
+fn request_that_takes_too_long_is_504_or_cut() {
     let stage = Arc::new(Stage::default());
     let address = serve_within(3, &stage, Some(Duration::from_millis(300)));
     let held = stage.held.lock().unwrap();
@@ -309,7 +309,7 @@ fn request_that_takes_too_long_is_504_or_cut_and_its_call_learns_why() {
 }
 
 #[test]
-fn requests_of_all_lengths_within_the_limit_are_answered_by_their_calls() {
+fn requests_of_all_lengths_within_the_limit_are_answered() {
     let stage = Arc::new(Stage::default());
     let address = serve_within(3, &stage, Some(Duration::from_secs(20)));
     thread::scope(|scope| {

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_attempt_is_made_at_once_and_each_further_one_waits_twice_as_long() {
+    fn the_first_attempt_is_immediate_and_each_next_waits_double() {
         let mut backoff = Backoff::default();
         let longest = Duration::from_secs(30);
         let pauses: Vec<u128> = (0..10)

@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_may_be_in_any_case_and_an_unknown_one_names_the_choices() {
+    fn a_level_may_be_in_any_case_an_unknown_one_lists_choices() {
         assert_eq!((LEVEL.parse)(OsStr::new("DEBUG")), Ok("debug".to_owned()));
         let Err(Problem::Expected(expected)) = (LEVEL.parse)(OsStr::new("loud")) else {
             panic!("accepted");

@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_exceeds_its_length_is_cut_and_the_next_response_is_in_step() {
+    fn a_body_longer_than_announced_is_cut_and_the_next_is_in_step() {
         let fields = [("Content-Length", "3")];
         let mut conn = get();
         let response = respond(&mut conn, 200, &fields, None, &["ab", "cde", "f"]).unwrap();
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_was_not_sent_yet_tells_of_a_body_that_exceeds_its_length() {
+    fn an_unsent_head_closes_after_a_body_that_exceeds_its_length() {
         let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
         let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         for (request, status, fields) in [

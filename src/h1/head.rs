@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_head_has_all_the_fields_that_it_was_given_or_there_is_none() {
+    fn a_made_head_has_all_given_fields_or_is_not_made() {
         for name in ["x_one", "Content_Length", "_"] {
             let fields = [HOST, (name.as_bytes(), b"1")];
             let made = Head::new("GET", "/", Version::HTTP_11, fields);

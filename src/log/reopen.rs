@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cannot_be_opened_again_leaves_the_open_file_in_use() {
+    fn a_path_that_cannot_be_reopened_leaves_the_open_file_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("logs");
         fs::create_dir(&inner).unwrap();

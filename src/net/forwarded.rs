@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_the_clients_changes_how_a_forwarders_element_is_read() {
+    fn no_byte_of_a_client_changes_how_a_forwarder_is_read() {
         let told = Ok(Told::Client("203.0.113.9:0".parse().unwrap()));
         for byte in (0..=u8::MAX).filter(|byte| *byte != b',') {
             for own in [vec![byte], vec![b'"', byte], vec![b'\\', byte, b'"']] {

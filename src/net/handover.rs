@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_is_known_by_what_it_is_and_not_by_its_name_alone() {
+    fn a_socket_file_is_known_by_its_identity_and_not_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a=b:c d");
         let address = BindAddress::Unix(path.clone());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_address_is_not_handed_over_and_is_had_by_those_who_bind_beside_it_alone() {
+    fn a_reserved_address_is_not_handed_over() {
         let any = "127.0.0.1:0".parse().unwrap();
         let access = SocketAccess::default();
         let reserved = Listener::reserve(&any, 16, access).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_address_is_a_service_managers_and_nonsense_is_nothing() {
+    fn an_empty_address_is_a_service_managers_and_nonsense_none() {
         let passed = Waiting {
             fd: 3,
             opened: String::new(),

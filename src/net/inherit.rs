@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_no_number_is_an_error_that_names_the_variable() {
+    fn a_count_that_is_no_number_is_an_error_naming_the_variable() {
         for text in [Some("x"), Some("-1"), Some("70000"), None] {
             let error = passed(Some("7"), text, 7).unwrap_err();
             assert!(error.to_string().contains("LISTEN_FDS"), "{error}");

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn where_one_address_fails_the_socket_files_of_the_others_are_gone() {
+    fn one_failing_address_removes_the_socket_files_of_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let addresses = [

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_behind_is_for_the_next_and_is_closed_if_nobody_comes() {
+    fn a_queue_left_behind_is_for_the_next_worker_or_closed() {
         let handed_over = Arc::new(new().unwrap());
         let reserved = Reserved::new(16, vec![Arc::clone(&handed_over)]);
         assert!(Arc::ptr_eq(&handed_over, &reserved.queue(0, none).unwrap()));

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_to_is_an_error_and_a_live_socket_in_it_is_in_use() {
+    fn a_read_only_folder_is_an_error_and_its_live_socket_in_use() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_has_ended_its_output_is_noticed_behind_what_it_has_sent() {
+    fn a_peer_that_ended_its_output_is_noticed_behind_unread_bytes() {
         for shut in [false, true] {
             let (ours, theirs) = pair();
             theirs.write_vectored(&[IoSlice::new(b"more")]).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_of_output_the_peer_reads_an_end_and_can_still_answer() {
+    fn after_the_end_of_output_the_peer_can_still_answer() {
         let (ours, theirs) = pair();
         ours.shutdown_write().unwrap();
         let mut buffer = [0; 16];
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_ended_for_its_peer_though_another_process_may_have_it() {
+    fn a_connection_ends_for_its_peer_though_another_process_has_it() {
         let (ours, theirs) = pair();
         // As a child has it.
         let _copy = ours.as_fd().try_clone_to_owned().unwrap();

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_python_while_importing_is_a_boot_failure_that_says_so() {
+    fn leaving_python_while_importing_is_a_boot_failure() {
         let error = refuse("t_exit", "import sys\nsys.exit(7)\n", "t_exit");
         let text = error.to_string();
         assert!(text.contains("it called sys.exit(7) (/"), "{text}");

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overdue_call_that_has_sent_nothing_is_answered_in_its_place_once() {
+    fn an_overdue_call_that_has_sent_nothing_is_answered_once() {
         let (claim, armed, _ours, client) = call(false);
         assert_eq!(claim.expire(Tick::ZERO, true), None);
         let expired = claim.expire(DUE, true);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_has_only_hinted_is_answered_and_one_that_is_over_left_alone() {
+    fn a_call_with_only_hints_sent_is_answered_an_ended_one_is_not() {
         let (claim, armed, _ours, _client) = call(false);
         assert!(armed.begin());
         armed.unbegin();

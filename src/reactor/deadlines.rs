@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_deadline_is_never_met_and_its_key_can_be_used_again() {
+    fn a_cleared_deadline_never_comes_and_its_key_is_free() {
         let mut deadlines = Deadlines::default();
         deadlines.set(3, at(10));
         deadlines.clear(3);

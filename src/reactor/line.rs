@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_while_places_are_taken_is_due_after_the_next_turn() {
+    fn what_is_found_while_places_are_taken_waits_one_poll() {
         let mut line = Line::default();
         line.push(1);
         line.end_turn();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_who_are_put_off_are_next_in_their_order_where_others_are_here() {
+    fn newcomers_that_are_put_off_are_next_in_their_order() {
         let mut line = Line::default();
         line.push(1);
         line.end_turn();

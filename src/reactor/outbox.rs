@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_become_shorter_is_no_end_of_a_response_however_it_is_sent() {
+    fn a_file_that_has_become_shorter_does_not_end_its_response() {
         for flags in [OFlag::O_NONBLOCK, OFlag::O_NONBLOCK | OFlag::O_APPEND] {
             let (ours, _theirs) = UnixStream::pair().unwrap();
             fcntl(&ours, FcntlArg::F_SETFL(flags)).unwrap();

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_due_soon_after_each_progress_and_before_its_rate_is_too_low() {
+    fn a_client_is_checked_after_progress_and_before_a_low_rate() {
         // What it has taken, by when, and when it has to have taken more.
         for (taken, now, due) in [
             (0, 0, 20),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_keeps_for_a_client_is_no_progress_and_what_it_delivers_is() {
+    fn bytes_delivered_are_progress_and_bytes_buffered_are_not() {
         let mut pace = Pace::new(at(0), 0, 1_000_000);
         pace.note(at(5), 500_000, 1_500_000);
         assert_eq!(pace.due(&config()), at(20));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_slow_below_a_multiple_of_the_rate_and_after_its_grace() {
+    fn a_client_is_slow_below_a_multiple_of_the_rate_after_grace() {
         let mut pace = Pace::new(at(0), 0, 0);
         pace.note(at(5), 80_000, 0);
         assert!(!pace.is_slow(at(9), &config()));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_refused_at_the_first_bytes_of_a_header_right_or_wrong() {
+    fn a_stranger_is_refused_at_the_first_bytes_of_a_header() {
         for bytes in [LINE, &LINE[..6], b"PROXY nonsense\r\n"] {
             assert_eq!(preface(false).receive(bytes), Err(Refused::Stranger));
         }

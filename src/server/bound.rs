@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_opened_beside_what_is_open_but_for_the_same_and_the_usual_one() {
+    fn addresses_are_opened_beside_those_that_are_open() {
         let (given, at) = given();
         assert_eq!(
             shown(&given, &[&at, "unix:/x", ":80"]),

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_arrive_whole_and_in_order_even_after_the_sender_has_gone() {
+    fn messages_arrive_whole_and_in_order_after_the_sender_ended() {
         let (arbiter, worker) = pair().unwrap();
         let words = Message::LastWords(LastWords {
             app: true,

@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_makes_a_ready_worker_busy_and_is_counted_at_its_end() {
+    fn a_request_makes_a_worker_busy_and_is_counted_at_its_end() {
         let board = board();
         board.assign(0, 7, 1, at(1));
         let slot = board.slot(0);

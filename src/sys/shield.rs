@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_may_grow_no_further_is_an_error_whatever_its_signal_does() {
+    fn a_file_past_its_size_limit_is_an_error_whatever_sigxfsz_does() {
         let file = tempfile::tempfile().unwrap();
         let write = || {
             let limit = libc::rlimit {

@@ -612,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn handlers_of_signals_that_come_at_once_run_one_after_the_other() {
+    fn handlers_of_simultaneous_signals_run_one_after_the_other() {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // By their numbers, as the system delivers them.
         let all = [

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_an_entry_needs_a_group_and_has_no_groups_of_its_own() {
+    fn a_uid_without_an_entry_needs_a_group_and_has_no_others() {
         let nobody = Some("2147483000");
         let error = Credentials::resolve(nobody, None, false).unwrap_err();
         assert!(

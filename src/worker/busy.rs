@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_alone_keeps_all_and_so_does_one_without_a_limit() {
+    fn a_single_worker_or_one_without_a_limit_keeps_connections() {
         for busy in [Busy::new(LIMIT, 1), Busy::new(Duration::ZERO, 4)] {
             assert!(!is_long(&busy, &[10_000; 8]));
         }

@@ -562,7 +562,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn an_exception_is_an_error_with_its_traceback_and_the_next_request_is_served() {
+    fn an_exception_is_an_error_with_its_traceback() {
         let script = Script::new(
             r#"
 calls = []
@@ -775,7 +775,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn variables_and_folders_are_there_when_the_application_is_imported() {
+    fn variables_and_folders_are_set_before_the_import() {
         let folder = tempfile::tempdir().unwrap();
         let source = "
 import os, sys

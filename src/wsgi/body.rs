@@ -225,7 +225,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn each_block_is_sent_before_the_next_is_produced_and_close_comes_last() {
+    fn each_block_is_sent_before_the_next_and_close_comes_last() {
         let script = closable("[b'', b'one', b'', b'two']");
         let exchange = Noting(&script, Recorder::new());
         let _ = script
@@ -260,7 +260,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn a_client_that_has_gone_is_noticed_though_every_block_is_empty() {
+    fn a_lost_client_is_noticed_though_every_block_is_empty() {
         for begun in ["", "yield b'one'"] {
             let script = Script::new(&format!(
                 r#"

@@ -747,7 +747,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_listener_has_brackets_and_an_unknown_one_is_asked_of_the_connection() {
+    fn an_ipv6_listener_has_brackets_an_unknown_one_asks_the_socket() {
         let listeners = [ip("[::1]:8000")];
         let mut asked = Asked {
             listeners: &listeners,

@@ -174,7 +174,7 @@ def app(environ, start_response):
 
     #[cfg(feature = "tracing")]
     #[test]
-    fn what_a_request_has_begun_is_logged_at_its_end_and_joined_to_nothing_else() {
+    fn an_unended_line_is_logged_at_the_requests_end_by_itself() {
         let script = Script::new(
             r#"
 class Body(list):

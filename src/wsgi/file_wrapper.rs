@@ -283,7 +283,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_an_error_and_not_an_empty_answer() {
+    fn an_unreadable_file_is_an_error_and_not_an_empty_answer() {
         for file in [
             "open(path(), 'wb')",
             "open(path(), 'wb', buffering=0)",

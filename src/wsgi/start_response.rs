@@ -522,7 +522,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn a_lost_client_is_a_broken_pipe_in_write_and_no_failure_of_the_application() {
+    fn a_lost_client_is_a_broken_pipe_in_write_and_no_app_failure() {
         let script = Script::new(
             r#"
 seen = []

@@ -321,17 +321,17 @@ fn several() -> Result<()> {
 
 pub(crate) const TESTS: &[Test] = tests![
     hooks_are_called_in_gunicorns_order_and_processes,
-    a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker,
+    a_hook_that_fails_at_the_start_ends_it_before_any_worker,
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
-    a_hook_that_fails_around_a_request_costs_that_request_at_most,
-    a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1,
+    a_hook_that_fails_around_a_request_costs_at_most_that_one,
+    an_aborted_worker_runs_its_hook_and_exits_with_status_1,
     a_hook_that_panics_later_costs_nothing,
     hooks_are_told_before_the_program_is_executed_anew,
-    hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls,
-    settings_that_are_wrong_change_nothing_and_good_ones_move_the_server,
+    hooks_survive_new_settings_and_see_a_worker_leave,
+    wrong_settings_change_nothing_and_good_ones_move_the_server,
     a_reload_that_fails_leaves_the_stage_as_it_was,
     a_host_keeps_its_signals_and_has_a_handle,
-    servers_follow_each_other_and_no_worker_touches_the_hosts_frames,
+    servers_follow_each_other_and_leave_the_hosts_frames_alone,
 ];
 
 fn get(server: &mut Server, path: &str) -> String {
@@ -424,7 +424,7 @@ fn hooks_are_told_before_the_program_is_executed_anew() {
     assert_eq!(calls.next(), Some("nworkers_changed None 1"), "{ended:?}");
 }
 
-fn a_hook_that_fails_at_the_start_ends_it_before_there_is_a_worker() {
+fn a_hook_that_fails_at_the_start_ends_it_before_any_worker() {
     for (fails, why) in [
         ("on_starting", "on_starting failed: it was told to"),
         (
@@ -456,7 +456,7 @@ fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
     }
 }
 
-fn a_hook_that_fails_around_a_request_costs_that_request_at_most() {
+fn a_hook_that_fails_around_a_request_costs_at_most_that_one() {
     for (fails, status, call) in [
         (
             "pre_request",
@@ -485,7 +485,7 @@ fn a_hook_that_fails_around_a_request_costs_that_request_at_most() {
     }
 }
 
-fn a_worker_that_is_aborted_tells_its_hook_and_leaves_with_status_1() {
+fn an_aborted_worker_runs_its_hook_and_exits_with_status_1() {
     let mut server = Server::started(&["hooked", "none"], 1);
     let arbiter = server.pid();
     send(server.workers()[0], Signal::SIGABRT);
@@ -518,7 +518,7 @@ fn a_hook_that_panics_later_costs_nothing() {
     }
 }
 
-fn hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls() {
+fn hooks_survive_new_settings_and_see_a_worker_leave() {
     let mut server = Server::started(&["hooked-threads"], 1);
     let arbiter = server.pid();
     server.signal(Signal::SIGHUP);
@@ -549,7 +549,7 @@ fn hooks_stay_with_new_settings_and_see_a_worker_leave_within_its_calls() {
     assert!(!calls.iter().any(|made| made.contains("post_request")));
 }
 
-fn settings_that_are_wrong_change_nothing_and_good_ones_move_the_server() {
+fn wrong_settings_change_nothing_and_good_ones_move_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let answers = |name: &str| {
@@ -626,7 +626,7 @@ fn a_host_keeps_its_signals_and_has_a_handle() {
     assert!(ended.seen.contains(&"returned".to_owned()));
 }
 
-fn servers_follow_each_other_and_no_worker_touches_the_hosts_frames() {
+fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
     let server = Server::start(&["several"]);
     let host = server.pid();
     let ended = server.wait_for_end();

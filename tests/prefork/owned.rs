@@ -22,9 +22,9 @@ pub(crate) const TESTS: &[Test] = tests![
     executors_and_finalizers_work_when_a_server_has_stopped,
     exit_functions_of_a_program_are_not_a_servers_to_call,
     exit_functions_of_an_application_wait_for_the_last_server,
-    a_thread_that_is_attached_to_python_starts_and_stops_a_server,
+    a_thread_attached_to_python_starts_and_stops_a_server,
     a_thread_that_is_attached_to_python_serves_and_stops_in_time,
-    workers_of_a_python_that_ran_before_have_its_fork_functions_and_their_own_chance,
+    workers_of_an_older_python_run_its_fork_functions,
     workers_leave_what_their_program_has_begun_in_python,
     a_programs_path_and_environment_stay_as_they_are,
     variables_for_an_application_are_not_the_programs,
@@ -273,7 +273,7 @@ fn exit_functions_of_an_application_wait_for_the_last_server() {
     );
 }
 
-fn a_thread_that_is_attached_to_python_starts_and_stops_a_server() {
+fn a_thread_attached_to_python_starts_and_stops_a_server() {
     assert_has(&played("owned-attached"), &["running", "stopped", "joined"]);
 }
 
@@ -295,7 +295,7 @@ fn a_thread_that_is_attached_to_python_serves_and_stops_in_time() {
     );
 }
 
-fn workers_of_a_python_that_ran_before_have_its_fork_functions_and_their_own_chance() {
+fn workers_of_an_older_python_run_its_fork_functions() {
     let mut role = role("owned-serve");
     role.server.wait_for_workers(2);
     let chances: std::collections::BTreeSet<_> = role

@@ -21,7 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_hang_shows_its_python_stack_when_it_is_asked_for,
     a_hang_in_an_import_shows_its_stack_too,
     a_crash_in_c_shows_its_python_stack,
-    privileges_that_a_preloaded_application_was_loaded_with_are_warned_of,
+    privileges_of_a_preloaded_application_are_warned_of,
     an_application_that_comes_too_late_to_be_preloaded_says_so,
 ];
 
@@ -105,7 +105,7 @@ fn a_crash_in_c_shows_its_python_stack() {
     assert_stack(&mut server, "crashing");
 }
 
-fn privileges_that_a_preloaded_application_was_loaded_with_are_warned_of() {
+fn privileges_of_a_preloaded_application_are_warned_of() {
     if !Uid::effective().is_root() {
         println!("(has no privileges to give up)");
         return;

@@ -13,29 +13,29 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     workers_start_and_become_ready,
-    a_killed_worker_is_replaced_within_a_second_and_the_other_lives_on,
-    workers_that_die_early_again_and_again_are_replaced_all_the_same,
+    a_killed_worker_is_replaced_within_a_second,
+    workers_that_die_early_repeatedly_are_replaced_all_the_same,
     term_lets_the_workers_finish,
-    a_worker_that_does_not_leave_is_killed_after_graceful_timeout,
+    a_worker_that_stays_is_killed_after_graceful_timeout,
     int_ends_stubborn_workers_within_three_seconds,
     int_during_a_graceful_stop_makes_it_quick,
     hup_puts_new_workers_in_the_place_of_all,
     a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced,
     winch_sends_all_workers_away_until_one_is_asked_for,
     ttin_and_ttou_change_the_number_of_workers_but_never_to_none,
-    a_silent_worker_is_aborted_and_replaced_and_its_request_named,
+    a_silent_worker_is_aborted_replaced_and_its_request_named,
     a_boot_failure_of_four_workers_is_one_sentence_and_status_3,
     an_application_that_is_not_found_is_status_4,
     a_panic_at_boot_is_a_boot_failure,
     a_worker_that_leaves_before_it_is_ready_has_failed_to_boot,
     a_worker_that_is_never_ready_fails_the_start,
     a_failure_after_ready_is_no_boot_failure,
-    a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried,
-    a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret,
+    a_later_boot_failure_is_retried_beside_a_healthy_worker,
+    a_worker_that_leaves_with_status_0_before_ready_is_logged,
     a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to,
     other_signals_kill_nobody,
     workers_leave_when_their_arbiter_is_killed,
-    a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish,
+    a_busy_orphan_closes_its_listeners_and_has_the_grace_period,
 ];
 
 fn workers_start_and_become_ready() {
@@ -57,7 +57,7 @@ fn workers_start_and_become_ready() {
     }
 }
 
-fn a_killed_worker_is_replaced_within_a_second_and_the_other_lives_on() {
+fn a_killed_worker_is_replaced_within_a_second() {
     let mut server = Server::started(&["steady"], 2);
     let before = server.workers();
     send(before[0], Signal::SIGKILL);
@@ -70,7 +70,7 @@ fn a_killed_worker_is_replaced_within_a_second_and_the_other_lives_on() {
     assert_eq!(server.wait_for_end().status.code(), Some(0));
 }
 
-fn workers_that_die_early_again_and_again_are_replaced_all_the_same() {
+fn workers_that_die_early_repeatedly_are_replaced_all_the_same() {
     let mut server = Server::started(&["steady"], 2);
     for _ in 0..5 {
         send(server.workers()[0], Signal::SIGKILL);
@@ -103,7 +103,7 @@ fn term_lets_the_workers_finish() {
     assert!(!socket.exists() && !pid.exists());
 }
 
-fn a_worker_that_does_not_leave_is_killed_after_graceful_timeout() {
+fn a_worker_that_stays_is_killed_after_graceful_timeout() {
     let server = Server::started(&["stubborn", "--graceful-timeout", "300"], 2);
     let start = Tick::now();
     server.signal(Signal::SIGTERM);
@@ -155,7 +155,7 @@ fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
     assert!(!ended.seen.iter().any(|line| line.starts_with("spawned 4")));
 }
 
-fn a_silent_worker_is_aborted_and_replaced_and_its_request_named() {
+fn a_silent_worker_is_aborted_replaced_and_its_request_named() {
     let mut server = Server::started(&["silent", "--timeout", "1000"], 2);
     let hung = server.wait_for_line("ready 1");
     let exited = server.wait_for_line("exited 1");
@@ -250,7 +250,7 @@ fn a_failure_after_ready_is_no_boot_failure() {
     }
 }
 
-fn a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried() {
+fn a_later_boot_failure_is_retried_beside_a_healthy_worker() {
     let folder = tempfile::tempdir().expect("a folder");
     let flag = folder.path().join("flag");
     let path = flag.display().to_string();
@@ -276,7 +276,7 @@ fn a_later_boot_failure_leaves_the_healthy_worker_alone_and_is_retried() {
     }
 }
 
-fn a_worker_that_leaves_with_status_0_before_it_is_ready_is_no_secret() {
+fn a_worker_that_leaves_with_status_0_before_ready_is_logged() {
     let folder = tempfile::tempdir().expect("a folder");
     let flag = folder.path().join("flag");
     let path = flag.display().to_string();
@@ -410,7 +410,7 @@ fn workers_leave_when_their_arbiter_is_killed() {
     assert_eq!(ended.status.signal(), Some(9), "{ended:?}");
 }
 
-fn a_busy_worker_whose_arbiter_is_killed_listens_no_more_and_has_the_grace_to_finish() {
+fn a_busy_orphan_closes_its_listeners_and_has_the_grace_period() {
     let options = ["--bind", "127.0.0.1:0", "--workers", "1"];
     let times = ["--timeout", "60000", "--graceful-timeout", "5000"];
     let mut server = Server::started(&[&["silent"], &options[..], &times[..]].concat(), 1);

@@ -16,9 +16,9 @@ use crate::server::{Server, exists, send, wait_until};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
-    settings_that_cannot_be_used_leave_those_on_trial_where_they_are,
+    unusable_settings_leave_those_on_trial_in_place,
     newer_settings_take_the_place_of_those_on_trial,
-    newer_settings_that_are_no_good_are_given_up_for_what_served_last,
+    newer_settings_that_fail_give_way_to_what_served_last,
     what_a_program_says_of_its_retirement_outlives_a_reload,
 ];
 
@@ -145,7 +145,7 @@ fn write(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("it is written");
 }
 
-fn settings_that_cannot_be_used_leave_those_on_trial_where_they_are() {
+fn unusable_settings_leave_those_on_trial_in_place() {
     let mut place = Place::trying();
     // A socket that cannot be opened, and one that is closed again since there can be no pid file.
     for (reload, bad) in [(1, "missing/one pid"), (2, "third missing/pid")] {
@@ -201,7 +201,7 @@ fn newer_settings_take_the_place_of_those_on_trial() {
     }
 }
 
-fn newer_settings_that_are_no_good_are_given_up_for_what_served_last() {
+fn newer_settings_that_fail_give_way_to_what_served_last() {
     for (socket, pidfile, meanwhile) in NEWEST {
         let mut place = replace(socket, pidfile, meanwhile);
         place.tell("fails-3");

@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = tests![
     failures_of_a_service_go_to_the_standard_error,
     panics_of_a_service_go_to_the_standard_error,
     #[cfg(feature = "wsgi")]
-    tracebacks_and_what_an_application_writes_go_to_the_standard_error,
+    tracebacks_and_what_an_application_writes_go_to_stderr,
 ];
 
 /// Plays the role of this file.
@@ -77,7 +77,7 @@ fn panics_of_a_service_go_to_the_standard_error() {
 }
 
 #[cfg(feature = "wsgi")]
-fn tracebacks_and_what_an_application_writes_go_to_the_standard_error() {
+fn tracebacks_and_what_an_application_writes_go_to_stderr() {
     let folder = tempfile::tempdir().expect("a folder");
     let source = "\
 def app(environ, start_response):

@@ -17,23 +17,23 @@ use crate::server::{Server, exists, send, wait_until};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
-    usr2_starts_a_new_arbiter_which_is_promoted_when_the_old_one_has_gone,
-    an_upgrade_is_rolled_back_with_hup_to_the_old_and_term_to_the_new,
-    an_old_arbiter_that_is_killed_leaves_everything_to_the_new_one,
+    usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone,
+    an_upgrade_is_rolled_back_by_hup_to_old_and_term_to_new,
+    a_killed_old_arbiter_leaves_everything_to_its_successor,
     a_program_that_cannot_be_executed_backs_out,
-    a_new_arbiter_whose_workers_cannot_boot_backs_out_with_their_sentence,
+    a_successor_whose_workers_cannot_boot_ends_with_their_error,
     a_new_arbiter_that_is_never_ready_is_ended,
     a_second_usr2_is_refused_on_both_sides,
     an_upgraded_arbiter_can_be_upgraded,
     an_arbiter_can_retire_by_itself,
-    sockets_of_a_service_manager_go_from_each_arbiter_to_the_next,
+    service_managers_sockets_go_from_arbiter_to_arbiter,
     the_socket_file_of_a_service_manager_is_never_removed,
     a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one,
-    a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one,
-    a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it,
-    where_both_arbiters_stop_the_last_one_removes_the_socket_files,
-    an_arbiter_that_has_only_to_end_leaves_the_socket_files_to_the_new_one,
-    a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both,
+    a_socket_the_successor_never_bound_goes_with_the_old_arbiter,
+    a_socket_dropped_by_the_old_arbiter_stays_for_its_successor,
+    of_two_stopping_arbiters_the_last_removes_the_socket_files,
+    an_ending_arbiter_leaves_the_socket_files_to_its_successor,
+    a_stop_during_a_trial_removes_the_socket_files_of_both,
 ];
 
 /// A folder with the pid file and the socket of a server.
@@ -93,7 +93,7 @@ fn number(line: &str) -> i32 {
     last.parse().expect("a process id")
 }
 
-fn usr2_starts_a_new_arbiter_which_is_promoted_when_the_old_one_has_gone() {
+fn usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
     let old = server.pid();
@@ -117,7 +117,7 @@ fn usr2_starts_a_new_arbiter_which_is_promoted_when_the_old_one_has_gone() {
     }
 }
 
-fn an_upgrade_is_rolled_back_with_hup_to_the_old_and_term_to_the_new() {
+fn an_upgrade_is_rolled_back_by_hup_to_old_and_term_to_new() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
     let (old, new) = (server.pid(), upgrade(&mut server));
@@ -136,7 +136,7 @@ fn an_upgrade_is_rolled_back_with_hup_to_the_old_and_term_to_the_new() {
     assert!(place.is_empty(), "{ended:?}");
 }
 
-fn an_old_arbiter_that_is_killed_leaves_everything_to_the_new_one() {
+fn a_killed_old_arbiter_leaves_everything_to_its_successor() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
     let new = upgrade(&mut server);
@@ -172,7 +172,7 @@ fn a_program_that_cannot_be_executed_backs_out() {
     assert!(line.contains(reason), "{line}");
 }
 
-fn a_new_arbiter_whose_workers_cannot_boot_backs_out_with_their_sentence() {
+fn a_successor_whose_workers_cannot_boot_ends_with_their_error() {
     let place = Place::new();
     let flag = place.pid.with_file_name("flag");
     let path = flag.display().to_string();
@@ -264,7 +264,7 @@ fn activated(place: &Place, socket: impl Into<OwnedFd>) -> Server {
     server
 }
 
-fn sockets_of_a_service_manager_go_from_each_arbiter_to_the_next() {
+fn service_managers_sockets_go_from_arbiter_to_arbiter() {
     let place = Place::new();
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("its address");
@@ -404,7 +404,7 @@ fn a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one() {
     place.end(new);
 }
 
-fn a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one() {
+fn a_socket_the_successor_never_bound_goes_with_the_old_arbiter() {
     let mut place = Listed::start();
     place.list(&["first"]);
     let new = place.upgrade();
@@ -414,7 +414,7 @@ fn a_socket_that_the_new_arbiter_never_wanted_is_gone_with_the_old_one() {
     place.end(new);
 }
 
-fn a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it() {
+fn a_socket_dropped_by_the_old_arbiter_stays_for_its_successor() {
     for back_out in [false, true] {
         let mut place = Listed::start();
         let (old, new) = (place.server.pid(), place.upgrade());
@@ -433,7 +433,7 @@ fn a_socket_that_the_old_arbiter_drops_stays_for_as_long_as_the_new_one_has_it()
     }
 }
 
-fn where_both_arbiters_stop_the_last_one_removes_the_socket_files() {
+fn of_two_stopping_arbiters_the_last_removes_the_socket_files() {
     let mut place = Listed::start();
     let (_client, hold) = place.hold();
     let (old, new) = (place.server.pid(), place.upgrade());
@@ -447,7 +447,7 @@ fn where_both_arbiters_stop_the_last_one_removes_the_socket_files() {
     place.end(old);
 }
 
-fn an_arbiter_that_has_only_to_end_leaves_the_socket_files_to_the_new_one() {
+fn an_ending_arbiter_leaves_the_socket_files_to_its_successor() {
     let place = Place::new();
     let flag = place.pid.with_file_name("flag");
     let mut server = place.start("lingers", &["--flag", &flag.to_string_lossy()]);
@@ -462,7 +462,7 @@ fn an_arbiter_that_has_only_to_end_leaves_the_socket_files_to_the_new_one() {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
-fn a_stop_while_new_settings_are_tried_removes_the_socket_files_of_both() {
+fn a_stop_during_a_trial_removes_the_socket_files_of_both() {
     let mut place = Listed::start();
     let (_client, hold) = place.hold();
     let boot = place.guard("boot");

@@ -61,10 +61,10 @@ fn serve(user: &str, group: &str, initgroups: bool, socket: &str) -> Result<()> 
 }
 
 pub(crate) const TESTS: &[Test] = tests![
-    workers_become_the_user_after_post_fork_and_keep_no_group_of_the_arbiters,
+    workers_become_the_user_after_post_fork_without_its_groups,
     initgroups_gives_a_worker_the_groups_of_its_user,
-    a_user_that_cannot_be_had_is_refused_before_anything_is_opened,
-    the_end_of_the_arbiter_reaches_a_worker_that_has_become_another_user,
+    an_unavailable_user_is_refused_before_anything_is_opened,
+    the_arbiters_death_reaches_a_worker_of_another_user,
 ];
 
 fn start(user: &str, group: &str, initgroups: &str) -> (Server, tempfile::TempDir) {
@@ -106,7 +106,7 @@ fn nobody() -> Option<User> {
     user.filter(|_| geteuid().is_root())
 }
 
-fn workers_become_the_user_after_post_fork_and_keep_no_group_of_the_arbiters() {
+fn workers_become_the_user_after_post_fork_without_its_groups() {
     let Some(user) = nobody() else { return };
     let (uid, main) = (user.uid.as_raw(), user.gid.as_raw());
     for (given, group, gid) in [("nobody".to_owned(), "-", main), (uid.to_string(), "7", 7)] {
@@ -150,7 +150,7 @@ fn initgroups_gives_a_worker_the_groups_of_its_user() {
     server.wait_for_end();
 }
 
-fn a_user_that_cannot_be_had_is_refused_before_anything_is_opened() {
+fn an_unavailable_user_is_refused_before_anything_is_opened() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = folder.path().join("socket");
     let socket = socket.to_str().expect("UTF-8");
@@ -161,7 +161,7 @@ fn a_user_that_cannot_be_had_is_refused_before_anything_is_opened() {
     assert!(ended.seen.is_empty() && !folder.path().join("socket").exists());
 }
 
-fn the_end_of_the_arbiter_reaches_a_worker_that_has_become_another_user() {
+fn the_arbiters_death_reaches_a_worker_of_another_user() {
     if nobody().is_none() {
         return;
     }

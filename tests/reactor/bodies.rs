@@ -93,7 +93,7 @@ fn a_body_over_the_limit_is_413_before_and_while_it_is_read() {
 }
 
 #[test]
-fn without_a_folder_that_can_be_written_large_bodies_and_responses_are_kept_in_memory() {
+fn without_a_writable_folder_bodies_and_responses_use_memory() {
     let closed = config(|config| {
         config.body_buffer = 0;
         config.response_buffer = 0;
@@ -123,7 +123,7 @@ fn without_a_folder_that_can_be_written_large_bodies_and_responses_are_kept_in_m
 }
 
 #[test]
-fn a_body_past_the_total_of_all_is_503_until_others_have_been_answered() {
+fn a_body_past_spool_total_is_503_until_others_are_answered() {
     let full = config(|config| {
         config.body_buffer = 100;
         config.spool_total = Some(1000);
@@ -178,7 +178,7 @@ fn a_body_that_leaves_before_its_end_gives_its_place_back() {
 }
 
 #[test]
-fn a_body_is_whole_however_it_comes_and_whatever_memory_it_comes_to() {
+fn a_body_is_whole_however_it_arrives_and_wherever_it_is_kept() {
     let small = config(|config| config.body_buffer = 100_000);
     let serving = serve(small, mirror);
     let mut stream = serving.connect();

@@ -85,7 +85,7 @@ fn with_little_room(serving: &Serving) -> TcpStream {
 }
 
 #[test]
-fn an_answer_that_is_not_taken_makes_room_when_there_is_no_place_left() {
+fn an_answer_not_taken_makes_room_where_no_place_is_left() {
     let full = config(|config| {
         config.worker_connections = 1;
         config.send_grace = Duration::from_millis(200);

@@ -29,7 +29,7 @@ fn without_keepalive_every_response_closes() {
 }
 
 #[test]
-fn a_silent_connection_is_closed_without_an_answer_and_half_a_head_gets_408() {
+fn a_silent_connection_is_closed_and_half_a_head_gets_408() {
     let serving = serve(
         config(|config| config.head_timeout = Duration::from_secs(1)),
         mirror,

@@ -65,7 +65,7 @@ fn turn(reactor: &mut Reactor, until: impl Fn(&Reactor) -> bool) {
 }
 
 #[test]
-fn in_haste_who_has_asked_is_answered_and_who_waits_in_the_queue_is_left_to_others() {
+fn a_quick_drain_answers_requests_and_leaves_others_the_queue() {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let listeners = Listeners::from(listener);
@@ -124,7 +124,7 @@ fn few(connections: usize) -> Config {
 }
 
 #[test]
-fn idle_connections_make_room_first_and_then_the_oldest_without_a_head() {
+fn idle_connections_make_room_first_then_the_oldest_headless() {
     let serving = serve(few(3), mirror);
     let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut kept = serving.connect();
@@ -153,7 +153,7 @@ fn idle_connections_make_room_first_and_then_the_oldest_without_a_head() {
 }
 
 #[test]
-fn connections_with_a_request_keep_their_place_and_a_new_one_waits() {
+fn connections_with_a_request_keep_their_place() {
     let serving = serve(few(1), mirror);
     let mut busy = serving.connect();
     busy.write_all(

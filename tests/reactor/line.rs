@@ -134,7 +134,7 @@ fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
 }
 
 #[test]
-fn between_two_turns_nobody_is_handed_out_who_came_after_the_first() {
+fn between_two_polls_no_request_after_the_first_is_handed_out() {
     let mut desk = open();
     let mut clients = [desk.kept(), desk.kept(), desk.kept()];
     for (client, paths) in clients.iter_mut().zip([["/a"; 9], ["/b"; 9], ["/c"; 9]]) {
@@ -189,7 +189,7 @@ fn newcomers_have_their_places_among_clients_that_never_rest() {
 }
 
 #[test]
-fn newcomers_of_whom_the_system_does_not_tell_come_one_with_each_who_is_kept() {
+fn unannounced_newcomers_come_one_with_each_kept_connection() {
     let name = format!("oxicorn-test-line-{}", std::process::id());
     let address = format!("unix:@{name}").parse().unwrap();
     let listener = Listener::bind(&address, 64).unwrap();
@@ -236,7 +236,7 @@ fn who_has_a_place_stays_in_the_queue_until_it_comes_up() {
 }
 
 #[test]
-fn newcomers_who_are_left_to_others_keep_their_places_and_are_accepted_after_a_time() {
+fn newcomers_left_to_others_keep_their_places_and_are_accepted() {
     let mut desk = open();
     let mut kept = [desk.kept(), desk.kept()];
     desk.host.polite = true;
@@ -263,7 +263,7 @@ fn newcomers_who_are_left_to_others_keep_their_places_and_are_accepted_after_a_t
 }
 
 #[test]
-fn newcomers_who_were_left_to_others_come_first_when_there_are_no_such_others() {
+fn newcomers_left_to_others_come_first_where_no_other_comes() {
     let mut desk = open();
     let mut kept = desk.kept();
     desk.host.polite = true;

@@ -49,7 +49,7 @@ fn a_client_that_uploads_before_it_reads_sees_why_it_is_refused() {
 }
 
 #[test]
-fn a_client_that_uploads_before_it_reads_sees_an_answer_that_did_not_wait_for_it() {
+fn a_client_that_uploads_before_it_reads_sees_an_early_answer() {
     let streaming = config(|config| {
         config.stream_request_body = true;
         config.linger = Duration::from_millis(300);
@@ -78,7 +78,7 @@ fn sends_until_closed(stream: &mut TcpStream, pause: Duration) {
 }
 
 #[test]
-fn a_client_that_sends_on_is_closed_after_a_time_and_so_is_one_that_drips() {
+fn a_lingering_client_that_sends_on_or_drips_is_closed_in_time() {
     let short = config(|config| {
         config.linger = Duration::from_secs(60);
         config.linger_limit = Duration::from_millis(300);

@@ -161,7 +161,7 @@ fn request(lines: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn client_chooses_no_address_by_what_it_sends_before_its_forwarder() {
+fn client_chooses_no_address_by_its_own_header_fields() {
     let serving = forwarded(ClientAddress::XForwardedFor);
     for own in [
         &b"\""[..],
@@ -226,7 +226,7 @@ fn client_that_is_not_named_is_hidden_for_that_request_alone() {
 }
 
 #[test]
-fn fields_behind_a_proxy_header_are_the_clients_unless_the_balancer_speaks_for_itself() {
+fn fields_behind_a_proxy_header_are_the_clients() {
     let serving = forwarded(ClientAddress::XForwardedFor);
     let v2 = |rest: &[u8]| [b"\r\n\r\n\0\r\nQUIT\n", rest].concat();
     for (header, peer) in [
@@ -259,7 +259,7 @@ fn fields_behind_a_proxy_header_are_the_clients_unless_the_balancer_speaks_for_i
 }
 
 #[test]
-fn what_follows_the_addresses_of_a_binary_header_changes_nothing() {
+fn bytes_after_the_addresses_of_a_binary_header_are_ignored() {
     let serving = proxied("127.0.0.1");
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for tlvs in [

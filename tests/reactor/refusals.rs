@@ -27,7 +27,7 @@ fn body(answer: &str) -> &str {
 }
 
 #[test]
-fn every_answer_of_the_servers_own_gets_the_page_of_the_callback() {
+fn every_error_response_gets_the_page_of_the_callback() {
     let strict = config(|config| {
         config.error_page = telling();
         config.http.limits.request_line = 100;
@@ -130,7 +130,7 @@ fn a_page_that_cannot_be_sent_is_replaced_by_the_built_in_one() {
 }
 
 #[test]
-fn a_page_may_have_a_status_and_a_reason_of_its_own_and_is_recorded_so() {
+fn an_error_page_may_set_status_and_reason_and_is_logged_so() {
     let teapot = config(|config| {
         config.error_page = ErrorPage::new(|_| {
             Page::new(418, "application/problem+json", "{}").with_reason("I'm a teapot")

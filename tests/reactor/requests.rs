@@ -114,7 +114,7 @@ fn a_malformed_request_is_refused_recorded_and_closed() {
 }
 
 #[test]
-fn connect_and_the_asterisk_reach_the_service_and_connect_is_the_last() {
+fn connect_and_asterisk_reach_the_service_connect_ends_it() {
     let serving = serve(Config::default(), mirror);
     let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
     let options = serving.ask(format!("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n{next}"));

@@ -95,7 +95,7 @@ fn a_reader_that_stops_altogether_loses_its_connection() {
 }
 
 #[test]
-fn a_reader_that_drips_loses_its_connection_whether_the_call_waits_or_not() {
+fn a_dripping_reader_is_closed_whether_the_call_waits_or_not() {
     for spool in [1024, 1 << 30] {
         let strict = config(|config| {
             config.send_rate = u64::MAX;
@@ -122,7 +122,7 @@ fn a_reader_that_drips_loses_its_connection_whether_the_call_waits_or_not() {
 }
 
 #[test]
-fn what_the_socket_did_not_take_is_on_its_way_while_the_next_blocks_are_produced() {
+fn pending_bytes_are_sent_while_the_next_blocks_are_produced() {
     const SIZE: usize = 16 * 1024 * 1024;
     let read = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&read);
@@ -240,7 +240,7 @@ fn deaf(serving: &crate::Serving) -> TcpStream {
 }
 
 #[test]
-fn responses_that_nobody_reads_share_a_total_on_disk_with_bodies_and_the_oldest_are_given_up() {
+fn unread_responses_share_spool_total_and_the_oldest_are_closed() {
     const MIB: usize = 1024 * 1024;
     let small = config(|config| {
         config.response_buffer = 0;

@@ -53,7 +53,7 @@ fn a_streamed_body_is_read_while_it_arrives() {
 }
 
 #[test]
-fn a_streamed_body_that_nobody_reads_is_drained_or_ends_the_connection() {
+fn an_unread_streamed_body_is_discarded_or_ends_the_connection() {
     let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
         reply.text(200, "unread")
     });
@@ -127,7 +127,7 @@ fn a_streamed_body_keeps_to_the_bounds_of_one_that_is_collected() {
 }
 
 #[test]
-fn a_streamed_body_that_is_cut_is_an_error_that_stays_and_no_fault_of_the_service() {
+fn a_cut_streamed_body_is_a_lasting_error_not_of_the_service() {
     let serving = serve(streaming(|_| ()), |request, reply| {
         let mut body = request.into_body();
         let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ fn time_that_the_service_takes_is_not_held_against_the_client() {
 }
 
 #[test]
-fn an_answer_that_leaves_much_of_a_body_unread_says_that_it_is_the_last() {
+fn an_answer_that_leaves_much_of_a_body_unread_says_close() {
     let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
         reply.text(200, "unread")
     });

@@ -64,7 +64,7 @@ fn stream(pid: Pid, number: u32) -> PathBuf {
 }
 
 #[test]
-fn daemon_outlives_its_caller_in_a_session_of_its_own_and_stops_by_its_pid_file() {
+fn daemon_outlives_its_caller_and_stops_by_its_pid_file() {
     let mut daemon = Daemon::new();
     let log = daemon.path("log");
     let exited = daemon.serve().args(["--error-logfile"]).args([&log]).run();

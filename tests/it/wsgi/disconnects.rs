@@ -47,7 +47,7 @@ fn resetting(server: &Server) -> Client {
 }
 
 #[test]
-fn client_that_leaves_a_stream_of_empty_blocks_holds_the_worker_no_longer() {
+fn client_that_leaves_empty_blocks_frees_the_worker() {
     let server = Serve::app("responses:app").start();
     for page in ["empty_for_ever", "empty_for_ever?begun"] {
         for connect in [Server::client, resetting] {
@@ -71,7 +71,7 @@ fn client_that_leaves_a_stream_of_empty_blocks_holds_the_worker_no_longer() {
 }
 
 #[test]
-fn client_that_leaves_at_any_point_leaves_the_worker_alive_and_the_log_clean() {
+fn client_that_leaves_at_any_point_leaves_the_log_clean() {
     let server = Serve::app("probe:app").start();
     let worker = server.workers(1);
     for (sent, read) in POINTS {
@@ -97,7 +97,7 @@ fn client_that_leaves_at_any_point_leaves_the_worker_alive_and_the_log_clean() {
 }
 
 #[test]
-fn client_that_leaves_during_the_call_leaves_the_worker_alive_and_the_log_clean() {
+fn client_that_leaves_during_the_call_leaves_the_log_clean() {
     let server = Serve::app("probe:app").start();
     let worker = server.workers(1);
     for page in ["/hold", "/stream"] {

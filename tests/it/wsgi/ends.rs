@@ -53,7 +53,7 @@ fn assert_no_crash(exited: &Exited) {
 }
 
 #[test]
-fn files_are_written_and_temporary_ones_gone_when_a_worker_has_left() {
+fn files_are_written_and_temporary_ones_gone_after_a_worker() {
     for threads in ["1", "3"] {
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let folder = tempfile::tempdir().expect("a folder");
@@ -127,7 +127,7 @@ fn daemon_that_is_busy_keeps_nothing_from_being_written() {
 }
 
 #[test]
-fn python_that_hangs_at_its_end_is_cut_short_and_the_status_stands() {
+fn python_that_hangs_at_its_end_is_cut_and_the_status_stands() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = serve(folder.path(), "hangs").start();
     let pid = ask(&server);

@@ -22,7 +22,7 @@ fn assert_sentence(exited: &Exited, status: i32, words: &[&str]) {
 }
 
 #[test]
-fn application_that_cannot_be_loaded_halts_the_server_with_gunicorns_status() {
+fn app_that_cannot_be_loaded_halts_with_gunicorns_status() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (pid, socket) = (folder.path().join("pid"), folder.path().join("sock"));
     for (app, status, logged, words) in [

@@ -27,7 +27,7 @@ fn child(client: &mut Client) -> Pid {
 }
 
 #[test]
-fn connection_that_ends_is_ended_for_its_client_while_a_child_has_it_too() {
+fn connection_ends_for_its_client_while_a_child_has_it_too() {
     for threads in THREADS {
         let server = serve(threads, &["--keep-alive", "1"]);
         let (mut old, mut asking, mut kept) = (server.client(), server.client(), server.client());
@@ -49,7 +49,7 @@ fn connection_that_ends_is_ended_for_its_client_while_a_child_has_it_too() {
 }
 
 #[test]
-fn connections_of_a_worker_that_ends_are_ended_while_a_child_has_them_too() {
+fn connections_of_an_ending_worker_end_while_a_child_has_them() {
     for threads in THREADS {
         for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
             let server = serve(threads, &["--keep-alive", "60"]);
@@ -65,7 +65,7 @@ fn connections_of_a_worker_that_ends_are_ended_while_a_child_has_them_too() {
 }
 
 #[test]
-fn worker_with_calls_that_it_leaves_behind_ends_its_idle_connections() {
+fn worker_that_abandons_calls_closes_its_idle_connections() {
     let server = serve("2", &["--keep-alive", "60"]);
     let mut kept = server.client();
     kept.get("/pid").expect(200);
@@ -84,7 +84,7 @@ fn worker_with_calls_that_it_leaves_behind_ends_its_idle_connections() {
 }
 
 #[test]
-fn child_that_comes_back_from_the_import_or_a_signal_handler_ends_and_serves_nobody() {
+fn child_that_comes_back_from_import_or_handler_serves_none() {
     for (at, status) in [
         ("import", ""),
         ("import", "5"),
@@ -124,7 +124,7 @@ fn comes_back(at: &str, status: &str, threads: &str) {
 }
 
 #[test]
-fn child_that_comes_back_from_a_preloaded_import_is_no_second_arbiter() {
+fn child_that_comes_back_from_preloading_is_no_second_arbiter() {
     for (status, wanted) in [("", "1"), ("5", "5")] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Serve::app("forks:app")
@@ -141,7 +141,7 @@ fn child_that_comes_back_from_a_preloaded_import_is_no_second_arbiter() {
 }
 
 #[test]
-fn orders_of_the_arbiter_are_nothing_to_a_child_nor_through_it_to_its_worker() {
+fn signals_for_a_worker_mean_nothing_to_its_child() {
     for threads in THREADS {
         let server = serve(threads, &[]);
         let worker = server.workers(1);
@@ -175,7 +175,7 @@ fn waits_for_its_log(pid: Pid) -> bool {
 }
 
 #[test]
-fn child_that_is_forked_while_another_thread_writes_to_the_log_can_write_to_it() {
+fn child_forked_while_another_thread_logs_can_log() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name);
     let mut pipe = unread(&path("errors"));

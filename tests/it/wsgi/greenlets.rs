@@ -26,7 +26,7 @@ fn for_all_servers(test: impl Fn(&Server)) {
 }
 
 #[test]
-fn what_belongs_to_the_call_is_refused_to_other_greenlets_by_name() {
+fn what_belongs_to_a_call_is_refused_to_other_greenlets() {
     for_all_servers(|server| {
         for greenlet in ["made", "now"] {
             let answer = server.get(&format!("/write?{greenlet}")).expect(200);
@@ -58,7 +58,7 @@ fn what_belongs_to_nobody_works_in_other_greenlets() {
 }
 
 #[test]
-fn threads_serve_on_while_a_signal_handler_has_taken_the_main_threads_stack() {
+fn threads_serve_while_a_handler_runs_on_the_main_thread() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let handled = folder.path().join("handled");
     let server = Serve::app("greenlets:app")

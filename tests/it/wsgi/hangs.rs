@@ -30,7 +30,7 @@ fn hang_is_explained_by_its_request_and_its_python_stack() {
 }
 
 #[test]
-fn interpreter_that_cannot_be_had_is_explained_by_the_stack_that_has_it() {
+fn interpreter_held_for_too_long_is_explained_by_its_stack() {
     let server = Serve::app("hangs:app")
         .args(["--timeout", "1", "--threads", "3"])
         .start();

@@ -39,7 +39,7 @@ fn exists(pid: Pid) -> bool {
 }
 
 #[test]
-fn helpers_of_a_preloaded_application_end_with_the_arbiter_and_not_with_a_worker() {
+fn helpers_of_a_preloaded_app_end_with_the_arbiter() {
     for helper in ["manager", "pool", "executor"] {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
@@ -70,7 +70,7 @@ fn helpers_of_a_preloaded_application_end_with_the_arbiter_and_not_with_a_worker
 }
 
 #[test]
-fn helper_that_outlives_its_killed_arbiter_stands_in_nobodys_way() {
+fn helper_that_outlives_its_killed_arbiter_blocks_no_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let pidfile = folder.path().join("pid");
     let start = |bind: &str| {
@@ -119,7 +119,7 @@ fn signals_to_a_helper_have_their_default_effect() {
 }
 
 #[test]
-fn helpers_of_an_application_that_cannot_be_loaded_end_with_the_start() {
+fn helpers_of_an_app_that_cannot_be_loaded_end_with_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let exited = Serve::app("helped:nothing")
         .args(["--preload"])

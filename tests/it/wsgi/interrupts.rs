@@ -44,7 +44,7 @@ fn assert_left_by_itself(exited: &Exited, since: Tick) {
 }
 
 #[test]
-fn aborted_worker_answers_its_request_with_a_500_and_is_replaced() {
+fn aborted_worker_answers_its_request_500_and_is_replaced() {
     for threads in [1, 2] {
         let (server, folder) = serve(threads);
         let gate = Gate::new();
@@ -65,7 +65,7 @@ fn aborted_worker_answers_its_request_with_a_500_and_is_replaced() {
 }
 
 #[test]
-fn int_and_quit_break_off_the_sync_workers_call_which_is_answered_500() {
+fn int_and_quit_break_off_a_sync_call_which_is_answered_500() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let (server, folder) = serve(1);
         let gate = Gate::new();
@@ -207,7 +207,7 @@ fn handlers_of_an_application_may_call_the_workers_own() {
 }
 
 #[test]
-fn child_of_an_application_is_ended_by_a_signal_that_its_worker_does_not_hear_of() {
+fn signal_to_an_applications_child_does_not_reach_its_worker() {
     for threads in [1, 2] {
         let (server, _folder) = serve(threads);
         let worker = server.workers(1)[0];
@@ -231,7 +231,7 @@ fn child_of_an_application_is_ended_by_a_signal_that_its_worker_does_not_hear_of
 }
 
 #[test]
-fn child_of_an_application_that_comes_back_from_its_request_ends_and_answers_nobody() {
+fn child_that_comes_back_from_its_request_ends_and_answers_none() {
     for threads in [1, 2] {
         let (server, _folder) = serve(threads);
         let worker = server.workers(1)[0];

@@ -52,7 +52,7 @@ fn client_that_asks_for_close_gets_it() {
 }
 
 #[test]
-fn sync_worker_with_long_calls_keeps_no_connection_where_another_may_be_idle() {
+fn sync_worker_with_long_calls_keeps_no_connection() {
     for (workers, flags, kept) in [
         (2, &[][..], false),
         (1, &[], true),
@@ -80,7 +80,7 @@ fn sync_worker_with_long_calls_keeps_no_connection_where_another_may_be_idle() {
 }
 
 #[test]
-fn threads_with_long_calls_keep_connections_since_others_wait_for_none_of_them() {
+fn threads_with_long_calls_keep_their_connections() {
     let server = Serve::app("threads:app")
         .args(["--threads", "2"])
         .workers(2)

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::support::Serve;
 
 #[test]
-fn worker_that_leaves_waits_for_its_threads_and_calls_atexit_once() {
+fn leaving_worker_waits_for_its_threads_and_calls_atexit_once() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Serve::app("leaves:app")

@@ -14,7 +14,7 @@ fn ask(address: &Address, target: &str) -> Client {
 }
 
 #[test]
-fn client_that_has_gone_is_no_signal_for_an_application_that_has_its_default() {
+fn lost_client_sends_no_sigpipe_to_an_app_with_its_default() {
     for threads in ["1", "2"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("socket");

@@ -209,7 +209,7 @@ fn logs_go_to_files_where_files_are_named() {
 }
 
 #[test]
-fn errors_stream_goes_to_the_error_log_and_print_to_standard_output() {
+fn wsgi_errors_goes_to_the_error_log_and_print_to_stdout() {
     let server = Serve::app("probe:app").start();
     server.get("/complain").expect(200);
     server.stderr().wait_for("a line for the error log");
@@ -266,7 +266,7 @@ fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
 }
 
 #[test]
-fn logs_belong_to_the_user_that_workers_become_and_are_opened_again_by_them() {
+fn logs_belong_to_the_workers_user_who_can_reopen_them() {
     if !nix::unistd::geteuid().is_root() {
         println!("only root can become somebody else");
         return;
@@ -310,7 +310,7 @@ fn logs_belong_to_the_user_that_workers_become_and_are_opened_again_by_them() {
 
 /// A log in a folder of somebody who has put a link, or another's file, in its place.
 #[test]
-fn root_opens_no_log_through_somebody_elses_link_and_gives_nothing_away_that_was_there() {
+fn root_opens_no_log_through_another_users_link() {
     if !nix::unistd::geteuid().is_root() {
         println!("only root can give files away");
         return;

@@ -95,7 +95,7 @@ fn upgrade(server: &Server) -> Pid {
 }
 
 #[test]
-fn manager_is_told_when_workers_are_ready_and_of_reloads_and_the_stop() {
+fn manager_is_told_of_readiness_reloads_and_the_stop() {
     let manager = Manager::new();
     let server = manager.manage(Serve::app("probe:app").workers(2)).start();
     let pid = server.pid();
@@ -122,7 +122,7 @@ fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
 }
 
 #[test]
-fn manager_that_listens_for_the_server_follows_it_through_an_upgrade() {
+fn manager_with_its_own_sockets_follows_through_an_upgrade() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = Address::Tcp(listener.local_addr().expect("it is bound"));
     let manager = Manager::new();

@@ -6,7 +6,7 @@ use crate::support::{Serve, eventually};
 const SIZE: usize = 300_000;
 
 #[test]
-fn log_waits_for_its_reader_without_the_interpreter_that_the_reader_needs() {
+fn log_waits_for_its_reader_without_holding_the_interpreter() {
     for threads in ["1", "2"] {
         let server = Serve::app("tee:app")
             .args(["--threads", threads, "--timeout", "20"])

@@ -82,7 +82,7 @@ fn preload_failure_ends_the_start_in_one_sentence() {
 }
 
 #[test]
-fn threads_that_preloading_starts_are_named_once_and_hold_nobody_up() {
+fn threads_that_preloading_starts_are_named_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let count = folder.path().join("count");
     let server = preload("preloaded:app")
@@ -156,7 +156,7 @@ fn signals_mean_the_same_to_a_preloaded_application() {
 }
 
 #[test]
-fn stop_while_the_application_is_preloaded_breaks_that_off_and_leaves_nothing() {
+fn stop_while_preloading_breaks_it_off_and_leaves_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
@@ -176,7 +176,7 @@ fn stop_while_the_application_is_preloaded_breaks_that_off_and_leaves_nothing() 
 }
 
 #[test]
-fn handlers_that_a_preloaded_application_sets_are_not_the_arbiters() {
+fn handlers_that_a_preloaded_app_sets_are_not_the_arbiters() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
         let server = preload("preloaded:app").env("DEAF", "1").start();
         server.get("/loaded").expect(200);

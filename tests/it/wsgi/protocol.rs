@@ -18,7 +18,7 @@ fn head_gets_the_headers_of_get_and_no_body() {
 }
 
 #[test]
-fn http_1_0_connection_is_closed_after_the_response_unless_it_asks() {
+fn http_1_0_connection_closes_after_its_response_unless_asked() {
     let server = Serve::app("probe:app").start();
     let mut client = server.client();
     let response = client.send("GET /unread HTTP/1.0\r\n\r\n").response();
@@ -61,7 +61,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn client_that_expects_100_continue_gets_it_before_it_sends_the_body() {
+fn client_that_expects_100_continue_gets_it_before_the_body() {
     let server = Serve::app("probe:app").start();
     let mut client = server.client();
     client.send(
@@ -98,7 +98,7 @@ fn body_beyond_the_memory_buffer_reaches_the_application_whole() {
 }
 
 #[test]
-fn body_that_the_application_does_not_read_does_not_disturb_the_next_request() {
+fn body_left_unread_does_not_disturb_the_next_request() {
     let server = Serve::app("probe:app").start();
     let mut client = server.client();
     for length in [10, 100_000] {
@@ -115,7 +115,7 @@ fn body_that_the_application_does_not_read_does_not_disturb_the_next_request() {
 }
 
 #[test]
-fn malformed_requests_are_answered_400_and_the_connection_is_closed() {
+fn malformed_requests_are_answered_400_and_closed() {
     let server = Serve::app("probe:app").start();
     let worker = server.workers(1);
     for request in [
@@ -136,7 +136,7 @@ fn malformed_requests_are_answered_400_and_the_connection_is_closed() {
 }
 
 #[test]
-fn early_hints_precede_the_answer_where_they_are_allowed_and_skip_http_1_0() {
+fn early_hints_precede_the_answer_and_skip_http_1_0() {
     let silent = Serve::app("probe:app").start();
     let answer = silent.get("/hints").expect(200);
     assert_eq!(answer.text(), "hinted");

@@ -127,7 +127,7 @@ fn trusted_forwarder_puts_the_application_below_a_path() {
 }
 
 #[test]
-fn client_that_trusted_forwarders_tell_is_the_client_of_that_request() {
+fn client_that_trusted_forwarders_name_is_the_requests_client() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (mode, line) in [
         ("x-forwarded-for", "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n"),

@@ -43,7 +43,7 @@ fn answering(server: &Server) -> Pid {
 }
 
 #[test]
-fn reload_that_fails_is_one_line_and_costs_no_worker_and_the_next_one_works() {
+fn reload_that_fails_is_one_line_and_costs_no_worker() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = serve(folder.path()).start();
     let before = server.workers(1);
@@ -65,7 +65,7 @@ fn reload_that_fails_is_one_line_and_costs_no_worker_and_the_next_one_works() {
 }
 
 #[test]
-fn while_a_reload_is_under_way_the_old_worker_serves_and_signals_are_heard() {
+fn during_a_reload_the_old_worker_serves_and_signals_work() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = serve(folder.path()).start();
     let before = server.workers(1);
@@ -94,7 +94,7 @@ fn while_a_reload_is_under_way_the_old_worker_serves_and_signals_are_heard() {
 }
 
 #[test]
-fn request_that_outlasts_the_graceful_timeout_is_cut_by_a_reload_too() {
+fn request_past_the_graceful_timeout_is_cut_by_a_reload_too() {
     let server = Serve::app("probe:app")
         .args(["--graceful-timeout", "1"])
         .start();
@@ -115,7 +115,7 @@ fn request_that_outlasts_the_graceful_timeout_is_cut_by_a_reload_too() {
 }
 
 #[test]
-fn worker_is_replaced_after_a_number_of_requests_with_a_random_share() {
+fn worker_is_replaced_after_max_requests_with_jitter() {
     let server = Serve::app("probe:app")
         .args(["--max-requests", "5", "--max-requests-jitter", "3"])
         .start();
@@ -144,7 +144,7 @@ fn worker_is_replaced_after_a_number_of_requests_with_a_random_share() {
 }
 
 #[test]
-fn worker_that_is_old_or_takes_much_memory_is_replaced_and_the_log_says_why() {
+fn worker_of_great_age_or_memory_is_replaced_and_logged() {
     let cases = [
         ["--max-worker-age", "1", "s old, and is replaced"],
         [
@@ -166,7 +166,7 @@ fn worker_that_is_old_or_takes_much_memory_is_replaced_and_the_log_says_why() {
 }
 
 #[test]
-fn winch_lets_all_workers_go_and_the_queue_waits_for_those_that_hup_brings() {
+fn winch_stops_all_workers_and_the_queue_waits_for_hup() {
     let server = Serve::app("probe:app").workers(2).start();
     server.workers(2);
     server.signal(Signal::SIGWINCH);
@@ -180,7 +180,7 @@ fn winch_lets_all_workers_go_and_the_queue_waits_for_those_that_hup_brings() {
 }
 
 #[test]
-fn winch_of_a_terminal_that_controls_the_server_sends_no_worker_away() {
+fn winch_of_a_controlling_terminal_stops_no_worker() {
     let terminal = openpty(None, None).expect("a terminal");
     let path = ttyname(&terminal.slave).expect("its name");
     let server = Serve::app("probe:app")
@@ -212,7 +212,7 @@ fn winch_of_a_terminal_that_controls_the_server_sends_no_worker_away() {
 }
 
 #[test]
-fn port_is_refused_half_a_second_after_term_while_a_last_request_runs() {
+fn port_is_refused_soon_after_term_while_a_last_request_runs() {
     let server = Serve::app("probe:app").workers(2).start();
     let workers = server.workers(2);
     for worker in workers {
@@ -241,7 +241,7 @@ fn port_is_refused_half_a_second_after_term_while_a_last_request_runs() {
 }
 
 #[test]
-fn idle_connections_hold_up_no_stop_and_the_port_is_free_at_once() {
+fn idle_connections_delay_no_stop_and_the_port_is_free_at_once() {
     for threads in ["1", "4"] {
         let server = Serve::app("probe:app").args(["--threads", threads]).start();
         let mut idle: Vec<_> = (0..8).map(|_| server.client()).collect();

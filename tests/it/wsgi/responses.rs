@@ -84,7 +84,7 @@ fn application_that_breaks_the_protocol_gets_a_500() {
 }
 
 #[test]
-fn exc_info_replaces_the_answer_before_the_head_and_raises_after_it() {
+fn exc_info_replaces_the_answer_before_its_head_or_raises() {
     let server = serve();
     let response = get(&server, "replaced").expect(503);
     assert_eq!(
@@ -246,7 +246,7 @@ fn application_that_says_close_gets_it() {
 }
 
 #[test]
-fn response_starts_with_the_servers_lines_and_goes_on_with_the_applications_in_order() {
+fn response_has_the_servers_lines_then_the_applications() {
     let server = serve();
     for (asked, version) in [
         ("HTTP/1.0", "HTTP/1.0"),
@@ -273,7 +273,7 @@ fn response_starts_with_the_servers_lines_and_goes_on_with_the_applications_in_o
 }
 
 #[test]
-fn files_are_counted_in_the_access_log_and_an_empty_one_keeps_the_connection_in_step() {
+fn files_are_counted_in_the_access_log() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("file");
     let server = Serve::app("wrapped:app")
@@ -292,7 +292,7 @@ fn files_are_counted_in_the_access_log_and_an_empty_one_keeps_the_connection_in_
 }
 
 #[test]
-fn files_without_a_size_of_their_own_are_sent_whole_and_one_that_cannot_be_read_is_a_500() {
+fn files_without_a_size_are_sent_whole_unreadable_ones_are_500() {
     let server = Serve::app("wrapped:app").start();
     let mut client = server.client();
     for path in ["/proc/version", "/sys/kernel/fscaps"] {

@@ -60,7 +60,7 @@ fn two_clients(server: &Server) -> (Client, impl Sized + use<>, Client) {
 }
 
 #[test]
-fn each_worker_listens_by_itself_at_the_address_in_the_log_and_all_of_them_answer() {
+fn workers_listen_each_by_itself_at_the_logged_address() {
     for threads in ["1", "2"] {
         let server = serve().workers(2).args(["--threads", threads]).start();
         let workers = server.workers(2);
@@ -76,7 +76,7 @@ fn each_worker_listens_by_itself_at_the_address_in_the_log_and_all_of_them_answe
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_worker_that_is_replaced_is_answered_by_its_replacement() {
+fn queue_of_a_replaced_worker_is_served_by_its_replacement() {
     let server = serve().start();
     let before = server.workers(1);
     let queue = queues(&server, 1);
@@ -95,7 +95,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_replaced_is_answered_by_its_replac
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_worker_that_is_killed_is_answered_by_its_replacement() {
+fn queue_of_a_killed_worker_is_served_by_its_replacement() {
     let server = serve().start();
     let before = server.workers(1);
     let queue = queues(&server, 1);
@@ -109,7 +109,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_killed_is_answered_by_its_replacem
 }
 
 #[test]
-fn each_queue_goes_from_worker_to_worker_while_settings_are_read_again_and_workers_recycled() {
+fn queues_pass_between_workers_over_reloads_and_recycling() {
     let server = serve().workers(3).args(["--max-requests", "20"]).start();
     server.workers(3);
     let queue = queues(&server, 3);
@@ -126,7 +126,7 @@ fn each_queue_goes_from_worker_to_worker_while_settings_are_read_again_and_worke
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_worker_that_is_stopped_is_answered_by_it() {
+fn queue_of_a_stopped_worker_is_served_by_it() {
     let server = serve().start();
     let worker = server.workers(1)[0];
     queues(&server, 1);
@@ -141,7 +141,7 @@ fn who_waits_in_the_queue_of_a_worker_that_is_stopped_is_answered_by_it() {
 }
 
 #[test]
-fn queues_go_to_the_workers_of_the_next_arbiter_and_nobody_in_them_is_lost() {
+fn queues_go_to_the_next_arbiters_workers_and_lose_no_client() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("pid");
     let server = serve()
@@ -185,7 +185,7 @@ fn queues_go_to_the_workers_of_the_next_arbiter_and_nobody_in_them_is_lost() {
 }
 
 #[test]
-fn a_socket_that_was_inherited_is_shared_beside_queues_of_their_own() {
+fn an_inherited_socket_is_shared_beside_queues_of_one_worker() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let given = socket.local_addr().expect("it is bound");
     let server = Serve::command_line(["--bind", "127.0.0.1:0", "--workers", "2", "--reuse-port"])
@@ -211,7 +211,7 @@ fn a_socket_that_was_inherited_is_shared_beside_queues_of_their_own() {
 }
 
 #[test]
-fn workers_that_become_somebody_else_have_queues_which_only_the_arbiters_user_could_open() {
+fn workers_of_another_user_have_queues_the_arbiter_opened() {
     if !nix::unistd::geteuid().is_root() {
         println!("only root can become somebody else");
         return;

@@ -64,7 +64,7 @@ impl House {
 }
 
 #[test]
-fn they_are_started_by_threading_and_named_and_the_main_one_is_none_of_them() {
+fn serving_threads_are_pythons_own_and_never_the_main_one() {
     let house = house(|serve| serve);
     let answers = house.answers("/facts");
     for answer in &answers {
@@ -92,7 +92,7 @@ fn functions_of_settrace_and_setprofile_are_in_force_in_them() {
 }
 
 #[test]
-fn deep_recursion_ends_in_a_result_or_an_error_and_no_worker_dies_of_it() {
+fn deep_recursion_ends_in_a_result_or_an_error_and_no_crash() {
     let house = house(|serve| serve);
     let worker = house.get("/pid");
     for target in ["/nested?5000", "/sorting?3000"] {
@@ -156,7 +156,7 @@ fn wake_up_descriptor_of_the_application_stays() {
 }
 
 #[test]
-fn where_threading_starts_no_threads_there_are_others_and_all_the_rest_is_as_ever() {
+fn serving_threads_exist_though_threading_can_start_none() {
     let house = house(|serve| serve.env("PATCHED", "1"));
     house
         .server

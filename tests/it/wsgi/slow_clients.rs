@@ -93,7 +93,7 @@ fn worker_that_a_slow_reader_holds_sees_to_the_others_and_lives() {
 }
 
 #[test]
-fn worker_that_a_slow_reader_holds_leaves_at_once_when_it_is_told_to() {
+fn worker_blocked_on_a_slow_reader_leaves_at_once() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let (server, _halting, _reader) = held(&[]);
         let start = Tick::now();
@@ -198,17 +198,17 @@ fn ordinary_clients_are_answered_within_two_seconds(flags: &[&str]) {
 }
 
 #[test]
-fn each_ordinary_request_is_answered_within_two_seconds_of_an_attack() {
+fn ordinary_requests_are_answered_soon_during_an_attack() {
     ordinary_clients_are_answered_within_two_seconds(&[]);
 }
 
 #[test]
-fn each_ordinary_request_is_answered_within_two_seconds_of_an_attack_on_threads() {
+fn ordinary_requests_are_answered_soon_on_attacked_threads() {
     ordinary_clients_are_answered_within_two_seconds(&["--threads", "4"]);
 }
 
 #[test]
-fn connections_of_a_worker_with_threads_are_bounded_and_idle_ones_make_room() {
+fn connections_with_threads_are_bounded_and_idle_ones_make_room() {
     let server = Serve::app("probe:app")
         .args(["--threads", "4", "--worker-connections", "2"])
         .args(["--keep-alive", "60"])

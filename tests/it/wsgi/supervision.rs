@@ -17,7 +17,7 @@ fn answering(server: &Server) -> Pid {
 }
 
 #[test]
-fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
+fn killed_worker_is_replaced_within_a_second_beside_another() {
     let server = Serve::app("probe:app").workers(2).start();
     let before = server.workers(2);
     eventually("both workers answer", || {
@@ -70,7 +70,7 @@ fn killed_worker_is_replaced_within_a_second_and_the_other_serves_on() {
 }
 
 #[test]
-fn worker_that_sleeps_past_the_timeout_is_replaced_and_the_others_serve_on() {
+fn worker_that_sleeps_past_the_timeout_is_replaced() {
     let server = Serve::app("probe:app")
         .workers(2)
         .args(["--timeout", "2"])
@@ -111,7 +111,7 @@ fn worker_that_sleeps_past_the_timeout_is_replaced_and_the_others_serve_on() {
 }
 
 #[test]
-fn response_in_blocks_may_take_longer_than_the_timeout_and_a_silent_one_not() {
+fn response_in_blocks_may_outlast_the_timeout_a_silent_one_not() {
     let server = Serve::app("probe:app").args(["--timeout", "2"]).start();
     let before = server.workers(1);
     let ticks = server.get(&format!("/ticks?{}", ["0.5"; 8].join(",")));
@@ -221,7 +221,7 @@ fn workers_leave_when_the_arbiter_is_killed() {
 }
 
 #[test]
-fn worker_that_cannot_boot_again_neither_spins_nor_harms_the_others() {
+fn worker_that_cannot_boot_again_neither_spins_nor_harms() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let module = folder.path().join("fickle.py");
     let good = "from probe import app\n";

@@ -31,7 +31,7 @@ fn soon<T>(limit: Duration, act: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn threads_turn_sync_into_gthread_and_are_told_to_the_application() {
+fn threads_make_sync_gthread_and_the_application_is_told() {
     let server = serve("threads:app", 2);
     server.stderr().wait_for("Using worker: gthread");
     assert_eq!(server.get("/multithread").expect(200).text(), "True");
@@ -120,7 +120,7 @@ fn sleeping_requests_of_eight_clients_run_side_by_side() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order_while_others_are_served() {
+fn pipelined_requests_are_answered_in_order_beside_others() {
     let server = serve("threads:app", 4);
     thread::scope(|scope| {
         for number in 0..6 {
@@ -146,7 +146,7 @@ fn pipelined_requests_are_answered_in_order_while_others_are_served() {
 }
 
 #[test]
-fn next_request_that_comes_while_the_first_is_answered_is_not_lost() {
+fn next_request_that_comes_during_the_first_is_not_lost() {
     let server = serve("probe:app", 2);
     for _ in 0..5 {
         let gate = Gate::new();
@@ -257,7 +257,7 @@ fn ending_the_process_in_a_thread_costs_one_worker() {
 }
 
 #[test]
-fn calls_longer_than_the_timeout_are_no_reason_to_end_the_worker() {
+fn calls_longer_than_the_timeout_do_not_end_the_worker() {
     let server = Serve::app("threads:app")
         .args(["--threads", "2", "--timeout", "1"])
         .start();
@@ -270,7 +270,7 @@ fn calls_longer_than_the_timeout_are_no_reason_to_end_the_worker() {
 }
 
 #[test]
-fn interpreter_that_cannot_be_had_ends_the_worker_and_its_request_is_named() {
+fn interpreter_held_too_long_ends_the_worker_naming_its_call() {
     let server = Serve::app("threads:app")
         .args(["--threads", "2", "--timeout", "1"])
         .start();

@@ -34,7 +34,7 @@ fn expect_504(server: &Server, target: &str) {
 }
 
 #[test]
-fn thread_that_is_stuck_costs_its_client_a_504_and_the_other_requests_nothing() {
+fn stuck_thread_costs_its_client_a_504_and_others_nothing() {
     let server = serve("probe:app", &["--threads", "4"]);
     let before = server.workers(1);
     let gate = Gate::new();
@@ -65,7 +65,7 @@ fn thread_that_is_stuck_costs_its_client_a_504_and_the_other_requests_nothing() 
 }
 
 #[test]
-fn sync_worker_that_is_stuck_costs_its_client_a_504_and_is_replaced() {
+fn stuck_sync_worker_answers_504_and_is_replaced() {
     for (app, target) in [("probe:app", "/sleep"), ("threads:app", "/stuck")] {
         let server = serve(app, &[]);
         let before = server.workers(1);
@@ -108,7 +108,7 @@ fn requests_within_the_limit_are_answered_as_ever() {
 }
 
 #[test]
-fn request_of_a_worker_that_was_told_to_leave_has_no_more_time_than_others() {
+fn request_of_a_leaving_worker_has_no_more_time_than_others() {
     let server = serve("probe:app", &[]);
     let worker = server.workers(1)[0];
     let gate = Gate::new();
@@ -124,7 +124,7 @@ fn request_of_a_worker_that_was_told_to_leave_has_no_more_time_than_others() {
 }
 
 #[test]
-fn each_of_several_requests_that_take_too_long_is_given_up_with_one_worker() {
+fn several_late_requests_are_each_given_up_with_one_worker() {
     let server = serve("probe:app", &[]);
     let asked: Vec<(Client, Gate)> = (0..4)
         .map(|_| {

@@ -54,7 +54,7 @@ fn an_upgrade_under_requests_loses_none_of_them() {
 }
 
 #[test]
-fn a_new_server_that_is_killed_leaves_no_file_and_a_word_to_one_that_rests() {
+fn a_killed_successor_leaves_no_file_and_the_server_hears_of_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
     let server = Serve::app("probe:app")

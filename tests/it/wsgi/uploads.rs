@@ -18,7 +18,7 @@ fn refused(server: &Server, length: usize, sent: usize) -> Response {
 }
 
 #[test]
-fn disk_that_takes_no_more_is_503_with_a_line_that_names_folder_and_cause() {
+fn full_disk_is_503_with_a_line_that_names_folder_and_cause() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // No file may grow past 128 KiB (setrlimit(2), RLIMIT_FSIZE): the write fails as on a full disk.
     let server = Serve::app("probe:app")
@@ -44,7 +44,7 @@ fn disk_that_takes_no_more_is_503_with_a_line_that_names_folder_and_cause() {
 }
 
 #[test]
-fn bodies_past_the_total_of_a_worker_are_503_and_say_which_setting() {
+fn bodies_past_spool_total_are_503_and_name_the_setting() {
     let server = Serve::app("probe:app")
         .args(["--spool-total", "1048576", "--access-logfile", "-"])
         .start();
@@ -75,7 +75,7 @@ fn bodies_past_the_total_of_a_worker_are_503_and_say_which_setting() {
 }
 
 #[test]
-fn folder_that_cannot_be_written_is_warned_of_once_and_bodies_are_kept_in_memory() {
+fn read_only_folder_is_warned_of_and_bodies_stay_in_memory() {
     let server = Serve::app("probe:app")
         .args(["--tmp-upload-dir", "/no/such/folder"])
         .start();
@@ -145,7 +145,7 @@ fn body_is_streamed_to_the_application_where_that_is_asked_for() {
 }
 
 #[test]
-fn body_that_memory_has_no_room_for_is_a_memory_error_and_the_worker_goes_on() {
+fn body_too_large_for_memory_is_a_memory_error_and_no_crash() {
     let body = vec![b'x'; 64 * KIB * KIB];
     let server = Serve::app("scarce:app").start();
     let worker = server.workers(1);

@@ -27,7 +27,7 @@ fn an_exit_of_a_process_that_is_not_ours_is_nothing() {
 }
 
 #[test]
-fn a_boot_failure_at_the_start_ends_everything_with_the_first_cause() {
+fn a_boot_failure_at_the_start_stops_with_the_first_cause() {
     let mut scene = Scene::new(DEFAULT);
     scene.wake();
     assert_eq!(
@@ -87,7 +87,7 @@ fn a_worker_that_is_not_ready_in_time_fails_the_start() {
 }
 
 #[test]
-fn a_readiness_that_comes_with_the_exit_still_proves_that_workers_can_boot() {
+fn a_readiness_that_comes_with_the_exit_still_proves_a_boot() {
     let mut scene = Scene::new(DEFAULT);
     scene.wake();
     let exited = Input::Exited {
@@ -103,7 +103,7 @@ fn a_readiness_that_comes_with_the_exit_still_proves_that_workers_can_boot() {
 }
 
 #[test]
-fn a_later_boot_failure_touches_nobody_and_is_tried_ever_more_slowly() {
+fn a_later_boot_failure_touches_no_other_and_backs_off() {
     let mut scene = Scene::serving();
     scene.exit(1, Exit::Signal(Signal::SIGKILL));
     assert_eq!(
@@ -127,7 +127,7 @@ fn a_later_boot_failure_touches_nobody_and_is_tried_ever_more_slowly() {
 }
 
 #[test]
-fn while_workers_fail_one_at_a_time_is_tried_and_a_ready_one_brings_the_others() {
+fn while_workers_fail_one_at_a_time_is_tried() {
     let mut scene = Scene::serving();
     scene.exit(1, Exit::Signal(Signal::SIGKILL));
     scene.exit(2, Exit::Signal(Signal::SIGKILL));
@@ -140,7 +140,7 @@ fn while_workers_fail_one_at_a_time_is_tried_and_a_ready_one_brings_the_others()
 }
 
 #[test]
-fn one_that_was_ready_is_replaced_at_once_while_others_serve_whatever_fails() {
+fn one_that_was_ready_is_replaced_at_once_while_others_serve() {
     let mut scene = Scene::serving();
     scene.exit(1, Exit::Code(1));
     for id in 3..12 {
@@ -159,7 +159,7 @@ fn one_that_was_ready_is_replaced_at_once_while_others_serve_whatever_fails() {
 }
 
 #[test]
-fn workers_that_are_killed_again_and_again_are_back_within_a_second() {
+fn workers_killed_repeatedly_are_back_within_a_second() {
     let mut scene = Scene::serving();
     let killed = Exit::Signal(Signal::SIGKILL);
     scene.exit(1, killed);
@@ -189,8 +189,7 @@ fn workers_that_are_killed_again_and_again_are_back_within_a_second() {
 }
 
 #[test]
-fn workers_that_die_just_after_they_were_ready_are_slowed_down_to_one_a_second_where_no_other_serves()
- {
+fn workers_that_die_after_ready_are_slowed_to_one_a_second() {
     let mut scene = Scene::new(Limits {
         workers: 1,
         ..DEFAULT
@@ -211,7 +210,7 @@ fn workers_that_die_just_after_they_were_ready_are_slowed_down_to_one_a_second_w
 }
 
 #[test]
-fn a_worker_that_lasts_makes_the_next_replacement_immediate_again() {
+fn a_worker_that_lasts_makes_the_next_replacement_immediate() {
     let mut scene = Scene::serving();
     scene.exit(1, Exit::Code(1));
     scene.exit(3, Exit::Code(1));

@@ -5,7 +5,7 @@
 use super::*;
 
 #[test]
-fn a_reload_replaces_the_workers_one_for_one_as_new_ones_are_ready() {
+fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
     let mut scene = Scene::serving();
     assert_eq!(scene.happens("reload"), ["load"]);
     assert_eq!(
@@ -53,7 +53,7 @@ fn new_settings_whose_workers_cannot_boot_are_given_up() {
 }
 
 #[test]
-fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() {
+fn a_recycled_worker_serves_until_its_replacement_is_ready() {
     let mut scene = Scene::serving();
     let recycle_due = |id| Input::RecycleDue {
         id,
@@ -76,7 +76,7 @@ fn a_worn_worker_serves_until_its_replacement_is_ready_and_one_at_a_time_goes() 
 }
 
 #[test]
-fn a_worker_leaves_for_the_one_that_has_its_post_and_a_new_post_is_for_who_replaces_nobody() {
+fn a_worker_leaves_for_the_one_that_has_its_queue() {
     let mut scene = Scene::serving();
     scene.play(&[
         ("grow", "spawn 3 in 2"),
@@ -98,7 +98,7 @@ fn a_worker_leaves_for_the_one_that_has_its_post_and_a_new_post_is_for_who_repla
 }
 
 #[test]
-fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good() {
+fn an_old_worker_that_is_booting_is_kept_until_the_trial_ends() {
     let mut scene = Scene::new(DEFAULT);
     scene.wake();
     scene.ready(1);
@@ -117,7 +117,7 @@ fn an_old_worker_that_is_booting_is_kept_until_the_new_settings_have_proven_good
 const GIVEN_UP: &str = "revert \"a worker exited with code 3 before it was ready\"";
 
 #[test]
-fn a_reload_with_fewer_workers_lets_nobody_go_before_the_new_settings_have_proven_good() {
+fn a_reload_with_fewer_workers_stops_none_before_the_trial_ends() {
     Scene::serving().play(&[
         ("reload", "load"),
         ("loaded 1", "spawn 3 in 2"),
@@ -133,7 +133,7 @@ fn a_reload_with_fewer_workers_lets_nobody_go_before_the_new_settings_have_prove
 }
 
 #[test]
-fn a_reload_with_more_workers_lets_an_old_one_go_when_there_are_more_than_there_are_to_be() {
+fn a_reload_with_more_workers_stops_an_old_one_past_the_target() {
     Scene::serving().play(&[
         ("reload", "load"),
         (
@@ -160,7 +160,7 @@ fn a_reload_during_the_start_takes_the_new_settings() {
 }
 
 #[test]
-fn a_reload_during_the_start_whose_workers_cannot_boot_is_a_failed_start() {
+fn a_reload_during_the_start_that_cannot_boot_fails_the_start() {
     Scene::new(DEFAULT).play(&[
         ("wake", "spawn 1 in 0, spawn 2 in 1"),
         ("reload", "load"),
@@ -203,7 +203,7 @@ fn a_reload_during_a_reload_gives_the_first_one_up() {
 }
 
 #[test]
-fn settings_that_cannot_be_read_leave_those_on_trial_where_they_are() {
+fn unreadable_settings_leave_those_on_trial_in_place() {
     Scene::serving().play(&[
         ("reload", "load"),
         ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
@@ -286,7 +286,7 @@ fn a_reload_ends_a_rest_and_one_that_fails_brings_it_back() {
 }
 
 #[test]
-fn an_old_worker_that_dies_during_a_trial_is_replaced_by_a_new_one_or_after_the_trial() {
+fn an_old_worker_that_dies_during_a_trial_is_replaced() {
     Scene::serving().play(&[
         ("reload", "load"),
         ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
@@ -306,7 +306,7 @@ fn an_old_worker_that_dies_during_a_trial_is_replaced_by_a_new_one_or_after_the_
 }
 
 #[test]
-fn an_old_worker_that_hangs_during_a_trial_serves_on_if_it_comes_back() {
+fn an_old_worker_that_hangs_during_a_trial_may_come_back() {
     Scene::serving().play(&[
         ("pass 20", ""),
         ("beats 2", ""),
@@ -411,7 +411,7 @@ fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
 }
 
 #[test]
-fn a_deadline_that_new_settings_put_into_the_past_makes_no_step_late() {
+fn new_settings_that_put_a_deadline_in_the_past_delay_no_step() {
     let mut scene = Scene::serving();
     scene.happens("reload");
     scene.input(Input::Loaded(Limits {
@@ -426,7 +426,7 @@ fn a_deadline_that_new_settings_put_into_the_past_makes_no_step_late() {
 }
 
 #[test]
-fn workers_that_grow_old_together_are_replaced_one_after_the_other() {
+fn workers_of_one_age_are_replaced_one_after_the_other() {
     let mut scene = Scene::new(Limits {
         max_worker_age: Some(secs(25.0)),
         ..DEFAULT
@@ -460,7 +460,7 @@ fn a_worker_that_is_worn_and_old_goes_once() {
 }
 
 #[test]
-fn a_worker_that_is_worn_while_it_is_examined_is_replaced_whether_it_is_spared_or_not() {
+fn a_worker_due_for_recycling_is_replaced_though_examined() {
     let examined = || {
         let mut scene = Scene::serving();
         scene.play(&[
@@ -493,7 +493,7 @@ fn a_worn_worker_that_dies_is_replaced_by_who_was_to_replace_it() {
 }
 
 #[test]
-fn a_replacement_that_cannot_boot_leaves_the_worn_worker_where_it_is() {
+fn a_replacement_that_cannot_boot_leaves_the_old_worker_serving() {
     Scene::serving().play(&[
         ("recycle 1", "recycle 101, Requests(9), spawn 3 in 2"),
         ("fails 3", "bury 3, retry in 0ns, spawn 4 in 2"),

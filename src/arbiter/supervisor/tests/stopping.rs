@@ -23,7 +23,7 @@ fn a_graceful_stop_waits_for_the_workers() {
 }
 
 #[test]
-fn a_graceful_stop_kills_those_who_do_not_leave_and_ends_even_if_they_cannot_be_killed() {
+fn a_graceful_stop_ends_even_if_a_worker_cannot_be_killed() {
     let mut scene = Scene::serving();
     scene.command(Command::Stop);
     assert_eq!(

@@ -82,7 +82,7 @@ fn a_new_arbiter_that_fails_leaves_the_old_one_as_it_was() {
 }
 
 #[test]
-fn a_new_arbiter_that_is_late_is_backed_out_and_killed_if_it_does_not_go() {
+fn a_late_successor_is_stopped_and_killed_if_it_stays() {
     let mut scene = upgrading(without_silence());
     scene.expect_next_in(120.0);
     let dismissed = scene.wake_as_planned();
@@ -97,7 +97,7 @@ fn a_new_arbiter_that_is_late_is_backed_out_and_killed_if_it_does_not_go() {
 }
 
 #[test]
-fn the_time_for_which_an_arbiter_did_not_run_does_not_make_its_successor_late() {
+fn time_in_which_an_arbiter_did_not_run_delays_no_successor() {
     let mut scene = upgrading(without_silence());
     scene.stand_still(1000.0);
     assert!(scene.wake().is_empty());
@@ -112,7 +112,7 @@ fn an_arbiter_that_stops_leaves_even_a_late_successor_alone() {
 }
 
 #[test]
-fn an_arbiter_that_is_to_retire_stops_when_its_successor_is_ready() {
+fn a_retiring_arbiter_stops_when_its_successor_is_ready() {
     let mut scene = upgrading(Limits {
         upgrade_retire: true,
         ..DEFAULT
@@ -129,7 +129,7 @@ fn an_arbiter_that_is_to_retire_stops_when_its_successor_is_ready() {
 }
 
 #[test]
-fn a_new_arbiter_announces_its_first_worker_and_is_promoted_when_it_is_alone() {
+fn a_successor_announces_its_first_worker_and_is_promoted_alone() {
     let mut scene = following();
     assert_eq!(scene.input(Input::Ready { id: 1 }), ["notify_predecessor"]);
     assert!(scene.input(Input::Ready { id: 2 }).is_empty());
@@ -140,7 +140,7 @@ fn a_new_arbiter_announces_its_first_worker_and_is_promoted_when_it_is_alone() {
 
 /// The one before it may end for it.
 #[test]
-fn a_new_arbiter_does_not_announce_a_worker_that_leaves_as_soon_as_it_is_ready() {
+fn a_successor_does_not_announce_a_worker_that_leaves_at_once() {
     following().play(&[("stop", "close, SIGTERM 101, SIGTERM 102"), ("ready 1", "")]);
     following().play(&[
         ("rest", "SIGTERM 102, SIGTERM 101"),

@@ -5,7 +5,7 @@
 use super::*;
 
 #[test]
-fn a_silent_worker_shows_its_stacks_is_aborted_then_killed_and_replaced_when_it_is_gone() {
+fn a_silent_worker_shows_stacks_is_aborted_killed_and_replaced() {
     let mut scene = Scene::serving();
     scene.pass(20.0);
     scene.beat(2);
@@ -45,7 +45,7 @@ fn the_cause_of_an_end_is_remembered_from_its_beginning() {
 }
 
 #[test]
-fn a_heartbeat_that_is_known_is_heard_before_the_deadline_is_looked_at() {
+fn a_known_heartbeat_counts_before_the_deadline_is_checked() {
     let mut scene = Scene::serving();
     scene.pass(30.0);
     scene.beat(1);
@@ -132,7 +132,7 @@ fn a_stuck_request_costs_its_worker_and_no_other_request() {
 }
 
 #[test]
-fn a_worker_whose_only_call_is_stuck_does_not_get_the_whole_grace() {
+fn a_worker_whose_only_call_is_stuck_gets_less_than_the_grace() {
     let limits = Limits {
         request_timeout: Some(secs(5.0)),
         ..DEFAULT
@@ -180,7 +180,7 @@ fn a_worker_that_comes_back_while_it_is_examined_is_spared() {
 }
 
 #[test]
-fn who_was_to_leave_while_it_was_examined_leaves_when_it_is_spared() {
+fn a_worker_asked_to_leave_while_examined_leaves_if_it_lives() {
     for (told, others) in [("shrink", ""), ("stop", "close, SIGTERM 102")] {
         Scene::serving().play(&[
             ("pass 20", ""),
@@ -231,7 +231,7 @@ fn a_stuck_call_that_ends_gives_its_worker_the_whole_grace() {
 }
 
 #[test]
-fn a_worker_with_nothing_left_but_a_stuck_call_is_not_waited_for() {
+fn a_worker_with_only_a_stuck_call_left_is_not_waited_for() {
     let mut scene = in_calls(4);
     let since = scene.now;
     scene.pass(5.0);
@@ -255,7 +255,7 @@ fn a_stop_hurries_a_worker_with_a_stuck_call() {
 }
 
 #[test]
-fn the_time_for_which_the_arbiter_did_not_run_counts_against_no_request() {
+fn time_in_which_the_arbiter_did_not_run_delays_no_request() {
     let mut scene = in_calls(1);
     let since = scene.now;
     scene.stand_still(3600.0);
@@ -270,7 +270,7 @@ fn the_time_for_which_the_arbiter_did_not_run_counts_against_no_request() {
 }
 
 #[test]
-fn a_request_of_a_worker_that_leaves_has_no_more_time_than_others() {
+fn a_request_of_a_leaving_worker_has_no_more_time_than_others() {
     for (told, order) in [
         ("shrink", "SIGTERM 101"),
         ("stop", "close, SIGTERM 101, SIGTERM 102"),
@@ -303,7 +303,7 @@ fn each_request_of_a_worker_that_leaves_is_given_up_in_its_time() {
 }
 
 #[test]
-fn a_request_of_a_worker_that_is_examined_is_given_up_in_its_time() {
+fn a_request_of_an_examined_worker_is_given_up_in_time() {
     let mut scene = Scene::new(Limits {
         timeout: Some(secs(5.0)),
         request_timeout: Some(secs(5.0)),
@@ -321,7 +321,7 @@ fn a_request_of_a_worker_that_is_examined_is_given_up_in_its_time() {
 }
 
 #[test]
-fn requests_are_bounded_by_the_settings_that_their_worker_was_started_with() {
+fn requests_are_bounded_by_the_settings_of_their_worker() {
     let mut scene = in_calls(1);
     let since = scene.now;
     assert!(scene.supervisor.bounds_requests());
@@ -336,7 +336,7 @@ fn requests_are_bounded_by_the_settings_that_their_worker_was_started_with() {
 }
 
 #[test]
-fn a_pause_of_all_processes_is_noticed_however_it_lies_to_what_was_planned() {
+fn a_pause_of_all_processes_is_noticed_wherever_it_falls() {
     for tenths in 0..30 {
         let mut scene = Scene::new(Limits {
             timeout: Some(secs(2.0)),
