@@ -209,7 +209,7 @@ const UNSAFE: &[&str] = &[
     "python::ffi",
     "python::threads::work",
     "wsgi::scoped_call",
-    "net::inherit",
+    "net::socket",
 ];
 
 /// Parts of the standard library that a layer must not see.

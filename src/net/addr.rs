@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::BindError;
+use super::error::BindError;
 
 /// The host where the text names none.
 const ALL_INTERFACES: &str = "0.0.0.0";

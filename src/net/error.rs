@@ -2,6 +2,7 @@
 //!
 //! Errors of an open connection are plain `io::Error`s and are not here.
 
+use std::fmt;
 use std::io;
 
 use crate::error::{Error, Kind};
@@ -66,6 +67,31 @@ pub enum BindError {
         /// Its value.
         text: String,
     },
+}
+
+/// Names the address and the call that failed.
+pub(super) fn system(
+    address: &impl fmt::Display,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| BindError::System {
+        address: address.to_string(),
+        action,
+        source,
+    }
+}
+
+/// The same, where an address that a server has is worth another try.
+pub(super) fn in_use_or_system(
+    address: &impl fmt::Display,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse {
+            address: address.to_string(),
+        },
+        _ => system(address, action)(source),
+    }
 }
 
 impl From<BindError> for Error {

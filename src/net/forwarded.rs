@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Networks;
+use super::networks::Networks;
 
 /// By which field forwarders tell the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum ClientAddress {
 
 /// What forwarders tell of a request's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ForwardedClient {
     /// Nothing: no forwarder has added to the field.
     Nothing,
     /// That there is a client, but not which: it is `unknown`, obfuscated, or what is told is no address.
@@ -60,9 +60,9 @@ impl ClientAddress {
         self,
         values: impl DoubleEndedIterator<Item = &'v [u8]>,
         trusted: &Networks,
-    ) -> Result<Told, MalformedForwarded> {
+    ) -> Result<ForwardedClient, MalformedForwarded> {
         match self {
-            Self::Off => Ok(Told::Nothing),
+            Self::Off => Ok(ForwardedClient::Nothing),
             Self::XForwardedFor => {
                 let elements = values.rev().flat_map(|value| value.rsplit(|&b| b == b','));
                 let elements = elements.map(<[u8]>::trim_ascii);
@@ -86,13 +86,13 @@ impl ClientAddress {
 fn first_stranger(
     nodes: impl Iterator<Item = Result<Option<SocketAddr>, MalformedForwarded>>,
     trusted: &Networks,
-) -> Result<Told, MalformedForwarded> {
-    let mut told = Told::Nothing;
+) -> Result<ForwardedClient, MalformedForwarded> {
+    let mut told = ForwardedClient::Nothing;
     for node in nodes {
         let Some(node) = node? else {
-            return Ok(Told::Hidden);
+            return Ok(ForwardedClient::Hidden);
         };
-        told = Told::Client(node);
+        told = ForwardedClient::Client(node);
         if !trusted.contains(Some(node.ip())) {
             break;
         }
@@ -261,7 +261,10 @@ impl<'v> Elements<'v> {
 mod tests {
     use super::*;
 
-    fn client(mode: ClientAddress, values: &[&[u8]]) -> Result<Told, MalformedForwarded> {
+    fn client(
+        mode: ClientAddress,
+        values: &[&[u8]],
+    ) -> Result<ForwardedClient, MalformedForwarded> {
         let trusted = "10.0.0.0/8,::1".parse().unwrap();
         mode.client(values.iter().copied(), &trusted)
     }
@@ -269,7 +272,7 @@ mod tests {
     #[track_caller]
     fn tells(mode: ClientAddress, values: &[&str], wanted: &str) {
         let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        let wanted = Told::Client(wanted.parse().unwrap());
+        let wanted = ForwardedClient::Client(wanted.parse().unwrap());
         assert_eq!(client(mode, &bytes), Ok(wanted), "{values:?}");
     }
 
@@ -298,7 +301,7 @@ mod tests {
 
     #[test]
     fn no_byte_of_a_client_changes_how_a_forwarder_is_read() {
-        let told = Ok(Told::Client("203.0.113.9:0".parse().unwrap()));
+        let told = Ok(ForwardedClient::Client("203.0.113.9:0".parse().unwrap()));
         for byte in (0..=u8::MAX).filter(|byte| *byte != b',') {
             for own in [vec![byte], vec![b'"', byte], vec![b'\\', byte, b'"']] {
                 let joined = [&own[..], b", 203.0.113.9, 10.0.0.1"].concat();
@@ -416,7 +419,11 @@ mod tests {
             "192.0.2.7 ::1",
             "\u{e9}",
         ] {
-            assert_eq!(client(x, &[value.as_bytes()]), Ok(Told::Hidden), "{value}");
+            assert_eq!(
+                client(x, &[value.as_bytes()]),
+                Ok(ForwardedClient::Hidden),
+                "{value}"
+            );
         }
         for value in [
             "for=unknown",
@@ -428,7 +435,7 @@ mod tests {
             ";",
         ] {
             let answer = client(ClientAddress::Forwarded, &[value.as_bytes()]);
-            assert_eq!(answer, Ok(Told::Hidden), "{value}");
+            assert_eq!(answer, Ok(ForwardedClient::Hidden), "{value}");
         }
     }
 
@@ -436,10 +443,14 @@ mod tests {
     fn nothing_is_told_where_nobody_has_added_anything() {
         for mode in [ClientAddress::XForwardedFor, ClientAddress::Forwarded] {
             for values in [&[][..], &[&b""[..]], &[b" , ", b"\t"]] {
-                assert_eq!(client(mode, values), Ok(Told::Nothing), "{values:?}");
+                assert_eq!(
+                    client(mode, values),
+                    Ok(ForwardedClient::Nothing),
+                    "{values:?}"
+                );
             }
         }
         let off = ClientAddress::Off;
-        assert_eq!(client(off, &[b"192.0.2.7"]), Ok(Told::Nothing));
+        assert_eq!(client(off, &[b"192.0.2.7"]), Ok(ForwardedClient::Nothing));
     }
 }

@@ -1,32 +1,21 @@
 //! [`Inherited`]: the listening sockets that a service manager has opened for this process.
 //!
-//! The only place where a number becomes a descriptor. Nothing is taken that this process could have
-//! opened itself, nothing twice, and the environment is read but never changed.
-//!
-//! *Why taking is sound*: a descriptor that came through `exec` cannot have had its close-on-exec flag
-//! set, and everything that Rust's standard library opens has it set. So a number whose flag is clear is
-//! owned by no Rust value, unless somebody cleared the flag to hand it on; and [`take`] sets the flag and
-//! remembers the number, so that it cannot be taken again.
+//! No socket is taken that this process could have opened itself, none is taken twice, and the environment is
+//! read but never changed.
 
-#![allow(unsafe_code)]
-
-use std::collections::BTreeSet;
 use std::env;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use socket2::{Domain, Socket, Type};
-
-use super::listener::{DEFAULT_BACKLOG, length, system};
-use super::{BindAddress, BindError, Listener, Listeners, handover};
+use super::addr::BindAddress;
+use super::error::BindError;
+use super::handed_over;
+use super::listener::{DEFAULT_BACKLOG, Listener};
+use super::listeners::Listeners;
 use crate::error::Result;
 
 /// The first descriptor of the protocol (`sd_listen_fds(3)`).
 const FIRST: RawFd = 3;
-
-/// The descriptors that were taken, for ever: a number that is closed may mean something else later.
-static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 /// Listening sockets that this process was started with (`sd_listen_fds(3)`); often none.
 #[derive(Debug)]
@@ -60,8 +49,8 @@ impl Listener {
         let mut listeners = Vec::new();
         // Those of the first arbiter of a line go from each to its successor, with their numbers, and the
         // names are in the environment still.
-        for fd in passed.chain(handover::claim_passed()) {
-            let mut listener = take(fd, DEFAULT_BACKLOG)?;
+        for fd in passed.chain(handed_over::claim_passed()) {
+            let mut listener = Listener::inherit(fd, DEFAULT_BACKLOG)?;
             listener.set_name(name(&names, fd));
             crate::trace::info!("Using the inherited socket fd://{fd}: {listener}");
             listeners.push(listener);
@@ -150,71 +139,15 @@ fn name(names: &[&str], fd: RawFd) -> Option<String> {
     Some((*name).to_owned())
 }
 
-/// Makes a listener of an inherited descriptor, once.
-pub(super) fn take(fd: RawFd, backlog: u32) -> Result<Listener, BindError> {
-    let refuse = |reason| BindError::Inherited {
-        address: BindAddress::Fd(fd).to_string(),
-        reason,
-    };
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if taken.contains(&fd) {
-        return Err(refuse("it was taken before"));
-    }
-    // SAFETY: F_GETFD touches no memory and is defined for every number; -1 is its answer for one that is
-    // not open.
-    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
-        -1 => return Err(refuse("it is not open")),
-        flags if flags & libc::FD_CLOEXEC != 0 => {
-            return Err(refuse(
-                "it was not inherited, but opened by this process (close-on-exec is set)",
-            ));
-        }
-        _ => {}
-    }
-    if !is_socket(fd) {
-        return Err(refuse("it is not a socket"));
-    }
-    taken.insert(fd);
-    drop(taken);
-    // SAFETY: the descriptor is open and, by the argument above, owned by nobody; `taken` sees to it that
-    // nobody else comes to own it through this function.
-    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    let address = BindAddress::Fd(fd);
-    let call = |action| system(&address, action);
-    socket.set_cloexec(true).map_err(call("FD_CLOEXEC"))?;
-    if socket.r#type().map_err(call("SO_TYPE"))? != Type::STREAM {
-        return Err(refuse("it is not a stream socket"));
-    }
-    let local = socket.local_addr().map_err(call("getsockname"))?;
-    if local.as_socket().is_some() {
-        socket.set_tcp_nodelay(true).map_err(call("TCP_NODELAY"))?;
-    } else if local.domain() != Domain::UNIX {
-        return Err(refuse("it is neither a TCP nor a Unix socket"));
-    }
-    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
-    if !socket.is_listener().map_err(call("SO_ACCEPTCONN"))? {
-        socket.listen(length(backlog)).map_err(call("listen"))?;
-    }
-    Listener::adopt(socket, None).map_err(call("getsockname"))
-}
-
-/// Asks before owning: dropping a descriptor closes it, and a mistyped number may be the error log's.
-fn is_socket(fd: RawFd) -> bool {
-    // SAFETY: all bytes zero are a valid `stat`, which is plain integers.
-    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `facts` is a whole `stat` to write to.
-    let outcome = unsafe { libc::fstat(fd, &raw mut facts) };
-    outcome == 0 && facts.st_mode & libc::S_IFMT == libc::S_IFSOCK
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net;
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::sync::atomic::AtomicI32;
 
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use socket2::{Domain, Socket, Type};
 
     /// Gives a descriptor away as one that `exec` passed on: owned by nobody, its flag clear, and of a
     /// number that no other test has taken.
@@ -281,7 +214,7 @@ mod tests {
         assert_eq!(listener.socket_addr(), Some(address));
         let flags = fcntl(listener.as_fd(), FcntlArg::F_GETFD).unwrap();
         assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
-        let error = take(fd, 16).unwrap_err();
+        let error = Listener::inherit(fd, 16).unwrap_err();
         assert!(error.to_string().contains(&text), "{error}");
         assert!(error.to_string().contains("taken before"), "{error}");
     }
@@ -291,7 +224,7 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: net::SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
-        let listener = take(inherit(socket), 16).unwrap();
+        let listener = Listener::inherit(inherit(socket), 16).unwrap();
         net::TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
     }
 
@@ -300,7 +233,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let listener = take(inherit(socket), 16).unwrap();
+        let listener = Listener::inherit(inherit(socket), 16).unwrap();
         assert_eq!(listener.unix_path(), Some(&*path));
         Listeners::from(listener).unlink();
         assert!(path.exists());
@@ -310,7 +243,7 @@ mod tests {
     fn what_this_process_opened_is_not_taken_and_stays_open() {
         use std::os::fd::AsRawFd;
         let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = take(socket.as_raw_fd(), 16).unwrap_err();
+        let error = Listener::inherit(socket.as_raw_fd(), 16).unwrap_err();
         assert!(error.to_string().contains("close-on-exec"), "{error}");
         assert!(socket.local_addr().is_ok());
     }
@@ -318,12 +251,12 @@ mod tests {
     #[test]
     fn what_is_no_listening_socket_is_refused() {
         let datagrams = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let error = take(inherit(datagrams), 16).unwrap_err();
+        let error = Listener::inherit(inherit(datagrams), 16).unwrap_err();
         assert!(error.to_string().contains("stream socket"), "{error}");
         let file = inherit(tempfile::tempfile().unwrap());
-        let error = take(file, 16).unwrap_err();
+        let error = Listener::inherit(file, 16).unwrap_err();
         assert!(error.to_string().contains("not a socket"), "{error}");
-        let error = take(1_000_000, 16).unwrap_err();
+        let error = Listener::inherit(1_000_000, 16).unwrap_err();
         assert!(error.to_string().contains("not open"), "{error}");
     }
 }

@@ -6,33 +6,30 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 use nix::sys::socket::{self, Shutdown};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{SockAddr, SockRef, Socket};
 
-use super::addr::unix_text;
-use super::handover::{self, Waiting};
+use super::addr::{BindAddress, unix_text};
+use super::error::{BindError, system};
+use super::handed_over::{self, HandedOver};
 use super::reserved::Reserved;
+use super::socket::{
+    RETRY_PAUSE, adopt_inherited, bind_abstract, bind_beside, bind_tcp, length, resolve, retry,
+};
 use super::socket_file::{self, SocketAccess, SocketFile};
-use super::{BindAddress, BindError, Stream, inherit};
+use super::stream::Stream;
 use crate::sys::socket as socket_facts;
 
 /// How many connections the system keeps for a listener until they are accepted, unless a setting says
 /// otherwise (`listen(2)`; the system may have a lower bound of its own).
 pub const DEFAULT_BACKLOG: u32 = 2048;
-
-/// How often a TCP address that is in use is tried again.
-const RETRIES: u32 = 5;
-/// The time between two tries.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A listening socket: non-blocking, closed on `exec`.
 ///
@@ -57,7 +54,7 @@ enum Reuse {
     /// The only one, which all share.
     Shared,
     /// The arbiter's: bound, so that the address is known and had, and never listening.
-    Reserved(Reserved),
+    Reserved(Reserved<Listener>),
     /// One worker's, and for a while that of the one which takes its place: listening, with a queue so long,
     /// from [`Listener::open_queue`] on.
     Own(u32),
@@ -133,22 +130,26 @@ impl Listener {
         backlog: u32,
         access: SocketAccess,
     ) -> Result<Self, BindError> {
-        if let Some(waiting) = handover::claim(address) {
+        if let Some(waiting) = handed_over::claim(address) {
             return Self::succeed(&waiting, address, backlog);
         }
         let mut listener = match address {
             BindAddress::Tcp { host, port } => {
                 let target = resolve(address, host, *port)?;
-                retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))?
+                let socket = retry(address, RETRY_PAUSE, || bind_tcp(address, target, backlog))?;
+                Self::wrap(address, socket)?
             }
             BindAddress::Unix(path) => {
                 let (socket, file) = socket_file::bind(address, path, backlog, access)?;
                 Self::adopt(socket, Some(file)).map_err(system(address, "getsockname"))?
             }
-            BindAddress::Abstract(name) => retry(address, RETRY_PAUSE, || {
-                bind_abstract(address, name, backlog)
-            })?,
-            BindAddress::Fd(fd) => inherit::take(*fd, backlog)?,
+            BindAddress::Abstract(name) => {
+                let socket = retry(address, RETRY_PAUSE, || {
+                    bind_abstract(address, name, backlog)
+                })?;
+                Self::wrap(address, socket)?
+            }
+            BindAddress::Fd(fd) => Self::inherit(*fd, backlog)?,
         };
         listener.opened = Some(address.clone());
         Ok(listener)
@@ -166,7 +167,7 @@ impl Listener {
             return Self::bind_for(address, backlog, access);
         };
         let mut queues = Vec::new();
-        while let Some(waiting) = handover::claim(address) {
+        while let Some(waiting) = handed_over::claim(address) {
             let listener = Self::succeed(&waiting, address, backlog)?;
             let reuses = SockRef::from(&listener).reuse_port();
             if !reuses.map_err(system(address, "SO_REUSEPORT"))? {
@@ -179,7 +180,8 @@ impl Listener {
             Some(target) => target,
             None => resolve(address, host, *port)?,
         };
-        let mut listener = retry(address, RETRY_PAUSE, || bind_beside(address, target))?;
+        let socket = retry(address, RETRY_PAUSE, || bind_beside(address, target))?;
+        let mut listener = Self::wrap(address, socket)?;
         listener.opened = Some(address.clone());
         listener.set_shared(!queues.is_empty());
         listener.reuse = Reuse::Reserved(Reserved::new(backlog, queues));
@@ -198,7 +200,8 @@ impl Listener {
                 host: at.ip().to_string(),
                 port: at.port(),
             };
-            bind_beside(&address, at).map(|listener| Self {
+            let listener = Self::wrap(&address, bind_beside(&address, at)?)?;
+            Ok(Self {
                 opened: self.opened.clone(),
                 reuse: Reuse::Own(reserved.backlog),
                 ..listener
@@ -242,8 +245,12 @@ impl Listener {
     }
 
     /// Takes the socket that another arbiter has opened as `address`, and has still.
-    fn succeed(waiting: &Waiting, address: &BindAddress, backlog: u32) -> Result<Self, BindError> {
-        let mut listener = inherit::take(waiting.fd, backlog)?;
+    fn succeed(
+        waiting: &HandedOver,
+        address: &BindAddress,
+        backlog: u32,
+    ) -> Result<Self, BindError> {
+        let mut listener = Self::inherit(waiting.fd, backlog)?;
         if let Inner::Unix { file, .. } = &mut listener.inner {
             *file = waiting.file().map(Arc::new);
         }
@@ -253,8 +260,18 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Wraps a socket that listens and is non-blocking.
-    pub(super) fn adopt(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
+    /// Makes a listener of an inherited descriptor, once.
+    pub(super) fn inherit(fd: RawFd, backlog: u32) -> Result<Self, BindError> {
+        Self::wrap(&BindAddress::Fd(fd), adopt_inherited(fd, backlog)?)
+    }
+
+    /// Wraps a socket that has this address and is non-blocking.
+    fn wrap(address: &BindAddress, socket: Socket) -> Result<Self, BindError> {
+        Self::adopt(socket, None).map_err(system(address, "getsockname"))
+    }
+
+    /// Wraps a socket that is non-blocking.
+    fn adopt(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let owned = OwnedFd::from(socket);
         let inner = match local.as_socket() {
@@ -407,289 +424,5 @@ impl AsFd for Listener {
     }
 }
 
-/// Names the address and the call that failed.
-pub(super) fn system(
-    address: &BindAddress,
-    action: &'static str,
-) -> impl FnOnce(io::Error) -> BindError {
-    move |source| BindError::System {
-        address: address.to_string(),
-        action,
-        source,
-    }
-}
-
-/// The same, where an address that a server has is worth another try.
-fn in_use_or_system(
-    address: &BindAddress,
-    action: &'static str,
-) -> impl FnOnce(io::Error) -> BindError {
-    move |source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse {
-            address: address.to_string(),
-        },
-        _ => system(address, action)(source),
-    }
-}
-
-fn resolve(address: &BindAddress, host: &str, port: u16) -> Result<SocketAddr, BindError> {
-    let failed = |source| BindError::Resolve {
-        address: address.to_string(),
-        source,
-    };
-    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
-    found
-        .iter()
-        .find(|found| found.is_ipv4())
-        .or(found.first())
-        .copied()
-        .ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "it has no address")))
-}
-
-fn bind_tcp(
-    address: &BindAddress,
-    target: SocketAddr,
-    backlog: u32,
-) -> Result<Listener, BindError> {
-    let call = |action| in_use_or_system(address, action);
-    let socket = tcp(address, target)?;
-    socket.bind(&target.into()).map_err(call("bind"))?;
-    // With SO_REUSEADDR two sockets can be bound to one port; the second to listen is refused.
-    socket.listen(length(backlog)).map_err(call("listen"))?;
-    Listener::adopt(socket, None).map_err(call("getsockname"))
-}
-
-/// Binds beside others of the same user that have done so (`SO_REUSEPORT`), without listening.
-fn bind_beside(address: &BindAddress, target: SocketAddr) -> Result<Listener, BindError> {
-    let call = |action| in_use_or_system(address, action);
-    let socket = tcp(address, target)?;
-    socket.set_reuse_port(true).map_err(call("SO_REUSEPORT"))?;
-    socket.bind(&target.into()).map_err(call("bind"))?;
-    Listener::adopt(socket, None).map_err(call("getsockname"))
-}
-
-/// A socket that is bound to nothing yet.
-fn tcp(address: &BindAddress, target: SocketAddr) -> Result<Socket, BindError> {
-    let call = |action| system(address, action);
-    let socket =
-        Socket::new(Domain::for_address(target), Type::STREAM, None).map_err(call("socket"))?;
-    socket
-        .set_reuse_address(true)
-        .map_err(call("SO_REUSEADDR"))?;
-    socket.set_tcp_nodelay(true).map_err(call("TCP_NODELAY"))?;
-    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
-    Ok(socket)
-}
-
-fn bind_abstract(address: &BindAddress, name: &str, backlog: u32) -> Result<Listener, BindError> {
-    let call = |action| in_use_or_system(address, action);
-    let target = SockAddr::unix(format!("\0{name}")).map_err(call("making a socket address"))?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(call("socket"))?;
-    socket.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
-    socket.bind(&target).map_err(call("bind"))?;
-    socket.listen(length(backlog)).map_err(call("listen"))?;
-    Listener::adopt(socket, None).map_err(call("getsockname"))
-}
-
-/// A backlog as `listen(2)` takes it.
-pub(super) fn length(backlog: u32) -> i32 {
-    i32::try_from(backlog).unwrap_or(i32::MAX)
-}
-
-/// Tries again, [`RETRIES`] times, as long as the address is in use.
-fn retry<T>(
-    address: &BindAddress,
-    pause: Duration,
-    mut attempt: impl FnMut() -> Result<T, BindError>,
-) -> Result<T, BindError> {
-    for round in 1..=RETRIES {
-        match attempt() {
-            Err(BindError::InUse { .. }) => {
-                crate::trace::warning!(
-                    "{address} is in use, trying again in {pause:?} ({round} of {RETRIES})"
-                );
-                thread::sleep(pause);
-            }
-            outcome => return outcome,
-        }
-    }
-    attempt()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::io::{IoSlice, Read};
-    use std::net;
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixStream;
-
-    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-
-    fn local() -> Listener {
-        Listener::bind(&BindAddress::parse("127.0.0.1:0").unwrap(), 16).unwrap()
-    }
-
-    /// Accepts a connection that is on its way, with a deadline.
-    fn accept(listener: &Listener) -> (Stream, Option<SocketAddr>) {
-        let mut fds = [nix::poll::PollFd::new(
-            listener.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        assert_eq!(nix::poll::poll(&mut fds, 10_000u16).unwrap(), 1);
-        listener.accept().unwrap()
-    }
-
-    fn assert_flags(fd: BorrowedFd<'_>) {
-        let status = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap());
-        assert!(status.contains(OFlag::O_NONBLOCK));
-        let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
-        assert!(flags.contains(FdFlag::FD_CLOEXEC));
-    }
-
-    #[test]
-    fn a_tcp_connection_is_accepted_with_its_peer_and_its_options() {
-        let listener = local();
-        assert_eq!(
-            listener.accept().unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
-        let mut client = net::TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
-        let (stream, peer) = accept(&listener);
-        assert_eq!(peer, Some(client.local_addr().unwrap()));
-        assert_flags(listener.as_fd());
-        assert_flags(stream.as_fd());
-        assert!(socket2::SockRef::from(&stream).tcp_nodelay().unwrap());
-        stream.write_vectored(&[IoSlice::new(b"hi")]).unwrap();
-        let mut buffer = [0; 2];
-        client.read_exact(&mut buffer).unwrap();
-        assert_eq!(&buffer, b"hi");
-    }
-
-    #[test]
-    fn a_listener_shows_where_a_client_finds_it() {
-        let listener = local();
-        let port = listener.socket_addr().unwrap().port();
-        assert_ne!(port, 0);
-        assert_eq!(listener.to_string(), format!("http://127.0.0.1:{port}"));
-        assert_eq!(listener.unix_path(), None);
-    }
-
-    #[test]
-    fn a_host_name_is_resolved_as_ipv4_where_it_can_be() {
-        let listener = Listener::bind(&BindAddress::parse("localhost:0").unwrap(), 16).unwrap();
-        assert!(listener.socket_addr().unwrap().is_ipv4());
-    }
-
-    #[test]
-    fn a_host_name_without_an_address_is_an_error_that_names_it() {
-        let address = BindAddress::parse("no-such-host.invalid:80").unwrap();
-        let error = Listener::bind(&address, 16).unwrap_err();
-        assert!(matches!(error, BindError::Resolve { .. }), "{error}");
-        assert!(error.to_string().contains("no-such-host.invalid:80"));
-    }
-
-    #[test]
-    fn an_address_of_another_machine_is_refused_at_once() {
-        // TEST-NET-1, RFC 5737 §3.
-        let address = BindAddress::parse("192.0.2.1:80").unwrap();
-        let error = Listener::bind(&address, 16).unwrap_err();
-        assert!(matches!(error, BindError::System { .. }), "{error}");
-        assert!(crate::Error::from(error).is_bind());
-    }
-
-    #[test]
-    fn a_port_in_use_is_tried_six_times_and_then_named() {
-        let taken = local().socket_addr().unwrap();
-        let holder = net::TcpListener::bind(taken).unwrap();
-        let address = BindAddress::parse(&taken.to_string()).unwrap();
-        let mut tries = 0;
-        let error = retry(&address, Duration::ZERO, || {
-            tries += 1;
-            bind_tcp(&address, taken, 16)
-        })
-        .unwrap_err();
-        assert_eq!(tries, 6);
-        assert!(matches!(error, BindError::InUse { .. }), "{error}");
-        assert!(error.to_string().contains(&taken.to_string()));
-        drop(holder);
-    }
-
-    #[test]
-    fn a_port_that_comes_free_is_bound() {
-        let holder = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = holder.local_addr().unwrap();
-        let address = BindAddress::parse(&taken.to_string()).unwrap();
-        let mut holder = Some(holder);
-        let listener = retry(&address, Duration::ZERO, || {
-            let outcome = bind_tcp(&address, taken, 16);
-            holder.take();
-            outcome
-        })
-        .unwrap();
-        assert_eq!(listener.socket_addr(), Some(taken));
-    }
-
-    #[test]
-    fn a_unix_socket_is_open_to_all_who_reach_its_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let listener = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();
-        assert_eq!(listener.unix_path(), Some(&*path));
-        assert_eq!(listener.socket_addr(), None);
-        assert_eq!(listener.to_string(), format!("unix:{}", path.display()));
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o777
-        );
-        let _client = UnixStream::connect(&path).unwrap();
-        let (stream, peer) = accept(&listener);
-        assert_eq!(peer, None);
-        assert_flags(listener.as_fd());
-        assert_flags(stream.as_fd());
-    }
-
-    #[test]
-    fn an_abstract_socket_is_known_by_its_name_and_has_no_file() {
-        let name = format!("oxicorn-listener-{}", std::process::id());
-        let address = BindAddress::Abstract(name.clone());
-        let listener = Listener::bind(&address, 16).unwrap();
-        assert_eq!(listener.to_string(), format!("unix:@{name}"));
-        assert_eq!(listener.unix_path(), None);
-        let found = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
-        let _client = UnixStream::connect_addr(&found).unwrap();
-        let (stream, peer) = accept(&listener);
-        assert_eq!(peer, None);
-        assert_flags(stream.as_fd());
-        let error = bind_abstract(&address, &name, 16).unwrap_err();
-        assert!(matches!(error, BindError::InUse { .. }), "{error}");
-        crate::net::Listeners::from(listener).unlink();
-        bind_abstract(&address, &name, 16).unwrap();
-    }
-
-    #[test]
-    fn an_abstract_name_that_is_too_long_is_an_error_that_names_it() {
-        let address = BindAddress::Abstract("x".repeat(200));
-        let error = Listener::bind(&address, 16).unwrap_err();
-        assert!(error.to_string().contains("unix:@xxx"), "{error}");
-    }
-
-    #[test]
-    fn an_open_listener_is_known_by_every_text_for_its_address() {
-        let at = |listener: &Listener, text: &str| listener.is_at(&text.parse().unwrap());
-        let tcp = local();
-        let port = tcp.socket_addr().unwrap().port();
-        assert!(at(&tcp, &format!("localhost:{port}")));
-        assert!(at(&tcp, &format!("fd://{}", tcp.as_fd().as_raw_fd())));
-        assert!(!at(&tcp, &format!("0.0.0.0:{port}")));
-        assert!(!at(&tcp, "127.0.0.1:0"));
-        assert!(!at(&tcp, "unix:x"));
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let unix = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();
-        assert!(at(&unix, &format!("unix:{}/./s", dir.path().display())));
-        assert!(!at(&unix, "unix:@s"));
-    }
-}
+mod tests;

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{BindAddress, BindError, Listener, SocketAccess, SocketFile};
+use super::addr::BindAddress;
+use super::error::BindError;
+use super::listener::Listener;
+use super::socket_file::{SocketAccess, SocketFile};
 
 /// The listeners of a server, in the order of their addresses. A clone shares the same sockets.
 ///

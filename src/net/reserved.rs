@@ -14,24 +14,22 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{BindError, Listener};
-
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(super) struct Reserved<Q> {
     /// How long each queue may become.
     pub(super) backlog: u32,
-    queues: Mutex<Queues>,
+    queues: Mutex<Queues<Q>>,
 }
 
-#[derive(Debug, Default)]
-struct Queues {
+#[derive(Debug)]
+struct Queues<Q> {
     /// Those that were left behind.
-    free: Vec<Arc<Listener>>,
-    at: BTreeMap<usize, Weak<Listener>>,
+    free: Vec<Arc<Q>>,
+    at: BTreeMap<usize, Weak<Q>>,
 }
 
-impl Reserved {
-    pub(super) fn new(backlog: u32, free: Vec<Arc<Listener>>) -> Self {
+impl<Q> Reserved<Q> {
+    pub(super) fn new(backlog: u32, free: Vec<Arc<Q>>) -> Self {
         let at = BTreeMap::new();
         let queues = Queues { free, at };
         Self {
@@ -41,11 +39,15 @@ impl Reserved {
     }
 
     /// The queue of a post: that which is there, one that is free, or a new one.
-    pub(super) fn queue(
+    ///
+    /// # Errors
+    ///
+    /// That of `open`.
+    pub(super) fn queue<E>(
         &self,
         post: usize,
-        open: impl FnOnce() -> Result<Listener, BindError>,
-    ) -> Result<Arc<Listener>, BindError> {
+        open: impl FnOnce() -> Result<Q, E>,
+    ) -> Result<Arc<Q>, E> {
         let mut queues = self.lock();
         queues.at.retain(|_, queue| queue.strong_count() > 0);
         if let Some(queue) = queues.at.get(&post).and_then(Weak::upgrade) {
@@ -60,7 +62,7 @@ impl Reserved {
     }
 
     /// Takes the queue of a worker that has gone without being asked to, if nobody else has it.
-    pub(super) fn take_back(&self, queue: &Arc<Listener>) {
+    pub(super) fn take_back(&self, queue: &Arc<Q>) {
         if Arc::strong_count(queue) == 1 {
             let mut queues = self.lock();
             let gone = Arc::downgrade(queue);
@@ -74,7 +76,7 @@ impl Reserved {
         self.lock().free.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queues> {
+    fn lock(&self) -> MutexGuard<'_, Queues<Q>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +84,7 @@ impl Reserved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::SocketAccess;
+    use crate::net::{BindError, Listener, SocketAccess};
 
     fn new() -> Result<Listener, BindError> {
         let address = "127.0.0.1:0".parse().unwrap();

@@ -29,8 +29,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listener::{length, system};
-use super::{BindAddress, BindError};
+use super::addr::BindAddress;
+use super::error::{BindError, system};
+use super::socket::length;
 use crate::sys::lock_file::LockFile;
 use crate::sys::pinned::Pinned;
 

@@ -4,7 +4,7 @@
 
 use super::Config;
 use crate::h1::Head;
-use crate::net::{MalformedForwarded, Told};
+use crate::net::{ForwardedClient, MalformedForwarded};
 use crate::service::{Address, Scheme};
 
 /// What was said.
@@ -35,9 +35,9 @@ pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Unh
         let trusted = &config.forwarded_allow_ips;
         let told = config.client_address.client(values.into_iter(), trusted)?;
         client = match told {
-            Told::Nothing => None,
-            Told::Hidden => Some(Address::Hidden),
-            Told::Client(address) => Some(Address::Ip(address)),
+            ForwardedClient::Nothing => None,
+            ForwardedClient::Hidden => Some(Address::Hidden),
+            ForwardedClient::Client(address) => Some(Address::Ip(address)),
         };
     }
     let scheme = scheme(head, config)?.unwrap_or_default();

@@ -27,6 +27,7 @@
 mod addr;
 mod error;
 pub mod forwarded;
+mod handed_over;
 pub(crate) mod handover;
 mod inherit;
 mod listener;
@@ -35,12 +36,13 @@ mod networks;
 pub mod proxy;
 mod queue_policy;
 mod reserved;
+mod socket;
 mod socket_file;
 mod stream;
 
 pub use addr::BindAddress;
 pub use error::BindError;
-pub use forwarded::{ClientAddress, MalformedForwarded, Told};
+pub use forwarded::{ClientAddress, ForwardedClient, MalformedForwarded};
 pub use inherit::Inherited;
 pub use listener::{DEFAULT_BACKLOG, Listener};
 pub use listeners::Listeners;
