@@ -12,10 +12,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::config::{Config, Limits};
 use super::error::{ParseError, quote};
-use super::head::BodyLength;
+use super::obs_fold::unfold;
 use super::parse::{Section, check_trailer};
 use super::syntax::{BadLine, Lines, hexadecimal, is_text, is_token_byte, trim_start};
-use super::tidy::tidy;
+use super::types::BodyLength;
 
 /// What comes next of a body.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Chunked {
                         return Ok(Part::NeedMore);
                     };
                     let leniency = &config.leniency;
-                    section.read(&tidy(&bytes[..end], leniency), |field| {
+                    section.read(&unfold(&bytes[..end], leniency), |field| {
                         check_trailer(field.name.as_bytes(), leniency)
                     })?;
                     bytes.advance(end);

@@ -3,8 +3,8 @@
 //! Never a guess: whatever two readers could take differently is refused.
 
 use super::error::{ParseError, quote};
-use super::head::{BodyLength, Version};
 use super::syntax::{decimal, members};
+use super::types::{BodyLength, Version};
 
 /// The transfer codings of all `Transfer-Encoding` fields, in order (RFC 9112 §6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

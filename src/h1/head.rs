@@ -3,79 +3,9 @@
 //! A head that [`Conn`](super::Conn) hands out was checked by it; one that was built by
 //! [`Head::new`] is checked there.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::config::Config;
-use super::error::{ParseError, quote};
-use super::parse::Scan;
-use super::syntax::{is_text, is_token, is_visible};
-
-/// The HTTP version of a request: `HTTP/1.0` is `{ major: 1, minor: 0 }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version {
-    /// One digit.
-    pub major: u8,
-    /// One digit.
-    pub minor: u8,
-}
-
-impl Version {
-    /// HTTP/1.0.
-    pub const HTTP_10: Version = Version { major: 1, minor: 0 };
-    /// HTTP/1.1.
-    pub const HTTP_11: Version = Version { major: 1, minor: 1 };
-}
-
-impl std::fmt::Display for Version {
-    /// `HTTP/1.1`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "HTTP/{}.{}", self.major, self.minor)
-    }
-}
-
-/// How the end of a request's body is found (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyLength {
-    /// There is none.
-    Empty,
-    /// `Content-Length` octets.
-    Known(u64),
-    /// The chunked coding ends it.
-    Chunked,
-}
-
-/// A range of a head's block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
-
-impl Span {
-    /// Where the last range may end.
-    pub(super) const LIMIT: usize = u32::MAX as usize;
-
-    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). Of an
-    /// empty one nobody asks where it is.
-    pub(super) fn new(block: &[u8], part: &[u8]) -> Self {
-        if part.is_empty() {
-            return Self::default();
-        }
-        let start = part.as_ptr() as usize - block.as_ptr() as usize;
-        Self {
-            start: start as u32,
-            end: (start + part.len()) as u32,
-        }
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    pub(super) fn of(self, block: &[u8]) -> &[u8] {
-        &block[self.start as usize..self.end as usize]
-    }
-}
+use super::types::{BodyLength, Span, Version};
 
 /// A request's head.
 #[derive(Clone, Debug)]
@@ -94,55 +24,6 @@ pub struct Head {
 }
 
 impl Head {
-    /// A head that no connection received: for tests, and for servers of your own that call a service.
-    ///
-    /// ```
-    /// use oxicorn::h1::{Head, Version};
-    ///
-    /// let fields = [(&b"host"[..], &b"shop.example"[..])];
-    /// let head = Head::new("GET", "/cart?item=7", Version::HTTP_11, fields)?;
-    /// assert_eq!((head.path(), head.query()), ("/cart", "item=7"));
-    /// # Ok::<(), oxicorn::h1::ParseError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for a head from the network, except that it may have any size: so HTTP/1.1 needs a `Host`. A field with an
-    /// underscore in its name is refused and never dropped: an application could not tell it from one with a hyphen,
-    /// which only the server in front of it may write (`X_Forwarded_For`).
-    pub fn new<'f>(
-        method: &str,
-        target: &str,
-        version: Version,
-        fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
-    ) -> Result<Self, ParseError> {
-        // A space, a colon in a name or a line's end anywhere would shift what follows.
-        if !is_visible(method.as_bytes()) {
-            return Err(ParseError::Method(quote(method.as_bytes())));
-        }
-        if !is_visible(target.as_bytes()) {
-            return Err(ParseError::Target(quote(target.as_bytes())));
-        }
-        let mut block = BytesMut::from(format!("{method} {target} {version}\r\n").as_bytes());
-        for (name, value) in fields {
-            if !is_token(name) {
-                return Err(ParseError::FieldName(quote(name)));
-            }
-            if !is_text(value) {
-                return Err(ParseError::FieldValue(quote(name)));
-            }
-            for part in [name, b": ", value, b"\r\n"] {
-                block.extend_from_slice(part);
-            }
-        }
-        block.extend_from_slice(b"\r\n");
-        let mut fields = Vec::new();
-        match Scan::default().head(&mut block, &mut fields, &Config::loose())? {
-            Some(head) => Ok(head),
-            None => Err(ParseError::RequestLine(quote(&block))),
-        }
-    }
-
     /// No head, but the memory of one: what connections pass on to each other.
     pub(super) fn memory(block: Bytes, fields: Vec<(Span, Span)>) -> Self {
         Self {
@@ -253,6 +134,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::{ParseError, quote};
     use super::*;
 
     const HOST: (&[u8], &[u8]) = (b"Host", b"a");

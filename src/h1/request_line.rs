@@ -6,8 +6,8 @@ use memchr::{memchr, memchr2, memmem, memrchr};
 
 use super::config::Leniency;
 use super::error::{ParseError, quote};
-use super::head::{Span, Version};
 use super::syntax::{host_and_port, is_token, is_visible};
+use super::types::{Span, Version};
 
 /// A request line at the start of a block.
 #[derive(Clone, Copy, Debug)]

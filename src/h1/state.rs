@@ -24,10 +24,11 @@
 //! *Invariants*: Closed is for ever; a request is announced only with the server Idle; `reusable` never
 //! becomes true again.
 
-use super::CloseReason;
 use super::error::EncodeError;
+use super::event::CloseReason;
 use super::frame::Frame;
-use super::head::{BodyLength, Head, Version};
+use super::head::Head;
+use super::types::{BodyLength, Version};
 
 /// What has come of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ enum Continue {
 
 /// What of a request shapes its response.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct RequestKind {
     is_head: bool,
     is_connect: bool,
     is_http10: bool,
@@ -93,7 +94,7 @@ pub(super) struct State {
     server: Server,
     reusable: bool,
     expect: Continue,
-    asked: Asked,
+    request: RequestKind,
 }
 
 impl State {
@@ -103,7 +104,7 @@ impl State {
             server: Server::Idle,
             reusable: true,
             expect: Continue::Unneeded,
-            asked: Asked {
+            request: RequestKind {
                 is_head: false,
                 is_connect: false,
                 is_http10: false,
@@ -120,12 +121,12 @@ impl State {
     }
 
     pub(super) fn is_http10(&self) -> bool {
-        self.asked.is_http10
+        self.request.is_http10
     }
 
     /// Whether the client gets interim responses.
     pub(super) fn takes_interim(&self) -> bool {
-        !self.asked.is_http10 && !self.asked.is_head
+        !self.request.is_http10 && !self.request.is_head
     }
 
     /// A request's head has come.
@@ -141,7 +142,7 @@ impl State {
         } else {
             Continue::Unneeded
         };
-        self.asked = Asked {
+        self.request = RequestKind {
             is_head: head.method_bytes() == b"HEAD",
             is_connect: head.method_bytes() == b"CONNECT",
             is_http10: head.version() < Version::HTTP_11,
@@ -207,11 +208,11 @@ impl State {
         known: Option<u64>,
         close: bool,
     ) -> Plan {
-        let Asked {
+        let RequestKind {
             is_head,
             is_connect,
             is_http10,
-        } = self.asked;
+        } = self.request;
         let tunnel = is_connect && status / 100 == 2;
         // RFC 9110 §8.6: none with 204, nor with success for CONNECT. With HEAD and 304 the length is what
         // GET would have got: of those an empty body here says nothing, but the service's own word does.

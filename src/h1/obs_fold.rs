@@ -11,27 +11,27 @@ use super::config::Leniency;
 use super::syntax::{trim, trim_end};
 
 /// The section as the RFC would have it, as far as `leniency` goes.
-pub(super) fn tidy<'s>(section: &'s [u8], leniency: &Leniency) -> Cow<'s, [u8]> {
+pub(super) fn unfold<'s>(section: &'s [u8], leniency: &Leniency) -> Cow<'s, [u8]> {
     if !leniency.rewrites() {
         return Cow::Borrowed(section);
     }
-    let mut tidy = Vec::with_capacity(section.len());
+    let mut unfolded = Vec::with_capacity(section.len());
     for line in lines_of(section) {
-        if leniency.obsolete_folding && is_fold(line) && !tidy.is_empty() {
-            tidy.truncate(trim_end(&tidy[..tidy.len() - 2]).len());
-            tidy.push(b' ');
-            tidy.extend_from_slice(trim(line));
+        if leniency.obsolete_folding && is_fold(line) && !unfolded.is_empty() {
+            unfolded.truncate(trim_end(&unfolded[..unfolded.len() - 2]).len());
+            unfolded.push(b' ');
+            unfolded.extend_from_slice(trim(line));
         } else {
             let colon = memchr(b':', line).unwrap_or(line.len());
             let (name, value) = line.split_at(colon);
             let blanks = leniency.header_spaces && !is_fold(line);
-            tidy.extend_from_slice(if blanks { trim_end(name) } else { name });
-            tidy.extend_from_slice(value);
+            unfolded.extend_from_slice(if blanks { trim_end(name) } else { name });
+            unfolded.extend_from_slice(value);
         }
-        tidy.extend_from_slice(b"\r\n");
+        unfolded.extend_from_slice(b"\r\n");
     }
-    tidy.extend_from_slice(b"\r\n");
-    Cow::Owned(tidy)
+    unfolded.extend_from_slice(b"\r\n");
+    Cow::Owned(unfolded)
 }
 
 /// Whether a line goes on with the field before it.
@@ -54,10 +54,10 @@ pub(super) fn lines_of(section: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
-    fn tidied(leniency: &Leniency, section: &str) -> String {
+    fn unfolded(leniency: &Leniency, section: &str) -> String {
         let section = format!("{section}\r\n\r\n");
-        let tidy = tidy(section.as_bytes(), leniency).into_owned();
-        String::from_utf8(tidy).unwrap()
+        let section = unfold(section.as_bytes(), leniency).into_owned();
+        String::from_utf8(section).unwrap()
     }
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
             (" a: b", " a: b"),
             ("a : b", "a : b"),
         ] {
-            assert_eq!(tidied(&leniency, section), format!("{expected}\r\n\r\n"));
+            assert_eq!(unfolded(&leniency, section), format!("{expected}\r\n\r\n"));
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
             ("a b : c", "a b: c"),
             ("a: b\r\n c : d", "a: b\r\n c : d"),
         ] {
-            assert_eq!(tidied(&leniency, section), format!("{expected}\r\n\r\n"));
+            assert_eq!(unfolded(&leniency, section), format!("{expected}\r\n\r\n"));
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
     fn nothing_is_touched_without_being_asked() {
         let section = b"a : b\r\n c\r\n\r\n";
         assert!(matches!(
-            tidy(section, &Leniency::default()),
+            unfold(section, &Leniency::default()),
             Cow::Borrowed(same) if same == section
         ));
     }

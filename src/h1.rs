@@ -42,76 +42,30 @@
 //! cut has no [`Event::EndOfBody`]; after an error there is no further request; memory is bounded by
 //! [`Limits`] and by what one [`receive`](Conn::receive) brings.
 
-use std::fmt;
-
-use bytes::Bytes;
-
 mod body;
 mod config;
 mod conn;
 mod encode;
 mod error;
-mod facts;
+mod event;
 mod frame;
 mod framing;
 mod head;
+mod obs_fold;
 mod parse;
 mod request_line;
+mod semantics;
 mod state;
 mod status;
 mod syntax;
-mod tidy;
+mod types;
 
 pub use config::{Config, Leniency, Limits, Names, Underscores};
 pub use conn::Conn;
 pub use encode::{HeadEncoder, refuse};
 pub use error::{EncodeError, ParseError};
+pub use event::{CloseReason, Event};
 pub use frame::{Frame, Prefix};
-pub use head::{BodyLength, Head, Version};
+pub use head::Head;
 pub use status::{Page, error_page, reason_phrase};
-
-/// What comes next of what a client sends: the answer of [`Conn::next_event`].
-#[derive(Debug)]
-pub enum Event {
-    /// Nothing before more is received, or before the current response has ended.
-    NeedMore,
-    /// A request's head. Its response is due.
-    Request(Head),
-    /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1). Comes once, and not
-    /// if some of the body is there already: see [`Conn::send_continue`].
-    ExpectContinue,
-    /// Some of the request's body.
-    Data(Bytes),
-    /// The request's body is complete. Does not come where its length is [`BodyLength::Empty`].
-    EndOfBody,
-    /// No further request comes.
-    Closed(CloseReason),
-}
-
-/// Why no further request comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The client has left between requests.
-    EndOfInput,
-    /// One side has said `Connection: close`, or HTTP/1.0 says it by itself.
-    Requested,
-    /// The client has left within a head or a body.
-    Incomplete,
-    /// A response could not be completed.
-    Aborted,
-    /// What the client has sent was refused.
-    Refused,
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EndOfInput => "the client has left",
-            Self::Requested => "no further request was wanted",
-            Self::Incomplete => "the client has left within a request",
-            Self::Aborted => "a response could not be completed",
-            Self::Refused => "a request was refused",
-        })
-    }
-}
+pub use types::{BodyLength, Version};

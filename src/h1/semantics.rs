@@ -1,15 +1,15 @@
-//! [`Facts`]: what a head's fields mean for the connection and for the message's framing.
+//! [`Semantics`]: what a head's fields mean for the connection and for the message's framing.
 //!
 //! It does not know where the fields lie, nor how they came.
 
 use super::error::{ParseError, quote};
 use super::framing::{Codings, body_length};
-use super::head::{BodyLength, Version};
 use super::syntax::{host_and_port, members};
+use super::types::{BodyLength, Version};
 
 /// What a head's fields mean for the connection.
 #[derive(Debug, Default)]
-pub(super) struct Facts<'b> {
+pub(super) struct Semantics<'b> {
     host: Option<&'b [u8]>,
     content_type: Option<&'b [u8]>,
     length: Option<&'b [u8]>,
@@ -27,7 +27,7 @@ enum Persistence {
     Close,
 }
 
-impl<'b> Facts<'b> {
+impl<'b> Semantics<'b> {
     pub(super) fn add(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), ParseError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
