@@ -83,7 +83,12 @@ pub(super) const SLOW: u64 = 16;
 
 /// Until when `bytes` are enough for a peer that must average `rate` bytes a second once `grace` is over;
 /// `None` where it may be as slow as it likes.
-pub(super) fn paid_until(since: Tick, bytes: u64, rate: u64, grace: Duration) -> Option<Tick> {
+pub(super) fn min_rate_deadline(
+    since: Tick,
+    bytes: u64,
+    rate: u64,
+    grace: Duration,
+) -> Option<Tick> {
     let nanos = bytes.saturating_mul(1_000_000_000).checked_div(rate)?;
     Some(since + Duration::from_nanos(nanos).max(grace))
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::Config;
+use super::date_header;
 use super::exchange::Response;
-use super::stamp;
 use crate::h1::{self, Head, Page};
 use crate::service::ConnectionInfo;
 use crate::trace;
@@ -83,7 +83,7 @@ fn plain(refusal: &ErrorResponse<'_>) -> Page {
 impl ErrorResponse<'_> {
     /// Writes the whole answer to `out`.
     pub(super) fn encode(&self, config: &Config, out: &mut BytesMut) -> Response {
-        stamp::with_lines(&config.server, |lines| self.encode_with(lines, config, out))
+        date_header::with_lines(&config.server, |lines| self.encode_with(lines, config, out))
     }
 
     /// The same with other lines than `Server` and `Date`.

@@ -1,4 +1,4 @@
-//! [`Link`]: what a request's service and the reactor share of a connection, and the [`Exchange`] over it.
+//! [`HttpIo`]: what a request's service and the reactor share of a connection, and the [`Exchange`] over it.
 //!
 //! Nothing here knows the other connections. A write goes to the socket at once; what the socket does not
 //! take goes to the outbox, and only past its bounds does the caller wait, for this connection alone.
@@ -11,12 +11,12 @@ use std::os::fd::AsFd;
 use bytes::BytesMut;
 
 use super::Config;
-use super::claim::{Armed, Verdict};
+use super::call_timeout::{CallOutcome, CallTimeoutGuard};
+use super::date_header;
 use super::error_response::ErrorResponse;
 use super::outbox::{Flushed, Outbox};
-use super::pace::Pace;
-use super::spares::{LARGE, Spares};
-use super::stamp;
+use super::pool::{BufferPool, LARGE};
+use super::rate::SendRate;
 use super::streamed::Streamed;
 use super::total::Totals;
 use crate::clock::Tick;
@@ -32,14 +32,14 @@ pub(super) const UNWANTED: usize = 64 * 1024;
 
 /// The socket, the protocol's state and the pending output of one connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct HttpIo {
     /// While a call that may take too long has it; in front of the stream, since it is to be dropped first.
-    pub(super) claim: Option<Armed>,
+    pub(super) timeout: Option<CallTimeoutGuard>,
     pub(super) stream: Stream,
     pub(super) http: h1::Conn,
     outbox: Outbox,
     /// How fast the client takes what is in the outbox, if it was found too slow for it once.
-    pace: Option<Pace>,
+    rate: Option<SendRate>,
     /// Encoded and not yet sent: a response's head waits here for the first block of the body.
     encoded: BytesMut,
     /// The body of the current request, if it is read while it arrives.
@@ -51,7 +51,7 @@ pub(super) struct Link {
     pub(super) response: Response,
 }
 
-impl Drop for Link {
+impl Drop for HttpIo {
     fn drop(&mut self) {
         self.stream.part();
     }
@@ -116,7 +116,7 @@ pub(super) enum Stage {
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fill {
+pub(super) enum ReadOutcome {
     /// Bytes, which the protocol has now.
     Some,
     /// The peer's end.
@@ -125,14 +125,14 @@ pub(super) enum Fill {
     Blocked,
 }
 
-impl Link {
+impl HttpIo {
     pub(super) fn new(stream: Stream, config: h1::Config, totals: &Totals) -> Self {
         Self {
-            claim: None,
+            timeout: None,
             stream,
             http: h1::Conn::server(config),
             outbox: Outbox::new(totals),
-            pace: None,
+            rate: None,
             encoded: BytesMut::new(),
             streamed: Streamed::default(),
             readable: true,
@@ -147,25 +147,25 @@ impl Link {
     }
 
     /// Reads once, and hands what came to the protocol.
-    pub(super) fn fill(&mut self, spares: &mut Spares) -> io::Result<Fill> {
+    pub(super) fn fill(&mut self, pool: &mut BufferPool) -> io::Result<ReadOutcome> {
         let taken = match self.http.room() {
             Some(room) => read(&self.stream, room, self.hung_up, &mut self.readable),
-            None => self.fill_block(spares),
+            None => self.fill_block(pool),
         };
         match taken {
             Ok(0) => {
                 self.http.end_of_input();
-                Ok(Fill::End)
+                Ok(ReadOutcome::End)
             }
-            Ok(_) => Ok(Fill::Some),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Blocked),
+            Ok(_) => Ok(ReadOutcome::Some),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadOutcome::Blocked),
             Err(error) => Err(error),
         }
     }
 
     /// Reads into a spare block, and leaves it to the protocol where enough has come to be worth a block.
-    fn fill_block(&mut self, spares: &mut Spares) -> io::Result<usize> {
-        let mut block = spares.scratch();
+    fn fill_block(&mut self, pool: &mut BufferPool) -> io::Result<usize> {
+        let mut block = pool.scratch();
         let taken = self.read(&mut block);
         let len = block.len();
         let (there, missing) = (self.http.buffered(), self.http.missing());
@@ -174,10 +174,10 @@ impl Link {
             return taken;
         }
         if missing > len && there + len >= LARGE {
-            self.http.move_to(spares.block(there + missing));
+            self.http.move_to(pool.block(there + missing));
         }
         self.http.receive(&block);
-        spares.reuse(Some(block));
+        pool.reuse(Some(block));
         taken
     }
 
@@ -231,22 +231,25 @@ impl Link {
         Ok(frame)
     }
 
-    /// Claims the client for the running call, if the call may take too long.
+    /// CallTimeouts the client for the running call, if the call may take too long.
     fn begin(&self) -> Result<()> {
-        match &self.claim {
-            Some(claim) if !claim.begin() => Err(given_up()),
+        match &self.timeout {
+            Some(timeout) if !timeout.begin() => Err(given_up()),
             _ => Ok(()),
         }
     }
 
     /// How the running call has ended; from now on it cannot be given up.
-    pub(super) fn settle(&mut self) -> Verdict {
-        let verdict = self.claim.as_ref().map_or(Verdict::InTime, Armed::settle);
-        if let Verdict::Refused { answer, .. } = verdict {
+    pub(super) fn settle(&mut self) -> CallOutcome {
+        let verdict = self
+            .timeout
+            .as_ref()
+            .map_or(CallOutcome::InTime, CallTimeoutGuard::settle);
+        if let CallOutcome::Refused { answer, .. } = verdict {
             self.response.status = answer.status;
             self.response.sent = answer.sent;
         }
-        if verdict != Verdict::InTime {
+        if verdict != CallOutcome::InTime {
             self.response.stage = Stage::Broken;
             self.http.abort();
             self.encoded.clear();
@@ -286,7 +289,7 @@ impl Link {
     fn flush_outbox(&mut self) -> io::Result<Flushed> {
         let flushed = self.outbox.flush(&self.stream)?;
         if flushed == Flushed::Empty {
-            self.pace = None;
+            self.rate = None;
         }
         Ok(flushed)
     }
@@ -298,7 +301,7 @@ impl Link {
 
     /// Whether the client takes what is pending so slowly that another may have its place.
     pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
-        self.pace.is_some_and(|pace| pace.is_slow(now, config))
+        self.rate.is_some_and(|rate| rate.is_slow(now, config))
     }
 
     /// When the client has to have taken more of what is pending, which the socket does not take; not after
@@ -307,9 +310,9 @@ impl Link {
         // What the system still has, the client has not: its buffers may hold minutes of a slow line.
         let unsent = self.stream.unsent().unwrap_or(0);
         let handed = self.outbox.handed();
-        let pace = self.pace.get_or_insert(Pace::new(now, handed, unsent));
-        pace.note(now, handed, unsent);
-        pace.due(config)
+        let rate = self.rate.get_or_insert(SendRate::new(now, handed, unsent));
+        rate.note(now, handed, unsent);
+        rate.due(config)
     }
 
     /// Encodes a whole answer of the server's own; it is sent with the next flush.
@@ -349,9 +352,9 @@ impl Link {
     /// Sends what is encoded as no response yet.
     fn send_informational_head(&mut self, config: &Config) -> io::Result<()> {
         self.send([b"", b"", b""], config)?;
-        if let Some(claim) = &self.claim {
+        if let Some(timeout) = &self.timeout {
             if self.response.stage == Stage::Waiting && self.outbox.is_empty() {
-                claim.unbegin();
+                timeout.unbegin();
             }
         }
         Ok(())
@@ -365,8 +368,8 @@ impl Link {
 
     /// Fails where the call was given up.
     fn in_time(&self) -> Result<()> {
-        match &self.claim {
-            Some(claim) if claim.is_given_up() => Err(given_up()),
+        match &self.timeout {
+            Some(timeout) if timeout.is_given_up() => Err(given_up()),
             _ => Ok(()),
         }
     }
@@ -374,8 +377,8 @@ impl Link {
     /// Notes that the response is complete: whatever the call does now, its client has or gets all of it.
     fn complete(&mut self) {
         self.response.stage = Stage::Complete;
-        if let Some(claim) = &self.claim {
-            claim.settle();
+        if let Some(timeout) = &self.timeout {
+            timeout.settle();
         }
     }
 
@@ -472,28 +475,28 @@ fn at_home(host: &dyn Host) -> Result<()> {
     ))
 }
 
-/// The [`Exchange`] over a link, while its request is being answered.
-pub(super) struct Lending<'a> {
-    pub(super) link: &'a RefCell<Link>,
+/// The [`Exchange`] over a io, while its request is being answered.
+pub(super) struct ConnectionExchange<'a> {
+    pub(super) io: &'a RefCell<HttpIo>,
     pub(super) config: &'a Config,
     pub(super) host: &'a dyn Host,
 }
 
-impl Lending<'_> {
-    /// The link, unless a call on it is under way already: an application's iterable may come back here
+impl ConnectionExchange<'_> {
+    /// The io, unless a call on it is under way already: an application's iterable may come back here
     /// from another thread while the interpreter was given up. Nor has a child of the process any: both would write.
-    fn link(&self) -> Result<RefMut<'_, Link>> {
+    fn io(&self) -> Result<RefMut<'_, HttpIo>> {
         at_home(self.host)?;
-        self.link
+        self.io
             .try_borrow_mut()
             .map_err(|_| Error::of(Kind::Response, "the response is being written already"))
     }
 
-    /// The link of a response whose body may be written.
-    fn started(&self) -> Result<RefMut<'_, Link>> {
-        let link = self.link()?;
-        match link.response.stage {
-            Stage::Started => Ok(link),
+    /// The io of a response whose body may be written.
+    fn started(&self) -> Result<RefMut<'_, HttpIo>> {
+        let io = self.io()?;
+        match io.response.stage {
+            Stage::Started => Ok(io),
             Stage::Waiting => Err(Error::of(
                 Kind::Response,
                 "the response has not been started",
@@ -502,12 +505,12 @@ impl Lending<'_> {
                 Kind::Response,
                 "the response is complete already",
             )),
-            Stage::Broken => Err(link.in_time().err().unwrap_or_else(Error::disconnected)),
+            Stage::Broken => Err(io.in_time().err().unwrap_or_else(Error::disconnected)),
         }
     }
 }
 
-impl Exchange for Lending<'_> {
+impl Exchange for ConnectionExchange<'_> {
     fn begin<'h>(
         &self,
         status: u16,
@@ -515,23 +518,23 @@ impl Exchange for Lending<'_> {
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
         len: Option<u64>,
     ) -> Result<()> {
-        let link = &mut *self.link()?;
-        if link.response.stage != Stage::Waiting {
+        let io = &mut *self.io()?;
+        if io.response.stage != Stage::Waiting {
             return Err(Error::of(
                 Kind::Response,
                 "the response was started already",
             ));
         }
-        if !self.host.keeps() || leaves_too_much(link.http.unread()) {
-            link.http.close_after();
+        if !self.host.keeps() || leaves_too_much(io.http.unread()) {
+            io.http.close_after();
         }
-        let mut head = link.http.begin(&mut link.encoded, status, reason)?;
-        stamp::with_lines(&self.config.server, |lines| head.preamble(lines));
+        let mut head = io.http.begin(&mut io.encoded, status, reason)?;
+        date_header::with_lines(&self.config.server, |lines| head.preamble(lines));
         for (name, value) in headers {
             head.field(name, value)?;
         }
         head.finish(len)?;
-        link.response = Response {
+        io.response = Response {
             stage: Stage::Started,
             status,
             ..Response::default()
@@ -544,17 +547,17 @@ impl Exchange for Lending<'_> {
         status: u16,
         headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<()> {
-        let link = &mut *self.link()?;
+        let io = &mut *self.io()?;
         if !(102..200).contains(&status) {
             return Err(Error::of(
                 Kind::Response,
                 format!("status {status} is not that of an interim response"),
             ));
         }
-        if link.response.stage != Stage::Waiting {
+        if io.response.stage != Stage::Waiting {
             return Ok(());
         }
-        let mut head = link.http.begin(&mut link.encoded, status, b"")?;
+        let mut head = io.http.begin(&mut io.encoded, status, b"")?;
         for (name, value) in headers {
             head.field(name, value)?;
         }
@@ -563,42 +566,42 @@ impl Exchange for Lending<'_> {
             return Ok(());
         }
         head.finish(None)?;
-        if let Err(error) = link.send_informational_head(self.config) {
-            return Err(link.broken(error));
+        if let Err(error) = io.send_informational_head(self.config) {
+            return Err(io.broken(error));
         }
-        link.hold(self.config, self.host)
+        io.hold(self.config, self.host)
     }
 
     fn look(&self) -> Result<()> {
-        let link = &mut *self.link()?;
-        link.in_time()?;
+        let io = &mut *self.io()?;
+        io.in_time()?;
         // Where the system cannot tell, a write will.
-        if link.stream.has_hung_up().unwrap_or(false) {
-            link.response.stage = Stage::Broken;
+        if io.stream.has_hung_up().unwrap_or(false) {
+            io.response.stage = Stage::Broken;
             return Err(Error::disconnected());
         }
         Ok(())
     }
 
     fn write(&self, bytes: &[u8]) -> Result<()> {
-        let link = &mut *self.started()?;
-        let frame = link.frame(bytes.len())?;
+        let io = &mut *self.started()?;
+        let frame = io.frame(bytes.len())?;
         if frame.take == 0 {
             return Ok(());
         }
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
-        if let Err(error) = link.send(block, self.config) {
-            return Err(link.broken(error));
+        if let Err(error) = io.send(block, self.config) {
+            return Err(io.broken(error));
         }
         self.host.progress();
-        link.hold(self.config, self.host)
+        io.hold(self.config, self.host)
     }
 
     fn write_last(&self, bytes: &[u8]) -> Result<()> {
-        let link = &mut *self.started()?;
-        let frame = link.frame(bytes.len())?;
+        let io = &mut *self.started()?;
+        let frame = io.frame(bytes.len())?;
         // Where the body is shorter than was promised, what there is of it leaves all the same.
-        let end = link.http.finish();
+        let end = io.http.finish();
         let last = end.as_ref().map_or(b"" as &[u8], |last| last);
         // A block's own suffix and the last chunk are 7 octets together.
         let mut tail = [0; 8];
@@ -607,42 +610,42 @@ impl Exchange for Lending<'_> {
         rest[..last.len()].copy_from_slice(last);
         let tail = &tail[..frame.suffix.len() + last.len()];
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], tail];
-        if let Err(error) = link.send(block, self.config) {
-            return Err(link.broken(error));
+        if let Err(error) = io.send(block, self.config) {
+            return Err(io.broken(error));
         }
         if let Err(error) = end {
-            link.response.stage = Stage::Broken;
+            io.response.stage = Stage::Broken;
             return Err(error.into());
         }
-        link.complete();
+        io.complete();
         Ok(())
     }
 
     fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()> {
-        let link = &mut *self.started()?;
+        let io = &mut *self.started()?;
         let whole = usize::try_from(len).unwrap_or(usize::MAX);
-        let frame = link.frame(whole)?;
-        if let Err(error) = link.send([frame.prefix.as_ref(), b"", b""], self.config) {
-            return Err(link.broken(error));
+        let frame = io.frame(whole)?;
+        if let Err(error) = io.send([frame.prefix.as_ref(), b"", b""], self.config) {
+            return Err(io.broken(error));
         }
-        link.outbox.push_file(file, offset, frame.take as u64);
-        link.encoded.extend_from_slice(frame.suffix);
-        match link.http.finish() {
-            Ok(end) => link.encoded.extend_from_slice(end),
+        io.outbox.push_file(file, offset, frame.take as u64);
+        io.encoded.extend_from_slice(frame.suffix);
+        match io.http.finish() {
+            Ok(end) => io.encoded.extend_from_slice(end),
             Err(error) => {
-                link.response.stage = Stage::Broken;
+                io.response.stage = Stage::Broken;
                 return Err(error.into());
             }
         }
-        if let Err(error) = link.flush(self.config) {
-            return Err(link.broken(error));
+        if let Err(error) = io.flush(self.config) {
+            return Err(io.broken(error));
         }
-        link.complete();
+        io.complete();
         Ok(())
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        self.link()?.read_body(buffer, self.config, self.host)
+        self.io()?.read_body(buffer, self.config, self.host)
     }
 }
 

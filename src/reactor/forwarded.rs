@@ -9,7 +9,7 @@ use crate::service::{Address, Scheme};
 
 /// What was said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Forwarded {
     pub(super) scheme: Scheme,
     /// The client, where one is told of and asked for.
     pub(super) client: Option<Address>,
@@ -17,7 +17,7 @@ pub(super) struct Heard {
 
 /// Why a trusted peer's word cannot be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unheard {
+pub(super) enum ForwardedError {
     /// Two fields tell the scheme, and not the same one.
     #[error("Contradictory scheme headers")]
     Contradiction,
@@ -27,7 +27,7 @@ pub(super) enum Unheard {
 
 /// Hears what `head` says. A client is asked for where `hop` tells that its sender is trusted, too: behind a
 /// PROXY header that is not who connected.
-pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Unheard> {
+pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Forwarded, ForwardedError> {
     let mut client = None;
     if let Some(field) = config.client_address.field().filter(|_| hop) {
         let values = head.fields().filter(|(name, _)| is(name, field));
@@ -41,11 +41,11 @@ pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Heard, Unh
         };
     }
     let scheme = scheme(head, config)?.unwrap_or_default();
-    Ok(Heard { scheme, client })
+    Ok(Forwarded { scheme, client })
 }
 
 /// What the fields that tell the scheme agree on: each means `https` with its own value, and else `http`.
-fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Unheard> {
+fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, ForwardedError> {
     let mut agreed = None;
     for (name, value) in head.fields() {
         let known = &config.secure_scheme_headers;
@@ -58,7 +58,7 @@ fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, Unheard> {
             Scheme::Http
         };
         if agreed.is_some_and(|agreed| agreed != told) {
-            return Err(Unheard::Contradiction);
+            return Err(ForwardedError::Contradiction);
         }
         agreed = Some(told);
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::h1::Version;
 
-    fn told(fields: &[(&str, &str)]) -> Result<Scheme, Unheard> {
+    fn told(fields: &[(&str, &str)]) -> Result<Scheme, ForwardedError> {
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
         hear(&head, true, &Config::default()).map(|heard| heard.scheme)
@@ -100,7 +100,7 @@ mod tests {
         let https = ("X-Forwarded-Proto", "https");
         assert_eq!(told(&[https, ("X-Forwarded-Ssl", "on")]), Ok(Scheme::Https));
         for other in [("X-Forwarded-Ssl", "off"), ("X-Forwarded-Proto", "http")] {
-            assert_eq!(told(&[https, other]), Err(Unheard::Contradiction));
+            assert_eq!(told(&[https, other]), Err(ForwardedError::Contradiction));
         }
     }
 }

@@ -43,7 +43,7 @@ impl PendingRequest {
     /// The request's connection.
     #[must_use]
     pub fn connection(&self) -> &service::ConnectionInfo {
-        self.connection.facts()
+        self.connection.info()
     }
 }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-use super::deadlines::{SLOW, paid_until};
-use super::spares::Spares;
+use super::deadlines::{SLOW, min_rate_deadline};
+use super::pool::BufferPool;
 use super::total::{Share, Total};
 use super::{Config, spool};
 use crate::clock::Tick;
@@ -101,7 +101,7 @@ impl RequestBody {
         &mut self,
         bytes: Bytes,
         room: Room<'_>,
-        spares: &mut Spares,
+        pool: &mut BufferPool,
     ) -> Result<(), Unkept> {
         let len = self.len + bytes.len() as u64;
         if !room.allows(len) || !room.could_fit(len) {
@@ -123,27 +123,27 @@ impl RequestBody {
             Store::Empty => spool(room.dir, &[&bytes])?,
             Store::Block(first) if spill => {
                 let store = spool(room.dir, &[&first, &bytes])?;
-                spares.reclaim(first);
+                pool.reclaim(first);
                 store
             }
             Store::Block(first) => {
-                let mut memory = spares.memory(first.len() + bytes.len());
+                let mut memory = pool.memory(first.len() + bytes.len());
                 memory.extend_from_slice(&first);
                 memory.extend_from_slice(&bytes);
-                spares.reclaim(first);
+                pool.reclaim(first);
                 Store::Memory(memory)
             }
             Store::Memory(memory) if spill => {
                 let store = spool(room.dir, &[&memory, &bytes])?;
-                spares.reuse(Some(memory));
+                pool.reuse(Some(memory));
                 store
             }
             Store::Memory(mut memory) => {
                 let len = memory.len() + bytes.len();
                 if memory.capacity() < len {
-                    let mut larger = spares.memory(len);
+                    let mut larger = pool.memory(len);
                     larger.extend_from_slice(&memory);
-                    spares.reuse(Some(std::mem::replace(&mut memory, larger)));
+                    pool.reuse(Some(std::mem::replace(&mut memory, larger)));
                 }
                 memory.extend_from_slice(&bytes);
                 Store::Memory(memory)
@@ -153,7 +153,7 @@ impl RequestBody {
                 Store::File(file)
             }
         };
-        spares.reclaim(bytes);
+        pool.reclaim(bytes);
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl RequestBody {
     pub(super) fn due(&self, started: Tick, more: usize, now: Tick, config: &Config) -> Tick {
         let soon = now + config.body_timeout;
         let len = self.len.saturating_add(more as u64);
-        paid_until(started, len, config.body_rate, config.body_grace)
+        min_rate_deadline(started, len, config.body_rate, config.body_grace)
             .map_or(soon, |paid| soon.min(paid))
     }
 
@@ -171,7 +171,7 @@ impl RequestBody {
     pub(super) fn is_slow(&self, started: Tick, more: usize, now: Tick, config: &Config) -> bool {
         let len = self.len.saturating_add(more as u64);
         let rate = config.body_rate.saturating_mul(SLOW);
-        paid_until(started, len, rate, config.body_grace).is_some_and(|paid| paid <= now)
+        min_rate_deadline(started, len, rate, config.body_grace).is_some_and(|paid| paid <= now)
     }
 
     /// The complete body, to be read. Its place is taken until this is dropped.
@@ -264,7 +264,7 @@ mod tests {
     fn collect(pieces: &[&'static [u8]], room: Room<'_>) -> Result<RequestBody, Unkept> {
         let mut body = RequestBody::default();
         for piece in pieces {
-            body.push(Bytes::from_static(piece), room, &mut Spares::default())?;
+            body.push(Bytes::from_static(piece), room, &mut BufferPool::default())?;
         }
         Ok(body)
     }
@@ -355,7 +355,7 @@ mod tests {
         };
         let room = room(0, Path::new("/"), &files);
         let Err(Unkept::Unwritable(error)) =
-            body.push(Bytes::from_static(b"x"), room, &mut Spares::default())
+            body.push(Bytes::from_static(b"x"), room, &mut BufferPool::default())
         else {
             panic!("it was kept");
         };

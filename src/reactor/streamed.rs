@@ -11,9 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Config;
-use super::deadlines::paid_until;
-use super::exchange::{Fill, Link};
-use super::spares::Spares;
+use super::deadlines::min_rate_deadline;
+use super::exchange::{HttpIo, ReadOutcome};
+use super::pool::BufferPool;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, Event};
 use crate::observe::{Host, Interest};
@@ -43,7 +43,7 @@ impl Streamed {
     }
 }
 
-impl Link {
+impl HttpIo {
     /// Reads from the body; 0 is its end.
     pub(super) fn read_body(
         &mut self,
@@ -67,7 +67,7 @@ impl Link {
             return Err(Error::of(Kind::Body, fault.text.clone()));
         }
         let soon = host.now() + config.body_timeout;
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         while self.http.unread() != BodyLength::Empty {
             match self.http.next_event() {
                 Ok(Event::Data(bytes)) => {
@@ -82,11 +82,11 @@ impl Link {
                 Ok(Event::EndOfBody | Event::Request(_)) => {}
                 Ok(Event::ExpectContinue) => self.send_continue(config)?,
                 Ok(Event::Closed(_)) => return Err(self.cut()),
-                Ok(Event::NeedMore) => match self.fill(&mut spares) {
-                    Ok(Fill::Some | Fill::End) => {}
-                    Ok(Fill::Blocked) => {
+                Ok(Event::NeedMore) => match self.fill(&mut pool) {
+                    Ok(ReadOutcome::Some | ReadOutcome::End) => {}
+                    Ok(ReadOutcome::Blocked) => {
                         let now = host.now();
-                        let paid = paid_until(
+                        let paid = min_rate_deadline(
                             now - self.streamed.waited,
                             self.streamed.len,
                             config.body_rate,

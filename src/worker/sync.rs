@@ -30,7 +30,7 @@ use crate::forked::Forked;
 use crate::h1::Head;
 use crate::log::{self, AccessLog};
 use crate::observe::{Access, Admit, BlockedCall, Host};
-use crate::reactor::{Claim, Config, Reactor};
+use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
@@ -119,8 +119,8 @@ impl<M: MakeService> Worker for SyncWorker<M> {
     }
 }
 
-/// The claim on the running call, for the handler of the arbiter's signal.
-static CLAIM: OnceLock<Arc<Claim>> = OnceLock::new();
+/// The timeout on the running call, for the handler of the arbiter's signal.
+static CALL_TIMEOUT: OnceLock<Arc<CallTimeout>> = OnceLock::new();
 
 /// Whether that handler has given a call up.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
@@ -129,9 +129,9 @@ static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 /// Async-signal-safe: atomics, the clock, and two system calls.
 fn give_up() -> bool {
     // What is sent is recorded when the call ends, if it does.
-    let verdict = CLAIM
+    let verdict = CALL_TIMEOUT
         .get()
-        .and_then(|claim| claim.expire(Tick::now(), false));
+        .and_then(|timeout| timeout.expire(Tick::now(), false));
     GIVEN_UP.fetch_or(verdict.is_some(), Ordering::Relaxed);
     verdict.is_some()
 }
@@ -145,9 +145,9 @@ fn serve<S: Service>(
     context: &WorkerContext,
 ) -> Result<()> {
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
-    if let Some(claim) = reactor.one_at_a_time() {
+    if let Some(timeout) = reactor.single_call_timeout() {
         // Of several workers in one process the signal can mean only one.
-        if CLAIM.set(claim).is_ok() {
+        if CALL_TIMEOUT.set(timeout).is_ok() {
             signal::set_on_expire(Some(give_up));
         }
     }

@@ -1,4 +1,4 @@
-//! [`Preface`]: what a balancer may say before the first request, collected and judged.
+//! [`ProxyPreamble`]: what a balancer may say before the first request, collected and judged.
 //!
 //! It exists only where PROXY headers are looked for, and only until the first bytes are known to be one or
 //! none; a stranger's header is refused at its first bytes and never collected.
@@ -7,7 +7,7 @@ use crate::net::proxy::{self, Header, Parsed, ProxyError, ProxyProtocol};
 
 /// The first bytes of a connection, as long as nobody knows what they are.
 #[derive(Debug)]
-pub(super) struct Preface {
+pub(super) struct ProxyPreamble {
     seen: Vec<u8>,
     wanted: ProxyProtocol,
     /// Whether the peer may send a header.
@@ -16,7 +16,7 @@ pub(super) struct Preface {
 
 /// What is said before the first request, and the bytes that follow it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Preamble {
     pub(super) header: Option<Header>,
     pub(super) rest: Vec<u8>,
 }
@@ -39,7 +39,7 @@ impl Refused {
     }
 }
 
-impl Preface {
+impl ProxyPreamble {
     pub(super) fn new(wanted: ProxyProtocol, trusted: bool) -> Self {
         Self {
             seen: Vec::new(),
@@ -54,7 +54,7 @@ impl Preface {
     }
 
     /// Takes more bytes in: what was said, once that is known.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Option<Said>, Refused> {
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Option<Preamble>, Refused> {
         self.seen.extend_from_slice(bytes);
         let parsed = proxy::parse(&self.seen, self.wanted);
         let (header, length) = match parsed {
@@ -67,7 +67,7 @@ impl Preface {
         };
         let mut rest = self.end();
         rest.drain(..length);
-        Ok(Some(Said { header, rest }))
+        Ok(Some(Preamble { header, rest }))
     }
 
     /// Nothing more will come: the bytes that have not become a header.
@@ -82,28 +82,28 @@ mod tests {
 
     const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
 
-    fn preface(trusted: bool) -> Preface {
-        Preface::new(ProxyProtocol::Auto, trusted)
+    fn preamble(trusted: bool) -> ProxyPreamble {
+        ProxyPreamble::new(ProxyProtocol::Auto, trusted)
     }
 
     #[test]
     fn a_header_may_come_byte_by_byte_and_leaves_what_follows_it() {
-        let mut preface = preface(true);
+        let mut preamble = preamble(true);
         let (last, before) = LINE.split_last().unwrap();
         for byte in before {
-            assert_eq!(preface.receive(&[*byte]), Ok(None));
+            assert_eq!(preamble.receive(&[*byte]), Ok(None));
         }
-        let said = preface.receive(&[*last, b'G']).unwrap().unwrap();
+        let said = preamble.receive(&[*last, b'G']).unwrap().unwrap();
         assert!(matches!(said.header, Some(Header::Tcp { .. })));
         assert_eq!(said.rest, b"G");
-        assert!(preface.is_empty());
+        assert!(preamble.is_empty());
     }
 
     #[test]
     fn a_client_without_a_header_loses_no_byte() {
-        let mut preface = preface(false);
-        assert_eq!(preface.receive(b"P"), Ok(None));
-        let said = preface.receive(b"OST / HTTP/1.1\r\n").unwrap().unwrap();
+        let mut preamble = preamble(false);
+        assert_eq!(preamble.receive(b"P"), Ok(None));
+        let said = preamble.receive(b"OST / HTTP/1.1\r\n").unwrap().unwrap();
         assert_eq!(said.header, None);
         assert_eq!(said.rest, b"POST / HTTP/1.1\r\n");
     }
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn a_stranger_is_refused_at_the_first_bytes_of_a_header() {
         for bytes in [LINE, &LINE[..6], b"PROXY nonsense\r\n"] {
-            assert_eq!(preface(false).receive(bytes), Err(Refused::Stranger));
+            assert_eq!(preamble(false).receive(bytes), Err(Refused::Stranger));
         }
     }
 
     #[test]
     fn a_malformed_header_is_a_bad_request() {
-        let refused = preface(true).receive(b"PROXY x\r\n").unwrap_err();
+        let refused = preamble(true).receive(b"PROXY x\r\n").unwrap_err();
         assert_eq!(refused.status(), 400);
     }
 }

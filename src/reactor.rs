@@ -25,24 +25,24 @@
 //! readable, or to be accepted before it. Between two turns no more requests are handed out than there were when
 //! the first of them ended, so that no client decides when the next turn comes.
 
-mod claim;
+mod acceptor;
+mod call_timeout;
 mod config;
 mod connection;
+mod date_header;
 mod deadlines;
 mod episode;
 mod error_response;
 mod exchange;
 mod forwarded;
-mod gates;
-mod line;
 mod outbox;
-mod pace;
 mod pending;
-mod preface;
+mod pool;
+mod proxy_preamble;
+mod rate;
 mod request_body;
-mod spares;
+mod run_queue;
 mod spool;
-mod stamp;
 mod streamed;
 mod total;
 
@@ -57,18 +57,19 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-pub(crate) use claim::Claim;
+pub use acceptor::Queues;
+pub(crate) use call_timeout::CallTimeout;
 pub use config::Config;
 pub use error_response::{ErrorPage, ErrorResponse};
 pub use pending::PendingRequest;
 
-use self::claim::{Claims, Watch};
-use self::connection::{Connection, Interest, Step, Turn};
+use self::acceptor::{Acceptor, DRAIN_ACCEPT};
+use self::call_timeout::{CallDeadline, CallTimeouts};
+use self::connection::{Connection, Interest, Step, StepContext};
 use self::deadlines::Deadlines;
 use self::episode::Episodes;
-use self::gates::{DRAIN_ACCEPT, Gates};
-use self::line::{Line, Next};
-use self::spares::Spares;
+use self::pool::BufferPool;
+use self::run_queue::{Entry, RunQueue};
 use self::total::Totals;
 use crate::clock::Tick;
 use crate::error::{Error, Result};
@@ -88,22 +89,22 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     config: Arc<Config>,
-    gates: Gates,
+    acceptor: Acceptor,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<Tick>,
     /// When it ends in haste, whatever is left.
     end: Option<Tick>,
     connections: Slab<Place>,
     deadlines: Deadlines,
-    line: Line,
+    queue: RunQueue,
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
-    spares: Spares,
+    pool: BufferPool,
     /// What its connections take together.
     totals: Totals,
     episodes: Episodes,
     /// Where calls may take too long.
-    claims: Option<Claims>,
+    call_timeouts: Option<CallTimeouts>,
 }
 
 /// Where a connection is.
@@ -112,7 +113,7 @@ enum Place {
     /// With whoever answers its request. The edges that came meanwhile are kept: mio tells of each once.
     InFlight {
         edge: Option<Edge>,
-        watch: Option<Box<Watch>>,
+        watch: Option<Box<CallDeadline>>,
     },
 }
 
@@ -165,20 +166,20 @@ impl Reactor {
     pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
         config.check()?;
         let poll = Poll::new().map_err(|e| Error::io("cannot make a poll", e))?;
-        let gates = Gates::open(listeners, poll.registry())?;
+        let acceptor = Acceptor::open(listeners, poll.registry())?;
         Ok(Self {
             poll,
             events: Events::with_capacity(256),
-            claims: Claims::new(&config),
+            call_timeouts: CallTimeouts::new(&config),
             config: Arc::new(config),
-            gates,
+            acceptor,
             draining: None,
             end: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
-            line: Line::default(),
+            queue: RunQueue::default(),
             again: Vec::new(),
-            spares: Spares::default(),
+            pool: BufferPool::default(),
             totals: Totals::default(),
             episodes: Episodes::default(),
         })
@@ -207,17 +208,17 @@ impl Reactor {
             .map_err(|e| Error::io("cannot make a waker", e))
     }
 
-    /// The claim of all calls, where there is one at a time; `None` where they may take as long as they like.
+    /// The timeout of all calls, where there is one at a time; `None` where they may take as long as they like.
     /// It is for whoever can give a call up that keeps the reactor from turning.
-    pub(crate) fn one_at_a_time(&mut self) -> Option<Arc<Claim>> {
-        self.claims.as_mut().map(Claims::only)
+    pub(crate) fn single_call_timeout(&mut self) -> Option<Arc<CallTimeout>> {
+        self.call_timeouts.as_mut().map(CallTimeouts::only)
     }
 
     /// Whether somebody waits who may be taken out before the next turn: a complete request, or a connection that
     /// is yet to be accepted.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        self.line.has_due()
+        self.queue.has_due()
     }
 
     /// Open connections, lent ones included.
@@ -230,7 +231,8 @@ impl Reactor {
     #[must_use]
     pub fn is_done(&self) -> bool {
         let is_over = self.end.is_some_and(|end| Tick::now() >= end);
-        is_over || self.draining.is_some() && self.gates.is_empty() && self.connections.is_empty()
+        is_over
+            || self.draining.is_some() && self.acceptor.is_empty() && self.connections.is_empty()
     }
 
     /// How many connections are lent.
@@ -247,7 +249,7 @@ impl Reactor {
             return;
         }
         self.draining = Some(now + DRAIN_ACCEPT);
-        self.gates.drain(queues);
+        self.acceptor.drain(queues);
         for (key, place) in &mut self.connections {
             if let Some(connection) = place.here() {
                 if connection.awaits_request() || connection.lingers() {
@@ -267,13 +269,13 @@ impl Reactor {
         }
         self.end = Some(now + within);
         self.draining.get_or_insert(now);
-        self.gates.abandon();
+        self.acceptor.abandon();
         for (key, place) in &mut self.connections {
             let Some(connection) = place.here().filter(|it| it.awaits_request()) else {
                 continue;
             };
-            let dear = connection.dear(now, &self.config);
-            let moment = dear.map(|(_, since)| since + LAST_WORD);
+            let rank = connection.eviction_rank(now, &self.config);
+            let moment = rank.map(|(_, since)| since + LAST_WORD);
             self.deadlines
                 .set(key, moment.map_or(now, |moment| moment.max(now)));
         }
@@ -314,13 +316,13 @@ impl Reactor {
         }
         let now = host.now();
         self.tend(&mut turned, host, now);
-        if self.line.is_empty() || self.draining.is_some() {
+        if self.queue.is_empty() || self.draining.is_some() {
             self.accept(host, now);
         } else {
             self.expect(host, now);
         }
-        self.line.end_turn();
-        turned.rested = self.spares.rest(now) && self.in_flight() == 0;
+        self.queue.end_turn();
+        turned.rested = self.pool.rest(now) && self.in_flight() == 0;
         Ok(turned)
     }
 
@@ -395,7 +397,7 @@ impl Reactor {
                 .connections
                 .iter()
                 .filter_map(|(key, place)| match place {
-                    Place::Here(it) => Some((it.dear_in_file(now, &self.config)?, key)),
+                    Place::Here(it) => Some((it.spool_eviction_rank(now, &self.config)?, key)),
                     Place::InFlight { .. } => None,
                 });
             let Some((_, key)) = here.min() else { return };
@@ -411,16 +413,20 @@ impl Reactor {
 
     /// How long to poll.
     fn poll_timeout(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
-        if !self.again.is_empty() || self.line.awaits_turn() {
+        if !self.again.is_empty() || self.queue.awaits_turn() {
             return Some(Duration::ZERO);
         }
         // Who is to be accepted while somebody is in the line has a place there.
-        let may_accept = self.line.is_empty() || self.draining.is_some();
-        let admit_at = if may_accept { self.gates.next() } else { None };
+        let may_accept = self.queue.is_empty() || self.draining.is_some();
+        let admit_at = if may_accept {
+            self.acceptor.next()
+        } else {
+            None
+        };
         if admit_at == Some(Tick::ZERO) {
             return Some(Duration::ZERO);
         }
-        let rest_at = self.spares.rest_at();
+        let rest_at = self.pool.rest_at();
         let next = [self.deadlines.next(), admit_at, rest_at, self.end];
         let Some(next) = next.into_iter().flatten().min() else {
             return wait;
@@ -438,7 +444,7 @@ impl Reactor {
             match event.token() {
                 WAKE => turned.woken = true,
                 WAKER => {}
-                Token(gate) if gate >= LISTENERS => self.gates.knock(gate - LISTENERS),
+                Token(gate) if gate >= LISTENERS => self.acceptor.on_readable(gate - LISTENERS),
                 Token(key) => self.take_event(key, event, host, now),
             }
         }
@@ -470,10 +476,10 @@ impl Reactor {
         key: usize,
         host: &dyn Host,
         now: Tick,
-        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
+        step: impl FnOnce(&mut Connection, &mut StepContext<'_>) -> Step,
     ) {
         if self.run(key, host, now, step) {
-            self.line.push(key);
+            self.queue.push(key);
         }
     }
 
@@ -483,25 +489,25 @@ impl Reactor {
         key: usize,
         host: &dyn Host,
         now: Tick,
-        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Step,
+        step: impl FnOnce(&mut Connection, &mut StepContext<'_>) -> Step,
     ) -> bool {
         let Some(connection) = self.connections.get_mut(key).and_then(Place::here) else {
             return false;
         };
-        let mut turn = Turn {
+        let mut cx = StepContext {
             now,
             config: &self.config,
             host,
-            spares: &mut self.spares,
+            pool: &mut self.pool,
             totals: &self.totals,
             episodes: &mut self.episodes,
             draining: self.draining.is_some(),
         };
-        match step(connection, &mut turn) {
+        match step(connection, &mut cx) {
             Step::Wait { until, write } => {
                 self.deadlines.set(key, until);
-                self.gates
-                    .make_room(connection.dear(now, &self.config).is_some());
+                self.acceptor
+                    .make_room(connection.eviction_rank(now, &self.config).is_some());
                 let wanted = match (write, connection.interest) {
                     (false, Interest::None) => Some(Interest::Read),
                     (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
@@ -534,19 +540,19 @@ impl Reactor {
     fn close(&mut self, key: usize, host: &dyn Host) {
         self.deadlines.clear(key);
         self.connections.remove(key);
-        self.gates.make_room(true);
-        self.gates.reconsider();
+        self.acceptor.make_room(true);
+        self.acceptor.retry_admission();
         host.connections(self.connections.len());
     }
 
     /// Takes the next complete request out, to be answered; whoever comes before it is accepted first. `None`
     /// where none is left, and where a [poll](Self::poll) has to come before more are taken.
     pub fn next_request(&mut self, host: &dyn Host) -> Option<PendingRequest> {
-        while self.line.has_due() {
+        while self.queue.has_due() {
             let now = host.now();
-            let ready = match self.line.next(now)? {
-                Next::Request(key) => Some(key),
-                Next::Newcomer(since) => self.welcome(since, host, now),
+            let ready = match self.queue.next(now)? {
+                Entry::Request(key) => Some(key),
+                Entry::Accept(since) => self.welcome(since, host, now),
             };
             if let Some(ready) = ready.and_then(|key| self.lend(key, host, now)) {
                 return Some(ready);
@@ -570,9 +576,9 @@ impl Reactor {
         if let Some(head) = connection.head() {
             host.started(now, head);
         }
-        if let Some(claims) = &self.claims {
-            let due = now + claims.limit;
-            let armed = connection.arm(claims.claim(), due);
+        if let Some(call_timeouts) = &self.call_timeouts {
+            let due = now + call_timeouts.limit;
+            let armed = connection.arm(call_timeouts.timeout(), due);
             self.deadlines.set(key, due);
             *place = Place::InFlight {
                 edge: None,
@@ -593,7 +599,7 @@ impl Reactor {
             mut connection,
             ..
         } = ready;
-        self.gates.reconsider();
+        self.acceptor.retry_admission();
         if let Some(place) = self.connections.get_mut(key) {
             if let Place::InFlight {
                 edge: Some(Edge { hung_up }),
@@ -605,9 +611,9 @@ impl Reactor {
             *place = Place::Here(connection);
             self.deadlines.clear(key);
             let now = host.now();
-            self.spares.note(now);
+            self.pool.note(now);
             if self.run(key, host, now, Connection::answered) {
-                self.line.push_later(key);
+                self.queue.push_later(key);
             }
         }
     }
@@ -616,9 +622,9 @@ impl Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
-            .field("gates", &self.gates)
+            .field("gates", &self.acceptor)
             .field("open", &self.connections.len())
-            .field("ready", &self.line.requests())
+            .field("ready", &self.queue.requests())
             .field("draining", &self.draining.is_some())
             .finish_non_exhaustive()
     }

@@ -1,15 +1,15 @@
-//! [`Pace`]: how fast a client takes what is pending for it, and when that is too slow.
+//! [`SendRate`]: how fast a client takes what is pending for it, and when that is too slow.
 //!
 //! It knows no socket and reads no clock. Only the time in which something is pending counts: a service may
 //! be as slow as it likes.
 
 use super::Config;
-use super::deadlines::{SLOW, paid_until};
+use super::deadlines::{SLOW, min_rate_deadline};
 use crate::clock::Tick;
 
 /// A client's progress since something became pending for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct SendRate {
     since: Tick,
     /// When it was last seen to have taken more.
     moved: Tick,
@@ -20,7 +20,7 @@ pub(super) struct Pace {
     unsent: u64,
 }
 
-impl Pace {
+impl SendRate {
     /// Begins with a system that was `handed` so many bytes by now and has not delivered `unsent` of them.
     pub(super) fn new(now: Tick, handed: u64, unsent: u64) -> Self {
         Self {
@@ -45,14 +45,15 @@ impl Pace {
     /// When it has to have come further: soon, and before its average rate falls below what it must be.
     pub(super) fn due(&self, config: &Config) -> Tick {
         let soon = self.moved + config.send_timeout;
-        paid_until(self.since, self.taken, config.send_rate, config.send_grace)
+        min_rate_deadline(self.since, self.taken, config.send_rate, config.send_grace)
             .map_or(soon, |paid| soon.min(paid))
     }
 
     /// Whether it is [slow](SLOW).
     pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
         let rate = config.send_rate.saturating_mul(SLOW);
-        paid_until(self.since, self.taken, rate, config.send_grace).is_some_and(|paid| paid <= now)
+        min_rate_deadline(self.since, self.taken, rate, config.send_grace)
+            .is_some_and(|paid| paid <= now)
     }
 }
 
@@ -84,44 +85,44 @@ mod tests {
             (15_000, 25, 30),
             (1_000_000, 25, 55),
         ] {
-            let mut pace = Pace::new(at(0), 9, 70);
-            pace.note(at(now), 9 + taken, 70);
-            assert_eq!(pace.due(&config()), at(due), "{taken} by {now}");
+            let mut rate = SendRate::new(at(0), 9, 70);
+            rate.note(at(now), 9 + taken, 70);
+            assert_eq!(rate.due(&config()), at(due), "{taken} by {now}");
         }
     }
 
     #[test]
     fn bytes_delivered_are_progress_and_bytes_buffered_are_not() {
-        let mut pace = Pace::new(at(0), 0, 1_000_000);
-        pace.note(at(5), 500_000, 1_500_000);
-        assert_eq!(pace.due(&config()), at(20));
-        pace.note(at(15), 500_000, 700_000);
-        pace.note(at(40), 500_000, 700_000);
-        assert_eq!(pace.due(&config()), at(45));
+        let mut rate = SendRate::new(at(0), 0, 1_000_000);
+        rate.note(at(5), 500_000, 1_500_000);
+        assert_eq!(rate.due(&config()), at(20));
+        rate.note(at(15), 500_000, 700_000);
+        rate.note(at(40), 500_000, 700_000);
+        assert_eq!(rate.due(&config()), at(45));
     }
 
     #[test]
     fn a_client_is_slow_below_a_multiple_of_the_rate_after_grace() {
-        let mut pace = Pace::new(at(0), 0, 0);
-        pace.note(at(5), 80_000, 0);
-        assert!(!pace.is_slow(at(9), &config()));
-        pace.note(at(20), 500 * SLOW * 25, 0);
-        assert!(!pace.is_slow(at(24), &config()) && pace.is_slow(at(25), &config()));
+        let mut rate = SendRate::new(at(0), 0, 0);
+        rate.note(at(5), 80_000, 0);
+        assert!(!rate.is_slow(at(9), &config()));
+        rate.note(at(20), 500 * SLOW * 25, 0);
+        assert!(!rate.is_slow(at(24), &config()) && rate.is_slow(at(25), &config()));
         let config = Config {
             send_rate: 0,
             ..config()
         };
-        assert!(!pace.is_slow(at(1000), &config));
+        assert!(!rate.is_slow(at(1000), &config));
     }
 
     #[test]
     fn without_a_rate_any_progress_will_do() {
-        let mut pace = Pace::new(at(0), 0, 0);
-        pace.note(at(500), 1, 0);
+        let mut rate = SendRate::new(at(0), 0, 0);
+        rate.note(at(500), 1, 0);
         let config = Config {
             send_rate: 0,
             ..config()
         };
-        assert_eq!(pace.due(&config), at(530));
+        assert_eq!(rate.due(&config), at(530));
     }
 }

@@ -6,10 +6,10 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    static STAMP: RefCell<Stamp> = const { RefCell::new(Stamp { second: 0, lines: Vec::new(), server: String::new() }) };
+    static CACHE: RefCell<DateHeader> = const { RefCell::new(DateHeader { second: 0, lines: Vec::new(), server: String::new() }) };
 }
 
-struct Stamp {
+struct DateHeader {
     second: u64,
     server: String,
     lines: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) fn with_lines<T>(server: &str, f: impl FnOnce(&[u8]) -> T) -> T {
     let second = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    STAMP.with_borrow_mut(|stamp| {
+    CACHE.with_borrow_mut(|stamp| {
         if stamp.second != second || stamp.server != server {
             stamp.renew(second, server);
         }
@@ -30,7 +30,7 @@ pub(super) fn with_lines<T>(server: &str, f: impl FnOnce(&[u8]) -> T) -> T {
     })
 }
 
-impl Stamp {
+impl DateHeader {
     fn renew(&mut self, second: u64, server: &str) {
         self.second = second;
         server.clone_into(&mut self.server);

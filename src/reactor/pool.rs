@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::exchange::Link;
+use super::exchange::HttpIo;
 use crate::clock::Tick;
 use crate::h1::Head;
 
@@ -26,7 +26,7 @@ const READ: usize = 64 * 1024 + LARGE;
 
 /// The pool of a reactor.
 #[derive(Debug, Default)]
-pub(super) struct Spares {
+pub(super) struct BufferPool {
     heads: Vec<Head>,
     blocks: Vec<BytesMut>,
     large: Vec<BytesMut>,
@@ -36,25 +36,25 @@ pub(super) struct Spares {
     used: Option<Tick>,
 }
 
-impl Spares {
+impl BufferPool {
     /// Gives a connection what it needs to read and answer a request.
-    pub(super) fn lend(&mut self, link: &mut Link) {
+    pub(super) fn lend(&mut self, io: &mut HttpIo) {
         if let Some(head) = self.heads.pop() {
-            self.reuse(link.http.recycle(head));
+            self.reuse(io.http.recycle(head));
         }
         if let Some(block) = self.blocks.pop() {
-            link.recycle_block(block);
+            io.recycle_block(block);
         }
     }
 
     /// Takes it back from a connection that has fallen idle.
-    pub(super) fn take_back(&mut self, link: &mut Link) {
-        if let Some(head) = link.http.release() {
+    pub(super) fn take_back(&mut self, io: &mut HttpIo) {
+        if let Some(head) = io.http.release() {
             if self.heads.len() < KEPT {
                 self.heads.push(head);
             }
         }
-        let block = link.release_block();
+        let block = io.release_block();
         if self.blocks.len() < KEPT && (1..=LARGE).contains(&block.capacity()) {
             self.blocks.push(block);
         }
@@ -132,51 +132,51 @@ mod tests {
 
     #[test]
     fn a_block_comes_back_whole_once_nobody_has_a_part_of_it() {
-        let mut spares = Spares::default();
-        let mut block = spares.scratch();
+        let mut pool = BufferPool::default();
+        let mut block = pool.scratch();
         let start = block.as_ptr();
         block.extend_from_slice(&vec![7; 2 * LARGE]);
         let head = block.split_to(100).freeze();
         let body = block.freeze();
-        spares.reclaim(body.clone());
-        assert!(spares.large.is_empty(), "somebody reads it");
-        spares.reclaim(body);
-        assert!(spares.large.is_empty(), "the head is a part of it");
-        spares.reuse(head.try_into_mut().ok());
-        assert_eq!(spares.bytes, READ);
-        let again = spares.scratch();
+        pool.reclaim(body.clone());
+        assert!(pool.large.is_empty(), "somebody reads it");
+        pool.reclaim(body);
+        assert!(pool.large.is_empty(), "the head is a part of it");
+        pool.reuse(head.try_into_mut().ok());
+        assert_eq!(pool.bytes, READ);
+        let again = pool.scratch();
         assert_eq!((again.as_ptr(), again.capacity()), (start, READ));
-        assert_eq!(spares.bytes, 0);
+        assert_eq!(pool.bytes, 0);
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_given_back() {
-        let mut spares = Spares::default();
-        let blocks: Vec<_> = (0..100).map(|_| spares.block(1)).collect();
+        let mut pool = BufferPool::default();
+        let blocks: Vec<_> = (0..100).map(|_| pool.block(1)).collect();
         for block in blocks {
-            spares.reuse(Some(block));
+            pool.reuse(Some(block));
         }
-        assert_eq!(spares.bytes, spares.large.len() * READ);
-        assert!((KEPT_BYTES - READ..=KEPT_BYTES).contains(&spares.bytes));
-        spares.reuse(Some(BytesMut::with_capacity(LARGE)));
-        assert!(spares.large.iter().all(|block| block.capacity() >= READ));
-        assert_eq!(spares.rest_at(), None);
-        spares.note(Tick::ZERO);
-        assert!(!spares.rest(Tick::ZERO + REST / 2) && spares.bytes > 0);
-        assert!(spares.rest(Tick::ZERO + REST));
-        assert_eq!((spares.bytes, spares.large.capacity()), (0, 0));
-        assert!(!spares.rest(Tick::ZERO + REST), "it rests already");
+        assert_eq!(pool.bytes, pool.large.len() * READ);
+        assert!((KEPT_BYTES - READ..=KEPT_BYTES).contains(&pool.bytes));
+        pool.reuse(Some(BytesMut::with_capacity(LARGE)));
+        assert!(pool.large.iter().all(|block| block.capacity() >= READ));
+        assert_eq!(pool.rest_at(), None);
+        pool.note(Tick::ZERO);
+        assert!(!pool.rest(Tick::ZERO + REST / 2) && pool.bytes > 0);
+        assert!(pool.rest(Tick::ZERO + REST));
+        assert_eq!((pool.bytes, pool.large.capacity()), (0, 0));
+        assert!(!pool.rest(Tick::ZERO + REST), "it rests already");
     }
 
     #[test]
     fn a_block_has_the_room_that_was_asked_for() {
-        let mut spares = Spares::default();
-        let small = spares.block(1);
-        let large = spares.block(10 * READ);
+        let mut pool = BufferPool::default();
+        let small = pool.block(1);
+        let large = pool.block(10 * READ);
         let start = large.as_ptr();
-        spares.reuse(Some(large));
-        spares.reuse(Some(small));
-        assert_eq!(spares.block(READ + 1).as_ptr(), start);
-        assert!(spares.block(READ + 1).capacity() > READ);
+        pool.reuse(Some(large));
+        pool.reuse(Some(small));
+        assert_eq!(pool.block(READ + 1).as_ptr(), start);
+        assert!(pool.block(READ + 1).capacity() > READ);
     }
 }

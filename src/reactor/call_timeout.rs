@@ -1,4 +1,4 @@
-//! [`Claim`]: who answers a request that takes long, its call or whoever watches the time.
+//! [`CallTimeout`]: who answers a request that takes long, its call or whoever watches the time.
 //!
 //! It takes no lock, allocates nothing and waits for nobody but a system call, so that a signal handler may
 //! use it (signal-safety(7)).
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! *Invariants*: one side wins; the socket is the call's, and is used here in `Busy` only, which `settle`
-//! waits for: so a claim that is settled knows no socket that may be closed.
+//! waits for: so a timeout that is settled knows no socket that may be closed.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -61,7 +61,7 @@ const STATES: [State; 7] = [
 
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum CallOutcome {
     /// It answers itself.
     InTime,
     /// It was answered in its place.
@@ -78,16 +78,16 @@ pub(crate) struct Answer {
     pub(super) sent: u64,
 }
 
-/// The claims of a reactor's calls.
+/// The call_timeouts of a reactor's calls.
 #[derive(Debug)]
-pub(super) struct Claims {
+pub(super) struct CallTimeouts {
     /// How long a call may take.
     pub(super) limit: Duration,
     page: Page,
-    only: Option<Arc<Claim>>,
+    only: Option<Arc<CallTimeout>>,
 }
 
-impl Claims {
+impl CallTimeouts {
     /// `None` where a call may take as long as it likes.
     pub(super) fn new(config: &Config) -> Option<Self> {
         config.request_timeout.map(|limit| Self {
@@ -98,16 +98,16 @@ impl Claims {
     }
 
     /// For the next call.
-    pub(super) fn claim(&self) -> Arc<Claim> {
+    pub(super) fn timeout(&self) -> Arc<CallTimeout> {
         match &self.only {
             Some(only) => Arc::clone(only),
-            None => Arc::new(Claim::new(self.page.clone())),
+            None => Arc::new(CallTimeout::new(self.page.clone())),
         }
     }
 
-    /// The claim of all calls, of which there is one at a time.
-    pub(super) fn only(&mut self) -> Arc<Claim> {
-        let only = self.claim();
+    /// The timeout of all calls, of which there is one at a time.
+    pub(super) fn only(&mut self) -> Arc<CallTimeout> {
+        let only = self.timeout();
         Arc::clone(self.only.insert(only))
     }
 }
@@ -146,7 +146,7 @@ impl Page {
 }
 
 /// What is decided about one call at a time.
-pub(crate) struct Claim {
+pub(crate) struct CallTimeout {
     state: AtomicU8,
     socket: AtomicI32,
     due: AtomicU64,
@@ -155,7 +155,7 @@ pub(crate) struct Claim {
     page: Page,
 }
 
-impl Claim {
+impl CallTimeout {
     /// One without a call.
     fn new(page: Page) -> Self {
         Self {
@@ -199,27 +199,27 @@ impl Claim {
     }
 
     /// The call's response is complete, or the call has ended.
-    fn settle(&self) -> Verdict {
+    fn settle(&self) -> CallOutcome {
         loop {
             match self.decided() {
                 state @ (State::Free | State::Begun) => {
                     self.change(state, State::Settled);
                 }
-                State::Cut => return Verdict::Cut,
+                State::Cut => return CallOutcome::Cut,
                 state @ (State::Refused | State::Recorded) => {
-                    return Verdict::Refused {
+                    return CallOutcome::Refused {
                         recorded: state == State::Recorded,
                         answer: self.answer(),
                     };
                 }
-                State::Settled | State::Busy => return Verdict::InTime,
+                State::Settled | State::Busy => return CallOutcome::InTime,
             }
         }
     }
 
     /// Gives a call up that is overdue: answers in its place if it has sent nothing, else cuts its response.
     /// `record` says whether the caller records that answer. `None` where there is nothing to give up.
-    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<Verdict> {
+    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<CallOutcome> {
         let late = || now.as_nanos() >= self.due.load(Ordering::Relaxed);
         let state = loop {
             let state = self.state();
@@ -242,12 +242,12 @@ impl Claim {
         let answered = state == State::Free
             && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
         let verdict = if answered {
-            Verdict::Refused {
+            CallOutcome::Refused {
                 recorded: record,
                 answer: self.answer(),
             }
         } else {
-            Verdict::Cut
+            CallOutcome::Cut
         };
         // Both fail only where the client has gone.
         if answered {
@@ -297,26 +297,26 @@ impl Claim {
     }
 }
 
-impl fmt::Debug for Claim {
+impl fmt::Debug for CallTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claim").field(&self.state()).finish()
+        f.debug_tuple("CallTimeout").field(&self.state()).finish()
     }
 }
 
-/// A call's side of a claim. To be dropped before the socket is closed.
+/// A call's side of a timeout. To be dropped before the socket is closed.
 #[derive(Debug)]
-pub(super) struct Armed(Arc<Claim>);
+pub(super) struct CallTimeoutGuard(Arc<CallTimeout>);
 
-impl Armed {
+impl CallTimeoutGuard {
     /// A call begins on `socket` that is to have answered by `due`; `bodyless` for HEAD.
     pub(super) fn new(
-        claim: Arc<Claim>,
+        timeout: Arc<CallTimeout>,
         socket: BorrowedFd<'_>,
         due: Tick,
         bodyless: bool,
     ) -> Self {
-        claim.arm(socket, due, bodyless);
-        Self(claim)
+        timeout.arm(socket, due, bodyless);
+        Self(timeout)
     }
 
     /// The call is about to send something. `false` where it may not: it was given up.
@@ -330,7 +330,7 @@ impl Armed {
     }
 
     /// The call's response is complete, or the call has ended: nobody gives it up any more.
-    pub(super) fn settle(&self) -> Verdict {
+    pub(super) fn settle(&self) -> CallOutcome {
         self.0.settle()
     }
 
@@ -343,25 +343,25 @@ impl Armed {
     }
 }
 
-impl Drop for Armed {
+impl Drop for CallTimeoutGuard {
     fn drop(&mut self) {
         self.0.settle();
     }
 }
 
 /// A call that is given up at the connection's deadline, and what is to be recorded then.
-pub(super) struct Watch {
-    pub(super) claim: Arc<Claim>,
-    pub(super) facts: Arc<service::ConnectionInfo>,
+pub(super) struct CallDeadline {
+    pub(super) timeout: Arc<CallTimeout>,
+    pub(super) info: Arc<service::ConnectionInfo>,
     pub(super) head: Option<Head>,
     pub(super) started: Tick,
 }
 
-impl Watch {
+impl CallDeadline {
     pub(super) fn expire(&self, now: Tick, host: &dyn Host) {
-        if let Some(Verdict::Refused { answer, .. }) = self.claim.expire(now, true) {
+        if let Some(CallOutcome::Refused { answer, .. }) = self.timeout.expire(now, true) {
             host.finished(&Access {
-                connection: &self.facts,
+                connection: &self.info,
                 head: self.head.as_ref(),
                 status: answer.status,
                 sent: answer.sent,
@@ -382,14 +382,14 @@ mod tests {
     const DUE: Tick = Tick::from_nanos(1000);
 
     /// A call of which the test has the client's side.
-    fn call(bodyless: bool) -> (Arc<Claim>, Armed, UnixStream, UnixStream) {
+    fn call(bodyless: bool) -> (Arc<CallTimeout>, CallTimeoutGuard, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let claim = Arc::new(Claim::new(Page::new(&Config::default())));
-        let armed = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, bodyless);
+        let timeout = Arc::new(CallTimeout::new(Page::new(&Config::default())));
+        let armed = CallTimeoutGuard::new(Arc::clone(&timeout), ours.as_fd(), DUE, bodyless);
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        (claim, armed, ours, theirs)
+        (timeout, armed, ours, theirs)
     }
 
     fn read(mut client: UnixStream) -> String {
@@ -400,13 +400,13 @@ mod tests {
 
     #[test]
     fn an_overdue_call_that_has_sent_nothing_is_answered_once() {
-        let (claim, armed, _ours, client) = call(false);
-        assert_eq!(claim.expire(Tick::ZERO, true), None);
-        let expired = claim.expire(DUE, true);
-        assert_eq!(claim.expire(DUE, true), None);
+        let (timeout, armed, _ours, client) = call(false);
+        assert_eq!(timeout.expire(Tick::ZERO, true), None);
+        let expired = timeout.expire(DUE, true);
+        assert_eq!(timeout.expire(DUE, true), None);
         assert!(armed.is_given_up() && !armed.begin());
         assert_eq!(expired, Some(armed.settle()));
-        let Some(Verdict::Refused { recorded, answer }) = expired else {
+        let Some(CallOutcome::Refused { recorded, answer }) = expired else {
             panic!("{expired:?}");
         };
         assert!(recorded);
@@ -419,58 +419,59 @@ mod tests {
 
     #[test]
     fn an_answer_to_head_has_no_body() {
-        let (claim, _armed, _ours, client) = call(true);
+        let (timeout, _armed, _ours, client) = call(true);
         let answer = Answer {
             status: 504,
             sent: 0,
         };
-        let refused = Verdict::Refused {
+        let refused = CallOutcome::Refused {
             recorded: false,
             answer,
         };
-        assert_eq!(claim.expire(DUE, false), Some(refused));
+        assert_eq!(timeout.expire(DUE, false), Some(refused));
         assert!(read(client).ends_with("\r\n\r\n"));
     }
 
     #[test]
     fn a_response_that_has_begun_is_cut() {
-        let (claim, armed, _ours, client) = call(false);
+        let (timeout, armed, _ours, client) = call(false);
         assert!(armed.begin() && armed.begin());
-        assert_eq!(claim.expire(DUE, true), Some(Verdict::Cut));
+        assert_eq!(timeout.expire(DUE, true), Some(CallOutcome::Cut));
         assert!(!armed.begin());
-        assert_eq!(armed.settle(), Verdict::Cut);
+        assert_eq!(armed.settle(), CallOutcome::Cut);
         assert_eq!(read(client), "");
     }
 
     #[test]
     fn a_call_with_only_hints_sent_is_answered_an_ended_one_is_not() {
-        let (claim, armed, _ours, _client) = call(false);
+        let (timeout, armed, _ours, _client) = call(false);
         assert!(armed.begin());
         armed.unbegin();
-        assert!(claim.expire(DUE, false).is_some());
-        let (claim, armed, ours, _client) = call(false);
+        assert!(timeout.expire(DUE, false).is_some());
+        let (timeout, armed, ours, _client) = call(false);
         assert!(armed.begin());
-        assert_eq!(armed.settle(), Verdict::InTime);
-        assert_eq!(claim.expire(DUE, false), None);
+        assert_eq!(armed.settle(), CallOutcome::InTime);
+        assert_eq!(timeout.expire(DUE, false), None);
         // What it still sends is its own affair.
         assert!(armed.begin());
         drop(armed);
-        let next = Armed::new(Arc::clone(&claim), ours.as_fd(), DUE, false);
-        assert_eq!(next.settle(), Verdict::InTime);
+        let next = CallTimeoutGuard::new(Arc::clone(&timeout), ours.as_fd(), DUE, false);
+        assert_eq!(next.settle(), CallOutcome::InTime);
     }
 
     #[test]
     fn one_side_wins_each_time() {
         for _ in 0..200 {
-            let (claim, armed, _ours, client) = call(false);
+            let (timeout, armed, _ours, client) = call(false);
             thread::scope(|threads| {
-                let watcher = threads.spawn(|| claim.expire(DUE, false) != Some(Verdict::Cut));
+                let watcher =
+                    threads.spawn(|| timeout.expire(DUE, false) != Some(CallOutcome::Cut));
                 let begun = armed.begin();
                 let answered = watcher.join().unwrap();
                 assert_ne!(begun, answered);
-                assert_eq!(armed.settle() == Verdict::Cut, begun);
+                assert_eq!(armed.settle() == CallOutcome::Cut, begun);
             });
-            assert_eq!(read(client).is_empty(), armed.settle() == Verdict::Cut);
+            assert_eq!(read(client).is_empty(), armed.settle() == CallOutcome::Cut);
         }
     }
 }

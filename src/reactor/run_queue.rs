@@ -1,4 +1,4 @@
-//! [`Line`]: who is served next, first come, first served.
+//! [`RunQueue`]: who is served next, first come, first served.
 //!
 //! It reads and accepts nothing, and asks no clock.
 //!
@@ -23,17 +23,17 @@ const LAP: Duration = Duration::from_millis(1);
 
 /// Who is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Entry {
     /// The connection with this key, whose request is complete.
     Request(usize),
     /// Whoever is to be accepted first, if anybody still is; the place is there since then.
-    Newcomer(Tick),
+    Accept(Tick),
 }
 
 /// Complete requests and newcomers, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    places: VecDeque<Next>,
+pub(super) struct RunQueue {
+    places: VecDeque<Entry>,
     /// How many of the places are newcomers'.
     newcomers: usize,
     /// How many of the first places may be taken before the next turn.
@@ -46,10 +46,10 @@ pub(super) struct Line {
     put_off: Vec<Tick>,
 }
 
-impl Line {
+impl RunQueue {
     /// A request that was found in a turn.
     pub(super) fn push(&mut self, key: usize) {
-        self.places.push_back(Next::Request(key));
+        self.places.push_back(Entry::Request(key));
     }
 
     /// A request that was there when its connection was given back.
@@ -61,7 +61,7 @@ impl Line {
     pub(super) fn expect(&mut self, newcomers: usize, now: Tick) {
         while self.newcomers + self.put_off.len() < newcomers {
             self.newcomers += 1;
-            self.places.push_back(Next::Newcomer(now));
+            self.places.push_back(Entry::Accept(now));
         }
     }
 
@@ -73,26 +73,26 @@ impl Line {
 
     /// A turn ends: all that are here are due.
     pub(super) fn end_turn(&mut self) {
-        self.places.extend(self.later.drain(..).map(Next::Request));
+        self.places.extend(self.later.drain(..).map(Entry::Request));
         if self.places.is_empty() {
             self.put_off.clear();
         }
         self.newcomers += self.put_off.len();
         for since in self.put_off.drain(..).rev() {
-            self.places.push_front(Next::Newcomer(since));
+            self.places.push_front(Entry::Accept(since));
         }
         self.due = self.places.len();
         self.begun = None;
     }
 
     /// Takes the first place; `None` where a turn comes before.
-    pub(super) fn next(&mut self, now: Tick) -> Option<Next> {
+    pub(super) fn next(&mut self, now: Tick) -> Option<Entry> {
         if now.since(*self.begun.get_or_insert(now)) >= LAP {
             self.due = 0;
         }
         self.due = self.due.checked_sub(1)?;
         let next = self.places.pop_front()?;
-        self.newcomers -= usize::from(matches!(next, Next::Newcomer(_)));
+        self.newcomers -= usize::from(matches!(next, Entry::Accept(_)));
         Some(next)
     }
 
@@ -126,53 +126,53 @@ mod tests {
     }
 
     /// All that may be taken before the next turn, at once.
-    fn lap(line: &mut Line) -> Vec<Next> {
+    fn lap(line: &mut RunQueue) -> Vec<Entry> {
         std::iter::from_fn(|| line.next(at(0))).collect()
     }
 
     #[test]
     fn who_is_given_back_goes_behind_all_whom_the_next_turn_finds() {
-        let mut line = Line::default();
+        let mut line = RunQueue::default();
         line.push(1);
         line.push(2);
         line.end_turn();
-        assert_eq!(line.next(at(0)), Some(Next::Request(1)));
+        assert_eq!(line.next(at(0)), Some(Entry::Request(1)));
         line.push_later(1);
-        assert_eq!(lap(&mut line), [Next::Request(2)]);
+        assert_eq!(lap(&mut line), [Entry::Request(2)]);
         assert!(line.awaits_turn() && !line.has_due());
         line.push(3);
         line.expect(1, at(0));
         line.end_turn();
-        let order = [Next::Request(3), Next::Newcomer(at(0)), Next::Request(1)];
+        let order = [Entry::Request(3), Entry::Accept(at(0)), Entry::Request(1)];
         assert_eq!(lap(&mut line), order);
         assert!(line.is_empty() && !line.awaits_turn());
     }
 
     #[test]
     fn what_is_found_while_places_are_taken_waits_one_poll() {
-        let mut line = Line::default();
+        let mut line = RunQueue::default();
         line.push(1);
         line.end_turn();
         line.push(2);
         assert_eq!(line.requests(), 2);
-        assert_eq!(lap(&mut line), [Next::Request(1)]);
+        assert_eq!(lap(&mut line), [Entry::Request(1)]);
         line.end_turn();
-        assert_eq!(lap(&mut line), [Next::Request(2)]);
+        assert_eq!(lap(&mut line), [Entry::Request(2)]);
     }
 
     #[test]
     fn newcomers_keep_the_places_that_they_have() {
-        let mut line = Line::default();
+        let mut line = RunQueue::default();
         line.expect(2, at(1));
         line.push(1);
         line.expect(3, at(2));
         line.expect(1, at(3));
         line.end_turn();
         let order = [
-            Next::Newcomer(at(1)),
-            Next::Newcomer(at(1)),
-            Next::Request(1),
-            Next::Newcomer(at(2)),
+            Entry::Accept(at(1)),
+            Entry::Accept(at(1)),
+            Entry::Request(1),
+            Entry::Accept(at(2)),
         ];
         assert_eq!(lap(&mut line), order);
         assert_eq!(line.requests(), 0);
@@ -180,23 +180,23 @@ mod tests {
 
     #[test]
     fn newcomers_that_are_put_off_are_next_in_their_order() {
-        let mut line = Line::default();
+        let mut line = RunQueue::default();
         line.push(1);
         line.end_turn();
         line.put_off(at(1));
         line.put_off(at(2));
         line.expect(3, at(3));
-        assert_eq!(lap(&mut line), [Next::Request(1)]);
+        assert_eq!(lap(&mut line), [Entry::Request(1)]);
         assert_eq!(lap(&mut line), []);
         line.push(2);
         assert_eq!(line.requests(), 1);
         line.end_turn();
         assert_eq!(line.requests(), 1);
         let order = [
-            Next::Newcomer(at(1)),
-            Next::Newcomer(at(2)),
-            Next::Newcomer(at(3)),
-            Next::Request(2),
+            Entry::Accept(at(1)),
+            Entry::Accept(at(2)),
+            Entry::Accept(at(3)),
+            Entry::Request(2),
         ];
         assert_eq!(lap(&mut line), order);
         line.put_off(at(3));
@@ -208,15 +208,15 @@ mod tests {
 
     #[test]
     fn long_calls_have_a_turn_after_each() {
-        let mut line = Line::default();
+        let mut line = RunQueue::default();
         (0..3).for_each(|key| line.push(key));
         line.end_turn();
-        assert_eq!(line.next(at(7)), Some(Next::Request(0)));
-        assert_eq!(line.next(at(1006)), Some(Next::Request(1)));
+        assert_eq!(line.next(at(7)), Some(Entry::Request(0)));
+        assert_eq!(line.next(at(1006)), Some(Entry::Request(1)));
         assert_eq!(line.next(at(1007)), None);
         assert!(line.awaits_turn());
         line.end_turn();
-        assert_eq!(line.next(at(5000)), Some(Next::Request(2)));
+        assert_eq!(line.next(at(5000)), Some(Entry::Request(2)));
         assert_eq!(line.next(at(5000)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting: the [`Gates`] of a reactor, who comes in through them, and who waits outside.
+//! Accepting: the [`Acceptor`] of a reactor, who comes in through them, and who waits outside.
 //!
 //! No connection is read here, and none is closed but for another that has no place.
 //!
@@ -57,7 +57,7 @@ struct Gate {
 
 /// The listeners of a reactor, and what keeps it from accepting.
 #[derive(Debug)]
-pub(super) struct Gates {
+pub(super) struct Acceptor {
     all: Vec<Gate>,
     /// Which one is asked first: each has its turn.
     first: usize,
@@ -73,7 +73,7 @@ pub(super) struct Gates {
     queues: QueuePolicy,
 }
 
-impl Gates {
+impl Acceptor {
     /// Has `listeners` polled.
     pub(super) fn open(listeners: &Listeners, registry: &Registry) -> Result<Self> {
         let mut all = Vec::with_capacity(listeners.len());
@@ -127,7 +127,7 @@ impl Gates {
     }
 
     /// Somebody may wait at this listener.
-    pub(super) fn knock(&mut self, index: usize) {
+    pub(super) fn on_readable(&mut self, index: usize) {
         for gate in self.all.iter_mut().filter(|gate| gate.index == index) {
             gate.maybe = true;
         }
@@ -151,7 +151,7 @@ impl Gates {
     }
 
     /// A host that was full may have room again.
-    pub(super) fn reconsider(&mut self) {
+    pub(super) fn retry_admission(&mut self) {
         if std::mem::take(&mut self.full) {
             self.admit_at = None;
         }
@@ -197,30 +197,30 @@ impl Reactor {
             Some(_) => LAST_ACCEPTS,
         };
         for _ in 0..most {
-            if self.draining.is_none() && !self.line.is_empty() {
+            if self.draining.is_none() && !self.queue.is_empty() {
                 break;
             }
             let Some(position) = self.let_in(None, host, now) else {
                 // Where the host is full they have to wait as requests do.
-                if self.gates.full {
+                if self.acceptor.full {
                     self.expect(host, now);
                 }
                 break;
             };
             if let Some(key) = self.accept_from(position, host, now) {
-                self.line.push(key);
+                self.queue.push(key);
             }
         }
         if let Some(until) = self.draining {
-            self.gates.close(now >= until);
+            self.acceptor.close(now >= until);
         }
     }
 
     /// Gives places in the line to those who wait outside: this reactor's share of them.
     pub(super) fn expect(&mut self, host: &dyn Host, now: Tick) {
-        if self.draining.is_none() && !self.gates.is_shut(now) {
-            let waiting = self.gates.waiting(self.line.requests().max(1));
-            self.line.expect(host.share(waiting), now);
+        if self.draining.is_none() && !self.acceptor.is_shut(now) {
+            let waiting = self.acceptor.waiting(self.queue.requests().max(1));
+            self.queue.expect(host.share(waiting), now);
         }
     }
 
@@ -237,13 +237,13 @@ impl Reactor {
     /// At which gate one more may come in, who may have a place in the line `since` then; `None` where there is none,
     /// or no room.
     fn let_in(&mut self, since: Option<Tick>, host: &dyn Host, now: Tick) -> Option<usize> {
-        if self.gates.is_shut(now) {
+        if self.acceptor.is_shut(now) {
             return None;
         }
-        self.gates.admit_at = None;
-        self.gates.crowded = None;
-        self.gates.full = false;
-        let position = self.gates.turn()?;
+        self.acceptor.admit_at = None;
+        self.acceptor.crowded = None;
+        self.acceptor.full = false;
+        let position = self.acceptor.turn()?;
         // Who waits in the queue when the server leaves is answered, and nobody comes after them.
         if self.draining.is_some() {
             return Some(position);
@@ -252,27 +252,27 @@ impl Reactor {
             Admit::Accept => {}
             Admit::Later(pause) => match since {
                 None => {
-                    self.gates.admit_at = Some(now + pause);
+                    self.acceptor.admit_at = Some(now + pause);
                     return None;
                 }
                 Some(since) if now.since(since) < LEFT_TO_OTHERS => {
-                    self.line.put_off(since);
+                    self.queue.put_off(since);
                     return None;
                 }
                 Some(_) => {}
             },
             Admit::Full => {
-                self.gates.full = true;
-                self.gates.admit_at = Some(now + EXHAUSTED);
+                self.acceptor.full = true;
+                self.acceptor.admit_at = Some(now + EXHAUSTED);
                 return None;
             }
             Admit::Closed => {
-                self.gates.abandon();
+                self.acceptor.abandon();
                 return None;
             }
         }
         if !self.has_room(now) {
-            self.gates.crowded = Some(now + CROWDED);
+            self.acceptor.crowded = Some(now + CROWDED);
             return None;
         }
         Some(position)
@@ -281,12 +281,12 @@ impl Reactor {
     /// Whether one more connection may be open, in the place of another if need be.
     fn has_room(&self, now: Tick) -> bool {
         self.connections.len() < self.config.worker_connections.max(1)
-            || self.cheapest(now).is_some()
+            || self.eviction_candidate(now).is_some()
     }
 
     /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
     /// worst hour only, and less than accepting costs.
-    fn cheapest(&self, now: Tick) -> Option<usize> {
+    fn eviction_candidate(&self, now: Tick) -> Option<usize> {
         let here = self
             .connections
             .iter()
@@ -294,30 +294,31 @@ impl Reactor {
                 Place::Here(connection) => Some((key, connection)),
                 Place::InFlight { .. } => None,
             });
-        let known =
-            here.filter_map(|(key, connection)| Some((connection.dear(now, &self.config)?, key)));
+        let known = here.filter_map(|(key, connection)| {
+            Some((connection.eviction_rank(now, &self.config)?, key))
+        });
         known.min().map(|(_, key)| key)
     }
 
     /// Accepts at this gate; the connection's key if it has sent a complete request.
     fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) -> Option<usize> {
-        self.gates.first = position + 1;
-        let gate = &mut self.gates.all[position];
+        self.acceptor.first = position + 1;
+        let gate = &mut self.acceptor.all[position];
         match gate.listener.accept() {
             Ok((stream, peer)) => {
                 let full = self.connections.len() >= self.config.worker_connections.max(1);
                 if full && self.draining.is_none() {
-                    if let Some(key) = self.cheapest(now) {
+                    if let Some(key) = self.eviction_candidate(now) {
                         trace::debug!(
                             "worker_connections are open: closing one that can be spared"
                         );
                         self.close(key, host);
                     }
                 }
-                let gate = &self.gates.all[position];
+                let gate = &self.acceptor.all[position];
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
-                let facts = service::ConnectionInfo::new(peer, gate.index, gate.address.clone());
-                let connection = Connection::new(stream, facts, &self.config, &self.totals, now);
+                let info = service::ConnectionInfo::new(peer, gate.index, gate.address.clone());
+                let connection = Connection::new(stream, info, &self.config, &self.totals, now);
                 let key = self.connections.insert(Place::Here(Box::new(connection)));
                 host.connections(self.connections.len());
                 let ready = self.run(key, host, now, Connection::advance);
@@ -329,10 +330,10 @@ impl Reactor {
                 // The client has left the queue (accept(2), "Error handling").
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => {
-                    if self.gates.short.begins(now) {
+                    if self.acceptor.short.begins(now) {
                         trace::error!("cannot accept on {}: {error}", gate.listener);
                     }
-                    self.gates.admit_at = Some(now + EXHAUSTED);
+                    self.acceptor.admit_at = Some(now + EXHAUSTED);
                 }
             },
         }
