@@ -57,7 +57,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-pub use acceptor::Queues;
 pub(crate) use call_timeout::CallTimeout;
 pub use config::Config;
 pub use error_response::{ErrorPage, ErrorResponse};
@@ -554,7 +553,7 @@ impl Reactor {
                 Entry::Request(key) => Some(key),
                 Entry::Accept(since) => self.welcome(since, host, now),
             };
-            if let Some(ready) = ready.and_then(|key| self.lend(key, host, now)) {
+            if let Some(ready) = ready.and_then(|key| self.hand_out(key, host, now)) {
                 return Some(ready);
             }
         }
@@ -562,7 +561,7 @@ impl Reactor {
     }
 
     /// Lends a connection to whoever answers its request.
-    fn lend(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<PendingRequest> {
+    fn hand_out(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<PendingRequest> {
         let place @ Place::Here(_) = self.connections.get_mut(key)? else {
             return None;
         };

@@ -65,14 +65,17 @@ pub(crate) enum CallOutcome {
     /// It answers itself.
     InTime,
     /// It was answered in its place.
-    Refused { recorded: bool, answer: Answer },
+    Refused {
+        recorded: bool,
+        answer: LateResponse,
+    },
     /// Its response was cut.
     Cut,
 }
 
 /// What was sent in a call's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct LateResponse {
     pub(super) status: u16,
     /// Bytes of its body.
     pub(super) sent: u64,
@@ -264,8 +267,8 @@ impl CallTimeout {
     }
 
     /// What the call's client gets, or has got.
-    fn answer(&self) -> Answer {
-        Answer {
+    fn answer(&self) -> LateResponse {
+        LateResponse {
             status: self.page.status,
             sent: (self.length.load(Ordering::Relaxed) - self.page.head) as u64,
         }
@@ -420,7 +423,7 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_no_body() {
         let (timeout, _armed, _ours, client) = call(true);
-        let answer = Answer {
+        let answer = LateResponse {
             status: 504,
             sent: 0,
         };

@@ -235,7 +235,7 @@ impl Connection {
     /// Does what can be done now.
     pub(super) fn advance(&mut self, cx: &mut StepContext<'_>) -> Step {
         if self.is_idle() {
-            cx.pool.lend(self.io.get_mut());
+            cx.pool.equip(self.io.get_mut());
         }
         let step = match self.phase {
             Phase::Preamble => self.receive_preface(cx),

@@ -411,7 +411,7 @@ impl HttpIo {
     }
 
     /// Waits while more is pending than may be.
-    fn hold(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
+    fn hold_back(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
         while self.outbox.spooled() > config.response_spool {
             let flushed = self.flush_outbox().map_err(|error| self.broken(error))?;
             if flushed == Flushed::Empty {
@@ -569,7 +569,7 @@ impl Exchange for ConnectionExchange<'_> {
         if let Err(error) = io.send_informational_head(self.config) {
             return Err(io.broken(error));
         }
-        io.hold(self.config, self.host)
+        io.hold_back(self.config, self.host)
     }
 
     fn look(&self) -> Result<()> {
@@ -594,7 +594,7 @@ impl Exchange for ConnectionExchange<'_> {
             return Err(io.broken(error));
         }
         self.host.progress();
-        io.hold(self.config, self.host)
+        io.hold_back(self.config, self.host)
     }
 
     fn write_last(&self, bytes: &[u8]) -> Result<()> {

@@ -38,7 +38,7 @@ pub(super) struct BufferPool {
 
 impl BufferPool {
     /// Gives a connection what it needs to read and answer a request.
-    pub(super) fn lend(&mut self, io: &mut HttpIo) {
+    pub(super) fn equip(&mut self, io: &mut HttpIo) {
         if let Some(head) = self.heads.pop() {
             self.reuse(io.http.recycle(head));
         }

@@ -178,13 +178,13 @@ impl RequestBody {
     pub(super) fn take(&mut self) -> Result<Body<'static>> {
         match std::mem::take(&mut self.store) {
             Store::Empty => Ok(Body::empty()),
-            Store::Block(bytes) => Ok(self.lend(bytes)),
-            Store::Memory(bytes) => Ok(self.lend(bytes.freeze())),
+            Store::Block(bytes) => Ok(self.share_out(bytes)),
+            Store::Memory(bytes) => Ok(self.share_out(bytes.freeze())),
             Store::File(file) => Body::file(file, self.len),
         }
     }
 
-    fn lend(&mut self, bytes: Bytes) -> Body<'static> {
+    fn share_out(&mut self, bytes: Bytes) -> Body<'static> {
         self.lent = bytes.clone();
         Body::memory(bytes)
     }
