@@ -81,7 +81,7 @@ pub(crate) struct LateResponse {
     pub(super) sent: u64,
 }
 
-/// The call_timeouts of a reactor's calls.
+/// The timeouts of a reactor's calls.
 #[derive(Debug)]
 pub(super) struct CallTimeouts {
     /// How long a call may take.

@@ -94,7 +94,7 @@ enum Phase {
     Linger,
 }
 
-/// Whose place another may have, the eviction_candidate first.
+/// Which connection makes room for another, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EvictionRank {
     Answered,

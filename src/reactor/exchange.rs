@@ -231,7 +231,7 @@ impl HttpIo {
         Ok(frame)
     }
 
-    /// CallTimeouts the client for the running call, if the call may take too long.
+    /// Claims the client for the running call, if the call may take too long.
     fn begin(&self) -> Result<()> {
         match &self.timeout {
             Some(timeout) if !timeout.begin() => Err(given_up()),
