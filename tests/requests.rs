@@ -2,120 +2,24 @@
 
 use std::iter;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use oxicorn::h1::{
-    BodyLength, CloseReason, Config, Conn, Event, Leniency, Limits, Names, ParseError, Underscores,
-};
-use serde::Deserialize;
+use oxicorn::h1::{BodyLength, CloseReason, Config, Conn, Event, ParseError};
+
+#[path = "requests/corpus.rs"]
+mod corpus;
+
+use corpus::{Case, Request, cases, latin1};
 
 /// Cases that are not met, each with its reason.
 const UNMET: [(&str, &str); 2] = [
     (
-        "019",
+        "invalid/019",
         "whose X-Forwarded-* is believed is not the protocol's business (RFC 9110 §3.7)",
     ),
     (
-        "099",
+        "valid/099",
         "its body is cut, and RFC 9112 §8 has it taken for incomplete",
     ),
 ];
-
-#[derive(Deserialize)]
-struct Manifest {
-    valid: Vec<Case>,
-    invalid: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    settings: Settings,
-    bytes_base64: String,
-    #[serde(default)]
-    requests: Vec<Request>,
-}
-
-/// The settings that the protocol knows; for the others see `UNMET`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "as the manifest has them")]
-struct Settings {
-    limit_request_line: Option<usize>,
-    limit_request_fields: Option<usize>,
-    limit_request_field_size: Option<usize>,
-    proxy_protocol: Option<String>,
-    permit_obsolete_folding: bool,
-    strip_header_spaces: bool,
-    permit_unconventional_http_method: bool,
-    permit_unconventional_http_version: bool,
-    casefold_http_method: bool,
-    header_map: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Request {
-    method: String,
-    target: String,
-    version: String,
-    headers: Vec<(String, String)>,
-    body_base64: String,
-}
-
-impl Case {
-    fn bytes(&self) -> Vec<u8> {
-        let bytes = BASE64_STANDARD.decode(&self.bytes_base64).unwrap();
-        match self.settings.proxy_protocol {
-            Some(_) => without_proxy_header(&bytes).to_vec(),
-            None => bytes,
-        }
-    }
-
-    /// As Gunicorn takes them: 0 is the default of a field's size.
-    fn config(&self) -> Config {
-        let settings = &self.settings;
-        let default = Limits::default();
-        let size = settings.limit_request_field_size.filter(|&n| n > 0);
-        Config {
-            limits: Limits {
-                request_line: settings.limit_request_line.unwrap_or(default.request_line),
-                fields: settings.limit_request_fields.unwrap_or(default.fields),
-                field_size: size.unwrap_or(default.field_size),
-            },
-            leniency: Leniency {
-                obsolete_folding: settings.permit_obsolete_folding,
-                header_spaces: settings.strip_header_spaces,
-                unconventional_method: settings.permit_unconventional_http_method,
-                unconventional_version: settings.permit_unconventional_http_version,
-                casefold_method: settings.casefold_http_method,
-                underscores: match settings.header_map.as_deref() {
-                    None | Some("drop") => Underscores::Drop,
-                    Some("refuse") => Underscores::Refuse,
-                    Some("dangerous") => Underscores::Dangerous,
-                    Some(other) => panic!("header_map {other}"),
-                },
-                // The corpus is read as from a trusted peer.
-                forwarder_headers: Names::new("SCRIPT_NAME,PATH_INFO"),
-            },
-        }
-    }
-
-    fn is_met(&self) -> bool {
-        UNMET.iter().all(|(name, _)| *name != self.name)
-    }
-}
-
-/// A PROXY header precedes the protocol and is another layer's: a well-formed one is taken off.
-fn without_proxy_header(bytes: &[u8]) -> &[u8] {
-    if bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
-        let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
-        return &bytes[16 + length..];
-    }
-    match bytes.iter().position(|&b| b == b'\n') {
-        Some(end) if bytes.starts_with(b"PROXY ") && end + 1 < bytes.len() => &bytes[end + 1..],
-        _ => bytes,
-    }
-}
 
 /// The bytes with a `Host` in each HTTP/1.1 head that lacks one, where there is such a head.
 ///
@@ -148,10 +52,9 @@ struct Seen {
 impl PartialEq<Request> for Seen {
     /// In Gunicorn's terms: names in upper case, text in latin-1.
     fn eq(&self, other: &Request) -> bool {
-        let latin1 = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
         let fields = self.fields.iter();
         self.head.each_ref() == [&other.method, &other.target, &other.version]
-            && BASE64_STANDARD.encode(&self.body) == other.body_base64
+            && self.body == other.body
             && fields.len() == other.headers.len()
             && fields.zip(&other.headers).all(|((name, value), header)| {
                 latin1(name).to_ascii_uppercase() == header.0 && latin1(value) == header.1
@@ -236,11 +139,11 @@ fn serve_in_all_ways(name: &str, config: &Config, bytes: &[u8]) -> Outcome {
     whole
 }
 
-fn manifest() -> Manifest {
-    serde_json::from_str(include_str!("data/requests/manifest.json")).unwrap()
-}
-
 impl Case {
+    fn is_met(&self) -> bool {
+        UNMET.iter().all(|(name, _)| *name != self.name)
+    }
+
     /// What is served and what must come of it, after a `Host` was put in where there was none; and whether
     /// that was so.
     fn with_hosts(&self) -> (Vec<u8>, Vec<Request>, bool) {
@@ -262,7 +165,7 @@ impl Case {
 
 #[test]
 fn valid_cases_yield_their_requests() {
-    for case in manifest().valid.iter().filter(|case| case.is_met()) {
+    for case in cases("valid").iter().filter(|case| case.is_met()) {
         let (name, config) = (&case.name, case.config());
         let (bytes, requests, changed) = case.with_hosts();
         let outcome = serve_in_all_ways(name, &config, &bytes);
@@ -276,7 +179,7 @@ fn valid_cases_yield_their_requests() {
 
 #[test]
 fn invalid_cases_are_refused_with_a_host_too() {
-    for case in manifest().invalid.iter().filter(|case| case.is_met()) {
+    for case in cases("invalid").iter().filter(|case| case.is_met()) {
         let bytes = case.bytes();
         let line = find(&bytes, b" HTTP/1.1\r\n").map(|end| bytes[..end + 11].to_vec());
         let changed = with_hosts(&bytes, line.into_iter());
@@ -291,7 +194,7 @@ fn invalid_cases_are_refused_with_a_host_too() {
 
 #[test]
 fn a_case_that_is_listed_as_unmet_is_not_met() {
-    let Manifest { valid, invalid } = manifest();
+    let (valid, invalid) = (cases("valid"), cases("invalid"));
     assert!(UNMET.len() <= 5);
     for (name, reason) in UNMET {
         let met = if let Some(case) = valid.iter().find(|case| case.name == name) {
