@@ -235,7 +235,7 @@ const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile", "tracing", "tracing_subscr
 const UNSAFE: &[&str] = &[
     "sys",
     "python::ffi",
-    "python::threads::work",
+    "python::threads::scoped_task",
     "wsgi::scoped_call",
     "net::socket",
 ];

@@ -1,7 +1,7 @@
-//! Which threads are in a call of an application, and how the calls of other threads are broken off.
-//! Nothing is waited for here: a call that is broken off ends when its thread next runs Python code.
+//! The threads that are in a call of the application, and how the calls of other threads are interrupted.
+//! Nothing here waits: an interrupted call ends when its thread next runs Python code.
 //!
-//! *Invariants*: an exception that is to break a call off never comes after it.
+//! *Invariants*: an exception that is to end a call never arrives after that call.
 
 use std::ffi::c_long;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,18 +12,18 @@ use pyo3::prelude::*;
 
 use super::ffi;
 
-/// A thread that has called an application.
+/// A thread that has called the application.
 struct Caller {
-    /// As Python knows it.
+    /// Python's number of the thread.
     thread: c_long,
-    /// How many calls it is in, one inside the other. Only the thread itself writes it.
+    /// How many calls the thread is in, one inside the other. Only the thread itself writes it.
     depth: AtomicUsize,
 }
 
-/// All of them that live. No Python code runs while this is held.
+/// All callers that live. No Python code runs while this lock is held.
 static CALLERS: Mutex<Vec<Weak<Caller>>> = Mutex::new(Vec::new());
-/// Whether calls were broken off in this process.
-static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
+/// Whether calls were interrupted in this process.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static CALLER: Arc<Caller> = {
@@ -42,7 +42,7 @@ fn callers() -> MutexGuard<'static, Vec<Weak<Caller>>> {
     CALLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This thread is in a call, until this is dropped.
+/// A call of the application: the thread is in it until this is dropped.
 pub(crate) struct Call<'py>(Python<'py>);
 
 impl<'py> Call<'py> {
@@ -61,8 +61,8 @@ impl Drop for Call<'_> {
         let _ = CALLER.try_with(|caller| {
             let depth = caller.depth.load(Ordering::Relaxed) - 1;
             caller.depth.store(depth, Ordering::SeqCst);
-            if depth == 0 && BROKEN_OFF.load(Ordering::SeqCst) {
-                // Who breaks calls off has seen this one and is done with it, or does not see it any more.
+            if depth == 0 && INTERRUPTED.load(Ordering::SeqCst) {
+                // After this lock, an interrupting thread is done with this call, or no longer sees it.
                 drop(callers());
                 ffi::raise_in_thread(self.0, caller.thread, None);
             }
@@ -71,13 +71,13 @@ impl Drop for Call<'_> {
 }
 
 /// Whether this thread is in a call.
-pub(crate) fn is_running() -> bool {
+pub(crate) fn is_in_call() -> bool {
     CALLER.try_with(|caller| caller.depth.load(Ordering::Relaxed) > 0) == Ok(true)
 }
 
 /// Raises `SystemExit` in the calls of all other threads.
-pub(crate) fn break_off(py: Python<'_>) {
-    BROKEN_OFF.store(true, Ordering::SeqCst);
+pub(crate) fn interrupt_others(py: Python<'_>) {
+    INTERRUPTED.store(true, Ordering::SeqCst);
     let (own, exit) = (ffi::this_thread(), py.get_type::<PySystemExit>());
     for caller in callers().iter().filter_map(Weak::upgrade) {
         if caller.thread != own && caller.depth.load(Ordering::SeqCst) > 0 {

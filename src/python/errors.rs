@@ -1,5 +1,4 @@
-//! Python exceptions as text, and as errors of this crate.
-//! Nothing here decides what a failure means, and no text of a request goes unmarked into the log.
+//! Python exceptions as text, as exit statuses and in the log, and errors of this crate as exceptions.
 
 use pyo3::exceptions::{PyBrokenPipeError, PySystemExit};
 use pyo3::prelude::*;
@@ -8,17 +7,17 @@ use pyo3::types::PyString;
 use crate::error::Error;
 use crate::trace;
 
-/// Writes an error to the log, which may be long in taking it: without the interpreter's lock.
+/// Logs an error, without the interpreter's lock: the log may take its time.
 pub(crate) fn log(py: Python<'_>, text: &str) {
     py.detach(|| trace::error!("{text}"));
 }
 
-/// Writes a warning, as [`log`] an error.
+/// Logs a warning, without the interpreter's lock.
 pub(crate) fn warn(py: Python<'_>, text: &str) {
     py.detach(|| trace::warning!("{text}"));
 }
 
-/// Writes what is worth to be known, as [`log`] an error.
+/// Logs an information, without the interpreter's lock.
 pub(crate) fn info(py: Python<'_>, text: &str) {
     py.detach(|| trace::info!("{text}"));
 }
@@ -53,7 +52,7 @@ pub(crate) fn summary(py: Python<'_>, error: &PyErr) -> String {
     }
 }
 
-/// What `str()` makes of an exception, as far as it can.
+/// An exception as `str()` gives it; empty where that raises.
 pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
     error.value(py).str().map_or_else(
         |_| String::new(),
@@ -61,7 +60,7 @@ pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
     )
 }
 
-/// What a program that ends by this exception would have for its status, if it is `SystemExit`.
+/// The exit status of a program that ends by this exception, if it is `SystemExit`.
 pub(crate) fn exit_status(py: Python<'_>, error: &PyErr) -> Option<i32> {
     if !error.is_instance_of::<PySystemExit>(py) {
         return None;
@@ -70,11 +69,11 @@ pub(crate) fn exit_status(py: Python<'_>, error: &PyErr) -> Option<i32> {
     if code.is_none() {
         return Some(0);
     }
-    // Python takes the lowest bits of a number, and 1 for anything else, which it prints.
+    // Of a number, Python takes the lowest bits. Anything else it prints, and takes 1.
     Some(code.extract::<i32>().unwrap_or(1))
 }
 
-/// The innermost place of an exception's traceback: `/srv/shop/wsgi.py line 12`.
+/// The place that raised an exception: `/srv/shop/wsgi.py line 12`.
 pub(crate) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
     let mut frame = error.traceback(py)?.into_any();
     while let Some(next) = frame.getattr("tb_next").ok().filter(|next| !next.is_none()) {
@@ -85,10 +84,10 @@ pub(crate) fn place(py: Python<'_>, error: &PyErr) -> Option<String> {
     Some(format!("{file} line {}", frame.getattr("tb_lineno").ok()?))
 }
 
-/// A failure of this crate's own as Python sees it: a lost client is a `BrokenPipeError`.
+/// An error of this crate as a Python exception: `BrokenPipeError` where the client has disconnected, else `OSError`.
 pub(crate) fn to_python(error: Error) -> PyErr {
     if error.is_disconnected() {
-        // With the number that applications compare.
+        // Applications compare its `errno`.
         return PyBrokenPipeError::new_err((libc::EPIPE, error.to_string()));
     }
     std::io::Error::from(error).into()

@@ -1,14 +1,12 @@
-//! What pyo3 has no safe form for: the interpreter's configuration, text from latin-1, bytes that memory may be
-//! wanting for, a reference count, the duplicate of a descriptor, signals, the process's user, exceptions for other
-//! threads, forks, a thread's name, and work without the interpreter's lock.
-//! Nothing else in this module's folder but `lend` may be unsafe, and nothing here decides anything.
+//! The parts of Python's C API that pyo3 has no safe form for: the interpreter's configuration, its start and end,
+//! text from latin-1, bytes that may not fit into memory, a reference count, marked signals, exceptions for other
+//! threads, forks, and work without the interpreter's lock.
+//!
+//! Each function is one act of the interpreter. What is to be done when, its callers decide.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_long};
-use std::fs::File;
-use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
@@ -71,11 +69,11 @@ impl Config {
         check(unsafe { ffi::PyConfig_SetBytesString(&raw mut *self.0, field, text.as_ptr()) })
     }
 
-    /// Starts the interpreter with the calling thread as its main one, and lets go of its lock.
+    /// Starts the interpreter with the calling thread as its main one, and releases its lock.
     ///
     /// # Errors
     ///
-    /// With the interpreter's own words; it must not be used then.
+    /// The interpreter's own message. The interpreter must not be used then.
     pub(crate) fn start(self) -> Result<(), String> {
         // SAFETY: the caller has made sure that there is no interpreter yet (`is_running`); the
         // configuration is initialised. On success this thread holds the interpreter's lock, which
@@ -112,7 +110,7 @@ fn check(status: ffi::PyStatus) -> Result<(), String> {
     Err(message.to_string_lossy().into_owned())
 }
 
-/// Bytes as PEP 3333 shows them to an application: a `str` of one character a byte.
+/// Bytes as a `str` of one character a byte.
 #[inline]
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let len = isize::try_from(bytes.len())?;
@@ -123,9 +121,13 @@ pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     }
 }
 
-/// A copy of `bytes`; a `MemoryError` where there is no room for it.
+/// A copy of `bytes` as a Python object.
+///
+/// # Errors
+///
+/// `MemoryError`, where memory has no room for it.
 #[inline]
-pub(crate) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn copy_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let len = isize::try_from(bytes.len())?;
     // SAFETY: `bytes` are `len` readable bytes; the result is a new `bytes`, or null with an exception set.
     unsafe {
@@ -134,105 +136,21 @@ pub(crate) fn copied<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     }
 }
 
-/// Whether `object` is the only reference to it. Never, on an interpreter without a lock, where the
-/// count is spread over threads.
+/// Whether `object` is the only reference to its object. Always false on an interpreter without a lock, where the count
+/// is spread over threads.
 #[inline]
 pub(crate) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     // SAFETY: the object lives, and the `Python` token stands for the interpreter's lock.
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
 }
 
-/// Another descriptor for the open file that Python knows as `fd`.
-pub(crate) fn duplicate(fd: RawFd) -> io::Result<File> {
-    if fd < 0 {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // SAFETY: it is not -1, and borrowed for `fcntl(2)` alone, which answers EBADF if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    Ok(borrowed.try_clone_to_owned()?.into())
-}
-
-/// Whether the open file may be read, by the mode that it was opened in.
-pub(crate) fn is_readable(file: &File) -> bool {
-    // SAFETY: the descriptor is open; `fcntl(2)` with this command takes no argument and touches no memory.
-    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
-    flags >= 0 && flags & libc::O_ACCMODE != libc::O_WRONLY && flags & libc::O_PATH == 0
-}
-
-/// The kind of the file system that a file is on: a number of `statfs(2)`.
-pub(crate) fn file_system(file: &File) -> io::Result<u32> {
-    let mut facts = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the descriptor is open, and the other argument is to be written to.
-    if unsafe { libc::fstatfs(file.as_raw_fd(), facts.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: fstatfs(2) has written it.
-    let facts = unsafe { facts.assume_init() };
-    u32::try_from(facts.f_type).map_err(io::Error::other)
-}
-
-/// The user whose privileges this process has.
-pub(crate) fn user() -> u32 {
-    // SAFETY: geteuid(2) touches no memory, and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// What this process does with a signal.
-#[derive(Clone, Copy)]
-pub(crate) struct Action {
-    signal: i32,
-    action: libc::sigaction,
-}
-
-impl Action {
-    /// What it does now.
-    pub(crate) fn of(signal: i32) -> io::Result<Self> {
-        let mut action = MaybeUninit::<libc::sigaction>::uninit();
-        // SAFETY: a null pointer changes nothing, and the other is to be written to.
-        if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: sigaction(2) has written it.
-        let action = unsafe { action.assume_init() };
-        Ok(Self { signal, action })
-    }
-
-    /// The signal's number.
-    pub(crate) fn signal(&self) -> i32 {
-        self.signal
-    }
-
-    /// Whether it is the system's default.
-    pub(crate) fn is_default(&self) -> bool {
-        self.action.sa_sigaction == libc::SIG_DFL
-    }
-
-    /// Whether a function is called, and it is neither the system's default nor ignored.
-    pub(crate) fn is_handler(&self) -> bool {
-        !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
-    }
-
-    /// Has the process do so again.
-    pub(crate) fn put(&self) {
-        // SAFETY: it was in force for this very signal; who installed it vouches for it. It cannot fail, as
-        // the signal's number is one that there is.
-        unsafe { libc::sigaction(self.signal, &raw const self.action, ptr::null_mut()) };
-    }
-}
-
-/// Sends a signal to this thread: its handler has returned when this does, unless it is blocked.
-pub(crate) fn raise(signal: i32) {
-    // SAFETY: raise(3) touches no memory of ours. A number that is none is an error of its own.
-    unsafe { libc::raise(signal) };
-}
-
-/// The signal that [`mark_signal`] can mark in place of this one: Python 3.9 knows of SIGINT alone.
-pub(crate) fn can_mark(signal: i32) -> i32 {
+/// The signal that [`mark_signal`] can mark in place of `signal`: Python 3.9 can mark SIGINT alone.
+pub(crate) fn markable_signal(signal: i32) -> i32 {
     if cfg!(Py_3_10) { signal } else { libc::SIGINT }
 }
 
-/// Has Python call its handler of a signal, which must be one that [can be marked](can_mark), on its main
-/// thread, as soon as that runs Python code. Async-signal-safe; there must be an interpreter.
+/// Makes Python call its handler of a signal on its main thread, as soon as that thread runs Python code. The signal
+/// must be [markable](markable_signal), and there must be an interpreter. Async-signal-safe.
 #[cfg(Py_3_10)]
 pub(crate) fn mark_signal(signal: i32) {
     // SAFETY: documented to need no lock of the interpreter and to be async-signal-safe.
@@ -253,8 +171,8 @@ pub(crate) fn this_thread() -> c_long {
     c_long::from_ne_bytes(number.to_ne_bytes())
 }
 
-/// Has an exception of this type raised in a thread when it next runs Python code; `None` takes one back.
-/// A thread that is none is no error.
+/// Raises an exception of this type in a thread when that thread next runs Python code; `None` withdraws one.
+/// Does nothing where there is no such thread.
 pub(crate) fn raise_in_thread(
     _: Python<'_>,
     thread: c_long,
@@ -266,8 +184,8 @@ pub(crate) fn raise_in_thread(
     unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception) };
 }
 
-/// Runs `f` without the interpreter's lock, where this thread has it. Nothing of Python's may be used in it but after a
-/// new attaching.
+/// Runs `f` without the interpreter's lock, whether this thread holds it or not. `f` must attach again before it uses
+/// anything of Python's.
 pub(crate) fn unattached<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: there is an interpreter; whether this thread has its lock may then be asked at any time.
     if is_running() && unsafe { ffi::PyGILState_Check() } == 1 {
@@ -277,19 +195,19 @@ pub(crate) fn unattached<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Ends the interpreter, on its main thread; tells whether all that was buffered was written. Nothing of Python may be
-/// used in this process any more: pyo3 leaves references alone that are dropped later, as no thread is attached.
+/// Ends the interpreter, on its main thread. Returns whether all that was buffered was written. Nothing of Python may be
+/// used in this process afterwards: pyo3 leaves references alone that are dropped later, since no thread is attached.
 pub(crate) fn finalize() -> bool {
-    // SAFETY: the thread is Python's main one and has the lock from here on. That the state which `Ensure` gives is
-    // not released is what `Py_FinalizeEx` wants: it destroys it.
+    // SAFETY: the thread is Python's main one and holds the lock from here on. The state that `Ensure` gives is not
+    // released, because `Py_FinalizeEx` destroys it.
     unsafe {
         ffi::PyGILState_Ensure();
         ffi::Py_FinalizeEx() == 0
     }
 }
 
-/// Calls `fork` with what Python does before and after one around it: a child has the interpreter's lock,
-/// random numbers of its own, and no locks that other threads held.
+/// Calls `fork` between Python's own steps before and after a fork: a child holds the interpreter's lock, has random
+/// numbers of its own, and none of the locks that other threads held.
 pub(crate) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Forked {
     // SAFETY: the interpreter's lock is held, for which the token stands.
     unsafe { ffi::PyOS_BeforeFork() };
@@ -297,35 +215,34 @@ pub(crate) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Fo
     match forked {
         // SAFETY: as above; this is the thread that forked, in the child.
         Forked::Child => unsafe { ffi::PyOS_AfterFork_Child() },
-        // SAFETY: as above, in the parent; to be called as well where there is no child.
+        // SAFETY: as above, in the parent. Python wants this call where there is no child, too.
         Forked::Parent(_) | Forked::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
     }
     forked
 }
 
-/// Runs `f` without the interpreter's lock: in it nothing of Python's may be used but after a new attaching.
+/// Runs `f` without the interpreter's lock, while Python keeps its state of this thread.
+pub(crate) fn with_thread_state<R>(f: impl FnOnce() -> R) -> R {
+    Python::attach(|py| detached(py, f))
+}
+
+/// Runs `f` without the interpreter's lock, which this thread holds. `f` must attach again before it uses anything of
+/// Python's.
 pub(crate) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
-    struct Here<T>(T);
-    // SAFETY: pyo3 asks for `Send` to keep objects out that want the lock. None is in what comes here: exchanges,
-    // request bodies, plain bytes and whole lives of threads. And none goes to another thread, since `detach` calls
-    // its closure on this one.
-    unsafe impl<T> Send for Here<T> {}
-    impl<T> Here<T> {
-        fn take(self) -> T {
+    struct SameThread<T>(T);
+    // SAFETY: pyo3 asks for `Send` to keep objects out that need the lock. None is in what comes here: exchanges,
+    // request bodies, plain bytes and the main functions of threads. And none goes to another thread, since `detach`
+    // calls its closure on this one.
+    unsafe impl<T> Send for SameThread<T> {}
+    impl<T> SameThread<T> {
+        fn into_inner(self) -> T {
             self.0
         }
     }
 
-    let f = Here(f);
-    py.detach(move || Here((f.take())())).take()
-}
-
-/// Names this thread for the system, as `ps -L` and debuggers show it.
-pub(crate) fn name_this_thread(name: &str) {
-    if let Ok(name) = CString::new(name) {
-        // SAFETY: the name is a C string, which is copied (prctl(2)).
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-    }
+    let f = SameThread(f);
+    py.detach(move || SameThread((f.into_inner())()))
+        .into_inner()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Python's interpreter lock as the [`ServiceRuntime`] of an application.
-//! It never blocks on anything but that lock.
+//! [`Gil`]: Python's interpreter lock as the [`ServiceRuntime`] of an application.
+//! It waits for nothing but that lock.
 
 use pyo3::prelude::*;
 
@@ -9,14 +9,16 @@ use super::threads;
 use crate::error::{Error, Result};
 use crate::service::ServiceRuntime;
 
-/// The interpreter's lock, which a thread has for the time of a call. Python keeps what it knows of a thread from
-/// its [`enter`](ServiceRuntime::enter) on: to make that for each request costs more than a request.
+/// The interpreter's lock, which a thread holds for the time of a call.
+///
+/// [`enter`](ServiceRuntime::enter) keeps Python's state of the thread: making it for each request would cost more than
+/// a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gil;
 
 impl ServiceRuntime for Gil {
     fn enter(&self, life: &mut dyn FnMut()) {
-        Python::attach(|py| ffi::detached(py, life));
+        ffi::with_thread_state(life);
     }
 
     fn run_threads(

@@ -1,9 +1,10 @@
-//! Where code runs: on which thread, and in which of its greenlets.
-//! It switches none, and loads nothing: where nobody has loaded `greenlet`, there are none.
+//! [`GreenletId`]: the thread that runs this code, and the greenlet that runs it on that thread.
 //!
-//! Greenlets (those of the package `greenlet`, and gevent's on top of it) take turns on one thread's stack. One that is switched to
-//! has its slice of the stack put back in place, over whatever lies there, which is kept aside until somebody
-//! switches back. So what a frame of one has borrowed cannot be found by another one, though it is the same thread.
+//! Greenlets (of the package `greenlet`, and gevent's on top of it) take turns on one thread's stack. Switching to one
+//! puts its slice of the stack back in place, over whatever lies there, which is kept aside until a later switch. So a
+//! greenlet cannot reach what a frame of another one has borrowed, although both are on the same thread.
+//!
+//! Nothing here switches greenlets, or imports `greenlet`: where the application has not imported it, there are none.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,18 +13,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-/// A thread, or a greenlet in it: what has a stack of its own.
+/// A thread, or a greenlet on it: what has a stack of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Strand {
-    /// From 1 on. No other thread has had it.
+pub(crate) struct GreenletId {
+    /// Numbered from 1 on. No two threads of a process ever have the same number.
     pub(crate) thread: usize,
-    /// Where the greenlet is in memory; 0 for the one that the thread begins with. It cannot be another's while
-    /// there are frames on its stack, which keep it.
+    /// The address of the greenlet; 0 for the one that the thread begins with. No other greenlet can have the address
+    /// while there are frames on its stack, since those keep it alive.
     pub(crate) greenlet: usize,
 }
 
-impl Strand {
-    /// Where this call runs.
+impl GreenletId {
+    /// The greenlet that makes this call.
     pub(crate) fn current(py: Python<'_>) -> Self {
         thread_local!(static THREAD: usize = {
             static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -31,19 +32,21 @@ impl Strand {
         });
         Self {
             thread: THREAD.with(|thread| *thread),
-            greenlet: greenlet(py).unwrap_or(0),
+            greenlet: current_greenlet(py).unwrap_or(0),
         }
     }
 }
 
-fn greenlet(py: Python<'_>) -> Option<usize> {
+fn current_greenlet(py: Python<'_>) -> Option<usize> {
     static GETCURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
     let getcurrent = if let Some(getcurrent) = GETCURRENT.get(py) {
         getcurrent
     } else {
-        let module = modules(py)?.get_item(intern!(py, "greenlet")).ok()??;
-        // While it is being imported it has none, and nobody has switched.
+        let module = loaded_modules(py)?
+            .get_item(intern!(py, "greenlet"))
+            .ok()??;
+        // A module that is being imported lacks it, and nothing has switched yet.
         let getcurrent = module.getattr(intern!(py, "getcurrent")).ok()?;
         GETCURRENT.get_or_init(py, || getcurrent.unbind())
     };
@@ -52,8 +55,8 @@ fn greenlet(py: Python<'_>) -> Option<usize> {
     (!parent.is_none()).then(|| current.as_ptr().addr())
 }
 
-/// Those that are loaded. It is asked for each call, so it is looked up once.
-fn modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
+/// `sys.modules`, looked up once, since each call of the application asks for it.
+fn loaded_modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
     static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let modules = MODULES.get_or_try_init(py, || {
         let modules = py.import("sys")?.getattr("modules")?;
@@ -68,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_has_a_strand_that_no_other_had() {
-        let strand = || with_python(Strand::current);
-        let here = strand();
-        assert_eq!(strand(), here);
-        let there = [(); 2].map(|()| std::thread::spawn(strand).join().unwrap());
+    fn each_thread_has_an_id_that_no_other_had() {
+        let id = || with_python(GreenletId::current);
+        let here = id();
+        assert_eq!(id(), here);
+        let there = [(); 2].map(|()| std::thread::spawn(id).join().unwrap());
         assert_ne!(there[0], here);
         assert_ne!(there[0], there[1]);
     }

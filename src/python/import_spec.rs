@@ -1,7 +1,7 @@
-//! Finds the application that a specification names, or says in one sentence why it cannot be had.
+//! [`ImportSpec`]: the application that a text names, and how it is imported.
 //!
-//! Knows nothing of requests. A failure ends in the status that Gunicorn gives it: 3 where importing
-//! failed, 4 where what was imported is not the application that was asked for.
+//! Each failure is one sentence, with the exit status of Gunicorn: 3 where importing failed, 4 where the imported
+//! module does not have the application.
 //!
 //! ```text
 //!   MODULE                       its `application`, else its `app`
@@ -23,24 +23,24 @@ use crate::error::{Error, Result};
 
 /// A parsed specification.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Spec<'s> {
+pub(crate) struct ImportSpec<'s> {
     text: &'s str,
     module: &'s str,
-    /// `None` for the usual names.
+    /// `None` for [`USUAL_NAMES`].
     attribute: Option<&'s str>,
-    /// The text of a factory's arguments, with their brackets.
+    /// The arguments of a factory, with their parentheses.
     arguments: Option<&'s str>,
 }
 
-/// The names of an application whose name is not given.
-const USUAL: [&str; 2] = ["application", "app"];
+/// The names that are looked for where the specification gives none.
+const USUAL_NAMES: [&str; 2] = ["application", "app"];
 
-impl<'s> Spec<'s> {
-    /// Splits a specification.
+impl<'s> ImportSpec<'s> {
+    /// Parses a specification.
     ///
     /// # Errors
     ///
-    /// Where it is none, with a hint where it is a file's name.
+    /// A text that is not a specification, with a hint where it is the name of a file.
     pub(crate) fn parse(text: &'s str) -> Result<Self> {
         let (module, rest) = match text.split_once(':') {
             Some((module, rest)) => (module, Some(rest)),
@@ -56,7 +56,7 @@ impl<'s> Spec<'s> {
             return Err(Error::boot(format!(
                 "'{module}' is a file, and an application is named by its module: did you mean '{}:{}'?",
                 better.trim_start_matches("./").replace('/', "."),
-                rest.unwrap_or(USUAL[1]),
+                rest.unwrap_or(USUAL_NAMES[1]),
             )));
         }
         let (attribute, arguments) = match rest {
@@ -80,7 +80,11 @@ impl<'s> Spec<'s> {
         )))
     }
 
-    /// Imports the module and gives the application.
+    /// Imports the module and returns the application.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence that names the module, its file and the cause. The traceback of an exception is logged.
     pub(crate) fn load<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
         let module = py
             .import(self.module)
@@ -88,7 +92,7 @@ impl<'s> Spec<'s> {
             .into_any();
         let found = match self.attribute {
             Some(path) => self.attribute(&module, path)?,
-            None => self.usual(&module)?,
+            None => self.usual_attribute(&module)?,
         };
         let application = match self.arguments {
             Some(arguments) => self.call(&found, arguments)?,
@@ -108,8 +112,8 @@ impl<'s> Spec<'s> {
         )))
     }
 
-    fn usual<'py>(&self, module: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>> {
-        for name in USUAL {
+    fn usual_attribute<'py>(&self, module: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>> {
+        for name in USUAL_NAMES {
             if module.hasattr(name).unwrap_or(false) {
                 return self.attribute(module, name);
             }
@@ -118,8 +122,8 @@ impl<'s> Spec<'s> {
             "module '{}'{} has neither '{}' nor '{}': name the application, as in '{0}:NAME'",
             self.module,
             file_of(module),
-            USUAL[0],
-            USUAL[1],
+            USUAL_NAMES[0],
+            USUAL_NAMES[1],
         )))
     }
 
@@ -183,7 +187,7 @@ impl<'s> Spec<'s> {
         self.failed(py, error, "import")
     }
 
-    /// Logs what the application raised, and says it in one sentence.
+    /// Logs an exception of the application, and returns it as one sentence.
     fn failed(&self, py: Python<'_>, error: &PyErr, what: &str) -> Error {
         errors::log(py, &errors::traceback(py, error));
         let at = errors::place(py, error)
@@ -282,7 +286,7 @@ mod tests {
 
     /// What loading a specification gives, with `folder` in `sys.path`: nothing, or the error.
     fn load(spec: &str, folder: &Path) -> Result<()> {
-        let spec = Spec::parse(spec)?;
+        let spec = ImportSpec::parse(spec)?;
         with_python(|py| {
             interpreter::set_path(py, &[folder.to_owned()], true).unwrap();
             spec.load(py).map(drop)
@@ -291,11 +295,11 @@ mod tests {
 
     #[test]
     fn a_specification_splits_into_module_name_and_arguments() {
-        let spec = Spec::parse("a.b:c.d(1, x=':(')").unwrap();
+        let spec = ImportSpec::parse("a.b:c.d(1, x=':(')").unwrap();
         assert_eq!(spec.module, "a.b");
         assert_eq!(spec.attribute, Some("c.d"));
         assert_eq!(spec.arguments, Some("(1, x=':(')"));
-        assert_eq!(Spec::parse("a").unwrap().attribute, None);
+        assert_eq!(ImportSpec::parse("a").unwrap().attribute, None);
     }
 
     #[test]
@@ -303,7 +307,7 @@ mod tests {
         for text in [
             "", ":", "a:", ":app", "a b:c", "a:b(", "a:(1)", "1a:b", "a:b.c()x", "a..b",
         ] {
-            let error = Spec::parse(text).unwrap_err();
+            let error = ImportSpec::parse(text).unwrap_err();
             assert_eq!(error.exit_code(), 4, "{text}");
         }
     }
@@ -431,7 +435,7 @@ class Site:
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hello.py");
         std::fs::write(&file, "").unwrap();
-        let error = Spec::parse(file.to_str().unwrap()).unwrap_err();
+        let error = ImportSpec::parse(file.to_str().unwrap()).unwrap_err();
         assert!(
             error.to_string().ends_with("did you mean 'hello:app'?"),
             "{error}"

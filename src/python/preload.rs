@@ -1,35 +1,35 @@
-//! An application that was loaded in the arbiter, before the first fork, so that all workers share its memory.
-//! It forks nothing: `MakeService::around_fork` has Python's part done around the fork of others.
+//! [`Preloaded`]: an object that was loaded before the fork, so that all workers share its memory.
 //!
-//! Between the forks the arbiter holds nothing of Python's: what threads of the application are there go on.
+//! Between the forks the arbiter holds nothing of Python's: the application's threads, if there are any, go on.
 
 use pyo3::prelude::*;
 
-use super::end;
 use super::errors;
-use super::ffi;
-use super::interpreter::threads;
+use super::fork;
+use super::introspect::thread_names;
+use crate::sys::user::effective_uid;
 
-/// A loaded application.
+/// An object that was loaded before the fork.
 #[derive(Debug)]
 pub(crate) struct Preloaded {
-    pub(crate) application: Py<PyAny>,
-    /// The temporary files that loading it has opened, as objects of Python's: who loaded it removes them.
+    /// The object itself.
+    pub(crate) object: Py<PyAny>,
+    /// The temporary files that loading it has opened, as Python objects. The process that loaded it removes them.
     pub(crate) files: Py<PyAny>,
-    /// As which user.
+    /// The user whose privileges loading it had.
     user: u32,
 }
 
 impl Preloaded {
-    /// Gives what has just been loaded its last touch.
-    pub(crate) fn new(application: Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = application.py();
-        let files = end::settle(py)?;
-        // A collection touches every object that it looks at, and what is touched is not shared any more.
+    /// Prepares an object that was just loaded for forks.
+    pub(crate) fn new(object: Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let files = fork::flush(py)?;
+        // A collection writes to every object that it looks at, and memory that is written to is no longer shared.
         let gc = py.import("gc")?;
         gc.call_method0("collect")?;
         gc.call_method0("freeze")?;
-        let threads = threads(py, |_| Ok(true))?;
+        let threads = thread_names(py, |_| Ok(true))?;
         if !threads.is_empty() {
             errors::warn(
                 py,
@@ -41,15 +41,15 @@ impl Preloaded {
             );
         }
         Ok(Self {
-            application: application.unbind(),
+            object: object.unbind(),
             files,
-            user: ffi::user(),
+            user: effective_uid(),
         })
     }
 
-    /// Warns, where a worker that has become another user has what was loaded with the first one's privileges.
+    /// Warns where this process, a worker, runs as another user than the one whose privileges loading had.
     pub(crate) fn compare_users(&self, py: Python<'_>) {
-        if ffi::user() != self.user {
+        if effective_uid() != self.user {
             errors::warn(
                 py,
                 &format!(

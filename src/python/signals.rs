@@ -1,16 +1,16 @@
-//! What Python is shown of the signals that this process handles by itself, as a worker does: stand-ins.
-//! They decide nothing, and take no signal: the process's own handlers stay in force.
+//! [`SignalProxies`]: Python functions in the place of the handlers that this process, a worker or an arbiter, has for
+//! its signals. The process's own handlers stay in force.
 //!
-//! A handler that is not Python's is `None` to `signal.getsignal`, and `signal.signal` cannot bring it back;
-//! so programs fail that set a handler for a while, or call the former one from their own. They find a
-//! stand-in, which can be called and brought back: it passes on to the process's own handler.
+//! `signal.getsignal` gives `None` for a handler that is not Python's, and `signal.signal` cannot bring that back. So
+//! programs fail that set a handler for a while, or call the former one from their own. With a proxy they find a
+//! function that can be called and set again: it forwards the signal to the process's own handler.
 //!
 //! ```text
-//!   signal ──▶ the process's handler ──▶ break_off ──▶ Python's mark ──┐
+//!   signal ──▶ the process's handler ──▶ interrupt ──▶ Python's mark ──┐
 //!                     ▲                                                ▼
-//!                     └──────────── passed on ◀────────────────── stand-in ──▶ SystemExit, in a call
+//!                     └──────────── forwarded ◀─────────────────────  proxy ──▶ SystemExit, in a call
 //!                                                                      ▲
-//!   signal ──▶ Python's handler, after the stand-in was brought back ──┘
+//!   signal ──▶ Python's handler, after the proxy was set again ────────┘
 //! ```
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -21,63 +21,65 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::calls;
-use super::ffi::{self, Action};
+use super::ffi;
+use crate::sys::sigaction::{self, SigAction};
 
-/// Those that end programs, and that programs therefore meddle with.
+/// The signals that end programs, and whose handlers programs therefore change.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// What the process is to Python.
+/// What kind of process Python runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Home {
-    /// The arbiter, whose imports are for workers that there will not be when it is told to stop.
+pub(crate) enum ProcessKind {
+    /// The arbiter. TERM breaks its import off: the workers that it is for will not be started.
     Arbiter,
-    /// A worker, which finishes what it has when it is sent TERM.
+    /// A worker that has started the interpreter. On TERM it finishes the calls that it has.
     Worker,
-    /// A worker in which Python knows what was so in the arbiter.
-    Heir,
+    /// A worker that was forked from a process with an interpreter, and has Python's handlers of that process.
+    ForkedWorker,
 }
 
-/// The signal that is being passed on, or 0.
-static PASSED_ON: AtomicI32 = AtomicI32::new(0);
-/// Signals that Python was told of by [`break_off`]: a bit for each.
-static TOLD: AtomicU64 = AtomicU64::new(0);
+/// The signal that a proxy forwards at this moment, or 0.
+static FORWARDED: AtomicI32 = AtomicI32::new(0);
+/// The signals that [`interrupt`] has marked for Python: a bit for each.
+static MARKED: AtomicU64 = AtomicU64::new(0);
 
-/// For the process's handlers: has the call on Python's main thread, if there is one, end by `SystemExit`, as
-/// for INT or QUIT. Async-signal-safe (`signal-safety(7)`).
-pub(crate) fn break_off(signal: i32) {
-    if ffi::is_running() && PASSED_ON.load(Ordering::Relaxed) != signal {
-        let signal = ffi::can_mark(signal);
-        TOLD.fetch_or(1 << signal, Ordering::Relaxed);
+/// For the process's handlers: ends the call on Python's main thread, if there is one, by `SystemExit`, as for INT or
+/// QUIT. Async-signal-safe (`signal-safety(7)`).
+pub(crate) fn interrupt(signal: i32) {
+    if ffi::is_running() && FORWARDED.load(Ordering::Relaxed) != signal {
+        let signal = ffi::markable_signal(signal);
+        MARKED.fetch_or(1 << signal, Ordering::Relaxed);
         ffi::mark_signal(signal);
     }
 }
 
-/// What stands for a handler that is not Python's.
+/// A Python function in the place of a handler that is not Python's.
 #[pyclass(frozen, module = "oxicorn", name = "SignalHandler")]
-struct StandIn {
-    own: Action,
-    /// Whether it breaks off the call that it comes in.
-    breaks_off: bool,
+struct SignalProxy {
+    /// The process's own action.
+    own: SigAction,
+    /// Whether the signal ends the call that it interrupts.
+    ends_call: bool,
 }
 
 #[pymethods]
-impl StandIn {
+impl SignalProxy {
     /// Called by Python on its main thread, or by the application's own handler.
     #[pyo3(signature = (*_arguments))]
     fn __call__(slf: &Bound<'_, Self>, _arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let Self { own, breaks_off } = slf.get();
+        let Self { own, ends_call } = slf.get();
         let bit = 1 << own.signal();
-        if TOLD.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
-            let in_force = Action::of(own.signal())?;
-            own.put();
-            PASSED_ON.store(own.signal(), Ordering::Relaxed);
-            ffi::raise(own.signal());
-            PASSED_ON.store(0, Ordering::Relaxed);
-            if !current(slf.py(), own.signal())?.is(slf) {
-                in_force.put();
+        if MARKED.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
+            let in_force = SigAction::current(own.signal())?;
+            own.restore();
+            FORWARDED.store(own.signal(), Ordering::Relaxed);
+            sigaction::raise(own.signal());
+            FORWARDED.store(0, Ordering::Relaxed);
+            if !python_handler(slf.py(), own.signal())?.is(slf) {
+                in_force.restore();
             }
         }
-        if *breaks_off && calls::is_running() {
+        if *ends_call && calls::is_in_call() {
             return Err(PySystemExit::new_err(0));
         }
         Ok(())
@@ -88,54 +90,56 @@ impl StandIn {
     }
 }
 
-/// The stand-ins of this process.
-pub(crate) struct StandIns(Vec<Py<StandIn>>);
+/// The proxies of this process.
+pub(crate) struct SignalProxies(Vec<Py<SignalProxy>>);
 
-impl StandIns {
-    /// Sets them for what is handled, but not by Python: as Python itself knows, or, in an heir, as the process
-    /// knows.
+impl SignalProxies {
+    /// Installs a proxy for each signal that this process handles and Python does not. Python itself knows which those
+    /// are, except in a forked worker, where it knows the handlers of the parent.
     ///
-    /// None are set on a thread that is not Python's main one, where Python allows for no handlers.
-    pub(crate) fn set(py: Python<'_>, home: Home) -> PyResult<Self> {
-        let mut set = Vec::new();
-        for number in SIGNALS {
-            let own = Action::of(number)?;
-            if own.is_handler() && (home == Home::Heir || current(py, number)?.is_none()) {
-                let breaks_off = number != libc::SIGTERM || home == Home::Arbiter;
-                let stand_in = Py::new(py, StandIn { own, breaks_off })?;
-                match install(py, number, &stand_in) {
+    /// Installs none on a thread that is not Python's main one, where Python allows no handlers.
+    pub(crate) fn install(py: Python<'_>, kind: ProcessKind) -> PyResult<Self> {
+        let mut installed = Vec::new();
+        for signal in SIGNALS {
+            let own = SigAction::current(signal)?;
+            let is_unknown =
+                kind == ProcessKind::ForkedWorker || python_handler(py, signal)?.is_none();
+            if own.is_handler() && is_unknown {
+                let ends_call = signal != libc::SIGTERM || kind == ProcessKind::Arbiter;
+                let proxy = Py::new(py, SignalProxy { own, ends_call })?;
+                match set_python_handler(py, signal, &proxy) {
                     Err(error) if error.is_instance_of::<PyValueError>(py) => break,
                     outcome => outcome?,
                 }
-                set.push(stand_in);
+                installed.push(proxy);
             }
         }
-        let set = Self(set);
-        set.retake(py)?;
-        Ok(set)
+        let proxies = Self(installed);
+        proxies.restore_own_handlers(py)?;
+        Ok(proxies)
     }
 
-    /// Puts the process's handlers in force for the stand-ins that Python knows: setting one, or bringing
-    /// it back, has put Python's own there.
-    pub(crate) fn retake(&self, py: Python<'_>) -> PyResult<()> {
-        for stand_in in &self.0 {
-            let StandIn { own, .. } = stand_in.get();
-            if current(py, own.signal())?.is(stand_in) {
-                own.put();
+    /// Puts the process's own handlers in force wherever Python has a proxy: setting a proxy has put Python's handler
+    /// there.
+    pub(crate) fn restore_own_handlers(&self, py: Python<'_>) -> PyResult<()> {
+        for proxy in &self.0 {
+            let SignalProxy { own, .. } = proxy.get();
+            if python_handler(py, own.signal())?.is(proxy) {
+                own.restore();
             }
         }
         Ok(())
     }
 }
 
-fn install(py: Python<'_>, number: i32, stand_in: &Py<StandIn>) -> PyResult<()> {
-    let signal = py.import("signal")?;
-    signal.call_method1(intern!(py, "signal"), (number, stand_in))?;
+fn set_python_handler(py: Python<'_>, signal: i32, proxy: &Py<SignalProxy>) -> PyResult<()> {
+    let module = py.import("signal")?;
+    module.call_method1(intern!(py, "signal"), (signal, proxy))?;
     Ok(())
 }
 
-/// What Python believes to be the handler.
-fn current(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
+/// The handler as `signal.getsignal` gives it.
+fn python_handler(py: Python<'_>, signal: i32) -> PyResult<Bound<'_, PyAny>> {
     py.import("signal")?
-        .call_method1(intern!(py, "getsignal"), (number,))
+        .call_method1(intern!(py, "getsignal"), (signal,))
 }

@@ -1,6 +1,7 @@
-//! Has this process write its Python stacks when it is asked to, and when it crashes.
-//! Nothing here waits, and nothing needs the interpreter's lock when the time has come: `faulthandler` writes
-//! from within the signal's handler, whatever its thread is doing.
+//! Makes this process write its Python stacks on request, and when it crashes.
+//!
+//! `faulthandler` writes them from within the signal's handler. It waits for nothing and needs no lock of the
+//! interpreter, whatever the threads are doing.
 
 use std::os::fd::IntoRawFd;
 
@@ -9,11 +10,11 @@ use pyo3::types::PyDict;
 
 use crate::service::Stacks;
 
-/// From now on the signal is answered with the stacks of all threads; a fatal one (SIGSEGV, SIGABRT) too,
-/// unless the operator (`PYTHONFAULTHANDLER`) has said where those are to go.
+/// Makes the signal `stacks.on` write the stacks of all threads from now on. A fatal signal (SIGSEGV, SIGABRT) writes
+/// them, too, unless the operator (`PYTHONFAULTHANDLER`) has chosen another place for those.
 pub(crate) fn write_on_request(py: Python<'_>, stacks: Stacks<'_>) -> PyResult<()> {
     let faulthandler = py.import("faulthandler")?;
-    // Written to as long as there is a process: so nobody closes it.
+    // The handler writes to this descriptor as long as the process lives: it is never closed.
     let to = stacks.to.try_clone_to_owned()?.into_raw_fd();
     let options = PyDict::new(py);
     options.set_item("file", to)?;

@@ -1,12 +1,15 @@
-//! Threads that Python has started, and the main thread, which waits for them and for signals.
-//! Nothing is waited for here with the interpreter's lock held, and nothing is called but what was given.
+//! The threads of a worker, as Python's own (`threading.Thread`), and the main thread, which waits for them and for
+//! signals.
 //!
-//! Threads of our own would be strangers to Python: with a stack that `threading.stack_size` and `ulimit -s` have no
-//! say in, without the functions of `threading.settrace` and `threading.setprofile`, and named `Dummy-1`.
+//! Python would not know threads of Rust's standard library as its own: `threading.stack_size` and `ulimit -s` would
+//! not set their stacks, `threading.settrace` and `threading.setprofile` would leave them out, and they would be named
+//! `Dummy-1`.
 //!
-//! *Invariants*: either all of them run, or none has begun.
+//! Nothing here waits with the interpreter's lock held.
+//!
+//! *Invariants*: either all threads run, or none has begun.
 
-mod work;
+mod scoped_task;
 
 use std::ffi::c_long;
 use std::io::{Read, Write};
@@ -22,53 +25,52 @@ use pyo3::types::PyDict;
 
 use super::errors;
 use super::ffi;
-use super::gil::Gil;
 use crate::error::{Error, Result};
-use crate::service::ServiceRuntime;
+use crate::sys::title::set_thread_name;
 use crate::trace;
-use work::Work;
+use scoped_task::ScopedTask;
 
-/// How long a thread may take from its start to our first line before it is looked after.
-const MOMENT: Duration = Duration::from_millis(100);
-/// How often signals are looked for where the application has a wake-up descriptor of its own.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long all threads may take to arrive before it is checked whether they are alive.
+const ARRIVAL_CHECK: Duration = Duration::from_millis(100);
+/// The interval of looks for signals, where the application has a wake-up descriptor of its own.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
 /// What the threads share.
-struct Shared {
-    work: Work,
-    /// Rings when one has ended, and when a signal has come.
-    bell: UnixStream,
-    /// Whether `threading` has run one on the thread that started it.
-    borrowed: AtomicBool,
+struct Pool {
+    task: ScopedTask,
+    /// Wakes the main thread, when a thread has finished and when a signal has arrived.
+    waker: UnixStream,
+    /// Whether `threading` has run the function of a thread on the thread that started it.
+    ran_on_starter: AtomicBool,
 }
 
-/// What a thread is to do.
+impl Pool {
+    fn take_part(&self) {
+        self.task.take_part();
+        // Where the buffer is full, the main thread is about to wake already.
+        let _ = (&self.waker).write(&[0]);
+    }
+}
+
+/// The `target` of a `threading.Thread`.
 #[pyclass(frozen, module = "oxicorn", name = "worker")]
-struct Member {
-    shared: Arc<Shared>,
+struct ThreadMain {
+    pool: Arc<Pool>,
     number: usize,
     /// The thread that starts this one.
     starter: c_long,
 }
 
 #[pymethods]
-impl Member {
+impl ThreadMain {
     fn __call__(&self, py: Python<'_>) {
         if ffi::this_thread() == self.starter {
-            // A greenlet, in place of a thread (`gevent.monkey`): it must not stay.
-            self.shared.borrowed.store(true, Ordering::Relaxed);
+            // A greenlet in place of a thread (`gevent.monkey`), which would block its starter.
+            self.pool.ran_on_starter.store(true, Ordering::Relaxed);
             return;
         }
-        ffi::name_this_thread(&name(self.number));
-        py.detach(|| self.shared.take_part());
-    }
-}
-
-impl Shared {
-    fn take_part(&self) {
-        self.work.take_part();
-        // If there is no room in the bell's buffer, it rings already.
-        let _ = (&self.bell).write(&[0]);
+        set_thread_name(&name(self.number));
+        py.detach(|| self.pool.take_part());
     }
 }
 
@@ -76,59 +78,59 @@ fn name(number: usize) -> String {
     format!("oxicorn-{number}")
 }
 
-/// As [`ServiceRuntime::run_threads`](crate::service::ServiceRuntime::run_threads).
-pub(crate) fn run(
+/// Implements [`ServiceRuntime::run_threads`](crate::service::ServiceRuntime::run_threads).
+pub(super) fn run(
     count: usize,
     life: &(dyn Fn() + Sync),
     begun: &mut dyn FnMut(),
     woken: &mut dyn FnMut(),
 ) -> Result<()> {
     let failed = |error| Error::io("cannot wait for threads", error);
-    let (mut ear, bell) = UnixStream::pair().map_err(failed)?;
-    bell.set_nonblocking(true).map_err(failed)?;
-    let shared = Arc::new(Shared {
-        work: Work::default(),
-        bell,
-        borrowed: AtomicBool::new(false),
+    let (mut wakeups, waker) = UnixStream::pair().map_err(failed)?;
+    waker.set_nonblocking(true).map_err(failed)?;
+    let pool = Arc::new(Pool {
+        task: ScopedTask::default(),
+        waker,
+        ran_on_starter: AtomicBool::new(false),
     });
-    let _dismissal = Dismissal(&shared.work);
-    let threads = start(&shared, count)?;
+    let _cancel = CancelOnDrop(&pool.task);
+    let threads = start(&pool, count)?;
     begun();
-    let alarm = Alarm::set(&shared.bell);
-    let _ = ear.set_read_timeout(alarm.look_every());
-    shared.work.give(life, || {
+    let signal_wakeup = SignalWakeup::set(&pool.waker);
+    let _ = wakeups.set_read_timeout(signal_wakeup.check_every());
+    pool.task.run_while(life, || {
         loop {
             woken();
-            if shared.work.gone() == count {
+            if pool.task.finished() == count {
                 break;
             }
-            // It ends by a byte, by a signal's handler, or in time: each time is looked for everything.
-            let _ = ear.read(&mut [0; 64]);
+            // Ends by a byte, by a signal's handler, or by the timeout. The loop looks for everything each time.
+            let _ = wakeups.read(&mut [0; 64]);
         }
     });
-    drop(alarm);
+    drop(signal_wakeup);
     threads.join();
     Ok(())
 }
 
-/// Sends those away who still wait, where nothing has come of it: also where `begun` panics.
-struct Dismissal<'w>(&'w Work);
+/// Releases the threads that still wait for their task, where it never starts: also where `begun` panics.
+struct CancelOnDrop<'t>(&'t ScopedTask);
 
-impl Drop for Dismissal<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.cancel();
     }
 }
 
-/// The threads, for the time after their work.
+/// The threads that were started, to be joined.
 enum Threads {
     Python(Vec<Py<PyAny>>),
-    /// Where `threading` starts none of the system's.
-    Own(Vec<thread::JoinHandle<()>>),
+    /// Where `threading` does not start threads of the system.
+    Std(Vec<thread::JoinHandle<()>>),
 }
 
 impl Threads {
-    /// Waits until they have left Python, too. Their work is done: a moment.
+    /// Waits until they have left Python, too. Their task is over, so this takes a moment.
     fn join(self) {
         match self {
             Self::Python(threads) => Python::attach(|py| {
@@ -138,7 +140,7 @@ impl Threads {
                     }
                 }
             }),
-            Self::Own(threads) => {
+            Self::Std(threads) => {
                 for thread in threads {
                     let _ = thread.join();
                 }
@@ -147,20 +149,20 @@ impl Threads {
     }
 }
 
-/// Starts them, and waits until all have come.
-fn start(shared: &Arc<Shared>, count: usize) -> Result<Threads> {
+/// Starts `count` threads, and waits until all have arrived.
+fn start(pool: &Arc<Pool>, count: usize) -> Result<Threads> {
     let mut threads = Vec::new();
     for number in 1..=count {
-        threads.push(start_one(shared, number)?);
-        if shared.borrowed.load(Ordering::Relaxed) {
+        threads.push(start_python_thread(pool, number)?);
+        if pool.ran_on_starter.load(Ordering::Relaxed) {
             trace::warning!(
                 "threading.Thread starts no thread of the system here, as after gevent's monkey patching: the \
                  application is called on threads that Python does not know as its own"
             );
-            return start_own(shared, count);
+            return start_std_threads(pool, count);
         }
     }
-    while !shared.work.await_arrivals(count, MOMENT) {
+    while !pool.task.await_arrivals(count, ARRIVAL_CHECK) {
         Python::attach(|py| {
             for thread in &threads {
                 let alive = thread
@@ -178,18 +180,18 @@ fn start(shared: &Arc<Shared>, count: usize) -> Result<Threads> {
     Ok(Threads::Python(threads))
 }
 
-fn start_one(shared: &Arc<Shared>, number: usize) -> Result<Py<PyAny>> {
+fn start_python_thread(pool: &Arc<Pool>, number: usize) -> Result<Py<PyAny>> {
     Python::attach(|py| {
         let start = || -> PyResult<Py<PyAny>> {
-            let member = Member {
-                shared: Arc::clone(shared),
+            let main = ThreadMain {
+                pool: Arc::clone(pool),
                 number,
                 starter: ffi::this_thread(),
             };
             let options = PyDict::new(py);
-            options.set_item("target", Py::new(py, member)?)?;
+            options.set_item("target", Py::new(py, main)?)?;
             options.set_item("name", name(number))?;
-            // The end of the worker waits for those of the application alone.
+            // The end of the worker waits for the application's threads alone.
             options.set_item("daemon", true)?;
             let threading = py.import("threading")?;
             let thread = threading.call_method("Thread", (), Some(&options))?;
@@ -204,59 +206,57 @@ fn start_one(shared: &Arc<Shared>, number: usize) -> Result<Py<PyAny>> {
     })
 }
 
-fn start_own(shared: &Arc<Shared>, count: usize) -> Result<Threads> {
+fn start_std_threads(pool: &Arc<Pool>, count: usize) -> Result<Threads> {
     let mut threads = Vec::new();
     for number in 1..=count {
-        let shared = Arc::clone(shared);
-        let life = move || Gil.enter(&mut || shared.take_part());
-        let thread = thread::Builder::new().name(name(number)).spawn(life);
+        let pool = Arc::clone(pool);
+        let main = move || ffi::with_thread_state(|| pool.take_part());
+        let thread = thread::Builder::new().name(name(number)).spawn(main);
         threads.push(thread.map_err(|error| Error::io("cannot start a worker's thread", error))?);
     }
-    Ok(Threads::Own(threads))
+    Ok(Threads::Std(threads))
 }
 
-/// Has Python ring the bell when a signal comes for which it has a handler.
-struct Alarm(Set);
-
-enum Set {
-    /// By ours.
+/// How the main thread learns of a signal for which Python has a handler (`signal.set_wakeup_fd`).
+enum SignalWakeup {
+    /// Python writes to our descriptor, until this is dropped.
     Ours,
-    /// The application has one of its own for that, which stays.
-    Theirs,
+    /// The application has set a descriptor of its own, which stays.
+    Applications,
     /// This is not the thread that runs handlers.
-    Nowhere,
+    None,
 }
 
-impl Alarm {
-    fn set(bell: &UnixStream) -> Self {
-        Self(match wake_by(bell.as_raw_fd()) {
-            Some(-1) => Set::Ours,
+impl SignalWakeup {
+    fn set(waker: &UnixStream) -> Self {
+        match set_wakeup_fd(waker.as_raw_fd()) {
+            Some(-1) => Self::Ours,
             Some(theirs) => {
-                wake_by(theirs);
-                Set::Theirs
+                set_wakeup_fd(theirs);
+                Self::Applications
             }
-            None => Set::Nowhere,
-        })
+            None => Self::None,
+        }
     }
 
-    fn look_every(&self) -> Option<Duration> {
-        matches!(self.0, Set::Theirs).then_some(LOOK)
+    fn check_every(&self) -> Option<Duration> {
+        matches!(self, Self::Applications).then_some(SIGNAL_CHECK)
     }
 }
 
-impl Drop for Alarm {
+impl Drop for SignalWakeup {
     fn drop(&mut self) {
-        if matches!(self.0, Set::Ours) {
-            wake_by(-1);
+        if matches!(self, Self::Ours) {
+            set_wakeup_fd(-1);
         }
     }
 }
 
-/// Sets the wake-up descriptor; gives the one before. `None` on a thread that runs no handlers.
-fn wake_by(descriptor: i32) -> Option<i32> {
+/// Sets the wake-up descriptor, and returns the former one. `None` on a thread that runs no handlers.
+fn set_wakeup_fd(descriptor: i32) -> Option<i32> {
     Python::attach(|py| {
         let options = PyDict::new(py);
-        // A bell whose buffer is full rings.
+        // A full buffer wakes the reader as well.
         options.set_item("warn_on_full_buffer", false).ok()?;
         let signal = py.import("signal").ok()?;
         let before = signal.call_method("set_wakeup_fd", (descriptor,), Some(&options));

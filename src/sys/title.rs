@@ -69,6 +69,13 @@ fn short_name() -> CString {
     CStr::from_bytes_until_nul(&name).map_or_else(|_| CString::default(), CStr::to_owned)
 }
 
+/// Names the calling thread for the system, as `ps -L` and debuggers show it: the first 15 bytes of `name`.
+pub(crate) fn set_thread_name(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        set_short_name(&name);
+    }
+}
+
 fn set_short_name(name: &CStr) {
     // SAFETY: prctl(2) with this option reads a string, of which it takes 15 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };

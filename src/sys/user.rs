@@ -229,6 +229,11 @@ fn database(setting: &str, text: &str, errno: Errno) -> Error {
     Error::config(format!("{setting}: {text:?} cannot be looked up: {reason}"))
 }
 
+/// The user whose privileges this process has.
+pub(crate) fn effective_uid() -> u32 {
+    geteuid().as_raw()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -22,15 +22,16 @@ use super::start_response::StartResponse;
 use crate::error::{Error, Result};
 use crate::forked::Forked;
 use crate::python::calls::{self, Call};
-use crate::python::end;
 use crate::python::errors;
 use crate::python::ffi;
+use crate::python::finalize;
+use crate::python::fork;
 use crate::python::gil::Gil;
-use crate::python::greenlet::Strand;
-use crate::python::import_spec::Spec;
+use crate::python::greenlet::GreenletId;
+use crate::python::import_spec::ImportSpec;
 use crate::python::interpreter;
 use crate::python::preload::Preloaded;
-use crate::python::signals::{self, Home, StandIns};
+use crate::python::signals::{self, ProcessKind, SignalProxies};
 use crate::python::stacks;
 use crate::service::{
     MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
@@ -126,7 +127,7 @@ impl App {
     /// logged. [`exit_code`](Error::exit_code) is 4 where the specification does not name an application,
     /// and 3 where Python could not start or importing failed.
     pub fn load(&self, context: &ServiceContext<'_>) -> Result<Application> {
-        let spec = Spec::parse(&self.spec)?;
+        let spec = ImportSpec::parse(&self.spec)?;
         let preloaded = self.preloaded.as_deref();
         if self.preload && preloaded.is_none() {
             trace::warning!(
@@ -144,26 +145,28 @@ impl App {
             if let Some(stacks) = context.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
-            let home = if HEIR.load(Ordering::Relaxed) {
-                Home::Heir
+            let home = if fork::is_forked() {
+                ProcessKind::ForkedWorker
             } else {
-                Home::Worker
+                ProcessKind::Worker
             };
             // The signals of a program are its own.
-            let stand_ins = context.own_process.then(|| StandIns::set(py, home));
-            let stand_ins = stand_ins.transpose().map_err(failed)?;
+            let proxies = context
+                .own_process
+                .then(|| SignalProxies::install(py, home));
+            let proxies = proxies.transpose().map_err(failed)?;
             let application = match preloaded {
                 Some(preloaded) => {
                     if context.worker == 1 {
                         preloaded.compare_users(py);
                     }
                     self.set_environ(py, context.own_process).map_err(failed)?;
-                    preloaded.application.bind(py).clone()
+                    preloaded.object.bind(py).clone()
                 }
                 None => self.import(py, &spec, context.own_process)?,
             };
-            if let Some(stand_ins) = stand_ins {
-                stand_ins.retake(py).map_err(failed)?;
+            if let Some(proxies) = proxies {
+                proxies.restore_own_handlers(py).map_err(failed)?;
             }
             Application::new(&application, context).map_err(failed)
         })
@@ -172,7 +175,7 @@ impl App {
     fn import<'py>(
         &self,
         py: Python<'py>,
-        spec: &Spec<'_>,
+        spec: &ImportSpec<'_>,
         own_process: bool,
     ) -> Result<Bound<'py, PyAny>> {
         interpreter::set_path(py, &self.paths, own_process)
@@ -202,17 +205,17 @@ impl MakeService for App {
         if !self.preload || self.preloaded.is_some() {
             return Ok(());
         }
-        let spec = Spec::parse(&self.spec)?;
+        let spec = ImportSpec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
         self.loading = true;
         let preloaded = Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
-            let stand_ins = StandIns::set(py, Home::Arbiter).map_err(failed)?;
+            let proxies = SignalProxies::install(py, ProcessKind::Arbiter).map_err(failed)?;
             // To break it off is to break off a call.
             let call = Call::begin(py);
             let application = self.import(py, &spec, false)?;
             drop(call);
-            stand_ins.retake(py).map_err(failed)?;
+            proxies.restore_own_handlers(py).map_err(failed)?;
             Preloaded::new(application).map_err(failed)
         })?;
         self.preloaded = Some(Arc::new(preloaded));
@@ -220,7 +223,7 @@ impl MakeService for App {
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {
-        Some(signals::break_off)
+        Some(signals::interrupt)
     }
 
     fn is_preloaded(&self) -> bool {
@@ -236,12 +239,9 @@ impl MakeService for App {
         Python::attach(|py| {
             let (files, own) = match &self.preloaded {
                 Some(loaded) => (Ok(loaded.files.clone_ref(py)), interpreter::is_ours()),
-                None => (end::settle(py), false),
+                None => (fork::flush(py), false),
             };
-            if ffi::around_fork(py, fork) == Forked::Child {
-                HEIR.store(true, Ordering::Relaxed);
-                end::forget(py, files, own);
-            }
+            fork::around_fork(py, files, own, fork);
         });
     }
 
@@ -250,7 +250,7 @@ impl MakeService for App {
             Python::attach(|py| {
                 // To break it off is to break off a call.
                 let _call = Call::begin(py);
-                end::unload(py);
+                finalize::unload(py);
             });
         }
     }
@@ -259,8 +259,8 @@ impl MakeService for App {
     /// buffered is written.
     fn end(&self) {
         match (ffi::is_running(), interpreter::is_ours()) {
-            (true, true) => end::finalize(),
-            (true, false) => Python::attach(end::save),
+            (true, true) => finalize::finalize(),
+            (true, false) => Python::attach(finalize::save),
             (false, _) => {}
         }
     }
@@ -269,9 +269,6 @@ impl MakeService for App {
         Some(|block| ffi::unattached(block))
     }
 }
-
-/// Whether the interpreter of this process was its parent's.
-static HEIR: AtomicBool = AtomicBool::new(false);
 
 /// Python failed in something that works in every sound installation.
 fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
@@ -385,7 +382,7 @@ impl Application {
             let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
             body::send(&result, &answer, &mut kept)
         };
-        let here = Strand::current(py);
+        let here = GreenletId::current(py);
         let outcome = write
             .slot()
             .lend(here, &answer, || {
@@ -453,23 +450,23 @@ impl Service for Application {
     /// no other application is left and the interpreter is not the program's own.
     fn retire(&self) {
         if self.guest.is_none() {
-            Python::attach(end::leave);
+            Python::attach(finalize::shutdown);
         } else if Guest::is_last() && interpreter::is_ours() {
-            Python::attach(end::let_go);
+            Python::attach(finalize::run_exit_functions);
         }
     }
 
     fn abandon(&self) {
-        Python::attach(end::save);
+        Python::attach(finalize::save);
     }
 
     /// Raises `SystemExit` in them. A thread that waits in a call of the system is not woken for it.
     fn interrupt(&self) {
-        Python::attach(calls::break_off);
+        Python::attach(calls::interrupt_others);
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {
-        Some(signals::break_off)
+        Some(signals::interrupt)
     }
 
     fn runtime(&self) -> &dyn ServiceRuntime {

@@ -9,7 +9,7 @@ use super::scoped_call::Slot;
 use super::start_response::not_lent;
 use crate::python::errors::to_python;
 use crate::python::ffi;
-use crate::python::greenlet::Strand;
+use crate::python::greenlet::GreenletId;
 
 /// The callable; takes `(name, value)` pairs of `str` or `bytes`, as often as one likes.
 #[pyclass(frozen, module = "oxicorn", name = "early_hints")]
@@ -28,7 +28,7 @@ impl EarlyHints {
         }
         let mut fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
         self.slot
-            .borrow(Strand::current(headers.py()), |call| {
+            .borrow(GreenletId::current(headers.py()), |call| {
                 call.send_informational(&mut fields)
             })
             .map_err(not_lent)?

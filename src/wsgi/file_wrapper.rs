@@ -1,17 +1,13 @@
-//! `wsgi.file_wrapper`: a file as a response, sent by the system where it is a real one (PEP 3333,
-//! "Optional Platform-Specific File Handling").
-//! Whatever could read otherwise than the file's descriptor does (text, decompression, a subclass) is
-//! read through Python instead, and so is a file whose size is no promise: see [`has_a_size`].
+//! `wsgi.file_wrapper`: a file as a response, which the system sends where the object is a [`RealFile`] (PEP 3333,
+//! "Optional Platform-Specific File Handling"). Any other object is read through Python.
 
-use std::fs::File;
-use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::python::ffi;
+use crate::python::real_file::RealFile;
 
 /// Gunicorn's block size, and PEP 3333's own example.
 const BLOCK: isize = 8192;
@@ -67,7 +63,7 @@ impl FileWrapper {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Who holds the lock has a reference of its own: nothing is collected that is not visited here.
+        // A holder of the lock has a reference of its own: nothing is collected that is not visited here.
         match self.file.try_lock() {
             Ok(file) => visit.call(&*file),
             Err(_) => Ok(()),
@@ -75,95 +71,27 @@ impl FileWrapper {
     }
 
     fn __clear__(&self) {
-        let file = self.place().take();
+        let file = self.lock().take();
         // Its own code may run now, and come back here.
         drop(file);
     }
 }
 
-/// A file that the system can send by itself.
-pub(super) struct RealFile {
-    pub(super) file: File,
-    /// Where the Python file stands.
-    pub(super) offset: u64,
-    /// How much there is from there on.
-    pub(super) len: u64,
-}
-
 impl FileWrapper {
     fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let file = self.place().as_ref().map(|file| file.bind(py).clone());
+        let file = self.lock().as_ref().map(|file| file.bind(py).clone());
         file.ok_or_else(|| PyValueError::new_err("the file was collected"))
     }
 
     /// No Python runs while this is held.
-    fn place(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The wrapped file, if it is a regular one that Python reads as it is, and of which there will be as much
-    /// as its size says. Its own position stays untouched.
+    /// The wrapped file as one that the system can send, where it is one.
     pub(super) fn real_file(&self, py: Python<'_>) -> Option<RealFile> {
-        let file = &self.file(py).ok()?;
-        if !reads_its_descriptor(file).unwrap_or(false) {
-            return None;
-        }
-        let position = || -> PyResult<(RawFd, u64)> {
-            // What was written through a buffer must be in the file first.
-            file.call_method0(intern!(py, "flush"))?;
-            let descriptor = file.call_method0(intern!(py, "fileno"))?.extract()?;
-            let offset = file.call_method0(intern!(py, "tell"))?.extract()?;
-            Ok((descriptor, offset))
-        };
-        let (descriptor, offset) = position().ok()?;
-        let file = ffi::duplicate(descriptor).ok()?;
-        let facts = file.metadata().ok()?;
-        let len = facts.len().saturating_sub(offset);
-        // Nothing, and what cannot be read, is read as well through Python, which then says why not.
-        let is_real = facts.is_file() && len > 0 && ffi::is_readable(&file) && has_a_size(&file);
-        is_real.then_some(RealFile { file, offset, len })
+        RealFile::of(&self.file(py).ok()?)
     }
-}
-
-/// The file systems that know how long their files are (`statfs(2)`). Others make a file's content when it is
-/// read, and have 0 or a page for its size, as those of `/proc` and `/sys`.
-const SIZED: [u32; 17] = [
-    0xef53,      // ext2, ext3, ext4
-    0x5846_5342, // XFS
-    0x9123_683e, // btrfs
-    0x0102_1994, // tmpfs
-    0x794c_7630, // overlayfs
-    0xf2f5_2010, // F2FS
-    0x2fc1_2fc1, // ZFS
-    0xca45_1a4e, // bcachefs
-    0x5265_4973, // ReiserFS
-    0x6969,      // NFS
-    0xff53_4d42, // CIFS
-    0xfe53_4d42, // SMB2
-    0x4d44,      // FAT
-    0x2011_bab0, // exFAT
-    0x9660,      // ISO 9660
-    0x7371_7368, // squashfs
-    0xe0f5_e1e2, // EROFS
-];
-
-/// Whether a file's size is a promise: no answer may announce a length that the file then does not have.
-fn has_a_size(file: &File) -> bool {
-    ffi::file_system(file).is_ok_and(|kind| SIZED.contains(&kind))
-}
-
-/// Whether it is exactly an `io.FileIO`, or a buffer of `io` around one: anything else may give other
-/// bytes than the descriptor.
-fn reads_its_descriptor(file: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = file.py();
-    let is = |object: &Bound<'_, PyAny>, name: &str| -> PyResult<bool> {
-        Ok(object.get_type().is(&py.import("io")?.getattr(name)?))
-    };
-    if is(file, "FileIO")? {
-        return Ok(true);
-    }
-    Ok((is(file, "BufferedReader")? || is(file, "BufferedRandom")?)
-        && is(&file.getattr(intern!(py, "raw"))?, "FileIO")?)
 }
 
 #[cfg(test)]

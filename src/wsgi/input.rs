@@ -22,8 +22,8 @@ use pyo3::types::{PyBytes, PyInt, PyList};
 
 use super::start_response::{StartResponse, not_lent};
 use crate::python::errors::to_python;
-use crate::python::ffi::{copied, detached};
-use crate::python::greenlet::Strand;
+use crate::python::ffi::{copy_bytes, detached};
+use crate::python::greenlet::GreenletId;
 use crate::service::OwnedBody;
 
 /// The object that an environ holds as `wsgi.input`.
@@ -70,12 +70,12 @@ impl Source {
     /// The next `limit` bytes, or what there is to the end.
     fn read<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         let Some(left) = self.left() else {
-            return copied(py, &gathered(self.reader(), limit, None)?);
+            return copy_bytes(py, &gathered(self.reader(), limit, None)?);
         };
         let len = usize::try_from(limit.min(left))?;
         match self {
             Self::Memory(bytes) => {
-                let read = copied(py, &bytes.get_ref()[..len])?;
+                let read = copy_bytes(py, &bytes.get_ref()[..len])?;
                 bytes.consume(len);
                 Ok(read)
             }
@@ -88,11 +88,11 @@ impl Source {
         let reader = self.reader();
         // Most lines are there as a whole.
         if let (len, true) = wanted(reader.fill_buf()?, limit, Some(b'\n')) {
-            let line = copied(py, &reader.fill_buf()?[..len])?;
+            let line = copy_bytes(py, &reader.fill_buf()?[..len])?;
             reader.consume(len);
             return Ok(line);
         }
-        copied(py, &gathered(reader, limit, Some(b'\n'))?)
+        copy_bytes(py, &gathered(reader, limit, Some(b'\n'))?)
     }
 }
 
@@ -147,7 +147,9 @@ impl Read for Lent {
             .get()
             .write()
             .slot()
-            .borrow(Python::attach(Strand::current), |call| call.read(buffer))
+            .borrow(Python::attach(GreenletId::current), |call| {
+                call.read(buffer)
+            })
             .map_err(not_lent)
             .and_then(|read| read.map_err(to_python))
             .map_err(io::Error::other)
@@ -192,7 +194,7 @@ impl Input {
             let mut state = self.state();
             match &*state {
                 State::Ready(_) => mem::replace(&mut *state, State::Busy),
-                State::Empty => return copied(py, b""),
+                State::Empty => return copy_bytes(py, b""),
                 State::Busy => {
                     return Err(PyRuntimeError::new_err("wsgi.input is being read already"));
                 }
@@ -204,7 +206,7 @@ impl Input {
             }
         };
         let State::Ready(mut source) = taken else {
-            return copied(py, b"");
+            return copy_bytes(py, b"");
         };
         let outcome = read(&mut source);
         let mut state = self.state();

@@ -10,7 +10,7 @@
 //! What is lent is somebody else's: its caller has it on a stack, and nothing here can put it elsewhere. So it is
 //! not enough to be on the same thread: greenlets share one, and each sees its own stack.
 //!
-//! *Invariants*: the value's place is read only on the [`Strand`] that has lent it; a slot names one only while that
+//! *Invariants*: the value's place is read only on the [`GreenletId`] that has lent it; a slot names one only while that
 //! is inside [`Slot::lend`]'s scope.
 #![allow(unsafe_code)]
 
@@ -18,7 +18,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::error::Result;
-use crate::python::greenlet::Strand;
+use crate::python::greenlet::GreenletId;
 
 /// What of a running call Python objects may use.
 pub(super) trait Lent {
@@ -61,7 +61,7 @@ impl Slot {
     /// Lends `value` on this strand until `scope` has run. `None` where something is lent already.
     pub(super) fn lend<R>(
         &self,
-        here: Strand,
+        here: GreenletId,
         value: &dyn Lent,
         scope: impl FnOnce() -> R,
     ) -> Option<R> {
@@ -91,7 +91,7 @@ impl Slot {
     /// Where nothing is lent on this strand.
     pub(super) fn borrow<R>(
         &self,
-        here: Strand,
+        here: GreenletId,
         f: impl FnOnce(&dyn Lent) -> R,
     ) -> Result<R, NotLent> {
         match self.thread.load(Ordering::Relaxed) {
@@ -108,7 +108,7 @@ impl Slot {
                 // in that greenlet: the stack on which it runs is the one that has the frame of `lend`, with the
                 // place, and below it the frames of those who called `lend`, in which the value lies. The
                 // reference in the place lives until the scope has ended, and `f` cannot keep what it gets.
-                // `Strand::current` is true of the place where it is asked, and both callers ask at once.
+                // `GreenletId::current` is true of the place where it is asked, and both callers ask at once.
                 let value: &dyn Lent = unsafe { *place.cast::<&dyn Lent>() };
                 Ok(f(value))
             }
@@ -123,15 +123,15 @@ mod tests {
 
     use super::*;
 
-    const HERE: Strand = Strand {
+    const HERE: GreenletId = GreenletId {
         thread: 1,
         greenlet: 0,
     };
-    const OTHER_GREENLET: Strand = Strand {
+    const OTHER_GREENLET: GreenletId = GreenletId {
         thread: 1,
         greenlet: 8,
     };
-    const OTHER_THREAD: Strand = Strand {
+    const OTHER_THREAD: GreenletId = GreenletId {
         thread: 2,
         greenlet: 0,
     };

@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use super::scoped_call::{NotLent, Slot};
 use crate::python::errors::to_python;
 use crate::python::ffi;
-use crate::python::greenlet::Strand;
+use crate::python::greenlet::GreenletId;
 
 /// What an application said of its response, before it is sent. Its buffers are used again.
 #[derive(Debug, Default)]
@@ -265,7 +265,7 @@ pub(super) struct Write {
 #[pymethods]
 impl Write {
     fn __call__(&self, block: &Bound<'_, PyAny>) -> PyResult<()> {
-        let here = Strand::current(block.py());
+        let here = GreenletId::current(block.py());
         let block = block
             .cast::<PyBytes>()
             .map_err(|_| {

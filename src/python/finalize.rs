@@ -1,0 +1,98 @@
+//! How Python ends: in a worker as in any program, and in a process that goes on as far as the application needs it.
+//!
+//! A server ends only what it has started: of an interpreter that is a program's own, nothing is ended here.
+//!
+//! ```text
+//!   a worker's process, our interpreter:        shutdown ──▶ finalize
+//!   a worker's process, the host's interpreter: shutdown ──▶ save
+//!   a worker that leaves calls behind:          save
+//!   a program's process, our interpreter:       run_exit_functions, when its last application stops;
+//!                                               unload, in an arbiter that has preloaded one
+//!   a program's process, its own interpreter:   nothing
+//! ```
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::errors;
+use super::ffi;
+use super::introspect::{loaded_module, thread_names};
+use crate::trace;
+
+/// The function `name` of `lifecycle.py`.
+pub(super) fn step<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    const STEPS: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
+        concat!(include_str!("lifecycle.py"), "\0").as_bytes(),
+    ) {
+        Ok(steps) => steps,
+        Err(_) => unreachable!(),
+    };
+    let globals = PyDict::new(py);
+    py.run(STEPS, Some(&globals), None)?;
+    globals.as_any().get_item(name)
+}
+
+fn run_step(py: Python<'_>, name: &str) {
+    if let Err(error) = step(py, name).and_then(|step| step.call0()) {
+        log_failure(py, name, &error);
+    }
+}
+
+/// Logs that a step failed. The others follow nevertheless.
+pub(super) fn log_failure(py: Python<'_>, step: &str, error: &PyErr) {
+    let traceback = errors::traceback(py, error);
+    errors::log(
+        py,
+        &format!("Error at the end of Python ({step})\n{traceback}"),
+    );
+}
+
+/// Waits for the threads that are not daemons, then calls the functions registered with `atexit`: in a worker that has
+/// no call left.
+pub(crate) fn shutdown(py: Python<'_>) {
+    let waited_for = thread_names(py, |thread| Ok(!thread.getattr("daemon")?.is_truthy()?));
+    if let Ok(names @ [_, ..]) = waited_for.as_deref() {
+        let names = names.join(", ");
+        let text = format!("Waiting for the application's threads that are not daemons: {names}");
+        errors::info(py, &text);
+    }
+    let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
+    for (module, step) in steps {
+        let done = loaded_module(py, module).and_then(|module| match module {
+            Some(module) => module.call_method0(step).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = done {
+            log_failure(py, &format!("{module}.{step}"), &error);
+        }
+    }
+}
+
+/// Ends the interpreter, in a worker's own process, whose work is done and which has none of our threads left.
+pub(crate) fn finalize() {
+    Python::attach(|py| {
+        run_step(py, "ignore_signals");
+        // Finalization skips what daemon threads hold, and a stack may hold all of a module.
+        if thread_names(py, |_| Ok(true)).is_ok_and(|threads| !threads.is_empty()) {
+            save(py);
+        }
+    });
+    if !ffi::finalize() {
+        trace::warning!("Python could not write at its end all that files had buffered");
+    }
+}
+
+/// Writes the buffers of files and removes temporary files, where the interpreter cannot be ended.
+pub(crate) fn save(py: Python<'_>) {
+    run_step(py, "save");
+}
+
+/// Calls the application's `atexit` functions, in a process in which Python goes on.
+pub(crate) fn run_exit_functions(py: Python<'_>) {
+    run_step(py, "run_exit_functions");
+}
+
+/// Ends what was loaded in this process, with its helper processes and threads. The process goes on.
+pub(crate) fn unload(py: Python<'_>) {
+    run_step(py, "unload");
+}

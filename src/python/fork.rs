@@ -1,0 +1,42 @@
+//! A fork of a process that has an interpreter: what Python does around it, and what a child leaves to its parent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+
+use super::ffi;
+use super::finalize::{log_failure, step};
+use crate::forked::Forked;
+
+/// Whether this process was forked, here, from one with an interpreter.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interpreter of this process was its parent's, at a fork by [`around_fork`].
+pub(crate) fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Writes the buffers of files, so that no child writes them once more, and returns the temporary files that are open,
+/// which their creator is to remove.
+pub(crate) fn flush(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    step(py, "flush")?.call0()?;
+    Ok(step(py, "temporary_files")?.call0()?.unbind())
+}
+
+/// Calls `fork` between Python's own steps. A child leaves to its parent what is the parent's, with the temporary
+/// `files` of the parent. `own` says that the parent has loaded this child's application, whose `atexit` functions run
+/// in both.
+pub(crate) fn around_fork(
+    py: Python<'_>,
+    files: PyResult<Py<PyAny>>,
+    own: bool,
+    fork: &mut dyn FnMut() -> Forked,
+) {
+    if ffi::around_fork(py, fork) == Forked::Child {
+        FORKED.store(true, Ordering::Relaxed);
+        let forgotten = files.and_then(|files| step(py, "forget_parents")?.call1((files, own)));
+        if let Err(error) = forgotten {
+            log_failure(py, "forget_parents", &error);
+        }
+    }
+}

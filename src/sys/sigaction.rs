@@ -1,0 +1,74 @@
+//! [`SigAction`]: what this process does with a signal, to be looked at and to be put back (sigaction(2)).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// The action for one signal.
+#[derive(Clone, Copy)]
+pub(crate) struct SigAction {
+    signal: i32,
+    action: libc::sigaction,
+}
+
+impl SigAction {
+    /// The action that is in force now.
+    ///
+    /// # Errors
+    ///
+    /// A number that is no signal.
+    pub(crate) fn current(signal: i32) -> io::Result<Self> {
+        let mut action = MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: a null pointer changes nothing, and the other is to be written to.
+        Errno::result(unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) })?;
+        // SAFETY: sigaction(2) has written it.
+        let action = unsafe { action.assume_init() };
+        Ok(Self { signal, action })
+    }
+
+    /// The signal's number.
+    pub(crate) fn signal(&self) -> i32 {
+        self.signal
+    }
+
+    /// Whether this is the system's default.
+    pub(crate) fn is_default(&self) -> bool {
+        self.action.sa_sigaction == libc::SIG_DFL
+    }
+
+    /// Whether the signal calls a function: neither the system's default, nor ignored.
+    pub(crate) fn is_handler(&self) -> bool {
+        !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
+    }
+
+    /// Puts this action in force again.
+    pub(crate) fn restore(&self) {
+        // SAFETY: it was in force for this very signal, so its handler is sound. The call cannot fail, since the
+        // signal's number is valid.
+        unsafe { libc::sigaction(self.signal, &raw const self.action, ptr::null_mut()) };
+    }
+}
+
+/// Sends a signal to the calling thread. Its handler has returned when this function does, unless the signal is
+/// blocked.
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: raise(3) touches no memory of ours. For an invalid number it returns an error.
+    unsafe { libc::raise(signal) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_seen_as_it_is() {
+        let kill = SigAction::current(libc::SIGKILL).unwrap();
+        assert!(kill.is_default() && !kill.is_handler());
+        assert_eq!(kill.signal(), libc::SIGKILL);
+        // Rust's runtime handles stack overflows.
+        assert!(SigAction::current(libc::SIGSEGV).unwrap().is_handler());
+        assert!(SigAction::current(-1).is_err());
+    }
+}
