@@ -43,7 +43,8 @@ pub trait Service {
 
     /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
     /// from within its handlers of INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`), and do
-    /// nothing where no call runs. None by default.
+    /// nothing where no call runs. A system call in which that thread waits is ended, also if it began right after the
+    /// signal (EINTR, again and again for about twenty seconds). None by default.
     fn interrupter(&self) -> Option<fn(i32)> {
         None
     }
@@ -89,7 +90,8 @@ pub trait MakeService {
     }
 
     /// What breaks [`preload`](Self::preload) off, for an arbiter to call with the signal's number from within its
-    /// handlers of TERM, INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`). None by default.
+    /// handlers of TERM, INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`). It is asked for right before
+    /// `preload`, and before [`unload`](Self::unload). None by default.
     fn interrupter(&self) -> Option<fn(i32)> {
         None
     }

@@ -195,6 +195,19 @@ mod tests {
                 Order::Expire,
                 "Give up the request that has passed `request_timeout`.",
             ),
+            (
+                Order::Orphaned,
+                "Its arbiter has died: so the kernel says. Take nothing new, finish what is there, and leave.",
+            ),
+            (
+                Order::Curfew,
+                "Its last step has taken too long: it sends this to itself, and ends at once.",
+            ),
+            (
+                Order::Repeat,
+                "Wait no longer: it sends this to itself while a call goes on that was to be broken off, as an \
+                 arbiter does that loads an application.",
+            ),
         ] {
             let name = order.to_string();
             let name = name.trim_start_matches("SIG");

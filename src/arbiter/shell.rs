@@ -226,7 +226,7 @@ impl<W: Worker> Shell<W> {
     pub(super) fn preload(&mut self) -> Result<()> {
         self.keep_strangers_out();
         match preload(&mut self.worker, &self.signals) {
-            Err(error) if signal::is_interrupted() => info!("Loading was broken off: {error}"),
+            Err(error) if signal::was_asked_to_leave() => info!("Loading was broken off: {error}"),
             Err(error) => {
                 if let Some(predecessor) = &self.predecessor {
                     predecessor.tell_failure(error.to_string());

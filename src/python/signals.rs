@@ -13,14 +13,14 @@
 //!   signal ──▶ Python's handler, after the proxy was set again ────────┘
 //! ```
 
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use pyo3::exceptions::{PySystemExit, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::calls;
+use super::calls::{self, Call};
 use super::ffi;
 use crate::sys::sigaction::{self, SigAction};
 
@@ -43,14 +43,38 @@ static FORWARDED: AtomicI32 = AtomicI32::new(0);
 /// The signals that [`interrupt`] has marked for Python: a bit for each.
 static MARKED: AtomicU64 = AtomicU64::new(0);
 
+/// Whether Python has proxies, so that a mark reaches them.
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+/// Whether [`interrupt`] was called since [`interrupter`] gave it out, and no call has ended by it.
+static IS_PENDING: AtomicBool = AtomicBool::new(false);
+
+/// What the process's handlers are to call from now on.
+pub(crate) fn interrupter() -> fn(i32) {
+    IS_PENDING.store(false, Ordering::Relaxed);
+    interrupt
+}
+
 /// For the process's handlers: ends the call on Python's main thread, if there is one, by `SystemExit`, as for INT or
 /// QUIT. Async-signal-safe (`signal-safety(7)`).
-pub(crate) fn interrupt(signal: i32) {
-    if ffi::is_running() && FORWARDED.load(Ordering::Relaxed) != signal {
+fn interrupt(signal: i32) {
+    if FORWARDED.load(Ordering::Relaxed) == signal {
+        return;
+    }
+    IS_PENDING.store(true, Ordering::Relaxed);
+    if ffi::is_running() && IS_INSTALLED.load(Ordering::Relaxed) {
         let signal = ffi::markable_signal(signal);
         MARKED.fetch_or(1 << signal, Ordering::Relaxed);
         ffi::mark_signal(signal);
     }
+}
+
+/// Runs `work` in a process that is no worker, as a call that [`interrupt`] ends. `None` where that came before the call
+/// had begun: `work` is not run then.
+pub(crate) fn interruptible<T>(py: Python<'_>, work: impl FnOnce() -> T) -> Option<T> {
+    let call = Call::begin(py);
+    let done = (!IS_PENDING.load(Ordering::Relaxed)).then(work);
+    drop(call);
+    done
 }
 
 /// A Python function in the place of a handler that is not Python's.
@@ -80,6 +104,7 @@ impl SignalProxy {
             }
         }
         if *ends_call && calls::is_in_call() {
+            IS_PENDING.store(false, Ordering::Relaxed);
             return Err(PySystemExit::new_err(0));
         }
         Ok(())
@@ -116,6 +141,7 @@ impl SignalProxies {
         }
         let proxies = Self(installed);
         proxies.restore_own_handlers(py)?;
+        IS_INSTALLED.store(true, Ordering::Relaxed);
         Ok(proxies)
     }
 

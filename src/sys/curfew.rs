@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use super::link::{LATE, WorkerEnd};
-use super::orphan;
 use super::signal::{self, Order};
+use super::timer::Timer;
 use crate::error::{Error, Result};
 
 /// What the process exits with.
@@ -35,8 +35,8 @@ pub(crate) fn set(status: i32, within: Duration, link: &WorkerEnd) -> Result<()>
     STATUS.store(status, Ordering::Relaxed);
     LINK.store(link.as_fd().as_raw_fd(), Ordering::Relaxed);
     signal::set_realtime(Order::Curfew, on_curfew)?;
-    let timer = orphan::timer(Order::Curfew.number()).map_err(failed)?;
-    orphan::start(timer, within).map_err(failed)?;
+    let timer = Timer::new(Order::Curfew.number()).map_err(failed)?;
+    timer.start(within).map_err(failed)?;
     signal::block_all_but(&[
         Order::Curfew.number(),
         libc::SIGSEGV,

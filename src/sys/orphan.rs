@@ -21,6 +21,7 @@ use nix::unistd::{Pid, getppid};
 
 use super::scoreboard::{Scoreboard, WorkerState};
 use super::signal::{self, Order};
+use super::timer::Timer;
 use crate::error::{Error, Result};
 
 /// Set once in a process, before its handler can run.
@@ -34,8 +35,8 @@ struct Will {
     /// A socket that does not listen: accept(2) says EINVAL, as for a listener that was shut down.
     decoy: i32,
     /// Where the system gives one.
-    timer: Option<libc::timer_t>,
-    grace: libc::itimerspec,
+    timer: Option<Timer>,
+    grace: Duration,
 }
 
 /// Prepares this worker for the death of its arbiter, process `arbiter`: in a call it gives up `listeners` at
@@ -60,14 +61,14 @@ pub(crate) fn prepare(
         None,
     )
     .map_err(|errno| Error::io("socket", errno))?;
-    let timer = timer(libc::SIGKILL);
+    let timer = Timer::new(libc::SIGKILL);
     let will = Will {
         scoreboard: Arc::clone(scoreboard),
         slot,
         listeners: listeners.map(|listener| listener.as_raw_fd()).collect(),
         decoy: decoy.into_raw_fd(),
         timer: timer.ok(),
-        grace: once(grace),
+        grace,
     };
     WILL.store(Box::into_raw(Box::new(will)), Ordering::Release);
     signal::set_realtime(Order::Orphaned, on_orphaned)?;
@@ -107,8 +108,7 @@ extern "C" fn on_orphaned(_: libc::c_int) {
             }
         }
         if let Some(timer) = will.timer {
-            // SAFETY: the timer was made for this, and the time is a whole one.
-            unsafe { libc::timer_settime(timer, 0, &raw const will.grace, ptr::null_mut()) };
+            let _ = timer.start(will.grace);
         }
     }
     Errno::set_raw(errno);
@@ -129,40 +129,4 @@ fn listens(fd: i32) -> bool {
         )
     };
     outcome == 0 && answer == 1
-}
-
-/// A timer that sends this signal to the process when it runs out, whatever the process does.
-pub(super) fn timer(signal: i32) -> nix::Result<libc::timer_t> {
-    // SAFETY: all bytes zero are a valid `sigevent`.
-    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
-    event.sigev_notify = libc::SIGEV_SIGNAL;
-    event.sigev_signo = signal;
-    let mut timer = ptr::null_mut();
-    // SAFETY: the event is a whole one, and the timer is ours to write.
-    let outcome =
-        unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
-    Errno::result(outcome).map(|_| timer)
-}
-
-/// Has a timer run out once, after `within`.
-pub(super) fn start(timer: libc::timer_t, within: Duration) -> nix::Result<()> {
-    let bound = once(within);
-    // SAFETY: the timer was made by `timer`, and the time is a whole one.
-    Errno::result(unsafe { libc::timer_settime(timer, 0, &raw const bound, ptr::null_mut()) })
-        .map(drop)
-}
-
-fn once(within: Duration) -> libc::itimerspec {
-    libc::itimerspec {
-        it_interval: timespec(Duration::ZERO),
-        // Zero would be never.
-        it_value: timespec(within.max(Duration::from_millis(1))),
-    }
-}
-
-fn timespec(time: Duration) -> libc::timespec {
-    libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    }
 }

@@ -26,6 +26,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::unistd::{self, Pid};
 
+use super::repeat;
 use crate::error::{Error, Result};
 
 /// Where the handler writes: the pipe's descriptor, or -1.
@@ -36,6 +37,8 @@ static OVERFLOW: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTER: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// Whether TERM breaks off what runs, too.
 static UNGRACEFUL: AtomicBool = AtomicBool::new(false);
+/// Whether this process was asked to leave since the present handlers were installed.
+static ASKED_TO_LEAVE: AtomicBool = AtomicBool::new(false);
 /// Whether what runs was broken off since the present handlers were installed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The process that the handlers are for: its children inherit them.
@@ -50,10 +53,18 @@ static HAS_ORDERS: AtomicBool = AtomicBool::new(false);
 pub(crate) type Interrupter = fn(i32);
 
 /// Has `interrupter` called within the handlers of INT and QUIT, after they have queued. It must be
-/// async-signal-safe (`signal-safety(7)`).
+/// async-signal-safe (`signal-safety(7)`). System calls of the calling thread are ended then and for a while after
+/// it, until this is called with `None`.
 pub(crate) fn set_interrupter(interrupter: Option<Interrupter>) {
     let pointer = interrupter.map_or(ptr::null_mut(), |interrupter| interrupter as *mut ());
+    let first = INTERRUPTER.load(Ordering::Acquire).is_null();
+    if interrupter.is_some() && first && is_owner() {
+        repeat::arm(Order::Repeat.number());
+    }
     INTERRUPTER.store(pointer, Ordering::Release);
+    if interrupter.is_none() {
+        repeat::disarm();
+    }
 }
 
 /// Does what is worth nothing to a process that is told to leave: TERM, INT and QUIT call `interrupter` meanwhile.
@@ -121,6 +132,11 @@ pub(crate) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// Whether TERM, INT or QUIT has come: asks no system call, and takes nothing from the queue.
+pub(crate) fn was_asked_to_leave() -> bool {
+    ASKED_TO_LEAVE.load(Ordering::Relaxed)
+}
+
 /// The signals that ask a process to leave.
 fn ends(signal: libc::c_int) -> bool {
     interrupts(signal) || signal == libc::SIGTERM
@@ -152,6 +168,8 @@ pub(crate) enum Order {
     Orphaned,
     /// Your last step has taken too long: what a process tells itself, by a fourth.
     Curfew,
+    /// Wait no longer, since you were interrupted: what a process tells itself, by a fifth.
+    Repeat,
     /// Abort: SIGABRT.
     Abort,
     /// SIGKILL.
@@ -170,6 +188,7 @@ impl Order {
             Self::Expire => libc::SIGRTMIN() + 7,
             Self::Orphaned => libc::SIGRTMIN() + 8,
             Self::Curfew => libc::SIGRTMIN() + 9,
+            Self::Repeat => libc::SIGRTMIN() + 10,
             Self::Abort => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
@@ -230,6 +249,9 @@ extern "C" fn on_signal(signal: libc::c_int) {
         leave_boot();
     } else {
         queue(signal);
+        if ends(signal) {
+            ASKED_TO_LEAVE.store(true, Ordering::Relaxed);
+        }
         if interrupts(signal) || ends(signal) && UNGRACEFUL.load(Ordering::Acquire) {
             INTERRUPTED.store(true, Ordering::Relaxed);
             break_off(signal);
@@ -270,6 +292,7 @@ fn break_off(signal: libc::c_int) {
         // SAFETY: what is stored there was an `Interrupter`, and functions stay where they are.
         let interrupter: Interrupter = unsafe { std::mem::transmute(interrupter) };
         interrupter(signal);
+        repeat::start();
     }
 }
 
@@ -364,6 +387,7 @@ impl Signals {
         OWNER.store(Pid::this().as_raw(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
+        ASKED_TO_LEAVE.store(false, Ordering::Relaxed);
         let mut signals = Self {
             pipe,
             replaced: Vec::new(),
@@ -406,6 +430,7 @@ impl Signals {
         OWNER.store(Pid::this().as_raw(), Ordering::Relaxed);
         OVERFLOW.store(0, Ordering::Relaxed);
         INTERRUPTED.store(false, Ordering::Relaxed);
+        ASKED_TO_LEAVE.store(false, Ordering::Relaxed);
         BOOTING.store(true, Ordering::Relaxed);
         self.mask = None;
         for (signal, ..) in self.replaced.drain(..) {

@@ -86,7 +86,13 @@ pub(super) fn heed(runtime: &dyn ServiceRuntime, context: &WorkerContext) {
 
 /// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
-    signal::interruptible(make.interrupter(), || make.preload())
+    signal::interruptible(make.interrupter(), || {
+        // What came before this breaks nothing off.
+        if signal::was_asked_to_leave() {
+            return Err(Error::new("the server was told to stop before it"));
+        }
+        make.preload()
+    })
 }
 
 /// Has the recipe end what it has loaded so.

@@ -211,10 +211,9 @@ impl MakeService for App {
         let preloaded = Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
             let proxies = SignalProxies::install(py, ProcessKind::Arbiter).map_err(failed)?;
-            // To break it off is to break off a call.
-            let call = Call::begin(py);
-            let application = self.import(py, &spec, false)?;
-            drop(call);
+            let imported = signals::interruptible(py, || self.import(py, &spec, false));
+            let application = imported
+                .unwrap_or_else(|| Err(Error::boot("the server was told to stop before it")))?;
             proxies.restore_own_handlers(py).map_err(failed)?;
             Preloaded::new(application).map_err(failed)
         })?;
@@ -223,7 +222,7 @@ impl MakeService for App {
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {
-        Some(signals::interrupt)
+        Some(signals::interrupter())
     }
 
     fn is_preloaded(&self) -> bool {
@@ -247,11 +246,7 @@ impl MakeService for App {
 
     fn unload(&mut self) {
         if std::mem::take(&mut self.loading) && interpreter::is_ours() {
-            Python::attach(|py| {
-                // To break it off is to break off a call.
-                let _call = Call::begin(py);
-                finalize::unload(py);
-            });
+            Python::attach(|py| signals::interruptible(py, || finalize::unload(py)));
         }
     }
 
@@ -466,7 +461,7 @@ impl Service for Application {
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {
-        Some(signals::interrupt)
+        Some(signals::interrupter())
     }
 
     fn runtime(&self) -> &dyn ServiceRuntime {

@@ -82,6 +82,20 @@ fn int_and_quit_break_off_a_sync_call_which_is_answered_500() {
 }
 
 #[test]
+fn int_right_before_a_call_waits_breaks_it_off() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Serve::app("at_once:app")
+        .env("WHEN", "call")
+        .env("FOLDER", folder.path())
+        .start();
+    let mut client = ask(&server, "/sleep");
+    client.response().expect(500);
+    client.expect_end();
+    assert!(folder.path().join("finally").exists());
+    server.stop();
+}
+
+#[test]
 fn call_that_waits_for_its_client_is_broken_off() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Serve::app("interrupted:app")

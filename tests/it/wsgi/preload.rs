@@ -175,6 +175,45 @@ fn stop_while_preloading_breaks_it_off_and_leaves_nothing() {
     }
 }
 
+/// An application to which a signal comes right before a system call that waits, or before it can be broken off.
+fn signalled_at_once(when: &str) -> (Serve, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let app = preload("at_once:app")
+        .env("WHEN", when)
+        .env("FOLDER", folder.path());
+    (app, folder)
+}
+
+#[test]
+fn stop_right_before_an_import_waits_breaks_it_off() {
+    let (app, folder) = signalled_at_once("import");
+    let exited = app.spawn().wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(folder.path().join("finally").exists(), "{exited:#?}");
+}
+
+#[test]
+fn stop_while_python_starts_has_nothing_imported() {
+    let (app, folder) = signalled_at_once("early");
+    let site = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)";
+    fs::write(folder.path().join("sitecustomize.py"), site).expect("the folder takes a file");
+    let exited = app.env("PYTHONPATH", folder.path()).spawn().wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(!folder.path().join("begun").exists(), "{exited:#?}");
+    assert!(!exited.stderr.join("\n").contains("race"), "{exited:#?}");
+}
+
+#[test]
+fn stop_right_before_an_exit_function_waits_breaks_it_off() {
+    let (app, folder) = signalled_at_once("atexit");
+    let server = app.start();
+    server.get("/").expect(200);
+    server.signal(Signal::SIGTERM);
+    let exited = server.wait();
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    assert!(folder.path().join("finally").exists(), "{exited:#?}");
+}
+
 #[test]
 fn handlers_that_a_preloaded_app_sets_are_not_the_arbiters() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {

@@ -362,7 +362,9 @@ impl<'a> World<'a> {
                 process.boots = process.boots.map(|_| now + dice.up_to(EXAMINE_GRACE));
                 return;
             }
-            Order::Stacks | Order::Reopen | Order::Orphaned | Order::Curfew => return,
+            Order::Stacks | Order::Reopen | Order::Orphaned | Order::Curfew | Order::Repeat => {
+                return;
+            }
             Order::Expire => {
                 process.call = process.call.filter(|_| dice.percent(50));
                 return;
@@ -441,7 +443,7 @@ fn name(action: &Action) -> &'static str {
             Order::Kill => "Kill",
             Order::Reopen => "Reopen",
             Order::Orphaned => "Orphaned",
-            Order::Curfew => "Curfew",
+            Order::Curfew | Order::Repeat => "Curfew",
         },
         Action::Recycle { .. } => "Recycle",
         Action::LoadConfig => "LoadConfig",
