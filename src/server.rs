@@ -20,7 +20,7 @@ use crate::net::{BindAddress, Listener, Listeners};
 use crate::notify::Notifier;
 use crate::reactor::{self, ErrorPage, ErrorResponse};
 use crate::service::{MakeService, released};
-use crate::sys::here::Here;
+use crate::sys::thread_bound::ThreadBound;
 use crate::sys::user::Credentials;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
@@ -125,7 +125,7 @@ impl Server {
             }
             let worker = ThreadedWorker::new(make, plan.threads)
                 .reactor(plan.reactor.clone())
-                .access_log(plan.access_log.take());
+                .access_sink(plan.access_log.take().map(|log| Box::new(log) as _));
             Ok(("gthread", Box::new(worker)))
         })
     }
@@ -199,12 +199,12 @@ impl Server {
             let worker = SyncWorker::new(make)
                 .reactor(plan.reactor)
                 .keepalive_busy(plan.keepalive_busy)
-                .access_log(plan.access_log);
+                .access_sink(plan.access_log.map(|log| Box::new(log) as _));
             return in_process::start(worker, listeners, grace, releaser);
         }
         let worker = ThreadedWorker::new(make, plan.threads)
             .reactor(plan.reactor)
-            .access_log(plan.access_log);
+            .access_sink(plan.access_log.map(|log| Box::new(log) as _));
         in_process::start(worker, listeners, grace, releaser)
     }
 
@@ -274,7 +274,7 @@ impl Server {
         }
         // A clone that is kept keeps sockets open, here and in every worker.
         drop(bound);
-        let arbiter = Here::new(arbiter.build()?);
+        let arbiter = ThreadBound::new(arbiter.build()?);
         released(releaser, || arbiter.take().run())?;
         hooks.map_or(Ok(()), |hooks| hooks.take_failure())
     }
@@ -288,7 +288,7 @@ fn sync<M: MakeService + 'static>(
     let worker = SyncWorker::new(make)
         .reactor(plan.reactor.clone())
         .keepalive_busy(plan.keepalive_busy)
-        .access_log(plan.access_log.take());
+        .access_sink(plan.access_log.take().map(|log| Box::new(log) as _));
     ("sync", Box::new(worker))
 }
 

@@ -9,11 +9,11 @@ use super::bound::Bound;
 use super::plan::{Plan, Source};
 use crate::arbiter::{self, Arbiter};
 use crate::error::Result;
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Releaser, ServiceContext};
-use crate::worker::{Lowered, Worker, WorkerContext};
+use crate::worker::{WithCredentials, Worker, WorkerContext};
 
 /// How a worker is made of a service's recipe and the plan; with the name of its class.
 pub(super) type Recipe<M> =
@@ -68,7 +68,7 @@ impl<M: MakeService> MakeService for Shared<M> {
         self.0.borrow().make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.0.borrow_mut().make.around_fork(fork);
     }
 
@@ -105,7 +105,7 @@ impl Worker for AnyWorker {
         self.0.calls()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.0.around_fork(fork);
     }
 
@@ -122,7 +122,7 @@ impl Worker for AnyWorker {
 pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::ArbiterBuilder<AnyWorker> {
     let jitter = plan.max_requests_jitter as u64;
     let worker = match &plan.credentials {
-        Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
+        Some(credentials) => Box::new(WithCredentials::new(worker, credentials.clone())),
         None => worker,
     };
     // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.
