@@ -7,11 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::reactor::Host;
+use oxicorn::observe::{Access, Host};
 use oxicorn::reactor::{Config, Reactor};
-use oxicorn::{MonoTime, Request, Responded, Responder, Result};
+use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
 struct Log;
@@ -40,7 +39,7 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
         if reactor.poll(&Log, None)?.woken {
-            reactor.drain(MonoTime::now(), QueuePolicy::DrainAndClose);
+            reactor.drain(Tick::now(), QueuePolicy::DrainAndClose);
         }
         while let Some(mut ready) = reactor.next_request(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {

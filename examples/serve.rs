@@ -52,25 +52,11 @@ fn serve(settings: &Settings) -> Result<()> {
     ErrorLog::open(&settings.errorlog)?
         .level(&settings.loglevel)?
         .install()?;
-    let Some(spec) = &settings.wsgi_app else {
-        return Err(Error::app(
-            "no application was named: serve [OPTIONS] MODULE:APP",
-        ));
-    };
-    let mut app = App::new(spec)
-        .preload_app(settings.preload_app)
-        .python_path(&settings.pythonpath);
-    for (key, value) in &settings.raw_env {
-        app = app.env(key, value);
-    }
-    if let Some(venv) = &settings.venv {
-        app = app.venv(venv);
-    }
     Server::from_settings(settings)?
         .systemd(true)
         .exec(exec)
         .reload(|| Cli::parse(std::env::args_os()).map_err(|stop| Error::new(stop.to_string())))
-        .serve(app)
+        .serve_from(App::from_settings)
 }
 
 /// Goes on as a daemon. What the command line has wrong was told before.

@@ -1,7 +1,7 @@
 //! [`Cli`]: Gunicorn's command line, made from the table of settings.
 //!
-//! It knows no setting by name and never ends the process: help, version and mistakes are values with a
-//! text and an exit code.
+//! It knows no setting by name and never ends the process. Help, version and mistakes are values with a text and an exit
+//! code.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -11,12 +11,19 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::config::{Layer, SETTINGS, Setting, SettingError, Settings};
+use crate::config::{SETTINGS, Setting, SettingError, Settings, SettingsSource};
 
-/// The status of a command line that cannot be understood, as `argparse` has it.
+/// The exit status for a command line that cannot be understood, as with `argparse`.
 const USAGE: u8 = 2;
 
-/// A command line with a flag for each row of [`SETTINGS`], `-h/--help` and `-v/--version`.
+/// The flag that shows the help with all settings.
+const HELP_ALL: &str = "help-all";
+
+/// The flag that shows the settings and their origins.
+const PRINT_CONFIG: &str = "print-config";
+
+/// A command line with a flag for each row of [`SETTINGS`], and `-h/--help`, `--help-all`, `--print-config` and
+/// `-v/--version`.
 ///
 /// ```
 /// use oxicorn::cli::Cli;
@@ -33,7 +40,7 @@ const USAGE: u8 = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct Cli;
 
-/// Why a command line gave no settings: it asked for help or the version, or has a mistake.
+/// The text of a command line that gave no settings, because it asked for help, or has a mistake.
 #[derive(Debug)]
 pub struct CliError {
     text: String,
@@ -41,50 +48,60 @@ pub struct CliError {
 }
 
 impl Cli {
-    /// The settings of a command line, whose first item is the program's name, over those of this
-    /// process's environment and the built-in defaults.
+    /// The settings of a command line, whose first item is the program's name, over those of this process's environment
+    /// and the built-in defaults.
     ///
-    /// A flag's value follows as `--flag VALUE` or `--flag=VALUE`. Of a repeated flag the last counts, a
-    /// list has them all.
+    /// A flag takes its value as `--flag VALUE` or `--flag=VALUE`. Of a repeated flag the last one counts, and a list
+    /// takes them all.
     ///
     /// # Errors
     ///
     /// [`CliError`], whose text is meant to be shown.
     pub fn parse(args: impl IntoIterator<Item: Into<OsString>>) -> Result<Settings, CliError> {
-        Self::parse_over(&Layer::environment(), args)
+        Self::parse_over([&SettingsSource::environment()], args)
     }
 
-    /// The same over a layer of your own in place of the environment's.
+    /// The settings of a command line over those of other sources, the lowest source first. The environment is one of
+    /// them only if it is given.
     ///
     /// # Errors
     ///
-    /// Those of [`parse`](Self::parse).
-    pub fn parse_over(
-        below: &Layer,
+    /// [`CliError`], whose text is meant to be shown.
+    pub fn parse_over<'s>(
+        sources: impl IntoIterator<Item = &'s SettingsSource>,
         args: impl IntoIterator<Item: Into<OsString>>,
     ) -> Result<Settings, CliError> {
         let args = args.into_iter().map(Into::<OsString>::into);
-        let mut matches = command()
+        let mut matches = command(false)
             .try_get_matches_from(args)
             .map_err(|error| CliError::clap(&error))?;
-        let flags = Layer::command_line(SETTINGS.iter().filter_map(|setting| {
+        if matches.get_flag(HELP_ALL) {
+            return Err(CliError::asked_for(command(true).render_help().to_string()));
+        }
+        let flags = SettingsSource::command_line(SETTINGS.iter().filter_map(|setting| {
             let values = matches.remove_many(setting.name)?;
             Some((setting, values.collect()))
         }));
+        let mut sources: Vec<_> = sources.into_iter().collect();
         // Gunicorn's own mistakes are status 1, those that argparse finds status 2.
-        Settings::load([below]).map_err(|error| CliError::setting(&error, 1))?;
-        Settings::load([below, &flags]).map_err(|error| {
+        Settings::load(sources.iter().copied()).map_err(|error| CliError::setting(&error, 1))?;
+        sources.push(&flags);
+        let settings = Settings::load(sources).map_err(|error| {
             let exit_code = match error {
                 SettingError::Negative { .. } => 1,
                 _ => USAGE,
             };
             CliError::setting(&error, exit_code)
-        })
+        })?;
+        if matches.get_flag(PRINT_CONFIG) {
+            return Err(CliError::asked_for(settings.listing()));
+        }
+        Ok(settings)
     }
 }
 
 impl CliError {
-    /// What the parser of flags has to say. Its type stays in here: it is no part of what programs see.
+    /// The message of the parser of flags, whose type is no part of this crate's interface.
     fn clap(error: &clap::Error) -> Self {
         let exit_code = match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
@@ -96,6 +113,10 @@ impl CliError {
         }
     }
 
+    fn asked_for(text: String) -> Self {
+        Self { text, exit_code: 0 }
+    }
+
     fn setting(error: &SettingError, exit_code: u8) -> Self {
         Self {
             text: format!("error: {error}\n"),
@@ -103,8 +124,8 @@ impl CliError {
         }
     }
 
-    /// The status to exit with: 0 after help and version, 2 for a mistake, and Gunicorn's 1 for a negative
-    /// number and for a mistake in the environment.
+    /// The exit status: 0 for a text that was asked for, 2 for a mistake, and Gunicorn's 1 for a negative number and for a
+    /// mistake in another source than the command line.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.exit_code
@@ -114,7 +135,7 @@ impl CliError {
     /// gives the status for `main` to return. Does not exit.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        // Whoever asked may have closed the stream: there is nobody left to tell.
+        // The stream may be closed already.
         let _ = if self.exit_code == 0 {
             std::io::stdout().write_all(self.text.as_bytes())
         } else {
@@ -132,13 +153,24 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
-fn command() -> Command {
+/// The command line, with all settings in its help or only those that are used most.
+fn command(all: bool) -> Command {
+    let own = |id, help| Arg::new(id).long(id).action(ArgAction::SetTrue).help(help);
     Command::new("oxicorn")
         .version(concat!("(version ", env!("CARGO_PKG_VERSION"), ")"))
         .about("Serves a WSGI application")
         .disable_version_flag(true)
         .args_override_self(true)
-        .args(SETTINGS.iter().map(argument))
+        .args(
+            SETTINGS
+                .iter()
+                .map(|setting| argument(setting).hide(!all && !setting.common)),
+        )
+        .arg(own(HELP_ALL, "Print help for all settings"))
+        .arg(own(
+            PRINT_CONFIG,
+            "Print each setting with its value and its origin",
+        ))
         .arg(
             Arg::new("version")
                 .short('v')
@@ -148,7 +180,7 @@ fn command() -> Command {
         )
 }
 
-/// A row as an argument. Values are taken as they are: their grammar is the table's.
+/// A row as an argument. Values are taken as they are: the table's parsers read them.
 fn argument(setting: &'static Setting) -> Arg {
     let mut help = setting.help.to_owned();
     // Writing to memory cannot fail.
@@ -162,7 +194,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .help_heading(setting.section)
         .value_name(setting.metavar)
         .value_parser(value_parser!(OsString))
-        // A negative number is answered by the grammar, not taken for a flag.
+        // The setting's parser refuses a negative number. It is no flag.
         .allow_negative_numbers(true)
         .action(if setting.repeats {
             ArgAction::Append
@@ -198,8 +230,8 @@ mod tests {
 
     /// Parses without this process's environment.
     fn parse(args: &[&str]) -> Result<Settings, CliError> {
-        let none = Layer::environment_of(|_| None);
-        Cli::parse_over(&none, ["serve"].iter().chain(args))
+        let none = SettingsSource::environment_of(|_| None);
+        Cli::parse_over([&none], ["serve"].iter().chain(args))
     }
 
     fn stop(args: &[&str]) -> CliError {
@@ -208,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_flag_table_is_sound() {
-        command().debug_assert();
+        command(true).debug_assert();
     }
 
     #[test]
@@ -301,8 +333,8 @@ mod tests {
 
     #[test]
     fn flags_replace_the_environment() {
-        let below = Layer::environment_of(|name| (name == "PORT").then(|| "5000".into()));
-        let parse = |args: &[&str]| Cli::parse_over(&below, args).unwrap().bind;
+        let below = SettingsSource::environment_of(|name| (name == "PORT").then(|| "5000".into()));
+        let parse = |args: &[&str]| Cli::parse_over([&below], args).unwrap().bind;
         assert_eq!(parse(&["serve"]), ["0.0.0.0:5000"]);
         assert_eq!(parse(&["serve", "-b", "a:1"]), ["a:1"]);
     }
@@ -363,8 +395,9 @@ mod tests {
 
     #[test]
     fn a_mistake_in_the_environment_is_status_1() {
-        let below = Layer::environment_of(|name| (name == "WEB_CONCURRENCY").then(|| "x".into()));
-        let stop = Cli::parse_over(&below, ["serve", "-w", "2"]).unwrap_err();
+        let below =
+            SettingsSource::environment_of(|name| (name == "WEB_CONCURRENCY").then(|| "x".into()));
+        let stop = Cli::parse_over([&below], ["serve", "-w", "2"]).unwrap_err();
         assert_eq!(stop.exit_code(), 1);
         assert!(stop.to_string().contains("WEB_CONCURRENCY"), "{stop}");
     }
@@ -377,18 +410,40 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_every_setting_and_is_no_failure() {
-        for flag in ["-h", "--help"] {
+    fn help_lists_common_settings_and_help_all_lists_every_one() {
+        for (flag, all) in [("-h", false), ("--help", false), ("--help-all", true)] {
             let stop = stop(&[flag]);
             assert_eq!(stop.exit_code(), 0);
             let text = stop.to_string();
+            let words: Vec<_> = text.split([' ', ',', '\n', '[', ']']).collect();
             for setting in SETTINGS {
-                assert!(text.contains(setting.metavar), "{}", setting.name);
+                let listed = all || setting.common;
                 for flag in setting.flags {
-                    assert!(text.contains(flag), "{flag}");
+                    assert_eq!(words.contains(flag), listed, "{flag} in {text}");
                 }
             }
+            assert!(text.contains("[MODULE[:APP]]"), "{text}");
             assert!(text.contains("[default: 127.0.0.1:8000]"), "{text}");
+            assert!(words.contains(&"--help-all"), "{text}");
+        }
+        let common = SETTINGS.iter().filter(|setting| setting.common);
+        assert_eq!(common.count(), 25);
+    }
+
+    #[test]
+    fn settings_are_printed_with_their_origins() {
+        let below = SettingsSource::environment_of(|name| (name == "PORT").then(|| "80".into()));
+        let args = ["serve", "--print-config", "-w", "3", "shop:app"];
+        let stop = Cli::parse_over([&below], args).unwrap_err();
+        assert_eq!(stop.exit_code(), 0);
+        let text = stop.to_string();
+        for line in [
+            "wsgi_app = shop:app  (MODULE[:APP])\n",
+            "bind = 0.0.0.0:80  (PORT)\n",
+            "workers = 3  (-w/--workers)\n",
+            "timeout = 30  (default)\n",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
         }
     }
 

@@ -18,12 +18,10 @@
 mod request;
 mod worker;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitStatus};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::arbiter::{ArbiterEvent, Handle};
 use crate::error::{Error, Result};
@@ -36,7 +34,7 @@ pub(crate) use request::Watched;
 pub(crate) use worker::HookedWorker;
 
 /// What a program does at the turns of a server's life: Gunicorn's server hooks, under their names. All do
-/// nothing by default. Given to [`Builder::hooks`](crate::Builder::hooks).
+/// nothing by default. Given to [`Builder::hooks`](crate::ServerBuilder::hooks).
 ///
 /// There is one object, and with each fork every worker gets its own copy of it: what a hook in a worker
 /// stores there is seen in that worker only. The hooks around a request run on whichever thread answers it,
@@ -213,20 +211,22 @@ pub(crate) type Shared = Arc<dyn Hooks>;
 #[derive(Clone)]
 pub(crate) struct Installed {
     pub(crate) hooks: Shared,
-    failure: Rc<RefCell<Option<Error>>>,
+    failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl Installed {
     pub(crate) fn new(hooks: impl Hooks + 'static) -> Self {
         Self {
             hooks: Arc::new(hooks),
-            failure: Rc::default(),
+            failure: Arc::default(),
         }
     }
 
     /// Why the start was ended, if it was.
     pub(crate) fn take_failure(&self) -> Result<()> {
-        self.failure.borrow_mut().take().map_or(Ok(()), Err)
+        let failure = self.failure.lock();
+        let failure = failure.unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(()), Err)
     }
 
     /// The arbiter's side, for an arbiter that starts with so many workers.
@@ -299,7 +299,10 @@ impl Follower {
     /// A hook whose failure ends the start.
     fn ask(&self, name: &str, hook: impl FnOnce(&ServerInfo) -> Result<()>) {
         if let Err(error) = guard(name, || hook(&self.server)) {
-            self.installed.failure.borrow_mut().get_or_insert(error);
+            let failure = self.installed.failure.lock();
+            failure
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(error);
             self.server.handle.stop_now();
         }
     }

@@ -62,7 +62,7 @@
 //!
 //! ## `systemd` (default)
 //!
-//! [`Builder::systemd`]: readiness, reloads, the end and a sign of life for `Type=notify` units.
+//! [`ServerBuilder::systemd`]: readiness, reloads, the end and a sign of life for `Type=notify` units.
 //!
 //! # Stability
 //!
@@ -70,51 +70,50 @@
 //! expected to grow are `#[non_exhaustive]`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod access;
 pub mod arbiter;
-mod atomic_enum;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod clock;
 pub mod config;
 mod error;
-mod fork_outcome;
+mod forked;
 pub mod h1;
 mod hooks;
-mod ipc;
 pub mod log;
 pub mod net;
 #[cfg(feature = "systemd")]
 mod notify;
+pub mod observe;
 #[cfg(feature = "wsgi")]
 mod python;
 pub mod reactor;
+mod recorder;
 mod server;
 mod service;
 mod sys;
-pub mod testing;
-mod time;
 mod trace;
 mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
 pub use arbiter::{Arbiter, ArbiterEvent};
+pub use clock::Tick;
 pub use error::{Error, Result};
-pub use fork_outcome::ForkOutcome;
+pub use forked::Forked;
 pub use hooks::{Hooks, RequestOutcome, ServerInfo, WorkerInfo};
-pub use ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
-pub use server::{Builder, Server};
+pub use recorder::{Informational, Recorder};
+pub use server::{Server, ServerBuilder};
 pub use service::{
     Address, Body, BodyWriter, ConnectionInfo, Exchange, MakeService, NoRuntime, OwnedBody,
     PerWorker, Proxied, Releaser, Request, Responded, Responder, Scheme, Service, ServiceContext,
     ServiceRuntime, Stacks, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
+pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
 pub use sys::user::Credentials;
-pub use time::MonoTime;
 pub use worker::{
-    Running, RunningHandle, RunningStatus, Shutdown, ShutdownHandle, SyncWorker, ThreadedWorker,
-    Worker, WorkerContext,
+    Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,
+    WorkerContext,
 };
 
 /// The README's examples, as tests.

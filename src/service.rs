@@ -18,7 +18,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
-use crate::fork_outcome::ForkOutcome;
+use crate::forked::Forked;
 use crate::h1::Head;
 pub use body::{Body, OwnedBody};
 pub use connection::{Address, ConnectionInfo, Proxied, Scheme};
@@ -84,6 +84,16 @@ pub trait MakeService {
     /// Where the service cannot be made; the worker then never becomes ready.
     fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service>;
 
+    /// Takes over from the recipe of the settings before: keeps what that one has loaded in this process and what no
+    /// reload can change there. Called in the arbiter on a reload, before [`preload`](Self::preload). Does nothing by
+    /// default.
+    fn succeed(&mut self, former: &Self)
+    where
+        Self: Sized,
+    {
+        let _ = former;
+    }
+
     /// Loads in the arbiter, before the first fork, what workers are to share.
     fn preload(&mut self) -> Result<()> {
         Ok(())
@@ -102,7 +112,7 @@ pub trait MakeService {
     }
 
     /// Forks a worker: must call `fork` exactly once, and may do what must be done around it.
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         fork();
     }
 

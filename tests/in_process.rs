@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use oxicorn::h1::Head;
 use oxicorn::{
-    Builder, Error, Hooks, MonoTime, Request, RequestOutcome, Responded, Responder, Result,
-    Running, Server, WorkerInfo, WorkerState, per_worker,
+    Error, Hooks, Request, RequestOutcome, Responded, Responder, Result, Running, Server,
+    ServerBuilder, Tick, WorkerInfo, WorkerState, per_worker,
 };
 
 #[path = "support/flood.rs"]
@@ -33,11 +33,11 @@ fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     reply.text(200, format!("{path} {body}"))
 }
 
-fn on_a_free_port() -> Builder {
+fn on_a_free_port() -> ServerBuilder {
     Server::bind("127.0.0.1:0").unwrap()
 }
 
-fn start(builder: Builder) -> (Running, SocketAddr) {
+fn start(builder: ServerBuilder) -> (Running, SocketAddr) {
     let running = builder.build().unwrap().in_process(hello).unwrap();
     let address = running.listeners()[0].ip().unwrap();
     (running, address)
@@ -70,9 +70,9 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 #[track_caller]
 fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = MonoTime::now() + PATIENCE;
+    let deadline = Tick::now() + PATIENCE;
     while !condition() {
-        assert!(MonoTime::now() < deadline, "not in time: {what}");
+        assert!(Tick::now() < deadline, "not in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -192,10 +192,10 @@ fn stopping_waits_for_no_client_longer_than_the_grace() {
         client.write_all(upload).unwrap();
         let handle = running.handle();
         eventually("the client is there", || handle.status().connections == 1);
-        let before = MonoTime::now();
+        let before = Tick::now();
         running.stop().unwrap();
         // The reactor's own bounds for a body are 30 s.
-        assert!(MonoTime::now().since(before) < Duration::from_secs(15));
+        assert!(Tick::now().since(before) < Duration::from_secs(15));
         assert!(!all_of(client).contains("200"));
     }
 }
@@ -264,11 +264,65 @@ impl Hooks for Counting {
 
 #[test]
 fn another_user_for_threads_of_this_process_is_refused() {
-    let same = oxicorn::Credentials::resolve(None, None, false).unwrap();
-    let server = on_a_free_port().credentials(same).build().unwrap();
+    let server = on_a_free_port().user("root").build().unwrap();
     let error = server.in_process(hello).err().unwrap();
     assert!(error.is_config(), "{error}");
     assert!(error.to_string().starts_with("user, group: "), "{error}");
+}
+
+#[test]
+fn a_late_request_is_given_up_with_one_thread_too() {
+    let (gate, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let builder = on_a_free_port().request_timeout(Duration::from_millis(200));
+    let service = Arc::new(move |request: Request<'_>, reply: Responder<'_>| {
+        if request.path() == "/held" {
+            let _ = held.lock().unwrap().recv();
+        }
+        reply.text(200, "late")
+    });
+    let make = per_worker(move |_| {
+        let service = Arc::clone(&service);
+        Ok(move |request: Request<'_>, reply: Responder<'_>| service(request, reply))
+    });
+    let running = builder.build().unwrap().in_process(make).unwrap();
+    let address = running.listeners()[0].ip().unwrap();
+    assert!(get(address, "/held").starts_with("HTTP/1.1 504 "));
+    drop(gate);
+    assert!(get(address, "/").contains("200 OK"));
+    running.stop().unwrap();
+}
+
+#[test]
+fn the_order_of_a_builders_methods_does_not_matter() {
+    let page = |_: &oxicorn::reactor::ErrorResponse<'_>| oxicorn::h1::Page::text(400, "mine");
+    let keepalive = Duration::from_secs(7);
+    let builders = [
+        on_a_free_port()
+            .keepalive(keepalive)
+            .error_page(page)
+            .workers(3),
+        on_a_free_port()
+            .workers(3)
+            .error_page(page)
+            .keepalive(keepalive),
+    ];
+    for builder in builders {
+        assert_eq!(builder.settings().keepalive, keepalive);
+        assert_eq!(builder.settings().workers, 3);
+        let running = builder.build().unwrap().in_process(hello).unwrap();
+        let mut stream = connect(running.listeners()[0].ip().unwrap());
+        stream.write_all(b"nonsense\r\n\r\n").unwrap();
+        assert!(all_of(stream).ends_with("mine"));
+        running.stop().unwrap();
+    }
+}
+
+#[test]
+fn servers_and_their_builders_can_be_sent_to_a_thread() {
+    fn send<T: Send>() {}
+    send::<Server>();
+    send::<ServerBuilder>();
 }
 
 #[test]

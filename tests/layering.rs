@@ -39,10 +39,9 @@ const fn layer(
 
 /// The table of the layers, lowest first.
 const LAYERS: &[Layer] = &[
-    layer("time", &[], &["nix"]),
-    layer("atomic_enum", &[], &[]),
+    layer("clock", &[], &["nix"]),
     layer("error", &[], &[]),
-    layer("fork_outcome", &[], &[]),
+    layer("forked", &[], &[]),
     layer("trace", &["sys"], &["tracing"]),
     layer(
         "h1",
@@ -51,20 +50,8 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "sys",
-        &["atomic_enum", "time", "error", "fork_outcome"],
+        &["clock", "error", "forked"],
         &["bytes", "libc", "nix", "tempfile"],
-    ),
-    layer(
-        "ipc",
-        &[
-            "atomic_enum",
-            "time",
-            "error",
-            "net::queue_policy",
-            "sys",
-            "trace",
-        ],
-        &["libc", "nix"],
     ),
     layer(
         "net",
@@ -81,23 +68,27 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "service",
-        &["error", "fork_outcome", "h1::head", "h1::types"],
+        &["error", "forked", "h1::head", "h1::types"],
         &["bytes"],
     ),
-    layer("access", &["time", "h1::head", "h1::types", "service"], &[]),
-    layer("testing", &["error", "service"], &[]),
+    layer(
+        "observe",
+        &["clock", "error", "h1::head", "h1::types", "service"],
+        &["nix"],
+    ),
+    layer("recorder", &["error", "service"], &[]),
     layer(
         "reactor",
         &[
-            "time",
+            "clock",
+            "config",
             "error",
             "h1",
             "net",
             "net::forwarded",
             "net::networks",
             "net::proxy",
-            "net::queue_policy",
-            "access",
+            "observe",
             "service",
             "trace",
         ],
@@ -113,31 +104,20 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "worker",
-        &[
-            "atomic_enum",
-            "time",
-            "error",
-            "fork_outcome",
-            "ipc",
-            "net",
-            "net::queue_policy",
-            "sys",
-            "trace",
-        ],
+        &["clock", "error", "forked", "net", "sys", "trace"],
         &["nix"],
     ),
     layer(
         "worker::sync",
         &[
-            "time",
+            "clock",
             "error",
-            "fork_outcome",
+            "forked",
             "h1::head",
             "h1::types",
-            "ipc",
             "log",
-            "net::queue_policy",
-            "access",
+            "net",
+            "observe",
             "reactor",
             "service",
             "sys",
@@ -150,15 +130,14 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::threaded",
         &[
-            "time",
+            "clock",
             "error",
-            "fork_outcome",
+            "forked",
             "h1::head",
             "h1::types",
-            "ipc",
             "log",
-            "net::queue_policy",
-            "access",
+            "net",
+            "observe",
             "reactor",
             "service",
             "sys",
@@ -170,42 +149,33 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "worker::in_process",
-        &["error", "ipc", "net", "service", "worker"],
+        &["error", "net", "service", "sys", "worker"],
         &[],
     ),
     layer(
         "worker::serving",
         &[
-            "time", "error", "h1", "ipc", "reactor", "service", "sys", "trace", "worker",
+            "clock", "error", "h1", "log", "observe", "reactor", "service", "sys", "trace",
+            "worker",
         ],
         &[],
     ),
     layer(
         "arbiter",
-        &[
-            "time",
-            "error",
-            "fork_outcome",
-            "ipc",
-            "net",
-            "net::queue_policy",
-            "sys",
-            "trace",
-            "worker",
-        ],
+        &["clock", "error", "forked", "net", "sys", "trace", "worker"],
         &["mio", "nix"],
     ),
     layer(
         "python",
-        &["error", "fork_outcome", "service", "sys", "trace"],
+        &["error", "forked", "service", "sys", "trace"],
         &["libc", "pyo3"],
     ),
     layer(
         "wsgi",
         &[
-            "time",
+            "clock",
             "error",
-            "fork_outcome",
+            "forked",
             "h1::head",
             "h1::types",
             "python",
@@ -217,11 +187,11 @@ const LAYERS: &[Layer] = &[
     layer(
         "log",
         &[
-            "time",
+            "clock",
             "error",
             "h1::head",
             "h1::types",
-            "access",
+            "observe",
             "service",
             "sys",
             "trace",
@@ -230,12 +200,17 @@ const LAYERS: &[Layer] = &[
     ),
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
-    layer("net::queue_policy", &[], &[]),
     layer("net::proxy", &[], &["thiserror"]),
     layer("net::forwarded", &["net::networks"], &["thiserror"]),
     layer(
         "config",
-        &["error", "net::forwarded", "net::networks", "net::proxy"],
+        &[
+            "error",
+            "h1",
+            "net::forwarded",
+            "net::networks",
+            "net::proxy",
+        ],
         &["thiserror"],
     ),
     // Of the arbiter it knows what it tells, of workers what runs them.
@@ -244,7 +219,7 @@ const LAYERS: &[Layer] = &[
         &[
             "arbiter",
             "error",
-            "fork_outcome",
+            "forked",
             "h1::head",
             "h1::types",
             "net",
@@ -260,7 +235,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// What unit tests may name wherever they are, besides `[dev-dependencies]`.
-const TESTS_OURS: &[&str] = &["testing"];
+const TESTS_OURS: &[&str] = &["recorder"];
 const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile", "tracing", "tracing_subscriber"];
 
 /// The only places that may hold `unsafe` code.
@@ -269,6 +244,7 @@ const UNSAFE: &[&str] = &[
     "python::ffi",
     "python::threads::scoped_task",
     "wsgi::scoped_call",
+    "net::socket",
 ];
 
 /// Parts of the standard library that a layer must not see.
@@ -375,31 +351,31 @@ fn every_path_in_src_keeps_to_the_layers() {
 fn planted_violations_are_found() {
     let lib = (
         "src/lib.rs",
-        "mod error; mod time; pub mod h1; pub use error::{Error, Result}; pub use time::MonoTime;",
+        "mod error; mod clock; pub mod h1; pub use error::{Error, Result}; pub use clock::Tick;",
     );
-    let time = ("src/time.rs", "pub struct MonoTime;");
+    let clock = ("src/clock.rs", "pub struct Tick;");
     let error = ("src/error.rs", "pub struct Error;");
     let service = ("src/service.rs", "");
     let h1 = ("src/h1/mod.rs", "mod head; pub use head::Head;");
     for (file, text, expected) in [
         (
             "src/h1/mod.rs",
-            "use crate::time::MonoTime;",
-            "h1 must not name crate::time::MonoTime",
+            "use crate::clock::Tick;",
+            "h1 must not name crate::clock::Tick",
         ),
         (
             "src/h1/conn.rs",
-            "fn f() -> crate::MonoTime { todo!() }",
-            "h1 must not name crate::MonoTime",
+            "fn f() -> crate::Tick { todo!() }",
+            "h1 must not name crate::Tick",
         ),
         (
             "src/h1/conn.rs",
-            "use super::super::time;",
-            "h1 must not name super::super::time",
+            "use super::super::clock;",
+            "h1 must not name super::super::clock",
         ),
         (
             "src/h1/conn.rs",
-            "mod a { use super::super::super::time; }",
+            "mod a { use super::super::super::clock; }",
             "h1 must not name",
         ),
         (
@@ -430,14 +406,14 @@ fn planted_violations_are_found() {
         ("src/h1/conn.rs", "fn f() { unsafe { g() } }", "unsafe code"),
         ("src/h1/conn.rs", "#![allow(unsafe_code)]", "unsafe code"),
         (
-            "src/fork_outcome.rs",
+            "src/forked.rs",
             "use crate as c; fn f(e: c::error::Error) {}",
-            "fork_outcome must not name c::error::Error",
+            "forked must not name c::error::Error",
         ),
         (
-            "src/time.rs",
+            "src/clock.rs",
             "macro_rules! m { () => { $crate::error::f() } }",
-            "time must not name",
+            "clock must not name",
         ),
         (
             "src/service.rs",
@@ -445,13 +421,13 @@ fn planted_violations_are_found() {
             "service must not name crate::h1::Conn",
         ),
         (
-            "src/time.rs",
+            "src/clock.rs",
             "use crate::Nobody;",
             "cannot find where crate::Nobody is from",
         ),
         ("src/clutter.rs", "", "not in the table of layers"),
     ] {
-        let mut files = vec![lib, time, error, service, h1, ("src/h1/head.rs", "")];
+        let mut files = vec![lib, clock, error, service, h1, ("src/h1/head.rs", "")];
         files.retain(|(name, _)| *name != file);
         files.push((file, text));
         let wrong = planted(&files);
@@ -466,8 +442,8 @@ fn planted_violations_are_found() {
 fn what_only_looks_like_a_violation_passes() {
     let lib = ("src/lib.rs", "pub use error::Error; pub use h1::Head;");
     for text in [
-        "// use crate::time;\n/* crate::time /* crate::x */ crate::time */",
-        "const A: &str = \"crate::time\"; const B: &[u8] = br#\"\"crate::time\"#; const C: char = '\"';",
+        "// use crate::clock;\n/* crate::clock /* crate::x */ crate::clock */",
+        "const A: &str = \"crate::clock\"; const B: &[u8] = br#\"\"crate::clock\"#; const C: char = '\"';",
         "fn f<'a>(x: &'a str) -> char { 'c' }",
         "use bytes::{Bytes, Buf as _}; fn f() -> crate::h1::Head { super::h1::head::g() }",
         "use crate::Error; fn f() { Error::new(); Self::g(); u64::from(1u8); Vec::<u8>::new(); }",

@@ -33,19 +33,18 @@ use super::listeners::{ArbiterListeners, DeferredUnlinks};
 use super::reexec::{Predecessor, ReexecCommand};
 use super::supervisor::Supervisor;
 use super::{ArbiterEvent, Observer, Source};
+use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::ipc::link::{ArbiterEnd, LastWords, Message};
-use crate::ipc::scoreboard::Scoreboard;
-use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::{Listeners, QueuePolicy, handover};
-use crate::sys::foreign_fork;
 use crate::sys::fork::{self, Exit};
+use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::pidfile::PidFile;
-use crate::sys::signal::{self, Pipe, Signals};
+use crate::sys::scoreboard::Scoreboard;
+use crate::sys::signal::{self, Order, Pipe, Signals};
 use crate::sys::stacks::Stacks;
+use crate::sys::strangers;
 use crate::sys::title::Title;
-use crate::time::MonoTime;
 use crate::trace::{debug, error, info};
 use crate::worker::{self, Worker};
 use spawn::ChildSetup;
@@ -70,7 +69,7 @@ struct Child {
     queues: Listeners,
     /// Whether its stacks have been logged: it shows them once more when it is aborted.
     examined: bool,
-    heard: MonoTime,
+    heard: Tick,
     ready: bool,
     words: Option<LastWords>,
     /// What it exits with, whatever becomes of its last step: once its work is done.
@@ -82,7 +81,7 @@ struct Child {
 /// Where a turn of the loop leads.
 enum Flow {
     /// To the next one, by this moment at the latest.
-    Next(Option<MonoTime>),
+    Next(Option<Tick>),
     /// Out of the loop.
     End(Result<(), Failure>),
     /// Out of the arbiter: this is a worker's process.
@@ -146,7 +145,7 @@ pub(super) struct Shell<W> {
     /// Whether something that was found is about to be complete.
     look_soon: bool,
     /// When the observer is to be told again that the arbiter is alive.
-    pulse_at: Option<MonoTime>,
+    pulse_at: Option<Tick>,
 }
 
 /// Makes the pid file, if there is to be one. The arbiter before this one hears of a failure.
@@ -207,7 +206,7 @@ impl<W: Worker> Shell<W> {
             signals,
             oom_kills: OomKills::watch(),
             look_soon: false,
-            pulse_at: options.pulse.map(|_| MonoTime::now()),
+            pulse_at: options.pulse.map(|_| Tick::now()),
         };
         let watched = shell
             .watch(&shell.signals)
@@ -225,7 +224,7 @@ impl<W: Worker> Shell<W> {
     /// Has the worker load what is to be shared. Who asks the arbiter to stop meanwhile breaks that off, and what
     /// follows is that stop.
     pub(super) fn preload(&mut self) -> Result<()> {
-        self.close_in_foreign_forks();
+        self.keep_strangers_out();
         match preload(&mut self.worker, &self.signals) {
             Err(error) if signal::was_asked_to_leave() => info!("Loading was broken off: {error}"),
             Err(error) => {
@@ -233,7 +232,7 @@ impl<W: Worker> Shell<W> {
                     predecessor.tell_failure(error.to_string());
                 }
                 self.worker.unload();
-                foreign_fork::admit();
+                strangers::admit();
                 return Err(error);
             }
             Ok(()) => {}
@@ -242,7 +241,7 @@ impl<W: Worker> Shell<W> {
     }
 
     /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
-    fn close_in_foreign_forks(&self) {
+    fn keep_strangers_out(&self) {
         let mut private = vec![self.poll.as_raw_fd()];
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
         self.signals.descriptors().into_iter().for_each(&mut add);
@@ -268,7 +267,7 @@ impl<W: Worker> Shell<W> {
             .iter()
             .flatten()
             .for_each(|door| add(door.as_fd()));
-        foreign_fork::keep_out(private);
+        strangers::keep_out(private);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -297,7 +296,7 @@ impl<W: Worker> Shell<W> {
             };
             self.beat(observer);
             let next = next.into_iter().chain(self.pulse_at).min();
-            let timeout = next.map(|next| next.since(MonoTime::now()));
+            let timeout = next.map(|next| next.since(Tick::now()));
             match self.poll.poll(&mut events, self.patience(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::io("the arbiter's poll failed", error));
@@ -312,7 +311,7 @@ impl<W: Worker> Shell<W> {
         let (Some(at), Some(every)) = (self.pulse_at, self.options.pulse) else {
             return;
         };
-        let now = MonoTime::now();
+        let now = Tick::now();
         if now >= at {
             self.pulse_at = Some(now + every);
             observer(&ArbiterEvent::Pulse);
@@ -335,7 +334,7 @@ impl<W: Worker> Shell<W> {
 
     fn end(mut self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
         self.worker.unload();
-        foreign_fork::admit();
+        strangers::admit();
         info!("Shutting down: Master");
         match &end {
             Err(Failure::App(_)) => info!("Reason: App failed to load."),
@@ -359,7 +358,7 @@ impl<W: Worker> Shell<W> {
 
     /// Tells the supervisor everything that has happened, and does what it wants.
     fn turn(&mut self, observer: &mut Observer) -> Flow {
-        let now = MonoTime::now();
+        let now = Tick::now();
         let mut actions = Vec::new();
         let mut inputs = self.collect(observer);
         inputs.push(Input::Wake);
@@ -387,7 +386,7 @@ impl<W: Worker> Shell<W> {
         }
         // Who was to be forked for those who have gone has been, and has their queues.
         self.listeners.close_free_queues();
-        self.close_in_foreign_forks();
+        self.keep_strangers_out();
         Flow::Next(next)
     }
 
@@ -516,12 +515,12 @@ impl<W: Worker> Shell<W> {
                 let Some(child) = self.children.get_mut(&pid).filter(|child| !child.reaped) else {
                     return;
                 };
-                child.examined &= order != WorkerSignal::Stacks;
-                if matches!(order, WorkerSignal::Leave | WorkerSignal::Quit) {
+                child.examined &= order != Order::Stacks;
+                if matches!(order, Order::Leave | Order::Quit) {
                     child.queues = Listeners::default();
                 }
                 self.explain(pid, slot, why);
-                if let Err(error) = order.send(pid) {
+                if let Err(error) = signal::send(pid, order) {
                     error!("{error}");
                 }
             }
@@ -573,7 +572,7 @@ impl<W: Worker> Shell<W> {
                 } else {
                     QueuePolicy::Drain
                 };
-                self.scoreboard.set_queue_policy(policy);
+                self.scoreboard.set_queue_policy(policy as u32);
                 observer(&ArbiterEvent::Stopping);
                 if let Some(former) = &mut self.former {
                     former.close_but(&self.listeners, &mut self.unlinks);
@@ -627,11 +626,11 @@ fn preload(worker: &mut impl Worker, signals: &Signals) -> Result<()> {
         .unwrap_or_else(|panic| Err(Error::panicked("the worker's preloading", &*panic)));
     if process::id() != arbiter {
         // It would be a second arbiter.
-        worker::exit_forked_child(
+        worker::end_stray(
             &format!("the loading of arbiter {arbiter}"),
             loaded.as_ref().err(),
         );
     }
-    signals.reinstall()?;
+    signals.retake()?;
     loaded
 }

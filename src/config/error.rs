@@ -1,23 +1,24 @@
-//! [`SettingError`]: which setting cannot be used, where it was written and what was written there.
+//! [`SettingError`]: a value that a setting cannot have, with its origin.
 //!
-//! It is about values alone: whether a file can be opened, the one who opens it says.
+//! It is about values alone. A file that cannot be opened is reported by the code that opens it.
 
+use super::origin::Origin;
 use crate::error::Error;
 
 /// A value that a setting cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
-    /// The value does not follow the setting's grammar.
+    /// The value is refused by the setting's parser.
     #[error("invalid value '{text}' for {setting} ({origin}): expected {expected}")]
     Invalid {
         /// The setting's name.
         setting: &'static str,
-        /// Where the value comes from: the setting's flags, or an environment variable.
-        origin: String,
+        /// Where the value comes from.
+        origin: Origin,
         /// The value.
         text: String,
-        /// What would be right.
+        /// A description of the values that are accepted.
         expected: &'static str,
     },
     /// A number below zero.
@@ -25,8 +26,8 @@ pub enum SettingError {
     Negative {
         /// The setting's name.
         setting: &'static str,
-        /// Where the value comes from: the setting's flags, or an environment variable.
-        origin: String,
+        /// Where the value comes from.
+        origin: Origin,
         /// The value.
         text: String,
     },

@@ -5,19 +5,22 @@
 use std::fmt::Write;
 use std::{env, fs};
 
-use super::SETTINGS;
+use super::setting::SETTINGS;
 
 const HEAD: &str = "\
 # Settings
 
 <!-- Made from `oxicorn::config::SETTINGS`; `OXICORN_BLESS=1 cargo test --lib reference` writes it anew. -->
 
-From the lowest to the highest: the built-in default, the environment variable, the command line. What is \
-higher replaces what is lower, lists included.
+A setting's value comes from its built-in default, its environment variable or the command line. Each of these \
+replaces the value of the ones before it, also if the value is a list. `--print-config` shows each value with its origin.
 
-A flag's value follows it as `--flag VALUE` or `--flag=VALUE`; of those that are listed without one, \
-only as `--flag=VALUE`, and without it they mean `true`. Whole numbers may be written as in Python \
-(`0x10`, `1_000`), times in seconds may have a fraction.
+A flag takes its value as `--flag VALUE` or `--flag=VALUE`. A flag that is listed without a value means `true`, and \
+takes another value only as `--flag=VALUE`. Whole numbers can be written as in Python (`0x10`, `1_000`). Times are in \
+seconds and can have a fraction.
+
+`--help` lists the settings in **bold**. `--help-all` lists them all. A program sets each one by the method of its name \
+on `ServerBuilder`.
 ";
 
 fn reference() -> String {
@@ -56,8 +59,13 @@ fn reference() -> String {
             .unwrap_or_default();
         let _ = writeln!(
             page,
-            "| `{}` | {flags} | {variable} | {default} | {} |",
-            setting.name, setting.help
+            "| {} | {flags} | {variable} | {default} | {} |",
+            if setting.common {
+                format!("**`{}`**", setting.name)
+            } else {
+                format!("`{}`", setting.name)
+            },
+            setting.help
         );
     }
     page

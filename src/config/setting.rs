@@ -1,71 +1,84 @@
-//! [`Setting`]: what is known of one setting, and how it is set and shown.
-//!
-//! Nothing here knows a setting by name: they are the rows of [`SETTINGS`](super::SETTINGS).
+//! [`Setting`]: the description of one setting, by which it is set and shown; and [`SETTINGS`], all of them.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use super::Settings;
-use super::grammar::Problem;
+use super::settings::Settings;
+use super::table::settings_table;
+use super::values::{
+    ADDRESS, AT_LEAST_ONE, BYTES, BYTES_64, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, COUNT_64,
+    DEADLINE, FIELD_VALUE, FIELDS, FLAG, HEADER_MAP, LEVEL, LOG, NAMES, NETWORKS, PAIR, PATH,
+    PATHS, PROXY, ParseProblem, SECONDS, TEXT, UMASK,
+};
 
-/// A value that does not follow its grammar, and why.
-pub(super) type Wrong = (OsString, Problem);
+/// A text that its parser refuses, and why.
+pub(super) type Refused = (OsString, ParseProblem);
 
-/// A setting: what it is called, how it is written and what it means.
+/// The description of a setting: its name, its flags and its meaning.
+#[non_exhaustive]
 pub struct Setting {
-    /// Its name: that of the field of [`Settings`].
+    /// Name of the setting, and of its field in [`Settings`].
     pub name: &'static str,
-    /// Under which heading it is listed.
+    /// Heading under which the setting is listed.
     pub section: &'static str,
-    /// Its flags: short ones have one dash, the first long one is its usual name, the others are aliases.
+    /// Flags of the setting. Short ones have one dash, the first long one is the usual name, the others are aliases.
     /// A setting without flags is the command line's positional argument.
     pub flags: &'static [&'static str],
-    /// The environment variable that its default comes from where it is set.
-    pub variable: Option<Variable>,
-    /// What stands for a value in a usage line.
+    /// Environment variable that gives the default, where it is set.
+    pub variable: Option<EnvVar>,
+    /// Placeholder of a value in a usage line.
     pub metavar: &'static str,
-    /// The value that its flag stands for without one. A [switch](Self::is_switch) takes another one only
-    /// behind an equals sign.
+    /// Value of the flag if it is given without one. A [switch](Self::is_switch) takes another value only after an
+    /// equals sign.
     pub bare: Option<&'static str>,
-    /// Whether it is a list: its flag may be repeated, and each adds a value.
+    /// Whether the setting is a list whose flag can be repeated. Each use adds a value.
     pub repeats: bool,
-    /// What it means, in a sentence or two.
+    /// Whether `--help` lists the setting. `--help-all` lists every setting.
+    pub common: bool,
+    /// Meaning of the setting, in a few sentences.
     pub help: &'static str,
-    pub(super) set: fn(&mut Settings, &[OsString]) -> Result<(), Wrong>,
-    pub(super) show: fn(&Settings) -> String,
+    set: fn(&mut Settings, &[OsString]) -> Result<(), Refused>,
+    show: fn(&Settings) -> String,
 }
 
 /// An environment variable that gives a setting's default.
 #[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    /// Its name.
+#[non_exhaustive]
+pub struct EnvVar {
+    /// Name of the variable.
     pub name: &'static str,
-    /// What is put before its value.
+    /// Text that is put before the variable's value.
     pub prefix: &'static str,
 }
 
 impl Setting {
-    /// The built-in default, as it would be written, if there is one.
+    /// The setting of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// The built-in default as text, if there is one.
     #[must_use]
     pub fn default(&self) -> Option<String> {
         self.show(&Settings::default())
     }
 
-    /// The value in `settings`, as it would be written, if there is one; commas between those of a list.
+    /// The value in `settings` as text, if there is one. The values of a list are separated by commas.
     #[must_use]
     pub fn show(&self, settings: &Settings) -> Option<String> {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
     }
 
-    /// Whether its flag is on without a value, and takes one only behind an equals sign.
+    /// Whether the flag means `true` without a value, and takes a value only after an equals sign.
     #[must_use]
     pub fn is_switch(&self) -> bool {
         self.bare == Some("true")
     }
 
-    /// Sets it: a list to all of the values, another setting to the last of them. Where one is wrong, says
-    /// which and why.
-    pub(super) fn set(&self, settings: &mut Settings, values: &[OsString]) -> Result<(), Wrong> {
+    /// Sets a list to all of the values, any other setting to the last of them. Without values a list is empty, and a
+    /// setting that can be missing is missing.
+    pub(super) fn set(&self, settings: &mut Settings, values: &[OsString]) -> Result<(), Refused> {
         (self.set)(settings, values)
     }
 }
@@ -76,60 +89,59 @@ impl fmt::Debug for Setting {
     }
 }
 
-pub(super) fn parse<T>(
-    parse: fn(&OsStr) -> Result<T, Problem>,
-    value: &OsString,
-) -> Result<T, Wrong> {
+fn parse<T>(parse: fn(&OsStr) -> Result<T, ParseProblem>, value: &OsString) -> Result<T, Refused> {
     parse(value).map_err(|problem| (value.clone(), problem))
 }
 
-/// The part of a row that follows from the field and its grammar.
+/// The part of a description that follows from the field and its parser.
 macro_rules! field {
-    ($name:ident = Vec<$grammar:ident>) => {
+    ($name:ident = Vec<$parser:ident>) => {
         Setting {
             repeats: true,
             set: |settings, values| {
                 let parsed: Result<_, _> = values
                     .iter()
-                    .map(|value| parse($grammar.parse, value))
+                    .map(|value| parse($parser.parse, value))
                     .collect();
                 settings.$name = parsed?;
                 Ok(())
             },
             show: |settings| {
-                let shown: Vec<_> = settings.$name.iter().map($grammar.show).collect();
+                let shown: Vec<_> = settings.$name.iter().map($parser.show).collect();
                 shown.join(",")
             },
-            ..row(stringify!($name), $grammar.metavar)
+            ..row(stringify!($name), $parser.metavar)
         }
     };
-    ($name:ident = Option<$grammar:ident>) => {
+    ($name:ident = Option<$parser:ident>) => {
+        Setting {
+            set: |settings, values| {
+                let mut parsed = None;
+                for value in values {
+                    parsed = Some(parse($parser.parse, value)?);
+                }
+                settings.$name = parsed;
+                Ok(())
+            },
+            show: |settings| settings.$name.as_ref().map_or(String::new(), $parser.show),
+            ..row(stringify!($name), $parser.metavar)
+        }
+    };
+    ($name:ident = $parser:ident) => {
         Setting {
             set: |settings, values| {
                 for value in values {
-                    settings.$name = Some(parse($grammar.parse, value)?);
+                    settings.$name = parse($parser.parse, value)?;
                 }
                 Ok(())
             },
-            show: |settings| settings.$name.as_ref().map_or(String::new(), $grammar.show),
-            ..row(stringify!($name), $grammar.metavar)
-        }
-    };
-    ($name:ident = $grammar:ident) => {
-        Setting {
-            set: |settings, values| {
-                for value in values {
-                    settings.$name = parse($grammar.parse, value)?;
-                }
-                Ok(())
-            },
-            show: |settings| ($grammar.show)(&settings.$name),
-            ..row(stringify!($name), $grammar.metavar)
+            show: |settings| ($parser.show)(&settings.$name),
+            ..row(stringify!($name), $parser.metavar)
         }
     };
 }
 
-pub(super) const fn row(name: &'static str, metavar: &'static str) -> Setting {
+const fn row(name: &'static str, metavar: &'static str) -> Setting {
     Setting {
         name,
         section: "",
@@ -138,9 +150,32 @@ pub(super) const fn row(name: &'static str, metavar: &'static str) -> Setting {
         metavar,
         bare: None,
         repeats: false,
+        common: false,
         help: "",
         set: |_, _| Ok(()),
         show: |_| String::new(),
     }
 }
-pub(super) use field;
+
+macro_rules! define {
+    ($($section:literal [ $(
+        $(#[doc = $text:literal])+
+        $name:ident: $outer:ident $(<$inner:tt>)? = $default:expr
+            => $parser:ident $(<$element:ident>)? { $($part:ident: $value:expr),* $(,)? }
+    )* ])*) => {
+        /// All settings, in the order in which they are listed.
+        pub static SETTINGS: &[Setting] = &[$($(
+            Setting {
+                section: $section,
+                help: concat!($($text),+).trim_ascii_start(),
+                $($part: $value,)*
+                ..field!($name = $parser $(<$element>)?)
+            },
+        )*)*];
+    };
+}
+
+settings_table!(define);
+
+#[cfg(test)]
+mod tests;

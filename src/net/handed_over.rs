@@ -19,8 +19,7 @@ use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::addr::BindAddress;
-use super::socket_file::SocketFile;
-use crate::sys::identity::Identity;
+use super::socket_file::{Identity, SocketFile};
 
 /// The process that the others are for.
 pub(crate) const FOR: &str = "OXICORN_PID";

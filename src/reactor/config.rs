@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ErrorPage;
+use crate::config::{HeaderMap, Settings};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
@@ -96,54 +97,99 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::from(&Settings::default())
+    }
+}
+
+/// What the settings say of a reactor. They say all but the pages.
+impl From<&Settings> for Config {
+    fn from(settings: &Settings) -> Self {
+        let nonzero = |limit| Some(limit).filter(|limit| *limit > 0);
         Self {
-            http: h1::Config {
-                leniency: h1::Leniency {
-                    forwarder_headers: h1::Names::new("SCRIPT_NAME,PATH_INFO"),
-                    ..h1::Leniency::default()
-                },
-                ..h1::Config::default()
-            },
-            worker_connections: 1000,
-            keepalive: Duration::from_secs(2),
-            head_timeout: Duration::from_secs(15),
-            body_timeout: Duration::from_secs(30),
-            body_rate: 500,
-            body_grace: Duration::from_secs(20),
-            send_timeout: Duration::from_secs(30),
-            send_rate: 500,
-            send_grace: Duration::from_secs(20),
-            request_timeout: None,
-            linger: Duration::from_secs(5),
-            linger_limit: Duration::from_secs(30),
-            drain_idle: Duration::from_secs(1),
-            body_buffer: 64 * 1024,
-            limit_request_body: Some(1024 * 1024 * 1024),
-            spool_total: Some(4 * 1024 * 1024 * 1024),
-            stream_request_body: false,
-            response_buffer: 1024 * 1024,
-            response_spool: 64 * 1024 * 1024,
-            tmp_upload_dir: std::env::temp_dir(),
-            server: "oxicorn".to_owned(),
-            early_hints: false,
+            http: http(settings),
+            worker_connections: settings.worker_connections,
+            keepalive: settings.keepalive,
+            head_timeout: settings.head_timeout,
+            body_timeout: settings.body_timeout,
+            body_rate: settings.body_rate,
+            body_grace: settings.body_grace,
+            send_timeout: settings.send_timeout,
+            send_rate: settings.send_rate,
+            send_grace: settings.send_grace,
+            request_timeout: Some(settings.request_timeout).filter(|limit| !limit.is_zero()),
+            linger: settings.linger,
+            linger_limit: settings.linger_limit,
+            drain_idle: settings.drain_idle,
+            body_buffer: settings.body_buffer,
+            limit_request_body: nonzero(settings.limit_request_body),
+            spool_total: nonzero(settings.spool_total),
+            stream_request_body: settings.stream_request_body,
+            response_buffer: settings.response_buffer,
+            response_spool: settings.response_spool,
+            tmp_upload_dir: settings
+                .tmp_upload_dir
+                .clone()
+                .unwrap_or_else(std::env::temp_dir),
+            server: settings.server_header.clone(),
+            early_hints: settings.early_hints,
             error_page: ErrorPage::default(),
-            proxy_protocol: ProxyProtocol::Off,
-            proxy_allow_ips: Networks::loopback(),
-            forwarded_allow_ips: Networks::loopback(),
-            secure_scheme_headers: secure_scheme_headers(),
-            client_address: ClientAddress::Off,
+            proxy_protocol: settings.proxy_protocol,
+            proxy_allow_ips: settings.proxy_allow_ips.clone(),
+            forwarded_allow_ips: settings.forwarded_allow_ips.clone(),
+            secure_scheme_headers: settings.secure_scheme_headers.clone(),
+            client_address: settings.client_address,
         }
     }
 }
 
-/// Gunicorn's.
-fn secure_scheme_headers() -> Vec<(String, String)> {
-    let headers = [
-        ("X-FORWARDED-PROTOCOL", "ssl"),
-        ("X-FORWARDED-PROTO", "https"),
-        ("X-FORWARDED-SSL", "on"),
-    ];
-    headers
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+/// The protocol's part of the settings, with Gunicorn's bounds of the bounds.
+fn http(settings: &Settings) -> h1::Config {
+    /// The longest request line that a setting allows, and the size of a field where it is 0.
+    const LONGEST: usize = 8190;
+    /// The most fields that a setting allows.
+    const MOST: usize = 32768;
+    let nonzero = |n: usize| Some(n).filter(|&n| n > 0);
+    h1::Config {
+        limits: h1::Limits {
+            request_line: nonzero(settings.limit_request_line)
+                .map_or(usize::MAX, |n| n.min(LONGEST)),
+            fields: nonzero(settings.limit_request_fields).map_or(MOST, |n| n.min(MOST)),
+            field_size: nonzero(settings.limit_request_field_size).unwrap_or(LONGEST),
+        },
+        leniency: h1::Leniency {
+            obsolete_folding: settings.permit_obsolete_folding,
+            header_spaces: settings.strip_header_spaces,
+            unconventional_method: settings.permit_unconventional_http_method,
+            unconventional_version: settings.permit_unconventional_http_version,
+            casefold_method: settings.casefold_http_method,
+            underscores: match settings.header_map {
+                HeaderMap::Drop => h1::Underscores::Drop,
+                HeaderMap::Refuse => h1::Underscores::Refuse,
+                HeaderMap::Dangerous => h1::Underscores::Dangerous,
+            },
+            forwarder_headers: h1::Names::new(settings.forwarder_headers.clone()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_a_head_are_clipped_as_gunicorn_does() {
+        for (set, clipped) in [
+            ([0, 0, 0], [usize::MAX, 32768, 8190]),
+            ([1, 1, 1], [1, 1, 1]),
+            ([8191, 32769, 8210], [8190, 32768, 8210]),
+        ] {
+            let mut settings = Settings::default();
+            settings.limit_request_line = set[0];
+            settings.limit_request_fields = set[1];
+            settings.limit_request_field_size = set[2];
+            let limits = http(&settings).limits;
+            let found = [limits.request_line, limits.fields, limits.field_size];
+            assert_eq!(found, clipped, "{set:?}");
+        }
+    }
 }

@@ -83,13 +83,13 @@ pub(super) struct Known {
 
 impl Known {
     /// Those that were given, and the addresses. Where one cannot be had, the new ones are closed again.
-    pub(super) fn open(&mut self, texts: &[String], opening: Opening) -> Result<Listeners> {
+    pub(super) fn open(&mut self, settings: &Settings, opening: Opening) -> Result<Listeners> {
         self.opened
             .retain(|(_, listener)| listener.strong_count() > 0);
         let given: Listeners = self.given.iter().filter_map(Weak::upgrade).collect();
         let mut all: Vec<Arc<Listener>> = given.iter().cloned().collect();
         let mut new = Vec::new();
-        for address in beside(&given, texts)? {
+        for address in beside(&given, settings)? {
             let known = self.opened.iter().find(|(known, _)| *known == address);
             let listener = match known.and_then(|(_, listener)| listener.upgrade()) {
                 Some(listener) => listener,
@@ -115,17 +115,17 @@ impl Known {
     }
 }
 
-/// The addresses that are to be opened beside the sockets that are open: all but those that one of them is
-/// at. The address that nobody has written counts only where there is no other.
-pub(super) fn beside(given: &Listeners, texts: &[String]) -> Result<Vec<BindAddress>> {
-    let parsed: std::result::Result<Vec<BindAddress>, _> =
-        texts.iter().map(|text| text.parse()).collect();
-    let mut addresses = parsed?;
+/// The addresses to open beside the sockets that are open: all but those that one of them is at. The default address
+/// is opened only if there is no socket.
+pub(super) fn beside(given: &Listeners, settings: &Settings) -> Result<Vec<BindAddress>> {
+    let parsed = settings.bind.iter().map(|text| text.parse());
+    let mut addresses = parsed.collect::<std::result::Result<Vec<BindAddress>, _>>()?;
     if given.is_empty() {
         return Ok(addresses);
     }
-    if texts == Settings::default().bind {
-        trace::info!("Not opening {}, the usual address", texts.join(", "));
+    if settings.is_default("bind") {
+        let default = settings.bind.join(", ");
+        trace::info!("Not opening {default}, the usual address");
         return Ok(Vec::new());
     }
     addresses.retain(|address| {
@@ -149,9 +149,14 @@ mod tests {
         (listener.into(), at)
     }
 
+    fn binding(texts: &[&str]) -> Settings {
+        let mut settings = Settings::default();
+        settings.bind = texts.iter().map(ToString::to_string).collect();
+        settings
+    }
+
     fn shown(given: &Listeners, texts: &[&str]) -> Vec<String> {
-        let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
-        let addresses = beside(given, &texts).unwrap();
+        let addresses = beside(given, &binding(texts)).unwrap();
         addresses.iter().map(ToString::to_string).collect()
     }
 
@@ -167,11 +172,7 @@ mod tests {
             shown(&Vec::new().into(), &["127.0.0.1:8000"]),
             ["127.0.0.1:8000"]
         );
-        assert!(
-            beside(&given, &["host:x".to_owned()])
-                .unwrap_err()
-                .is_bind()
-        );
+        assert!(beside(&given, &binding(&["host:x"])).unwrap_err().is_bind());
     }
 
     #[test]
@@ -185,10 +186,10 @@ mod tests {
         let addresses = vec!["127.0.0.1:0".parse().unwrap()];
         let bound = Bound::open(&given, addresses, opening).unwrap();
         let mut known = bound.known();
-        let same = known.open(&["127.0.0.1:0".to_owned()], opening).unwrap();
+        let same = known.open(&binding(&["127.0.0.1:0"]), opening).unwrap();
         assert!(same.without(bound.listeners()).is_empty());
         assert_eq!(same.len(), 2);
-        let fewer = known.open(&[], opening).unwrap();
+        let fewer = known.open(&binding(&[]), opening).unwrap();
         assert_eq!(fewer.len(), 1);
         assert!(fewer.without(&given).is_empty());
     }

@@ -6,18 +6,44 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::bound::Bound;
-use super::plan::{Plan, Source};
-use crate::arbiter::{self, Arbiter};
+use super::prepared::Prepared;
+use super::program::Source;
+use crate::arbiter;
+use crate::config::Settings;
 use crate::error::Result;
-use crate::fork_outcome::ForkOutcome;
+use crate::forked::Forked;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Releaser, ServiceContext};
-use crate::worker::{WithCredentials, Worker, WorkerContext};
+use crate::worker::{Lowered, Worker, WorkerContext};
 
-/// How a worker is made of a service's recipe and the plan; with the name of its class.
-pub(super) type Recipe<M> =
-    fn(Shared<Watched<M>>, &mut Plan) -> Result<(&'static str, Box<dyn Worker>)>;
+/// Makes a worker from a service's recipe and the settings.
+pub(super) type Recipe<M> = fn(Shared<Watched<M>>, &mut Prepared) -> Result<Box<dyn Worker>>;
+
+/// Gives the recipe of the service for each generation of workers.
+pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<Shared<Watched<M>>>>;
+
+/// The same recipe for every generation.
+pub(super) fn fixed<M: MakeService + 'static>(make: M, hooks: Option<&Installed>) -> Services<M> {
+    let make = Shared::new(Watched::new(make, hooks.map(|hooks| hooks.hooks.clone())));
+    Box::new(move |_| Ok(make.clone()))
+}
+
+/// A recipe for each generation, made from its settings.
+pub(super) fn renewed<M: MakeService + 'static>(
+    mut make: impl FnMut(&Settings) -> Result<M> + 'static,
+    hooks: Option<&Installed>,
+) -> Services<M> {
+    let hooks = hooks.map(|hooks| hooks.hooks.clone());
+    let mut last: Option<Shared<Watched<M>>> = None;
+    Box::new(move |settings| {
+        let mut new = Watched::new(make(settings)?, hooks.clone());
+        if let Some(former) = &last {
+            new.succeed(&former.0.borrow().make);
+        }
+        Ok(last.insert(Shared::new(new)).clone())
+    })
+}
 
 /// A service's recipe for several workers, one after the other: it is loaded beforehand once at most.
 #[derive(Debug)]
@@ -68,7 +94,7 @@ impl<M: MakeService> MakeService for Shared<M> {
         self.0.borrow().make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.borrow_mut().make.around_fork(fork);
     }
 
@@ -105,7 +131,7 @@ impl Worker for AnyWorker {
         self.0.calls()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.0.around_fork(fork);
     }
 
@@ -118,63 +144,50 @@ impl Worker for AnyWorker {
     }
 }
 
-/// The arbiter that follows a plan.
-pub(super) fn describe(worker: Box<dyn Worker>, plan: &Plan) -> arbiter::ArbiterBuilder<AnyWorker> {
-    let jitter = plan.max_requests_jitter as u64;
-    let worker = match &plan.credentials {
-        Some(credentials) => Box::new(WithCredentials::new(worker, credentials.clone())),
+/// The arbiter that follows these settings.
+pub(super) fn describe(
+    worker: Box<dyn Worker>,
+    prepared: &Prepared,
+    hooks: Option<&Installed>,
+) -> arbiter::ArbiterBuilder<AnyWorker> {
+    let worker = match &prepared.credentials {
+        Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
         None => worker,
     };
     // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.
-    let worker = match &plan.hooks {
+    let worker = match hooks {
         Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
         None => worker,
     };
-    let mut arbiter = Arbiter::builder(AnyWorker(worker))
-        .workers(plan.workers)
-        .timeout(plan.timeout)
-        .request_timeout(plan.reactor.request_timeout.unwrap_or_default())
-        .graceful_timeout(plan.graceful_timeout)
-        .boot_timeout(plan.boot_timeout)
-        .upgrade_retire(plan.upgrade_retire)
-        .max_requests(plan.max_requests as u64, jitter)
-        .max_worker_age(plan.max_worker_age)
-        .max_worker_memory(plan.max_worker_memory as u64);
-    if let Some(path) = &plan.pidfile {
-        arbiter = arbiter.pidfile(path);
-    }
-    if let Some(name) = &plan.name {
-        arbiter = arbiter.name(name);
-    }
-    arbiter
+    prepared.arbiter(AnyWorker(worker))
 }
 
-/// What the program itself gave, and no settings say.
+/// The values of the first settings and of the program that a reload keeps.
 pub(super) struct Kept {
     pub(super) hooks: Option<Installed>,
-    pub(super) retires: Option<bool>,
     pub(super) error_page: ErrorPage,
+    /// Whether the program had the arbiter retire after an upgrade.
+    pub(super) upgrade_retire: bool,
 }
 
 /// Describes the arbiter anew, from settings that are read again.
 pub(super) fn renew<M: MakeService + 'static>(
-    source: Source,
+    mut source: Source,
     kept: Kept,
     bound: &Bound,
-    make: Shared<Watched<M>>,
+    mut services: Services<M>,
     recipe: Recipe<M>,
 ) -> impl FnMut() -> Result<arbiter::ArbiterBuilder<AnyWorker>> + 'static {
-    let Source(mut source) = source;
     let mut known = bound.known();
     move || {
-        let settings = source()?;
-        let mut plan = Plan::following(&settings)?;
-        plan.hooks.clone_from(&kept.hooks);
-        plan.upgrade_retire = kept.retires.unwrap_or(plan.upgrade_retire);
-        plan.reactor.error_page = kept.error_page.clone();
-        plan.reactor.check()?;
-        let (_, worker) = recipe(make.clone(), &mut plan)?;
-        let listeners = known.open(&settings.bind, plan.opening())?;
-        Ok(describe(worker, &plan).listeners(listeners))
+        let mut settings = source()?;
+        if settings.is_default("upgrade_retire") {
+            settings.upgrade_retire = kept.upgrade_retire;
+        }
+        let mut prepared = Prepared::new(settings, &kept.error_page)?;
+        let make = services(&prepared.settings)?;
+        let worker = recipe(make, &mut prepared)?;
+        let listeners = known.open(&prepared.settings, prepared.opening())?;
+        Ok(describe(worker, &prepared, kept.hooks.as_ref()).listeners(listeners))
     }
 }

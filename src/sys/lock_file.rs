@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::identity::Identity;
-
 /// How often it may be removed by whoever had it while it is being opened.
 const ATTEMPTS: usize = 16;
 
@@ -109,8 +107,9 @@ fn lock(file: &File) -> io::Result<bool> {
 
 /// Whether this is the file at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), Identity::at(path)) {
-        (Ok(open), Ok(named)) => Identity::from(&open) == named,
+    let identity = |facts: fs::Metadata| (facts.dev(), facts.ino());
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => identity(open) == identity(named),
         _ => false,
     }
 }

@@ -20,23 +20,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::call_time::CallTimeAverage;
+use super::busy::Busy;
 use super::serving::{
-    AcceptDelay, DroppedHeaderNotice, addresses, answer, heed, leave_in_haste, make, poll_timeout,
-    preload, share, unload,
+    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, share, unload,
 };
-use crate::access::{Access, AccessSink};
+use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::fork_outcome::ForkOutcome;
+use crate::forked::Forked;
 use crate::h1::Head;
-use crate::ipc::scoreboard::WorkerState;
-use crate::ipc::worker_signal::WorkerSignal;
-use crate::log;
-use crate::reactor::{Admit, BlockedCall, Host};
+use crate::log::{self, AccessLog};
+use crate::observe::{Access, Admit, BlockedCall, Host};
 use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
+use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
-use crate::time::MonoTime;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
 /// A worker that calls its service on its main thread, one request at a time.
@@ -45,7 +42,7 @@ pub struct SyncWorker<M> {
     make: M,
     config: Config,
     keepalive_busy: Duration,
-    access_sink: Option<Box<dyn AccessSink>>,
+    access_log: Option<AccessLog>,
 }
 
 impl<M: MakeService> SyncWorker<M> {
@@ -55,7 +52,7 @@ impl<M: MakeService> SyncWorker<M> {
             make,
             config: Config::default(),
             keepalive_busy: Duration::from_millis(50),
-            access_sink: None,
+            access_log: None,
         }
     }
 
@@ -75,10 +72,10 @@ impl<M: MakeService> SyncWorker<M> {
         self
     }
 
-    /// Has `sink` take note of each answer: an [`AccessLog`](crate::log::AccessLog), for one.
+    /// Writes a line for each answer.
     #[must_use]
-    pub fn access_sink(mut self, sink: Option<Box<dyn AccessSink>>) -> Self {
-        self.access_sink = sink;
+    pub fn access_log(mut self, log: Option<AccessLog>) -> Self {
+        self.access_log = log;
         self
     }
 }
@@ -88,24 +85,16 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let listeners = addresses(context);
         context.keep_memory();
         let service = make(&self.make, context, &listeners, 1)?;
-        let access_sink = self.access_sink.take().map(RefCell::new);
+        let access_log = self.access_log.take().map(RefCell::new);
         let mut outcome = Ok(());
-        if let Some(interrupter) = service.interrupter() {
-            signal::set_interrupter(interrupter, WorkerSignal::Repeat.number());
-        }
+        signal::set_interrupter(service.interrupter());
         context.take_abort()?;
         service.runtime().enter(&mut || {
-            let call_time = CallTimeAverage::new(self.keepalive_busy, context.workers());
-            outcome = serve(
-                &service,
-                &self.config,
-                call_time,
-                access_sink.as_ref(),
-                context,
-            );
+            let busy = Busy::new(self.keepalive_busy, context.workers());
+            outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);
             service.retire();
         });
-        signal::clear_interrupter();
+        signal::set_interrupter(None);
         outcome
     }
 
@@ -117,7 +106,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         self.make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         self.make.around_fork(fork);
     }
 
@@ -142,7 +131,7 @@ fn give_up() -> bool {
     // What is sent is recorded when the call ends, if it does.
     let verdict = CALL_TIMEOUT
         .get()
-        .and_then(|timeout| timeout.expire(MonoTime::now(), false));
+        .and_then(|timeout| timeout.expire(Tick::now(), false));
     GIVEN_UP.fetch_or(verdict.is_some(), Ordering::Relaxed);
     verdict.is_some()
 }
@@ -151,8 +140,8 @@ fn give_up() -> bool {
 fn serve<S: Service>(
     service: &S,
     config: &Config,
-    call_time: CallTimeAverage,
-    access_sink: Option<&RefCell<Box<dyn AccessSink>>>,
+    busy: Busy,
+    access_log: Option<&RefCell<AccessLog>>,
     context: &WorkerContext,
 ) -> Result<()> {
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
@@ -165,13 +154,13 @@ fn serve<S: Service>(
     let host = SyncHost {
         context,
         runtime: service.runtime(),
-        poll_timeout: poll_timeout(context),
+        nap: nap(context),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
-        call_time,
-        access_sink,
-        dropped_headers: DroppedHeaderNotice::default(),
-        accept_delay: AcceptDelay::default(),
+        busy,
+        access_log,
+        drops: Drops::default(),
+        courtesy: Courtesy::default(),
         place: Cell::new(None),
     };
     host.reactor.borrow_mut().watch(context.wake())?;
@@ -179,13 +168,13 @@ fn serve<S: Service>(
     loop {
         let mut reactor = host.reactor.borrow_mut();
         // What it was asked during a call is seen to below: the descriptor that tells of it does so once.
-        let poll_timeout = if reactor.has_pending() || host.woken.get() {
+        let nap = if reactor.has_pending() || host.woken.get() {
             Duration::ZERO
         } else {
-            host.poll_timeout
+            host.nap
         };
-        let turned = reactor.poll(&host, Some(poll_timeout))?;
-        context.beat(MonoTime::now());
+        let turned = reactor.poll(&host, Some(nap))?;
+        context.beat(Tick::now());
         if turned.rested {
             context.rest();
         }
@@ -200,7 +189,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(MonoTime::now(), context.queue_policy());
+                    reactor.drain(Tick::now(), context.queue_policy());
                 }
                 Shutdown::Quick => leave_in_haste(context, &mut reactor),
             }
@@ -208,9 +197,9 @@ fn serve<S: Service>(
         while let Some(mut ready) = reactor.next_request(&host) {
             // Nobody has the reactor during a call: it may have to be pumped.
             drop(reactor);
-            host.call_time.begin(MonoTime::now());
+            host.busy.begin(Tick::now());
             answer(service, &mut ready, &host, context);
-            host.call_time.end(MonoTime::now());
+            host.busy.end(Tick::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
             if GIVEN_UP.load(Ordering::Relaxed) {
@@ -235,15 +224,15 @@ fn serve<S: Service>(
 struct SyncHost<'a> {
     context: &'a WorkerContext,
     runtime: &'a dyn ServiceRuntime,
-    poll_timeout: Duration,
+    nap: Duration,
     /// Borrowed except during a call.
     reactor: RefCell<Reactor>,
     /// Whether the worker was asked for something during a call: it sees to it afterwards.
     woken: Cell<bool>,
-    call_time: CallTimeAverage,
-    access_sink: Option<&'a RefCell<Box<dyn AccessSink>>>,
-    dropped_headers: DroppedHeaderNotice,
-    accept_delay: AcceptDelay,
+    busy: Busy,
+    access_log: Option<&'a RefCell<AccessLog>>,
+    drops: Drops,
+    courtesy: Courtesy,
     /// Where the scoreboard has the running request.
     place: Cell<Option<usize>>,
 }
@@ -253,7 +242,7 @@ impl SyncHost<'_> {
     fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
         slot.end_request(place, access.finished, access.sent);
-        if let Some(log) = self.access_sink {
+        if let Some(log) = self.access_log {
             log.borrow_mut().record(access);
         }
     }
@@ -266,16 +255,16 @@ impl SyncHost<'_> {
 
     /// Writes the turn's access lines.
     fn flush(&self) {
-        if let Some(log) = self.access_sink {
+        if let Some(log) = self.access_log {
             log.borrow_mut().flush();
         }
     }
 }
 
 /// The worker as its reactor sees it while it is pumped: the running call is none of its affairs.
-struct PollHost<'a>(&'a SyncHost<'a>);
+struct Meanwhile<'a>(&'a SyncHost<'a>);
 
-impl Host for PollHost<'_> {
+impl Host for Meanwhile<'_> {
     fn connections(&self, open: usize) {
         self.0.connections(open);
     }
@@ -286,8 +275,8 @@ impl Host for PollHost<'_> {
 }
 
 impl Host for SyncHost<'_> {
-    fn admit(&self, now: MonoTime, open: usize) -> Admit {
-        self.accept_delay.admit(self.context, now, open)
+    fn admit(&self, now: Tick, open: usize) -> Admit {
+        self.courtesy.admit(self.context, now, open)
     }
 
     fn share(&self, waiting: usize) -> usize {
@@ -300,27 +289,27 @@ impl Host for SyncHost<'_> {
             .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
     }
 
-    fn started(&self, now: MonoTime, head: &Head) {
+    fn started(&self, now: Tick, head: &Head) {
         let slot = self.context.slot();
         self.place
             .set(slot.begin_request(now, head.method(), head.target()));
-        self.dropped_headers.notice(head);
+        self.drops.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {
         self.record(self.place.take(), access);
     }
 
-    fn returned(&self, now: MonoTime) {
+    fn returned(&self, now: Tick) {
         self.context.slot().end_request(self.place.take(), now, 0);
     }
 
-    fn is_own_process(&self) -> bool {
-        self.context.is_own_process()
+    fn is_home(&self) -> bool {
+        self.context.is_home()
     }
 
     fn keeps(&self) -> bool {
-        !self.context.is_broken_off() && !self.call_time.is_long(self.now())
+        !self.context.is_broken_off() && !self.busy.is_long(self.now())
     }
 
     fn progress(&self) {
@@ -333,7 +322,7 @@ impl Host for SyncHost<'_> {
             Ok(reactor) if reactor.is_done() => {
                 return Err(Error::new("the worker leaves, and its client is slow"));
             }
-            Ok(mut reactor) => reactor.poll_others(&PollHost(self), call, self.poll_timeout)?,
+            Ok(mut reactor) => reactor.poll_others(&Meanwhile(self), call, self.nap)?,
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };
         self.progress();

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -20,7 +20,7 @@ use super::input::Input;
 use super::response::{Answer, Whole};
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
-use crate::fork_outcome::ForkOutcome;
+use crate::forked::Forked;
 use crate::python::calls::{self, Call};
 use crate::python::errors;
 use crate::python::ffi;
@@ -61,8 +61,8 @@ pub struct App {
     paths: Vec<PathBuf>,
     env: Vec<(OsString, OsString)>,
     preload: bool,
-    /// Whether loading it beforehand was begun.
-    loading: bool,
+    /// Whether loading an application in the arbiter was begun, by this recipe or one before it.
+    loading: Arc<AtomicBool>,
     preloaded: Option<Arc<Preloaded>>,
 }
 
@@ -75,7 +75,7 @@ impl App {
             paths: Vec::new(),
             env: Vec::new(),
             preload: false,
-            loading: false,
+            loading: Arc::default(),
             preloaded: None,
         }
     }
@@ -201,13 +201,33 @@ impl MakeService for App {
         self.load(context)
     }
 
+    /// Without an interpreter in this process all of this recipe is new. With one, its virtual environment stays, and so
+    /// does an application that was preloaded.
+    fn succeed(&mut self, former: &Self) {
+        self.loading = Arc::clone(&former.loading);
+        if !ffi::is_running() {
+            return;
+        }
+        if self.venv != former.venv {
+            refuse("venv", "Python runs in the arbiter already");
+            self.venv.clone_from(&former.venv);
+        }
+        if former.preloaded.is_some() && (self.preload || self.spec == former.spec) {
+            if self.spec != former.spec {
+                refuse("wsgi_app", "the application was preloaded");
+                self.spec.clone_from(&former.spec);
+            }
+            self.preloaded.clone_from(&former.preloaded);
+        }
+    }
+
     fn preload(&mut self) -> Result<()> {
         if !self.preload || self.preloaded.is_some() {
             return Ok(());
         }
         let spec = ImportSpec::parse(&self.spec)?;
         interpreter::start(self.venv.as_deref())?;
-        self.loading = true;
+        self.loading.store(true, Ordering::Relaxed);
         let preloaded = Python::attach(|py| {
             let failed = |error| python_failed(py, &error);
             let proxies = SignalProxies::install(py, ProcessKind::Arbiter).map_err(failed)?;
@@ -230,7 +250,7 @@ impl MakeService for App {
     }
 
     /// With what Python does around a fork, where there is an interpreter, whoever has started it.
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
         if !ffi::is_running() {
             fork();
             return;
@@ -245,7 +265,7 @@ impl MakeService for App {
     }
 
     fn unload(&mut self) {
-        if std::mem::take(&mut self.loading) && interpreter::is_ours() {
+        if self.loading.swap(false, Ordering::Relaxed) && interpreter::is_ours() {
             Python::attach(|py| signals::interruptible(py, || finalize::unload(py)));
         }
     }
@@ -263,6 +283,11 @@ impl MakeService for App {
     fn releaser(&self) -> Option<Releaser> {
         Some(|block| ffi::unattached(block))
     }
+}
+
+/// Says that a reload leaves this setting as it is.
+fn refuse(setting: &str, reason: &str) {
+    trace::error!("{setting} stays as it is, since {reason}: an upgrade (USR2) takes the new one");
 }
 
 /// Python failed in something that works in every sound installation.
@@ -532,8 +557,8 @@ mod tests {
     use super::super::testing::{Script, connection, head, text};
     use super::*;
     use crate::python::testing::with_python;
+    use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
-    use crate::testing::Recorder;
 
     const HELLO: &str = r#"
 def app(environ, start_response):

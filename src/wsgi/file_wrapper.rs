@@ -97,7 +97,7 @@ impl FileWrapper {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Script, text};
-    use crate::testing::Recorder;
+    use crate::recorder::Recorder;
 
     const FILES: &str = r#"
 import gzip, io, tempfile

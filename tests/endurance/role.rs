@@ -34,7 +34,7 @@ fn serve(arguments: &[String]) -> Result<()> {
         .threads(number("--threads", 1) as usize)
         .reuse_port(arguments.iter().any(|argument| argument == "--reuse-port"))
         .backlog(number("--backlog", 2048))
-        .max_requests(number("--max-requests", 0) as usize, 0)
+        .max_requests(number("--max-requests", 0).into())
         .observe(tell);
     server.build()?.serve(answer)
 }

@@ -260,11 +260,9 @@ pub(crate) fn dependencies(manifest: &str, section: &str) -> BTreeSet<String> {
 }
 
 pub(crate) fn is_test(module: &[String]) -> bool {
-    // `crate::testing` is for the tests of others, and no test itself.
     module
         .iter()
-        .enumerate()
-        .any(|(depth, part)| part == "tests" || part == "testing" && depth > 0)
+        .any(|part| part == "tests" || part == "testing")
 }
 
 pub(crate) fn is_below(module: &[String], ancestor: &str) -> bool {

@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
 /// Plays the role of this file.
 pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     let what = arguments.first()?.strip_prefix("unheard-")?;
-    let server = Http::bind("127.0.0.1:0").and_then(oxicorn::Builder::build);
+    let server = Http::bind("127.0.0.1:0").and_then(oxicorn::ServerBuilder::build);
     let server = server.expect("a server");
     let running = match what {
         #[cfg(feature = "wsgi")]

@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::reactor::Host;
+use oxicorn::observe::{Access, Host};
 use oxicorn::reactor::{Config, Reactor};
-use oxicorn::{MonoTime, Request, Responded, Responder, Result};
+use oxicorn::{Request, Responded, Responder, Result, Tick};
 
 #[path = "../support/arrival.rs"]
 mod arrival;
@@ -64,8 +63,7 @@ fn serve(
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
             if reactor.poll(&host, None).unwrap().woken {
-                reactor.drain(MonoTime::now(), QueuePolicy::Drain);
-                reactor.drain(MonoTime::now(), QueuePolicy::Drain);
+                reactor.drain(Tick::now(), QueuePolicy::Drain);
             }
             while let Some(mut ready) = reactor.next_request(&host) {
                 let _ = ready.answer(&host, &service);

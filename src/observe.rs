@@ -1,0 +1,189 @@
+//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, [`BlockedCall`], a call
+//! that waits for its client, and [`Host`].
+//!
+//! Nothing here runs by itself: a worker implements [`Host`] over its log and its scoreboard, a program
+//! of your own over whatever it likes.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::h1::Head;
+use crate::service::ConnectionInfo;
+
+/// The facts of one answered exchange, refused requests included.
+#[derive(Debug)]
+pub struct Access<'a> {
+    /// The connection's two ends.
+    pub connection: &'a ConnectionInfo,
+    /// The request's head; `None` where none could be parsed.
+    pub head: Option<&'a Head>,
+    /// The status that was sent, or 0 where the client left before there was one.
+    pub status: u16,
+    /// Bytes of the response's body that were handed to the socket or are on their way to it, without
+    /// framing.
+    pub sent: u64,
+    /// When the head was complete.
+    pub started: Tick,
+    /// When the response was complete.
+    pub finished: Tick,
+}
+
+impl Access<'_> {
+    /// From the complete head to the end of the response.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.finished.since(self.started)
+    }
+}
+
+/// A worker's answer to "may I accept now?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Accept one connection.
+    Accept,
+    /// Not yet: ask again after this long, since another worker has fewer connections.
+    Later(Duration),
+    /// Not before a connection has gone.
+    Full,
+    /// Never again: the listeners are no longer ours to read.
+    Closed,
+}
+
+/// A call of a service that waits for its own client.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockedCall<'a> {
+    /// The client's socket.
+    pub socket: BorrowedFd<'a>,
+    /// What it is to be ready for.
+    pub interest: Interest,
+    /// When the wait is over at the latest.
+    pub until: Tick,
+}
+
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Room for more output.
+    Room,
+    /// Input.
+    Data,
+}
+
+impl BlockedCall<'_> {
+    /// Waits until the socket is ready, `other` is readable, `until` has come, or a signal handler has run:
+    /// tells whether it was that.
+    ///
+    /// # Errors
+    ///
+    /// Where the system cannot wait.
+    pub fn wait(
+        &self,
+        host: &(impl Host + ?Sized),
+        other: Option<BorrowedFd<'_>>,
+        until: Tick,
+    ) -> Result<bool> {
+        let interest = match self.interest {
+            Interest::Room => PollFlags::POLLOUT,
+            Interest::Data => PollFlags::POLLIN,
+        };
+        let mut fds = [
+            PollFd::new(self.socket, interest),
+            PollFd::new(other.unwrap_or(self.socket), PollFlags::POLLIN),
+        ];
+        let fds = match other {
+            Some(_) => &mut fds[..],
+            None => &mut fds[..1],
+        };
+        // poll(2) counts milliseconds: half a one too early would be a wait for nothing.
+        let limit = until
+            .since(host.now())
+            .saturating_add(Duration::from_micros(999));
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        let mut outcome = Ok(0);
+        host.wait(&mut || outcome = poll(fds, timeout));
+        match outcome {
+            Ok(_) => Ok(false),
+            Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(Error::io("cannot wait for a socket", errno)),
+        }
+    }
+}
+
+/// What a reactor asks of the program that it runs in.
+///
+/// During a call that is the one which [`PendingRequest::answer`](crate::reactor::PendingRequest::answer) was given, on the call's
+/// own thread; the reactor may turn elsewhere with another one meanwhile.
+pub trait Host {
+    /// The present moment. The reactor asks once a turn and passes the answer on.
+    fn now(&self) -> Tick {
+        Tick::now()
+    }
+
+    /// May one more connection be accepted, with `open` connections there already?
+    fn admit(&self, now: Tick, open: usize) -> Admit {
+        let _ = (now, open);
+        Admit::Accept
+    }
+
+    /// Of so many that wait to be accepted, how many are this reactor's to accept? Fewer than all where others
+    /// accept from the same queues.
+    fn share(&self, waiting: usize) -> usize {
+        waiting
+    }
+
+    /// The number of open connections has changed.
+    fn connections(&self, open: usize) {
+        let _ = open;
+    }
+
+    /// A request was handed out to be answered.
+    fn started(&self, now: Tick, head: &Head) {
+        let _ = (now, head);
+    }
+
+    /// A response is complete, or will be without the service's help.
+    fn finished(&self, access: &Access<'_>) {
+        let _ = access;
+    }
+
+    /// A call has ended that was given up for `request_timeout`, and whose answer was recorded then.
+    fn returned(&self, now: Tick) {
+        let _ = now;
+    }
+
+    /// Is this the process whose connections these are? In a child that a service has forked within its call it is
+    /// not: there the call can neither read nor answer, since its parent does.
+    fn is_home(&self) -> bool {
+        true
+    }
+
+    /// May the connection be kept after the response that begins now?
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    /// A call has written a block of its response, or read one of a body that is still arriving.
+    fn progress(&self) {}
+
+    /// A call waits for its client. May return before its socket is ready: it is asked again.
+    ///
+    /// A host whose reactor nobody turns during a call has it [poll the others](crate::reactor::Reactor::poll_others) here, so
+    /// that the client holds nobody else. Without that, this waits for the one socket.
+    ///
+    /// # Errors
+    ///
+    /// End the response, and become the call's.
+    fn block_on_client(&self, call: &BlockedCall<'_>) -> Result<()> {
+        call.wait(self, None, call.until).map(drop)
+    }
+
+    /// Runs `block`, which may block for long: the place to release a lock meanwhile.
+    fn wait(&self, block: &mut (dyn FnMut() + Send)) {
+        block();
+    }
+}

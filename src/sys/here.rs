@@ -1,0 +1,86 @@
+//! [`Here`]: a value that stays on its thread, where somebody asks for one that need not.
+
+use std::mem::ManuallyDrop;
+use std::thread::{self, ThreadId};
+
+/// A value that only the thread which has wrapped it can have.
+#[derive(Debug)]
+pub(crate) struct Here<T> {
+    value: ManuallyDrop<T>,
+    thread: ThreadId,
+}
+
+// SAFETY: no other thread gets to the value: `take` and the destructor compare, and nothing else touches it.
+unsafe impl<T> Send for Here<T> {}
+
+impl<T> Here<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            value: ManuallyDrop::new(value),
+            thread: thread::current().id(),
+        }
+    }
+
+    /// Gives the value out again.
+    ///
+    /// # Panics
+    ///
+    /// On another thread.
+    pub(crate) fn take(self) -> T {
+        assert_eq!(
+            self.thread,
+            thread::current().id(),
+            "it stays on its thread"
+        );
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: it is taken once, since `self` is gone and its destructor does not run.
+        unsafe { ManuallyDrop::take(&mut this.value) }
+    }
+}
+
+impl<T> Drop for Here<T> {
+    fn drop(&mut self) {
+        // On another thread it is left where it is.
+        if self.thread == thread::current().id() {
+            // SAFETY: nobody has taken it, and nobody uses it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+
+    /// It has no memory of its own: some of it is left where it is.
+    struct Counted;
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            DROPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_stays_here_is_taken_and_dropped_here_alone() {
+        let drops = || DROPS.load(Ordering::Relaxed);
+        let taken = Here::new(Counted).take();
+        assert_eq!(drops(), 0);
+        drop(taken);
+        assert_eq!(drops(), 1);
+        drop(Here::new(Counted));
+        assert_eq!(drops(), 2);
+        let elsewhere = Here::new(Counted);
+        thread::spawn(move || drop(elsewhere)).join().unwrap();
+        let elsewhere = Here::new(Counted);
+        assert!(
+            thread::spawn(move || drop(elsewhere.take()))
+                .join()
+                .is_err()
+        );
+        assert_eq!(drops(), 2);
+    }
+}

@@ -1,0 +1,254 @@
+//! The socket pair between an arbiter and one worker: shared memory wakes nobody, this does.
+//!
+//! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
+//! answered: a worker says a few things in its life, and never waits to say them.
+//!
+//! ```text
+//!   WorkerEnd ── ready, recycling due, last words, its end ──▶ ArbiterEnd
+//! ```
+//!
+//! A new arbiter speaks to the one that it follows in the same way.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType};
+
+use crate::error::{Error, Result};
+
+/// What [`Message::Late`] is on the wire, for a handler to send.
+pub(super) const LATE: u8 = b'l';
+
+/// The longest last words, in bytes.
+const LONGEST: usize = 4096;
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// It can do its work.
+    Ready,
+    /// It has answered as many requests as it was to: so many.
+    RecycleDue(u64),
+    /// Why it ends.
+    LastWords(LastWords),
+    /// Its work is done, and it ends with this status, whatever becomes of its last step.
+    Ending(i32),
+    /// Its last step took too long, and was cut short.
+    Late,
+}
+
+/// A worker's own account of why it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastWords {
+    /// Whether its application could not be found, as [`Error::is_app`] has it.
+    pub(crate) app: bool,
+    /// One sentence.
+    pub(crate) sentence: String,
+}
+
+/// Makes a pair, non-blocking and closed on exec.
+pub(crate) fn pair() -> Result<(ArbiterEnd, WorkerEnd)> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    // SOCK_SEQPACKET: a message is received whole or not at all, and the end of file is told.
+    socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+        .map(|(arbiter, worker)| (ArbiterEnd(arbiter), WorkerEnd(worker)))
+        .map_err(|errno| Error::io("cannot make a socket pair for a worker", errno))
+}
+
+/// The end that listens.
+#[derive(Debug)]
+pub(crate) struct ArbiterEnd(OwnedFd);
+
+impl ArbiterEnd {
+    /// The next message; `None` where there is none now, or will be none any more.
+    pub(crate) fn receive(&self) -> Option<Message> {
+        let mut buffer = [0; 1 + LONGEST];
+        let n = receive(&self.0, &mut buffer, MsgFlags::empty()).ok()?;
+        match buffer[..n] {
+            [b'r'] => Some(Message::Ready),
+            [LATE] => Some(Message::Late),
+            [b'e', ref status @ ..] => {
+                let status = status.try_into().ok()?;
+                Some(Message::Ending(i32::from_ne_bytes(status)))
+            }
+            [b'n', ref count @ ..] => {
+                let count = count.try_into().ok()?;
+                Some(Message::RecycleDue(u64::from_ne_bytes(count)))
+            }
+            [kind @ (b'a' | b'w'), ref sentence @ ..] => Some(Message::LastWords(LastWords {
+                app: kind == b'a',
+                sentence: text(sentence),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl ArbiterEnd {
+    /// Whether the worker has gone, as far as this end can tell.
+    pub(crate) fn is_closed(&self) -> bool {
+        receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
+    }
+
+    /// Shows the other end that this one goes, and tells whether that one has gone as well. What it has said is lost.
+    pub(crate) fn leave(&self) -> bool {
+        leave(&self.0);
+        while self.receive().is_some() {}
+        self.is_closed()
+    }
+}
+
+impl AsFd for ArbiterEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The end that speaks.
+#[derive(Debug)]
+pub(crate) struct WorkerEnd(OwnedFd);
+
+impl WorkerEnd {
+    /// Says it. An arbiter that has gone hears nothing, and is told otherwise.
+    pub(crate) fn send(&self, message: &Message) {
+        let mut packet = Vec::new();
+        match message {
+            Message::Ready => packet.push(b'r'),
+            Message::RecycleDue(requests) => {
+                packet.push(b'n');
+                packet.extend(requests.to_ne_bytes());
+            }
+            Message::LastWords(LastWords { app, sentence }) => {
+                packet.push(if *app { b'a' } else { b'w' });
+                packet.extend(sentence.bytes().take(LONGEST));
+            }
+            Message::Ending(status) => {
+                packet.push(b'e');
+                packet.extend(status.to_ne_bytes());
+            }
+            Message::Late => packet.push(LATE),
+        }
+        let _ = socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL);
+    }
+
+    /// Whether the arbiter has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
+    }
+
+    /// Shows the other end that this one goes, and tells whether that one has gone as well.
+    pub(crate) fn leave(&self) -> bool {
+        leave(&self.0);
+        self.is_closed()
+    }
+}
+
+impl WorkerEnd {
+    /// Takes the end that another process has handed to this one through `exec`, by its number. To be asked
+    /// once.
+    pub(crate) fn inherited(fd: RawFd) -> Option<Self> {
+        // SAFETY: F_GETFD touches no memory; -1 is its answer for a number that is not open.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags < 0 || flags & libc::FD_CLOEXEC != 0 {
+            return None;
+        }
+        // SAFETY: it is open, and owned by no value of this program: what came through `exec` has its
+        // close-on-exec flag clear, and what Rust opens has it set.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+        Some(Self(fd))
+    }
+}
+
+impl AsFd for WorkerEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The text of a sentence that may have been cut within a character.
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).into()
+}
+
+/// The other end reads the end of file from now on, whichever processes have copies of this one.
+fn leave(fd: &OwnedFd) {
+    let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
+}
+
+fn receive(fd: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
+    loop {
+        match socket::recv(fd.as_raw_fd(), buffer, flags) {
+            Err(Errno::EINTR) => {}
+            // The other end died with messages of ours unread.
+            Err(Errno::ECONNRESET) => return Ok(0),
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_after_the_sender_ended() {
+        let (arbiter, worker) = pair().unwrap();
+        let words = Message::LastWords(LastWords {
+            app: true,
+            sentence: "no module named 'shop'".into(),
+        });
+        worker.send(&Message::Ready);
+        worker.send(&Message::RecycleDue(1000));
+        worker.send(&words);
+        worker.send(&Message::Ending(-1));
+        worker.send(&Message::Late);
+        drop(worker);
+        assert_eq!(arbiter.receive(), Some(Message::Ready));
+        assert_eq!(arbiter.receive(), Some(Message::RecycleDue(1000)));
+        assert_eq!(arbiter.receive(), Some(words));
+        assert_eq!(arbiter.receive(), Some(Message::Ending(-1)));
+        assert_eq!(arbiter.receive(), Some(Message::Late));
+        assert_eq!(arbiter.receive(), None);
+    }
+
+    #[test]
+    fn a_worker_is_told_of_its_arbiters_end() {
+        let (arbiter, worker) = pair().unwrap();
+        assert!(!worker.is_closed());
+        worker.send(&Message::Ready);
+        drop(arbiter);
+        assert!(worker.is_closed());
+        worker.send(&Message::Ready);
+    }
+
+    #[test]
+    fn of_two_ends_that_leave_the_second_knows_that_it_is_the_last() {
+        for arbiter_first in [true, false] {
+            let (arbiter, worker) = pair().unwrap();
+            worker.send(&Message::Ready);
+            if arbiter_first {
+                assert!(!arbiter.leave());
+                assert!(worker.leave());
+            } else {
+                assert!(!worker.leave());
+                assert!(arbiter.leave());
+            }
+        }
+    }
+
+    #[test]
+    fn long_last_words_are_cut_between_characters() {
+        let (arbiter, worker) = pair().unwrap();
+        worker.send(&Message::LastWords(LastWords {
+            app: false,
+            sentence: format!("-{}", "é".repeat(LONGEST)),
+        }));
+        let Some(Message::LastWords(words)) = arbiter.receive() else {
+            panic!("no last words");
+        };
+        assert_eq!(words.sentence, format!("-{}", "é".repeat(LONGEST / 2 - 1)));
+    }
+}

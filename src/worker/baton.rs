@@ -1,0 +1,249 @@
+//! [`Baton`]: what one of several threads holds while it leads, and how the lead passes on.
+//!
+//! It knows nothing of reactors, services or Python, and no lock of it is held while any of them works.
+//!
+//! ```text
+//!             lay, and call the service
+//!   leader ─────────────────────────────▶ caller ── resume: it is still there ──▶ leader
+//!      ▲                                     │
+//!      │ the call lasts                      └───── resume: it is gone ─────▶ standby
+//!   watcher ◀──── one of ──── standby
+//! ```
+//!
+//! Laying it down and taking it up again cost a short lock each and wake nobody: a call that is over sooner
+//! than [`PATIENCE`] keeps the lead. The watcher looks every so often while there is work and sleeps when
+//! there is none. Once calls have been [`SLOW`], it is woken beforehand.
+//!
+//! *Invariants*: it is held, laid down, or gone for ever; one standby at most is the watcher, and the others
+//! are asleep.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// How long a call may take before another thread takes the lead.
+const PATIENCE: Duration = Duration::from_micros(100);
+/// How long a call must have taken for the watcher to be woken beforehand for the next ones. Much longer than
+/// a thread that was woken may keep this one from its processor: waking it would give the reason to do so again.
+const SLOW: Duration = Duration::from_millis(1);
+/// For how many short calls after a slow one that goes on.
+const HURRY: u32 = 4;
+/// How seldom the watcher looks at the most, where it has found short calls only.
+const LOOK: Duration = Duration::from_millis(1);
+/// After how many looks at a leader that calls nothing the watcher goes to sleep.
+const QUIET: u32 = 3;
+
+/// The lead of some threads.
+#[derive(Debug)]
+pub(super) struct Baton<L> {
+    track: Mutex<Track<L>>,
+    /// Calls that are running.
+    calls: AtomicUsize,
+    watcher: Condvar,
+    standbys: Condvar,
+}
+
+#[derive(Debug)]
+struct Track<L> {
+    /// The lead that was laid down, and when.
+    laid: Option<(Box<L>, Tick)>,
+    /// How often it was laid down: whether there is work.
+    laps: u64,
+    hurry: u32,
+    watched: bool,
+    /// Whether the watcher sleeps until it is woken.
+    asleep: bool,
+    /// Standbys beside the watcher.
+    waiting: usize,
+    over: bool,
+}
+
+impl<L> Baton<L> {
+    /// A lead that lies there for the first standby.
+    pub(super) fn new(lead: L) -> Self {
+        let track = Track {
+            laid: Some((Box::new(lead), Tick::from_nanos(0))),
+            laps: 0,
+            hurry: 0,
+            watched: false,
+            asleep: false,
+            waiting: 0,
+            over: false,
+        };
+        Self {
+            track: Mutex::new(track),
+            calls: AtomicUsize::new(0),
+            watcher: Condvar::new(),
+            standbys: Condvar::new(),
+        }
+    }
+
+    /// How many calls are running. Only the leader begins one, so for the leader it only falls.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Lays the lead down for a call; tells when that began.
+    pub(super) fn lay(&self, lead: Box<L>) -> Tick {
+        let now = Tick::now();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let mut track = self.lock();
+        track.laid = Some((lead, now));
+        track.laps += 1;
+        let wake = track.hurry > 0 || track.asleep;
+        let (watched, waiting) = (track.watched, track.waiting);
+        drop(track);
+        if watched && wake {
+            self.watcher.notify_one();
+        } else if !watched && waiting > 0 {
+            self.standbys.notify_one();
+        }
+        now
+    }
+
+    /// The call that began then is over: takes the lead up again, if nobody has it.
+    pub(super) fn resume(&self, since: Tick) -> Option<Box<L>> {
+        let slow = Tick::now().since(since) >= SLOW;
+        let mut track = self.lock();
+        track.hurry = if slow {
+            HURRY
+        } else {
+            track.hurry.saturating_sub(1)
+        };
+        self.calls.fetch_sub(1, Ordering::SeqCst);
+        track.laid.take().map(|(lead, _)| lead)
+    }
+
+    /// Waits for the lead; `None` when there will be none any more. Blocks.
+    pub(super) fn stand_by(&self) -> Option<Box<L>> {
+        let mut track = self.lock();
+        while track.watched && !track.over {
+            track.waiting += 1;
+            track = wait(&self.standbys, track);
+            track.waiting -= 1;
+        }
+        if track.over {
+            return None;
+        }
+        track.watched = true;
+        let (mut laps, mut quiet) = (track.laps, 0);
+        let mut look_after = PATIENCE;
+        loop {
+            if track.over {
+                return None;
+            }
+            if let Some((lead, since)) = track.laid.take() {
+                let age = Tick::now().since(since);
+                if track.hurry > 0 || age >= PATIENCE {
+                    track.watched = false;
+                    return Some(lead);
+                }
+                track.laid = Some((lead, since));
+            }
+            quiet = if laps == track.laps { quiet + 1 } else { 0 };
+            laps = track.laps;
+            if quiet > QUIET && track.laid.is_none() {
+                track.asleep = true;
+                track = wait(&self.watcher, track);
+                track.asleep = false;
+                (quiet, look_after) = (0, PATIENCE);
+            } else {
+                track = self
+                    .watcher
+                    .wait_timeout(track, look_after)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+                look_after = (look_after * 2).min(LOOK);
+            }
+        }
+    }
+
+    /// There is no lead any more: all standbys are to go.
+    pub(super) fn end(&self) {
+        let mut track = self.lock();
+        track.over = true;
+        track.laid = None;
+        drop(track);
+        self.watcher.notify_all();
+        self.standbys.notify_all();
+    }
+
+    /// Held for a few instructions at a time, and never while a thread waits for anything.
+    fn lock(&self) -> MutexGuard<'_, Track<L>> {
+        self.track.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait<'t, T>(condition: &Condvar, guard: MutexGuard<'t, T>) -> MutexGuard<'t, T> {
+    condition
+        .wait(guard)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_short_call_keeps_the_lead() {
+        let baton = Baton::new(1);
+        let lead = baton.stand_by().unwrap();
+        let since = baton.lay(lead);
+        assert_eq!(baton.calls(), 1);
+        assert_eq!(baton.resume(since).as_deref(), Some(&1));
+        assert_eq!(baton.calls(), 0);
+    }
+
+    #[test]
+    fn a_call_that_lasts_loses_the_lead_to_a_standby() {
+        let baton = Baton::new(1);
+        thread::scope(|threads| {
+            let since = baton.lay(baton.stand_by().unwrap());
+            let other = threads.spawn(|| baton.stand_by());
+            let lead = other.join().unwrap();
+            assert_eq!(lead.as_deref(), Some(&1));
+            assert!(baton.resume(since).is_none());
+        });
+    }
+
+    #[test]
+    fn standbys_lead_one_after_the_other_while_calls_last() {
+        let baton = Baton::new(0);
+        thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    let mut lead = baton.stand_by().unwrap();
+                    *lead += 1;
+                    let last = *lead == 4;
+                    let since = baton.lay(lead);
+                    if last {
+                        baton.end();
+                    }
+                    // Stays in its call until all have been there.
+                    while baton.calls() < 4 {
+                        thread::yield_now();
+                    }
+                    drop((since, baton.stand_by()));
+                });
+            }
+        });
+        assert_eq!(baton.calls(), 4);
+    }
+
+    #[test]
+    fn the_end_sends_all_standbys_away() {
+        let baton = Baton::new(());
+        thread::scope(|threads| {
+            let lead = baton.stand_by();
+            let others: Vec<_> = (0..3).map(|_| threads.spawn(|| baton.stand_by())).collect();
+            drop(lead);
+            baton.end();
+            for other in others {
+                assert!(other.join().unwrap().is_none());
+            }
+        });
+    }
+}

@@ -1,0 +1,103 @@
+//! [`Busy`]: whether the calls of a sync worker take so long that no connection should be kept for it.
+//!
+//! It closes nothing and reads no clock.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// The last call's weight in the average is one in so many.
+const WEIGHT: u32 = 4;
+
+/// How long recent calls took: a moving average.
+#[derive(Debug)]
+pub(super) struct Busy {
+    /// What is too long; `None` where nothing is.
+    limit: Option<Duration>,
+    recent: Cell<Duration>,
+    /// Since when a call is running.
+    since: Cell<Option<Tick>>,
+}
+
+impl Busy {
+    /// For a worker that is one of so many: where it is alone, a connection that waits for it loses nothing.
+    /// A limit of zero is none.
+    pub(super) fn new(limit: Duration, workers: usize) -> Self {
+        Self {
+            limit: Some(limit).filter(|limit| workers > 1 && !limit.is_zero()),
+            recent: Cell::default(),
+            since: Cell::default(),
+        }
+    }
+
+    /// A call begins.
+    pub(super) fn begin(&self, now: Tick) {
+        self.since.set(Some(now));
+    }
+
+    /// The call is over.
+    pub(super) fn end(&self, now: Tick) {
+        self.recent.set(self.average(now));
+        self.since.set(None);
+    }
+
+    /// Whether recent calls were too long, if the running one ends now.
+    pub(super) fn is_long(&self, now: Tick) -> bool {
+        self.limit.is_some_and(|limit| self.average(now) > limit)
+    }
+
+    fn average(&self, now: Tick) -> Duration {
+        let recent = self.recent.get();
+        let took = self.since.get().map_or(recent, |since| now.since(since));
+        (recent / WEIGHT * (WEIGHT - 1)).saturating_add(took / WEIGHT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    fn at(millis: u64) -> Tick {
+        Tick::ZERO + Duration::from_millis(millis)
+    }
+
+    /// After calls of so many milliseconds, what does the next one look like when it answers?
+    fn is_long(busy: &Busy, calls: &[u64]) -> bool {
+        let Some((last, before)) = calls.split_last() else {
+            return false;
+        };
+        for call in before {
+            busy.begin(at(0));
+            busy.end(at(*call));
+        }
+        busy.begin(at(0));
+        let long = busy.is_long(at(*last));
+        busy.end(at(*last));
+        long
+    }
+
+    #[test]
+    fn calls_are_long_when_their_moving_average_is() {
+        for (calls, long) in [
+            (&[1, 1, 1, 1][..], false),
+            (&[199], false),
+            (&[201], true),
+            (&[60; 4], false),
+            (&[60; 8], true),
+            (&[1000, 1], true),
+            (&[1000, 1, 1, 1, 1, 1, 1, 1], false),
+        ] {
+            assert_eq!(is_long(&Busy::new(LIMIT, 2), calls), long, "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_worker_or_one_without_a_limit_keeps_connections() {
+        for busy in [Busy::new(LIMIT, 1), Busy::new(Duration::ZERO, 4)] {
+            assert!(!is_long(&busy, &[10_000; 8]));
+        }
+    }
+}

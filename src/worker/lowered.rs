@@ -1,0 +1,55 @@
+//! [`Lowered`]: a worker with the rights of another user.
+//!
+//! Nothing of the worker's own runs before the change; what is called around it, a hook say, has the
+//! arbiter's rights still.
+
+use super::{Worker, WorkerContext};
+use crate::error::Result;
+use crate::forked::Forked;
+use crate::sys::user::Credentials;
+
+/// Assumes credentials, and then works.
+pub(crate) struct Lowered {
+    worker: Box<dyn Worker>,
+    credentials: Credentials,
+}
+
+impl Lowered {
+    pub(crate) fn new(worker: Box<dyn Worker>, credentials: Credentials) -> Self {
+        Self {
+            worker,
+            credentials,
+        }
+    }
+}
+
+impl Worker for Lowered {
+    fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        self.credentials.assume()?;
+        self.worker.run(context)
+    }
+
+    fn preload(&mut self) -> Result<()> {
+        self.worker.preload()
+    }
+
+    fn is_preloaded(&self) -> bool {
+        self.worker.is_preloaded()
+    }
+
+    fn calls(&self) -> usize {
+        self.worker.calls()
+    }
+
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+        self.worker.around_fork(fork);
+    }
+
+    fn unload(&mut self) {
+        self.worker.unload();
+    }
+
+    fn end(&mut self) {
+        self.worker.end();
+    }
+}
