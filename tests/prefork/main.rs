@@ -13,6 +13,8 @@ mod preload;
 #[cfg(feature = "wsgi")]
 mod python;
 mod refused;
+#[cfg(feature = "wsgi")]
+mod renewed;
 mod roles;
 mod server;
 mod supervision;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         unheard::TESTS,
         #[cfg(feature = "wsgi")]
         python::TESTS,
+        #[cfg(feature = "wsgi")]
+        renewed::TESTS,
         #[cfg(feature = "wsgi")]
         owned::TESTS,
     ]

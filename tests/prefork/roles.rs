@@ -34,7 +34,9 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));
     #[cfg(feature = "wsgi")]
-    let played = played.or_else(|| crate::owned::play(arguments));
+    let played = played
+        .or_else(|| crate::owned::play(arguments))
+        .or_else(|| crate::renewed::play(arguments));
     match played.unwrap_or_else(|| host(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
