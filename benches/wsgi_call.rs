@@ -5,10 +5,9 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::Criterion;
 use oxicorn::h1::{Head, Version};
+use oxicorn::testing::Recorder;
 use oxicorn::wsgi::{App, Application};
-use oxicorn::{
-    Address, Body, ConnectionInfo, Recorder, Request, Responder, Service, ServiceContext,
-};
+use oxicorn::{Address, Body, ConnectionInfo, Request, Responder, Service, ServiceContext};
 
 const SOURCE: &str = r#"
 BODY = [b"Hello, World!\n"]

@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use oxicorn::{Arbiter, Result, Shutdown, Tick, WorkerContext};
+use oxicorn::{Arbiter, MonoTime, Result, Shutdown, WorkerContext};
 
 fn main() -> Result<()> {
     // Opened before the first fork, so that all workers have it.
@@ -36,7 +36,7 @@ fn turn_around(socket: &UdpSocket, context: &WorkerContext) -> Result<()> {
     let mut datagram = vec![0; 65_536];
     context.ready();
     while context.shutdown() == Shutdown::Running {
-        context.beat(Tick::now());
+        context.beat(MonoTime::now());
         // A signal interrupts it, and that is as good a reason to go round as any.
         let _ = poll.poll(&mut events, context.beat_every());
         while let Ok((length, peer)) = socket.recv_from(&mut datagram) {

@@ -7,10 +7,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::observe::{Access, Host};
+use oxicorn::reactor::Host;
 use oxicorn::reactor::{Config, Reactor};
-use oxicorn::{Request, Responded, Responder, Result, Tick};
+use oxicorn::{MonoTime, Request, Responded, Responder, Result};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
 struct Log;
@@ -39,7 +40,7 @@ fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     reactor.watch(stopped.as_fd())?;
     while !reactor.is_done() {
         if reactor.poll(&Log, None)?.woken {
-            reactor.drain(Tick::now(), QueuePolicy::DrainAndClose);
+            reactor.drain(MonoTime::now(), QueuePolicy::DrainAndClose);
         }
         while let Some(mut ready) = reactor.next_request(&Log) {
             if let Err(error) = ready.answer(&Log, hello) {

@@ -70,38 +70,39 @@
 //! expected to grow are `#[non_exhaustive]`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod access;
 pub mod arbiter;
+mod atomic_enum;
 #[cfg(feature = "cli")]
 pub mod cli;
-mod clock;
 pub mod config;
 mod error;
-mod forked;
+mod fork_outcome;
 pub mod h1;
 mod hooks;
+mod ipc;
 pub mod log;
 pub mod net;
 #[cfg(feature = "systemd")]
 mod notify;
-pub mod observe;
 #[cfg(feature = "wsgi")]
 mod python;
 pub mod reactor;
-mod recorder;
 mod server;
 mod service;
 mod sys;
+pub mod testing;
+mod time;
 mod trace;
 mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
 pub use arbiter::{Arbiter, ArbiterEvent};
-pub use clock::Tick;
 pub use error::{Error, Result};
-pub use forked::Forked;
+pub use fork_outcome::ForkOutcome;
 pub use hooks::{Hooks, RequestOutcome, ServerInfo, WorkerInfo};
-pub use recorder::{Informational, Recorder};
+pub use ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
 pub use server::{Server, ServerBuilder};
 pub use service::{
     Address, Body, BodyWriter, ConnectionInfo, Exchange, MakeService, NoRuntime, OwnedBody,
@@ -109,11 +110,11 @@ pub use service::{
     ServiceRuntime, Stacks, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
-pub use sys::scoreboard::{Call, Scoreboard, Slot, WorkerState};
 pub use sys::user::Credentials;
+pub use time::MonoTime;
 pub use worker::{
-    Door, Running, RunningHandle, RunningStatus, Shutdown, SyncWorker, ThreadedWorker, Worker,
-    WorkerContext,
+    Running, RunningHandle, RunningStatus, Shutdown, ShutdownHandle, SyncWorker, ThreadedWorker,
+    Worker, WorkerContext,
 };
 
 /// The README's examples, as tests.

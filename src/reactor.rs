@@ -35,6 +35,7 @@ mod episode;
 mod error_response;
 mod exchange;
 mod forwarded;
+mod host;
 mod outbox;
 mod pending;
 mod pool;
@@ -60,20 +61,20 @@ use slab::Slab;
 pub(crate) use call_timeout::CallTimeout;
 pub use config::Config;
 pub use error_response::{ErrorPage, ErrorResponse};
+pub use host::{Admit, BlockedCall, Host, Interest};
 pub use pending::PendingRequest;
 
 use self::acceptor::{Acceptor, DRAIN_ACCEPT};
 use self::call_timeout::{CallDeadline, CallTimeouts};
-use self::connection::{Connection, Interest, Step, StepContext};
+use self::connection::{Connection, Registration, Step, StepContext};
 use self::deadlines::Deadlines;
 use self::episode::Episodes;
 use self::pool::BufferPool;
 use self::run_queue::{Entry, RunQueue};
 use self::total::Totals;
-use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::net::{Listeners, QueuePolicy};
-use crate::observe::{BlockedCall, Host};
+use crate::time::MonoTime;
 use crate::trace;
 
 /// How long a client that has just come, or was just answered, may take to ask where the reactor leaves in haste.
@@ -90,9 +91,9 @@ pub struct Reactor {
     config: Arc<Config>,
     acceptor: Acceptor,
     /// Since when no connection is kept, and until when the listeners are emptied.
-    draining: Option<Tick>,
+    draining: Option<MonoTime>,
     /// When it ends in haste, whatever is left.
-    end: Option<Tick>,
+    end: Option<MonoTime>,
     connections: Slab<Place>,
     deadlines: Deadlines,
     queue: RunQueue,
@@ -229,7 +230,7 @@ impl Reactor {
     /// Whether a drained reactor has nothing left to do, or one that [ends in haste](Self::hasten) no time.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let is_over = self.end.is_some_and(|end| Tick::now() >= end);
+        let is_over = self.end.is_some_and(|end| MonoTime::now() >= end);
         is_over
             || self.draining.is_some() && self.acceptor.is_empty() && self.connections.is_empty()
     }
@@ -243,7 +244,7 @@ impl Reactor {
 
     /// Takes leave: every response closes its connection, clients get [`Config::drain_idle`] to go on with a
     /// last request, and the listeners are closed, their queues being dealt with as `queues` says.
-    pub fn drain(&mut self, now: Tick, queues: QueuePolicy) {
+    pub fn drain(&mut self, now: MonoTime, queues: QueuePolicy) {
         if self.draining.is_some() {
             return;
         }
@@ -262,7 +263,7 @@ impl Reactor {
     /// in the queues is left to others. Who was accepted and has sent a complete request is answered, a client that
     /// has just come has a moment to send one, and the others are closed. It is done when all that is over, `within`
     /// that time in any case. Only the first call counts.
-    pub fn hasten(&mut self, now: Tick, within: Duration) {
+    pub fn hasten(&mut self, now: MonoTime, within: Duration) {
         if self.end.is_some() {
             return;
         }
@@ -365,7 +366,7 @@ impl Reactor {
     }
 
     /// Sees to the connections that are here.
-    fn tend(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: Tick) {
+    fn tend(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
         self.take_events(turned, host, now);
         for key in std::mem::take(&mut self.again) {
             self.advance(key, host, now);
@@ -387,7 +388,7 @@ impl Reactor {
 
     /// Gives up answers that lie in files where files hold too much: their calls are over, and the bodies that come
     /// have a quarter to themselves.
-    fn relieve(&mut self, host: &dyn Host, now: Tick) {
+    fn relieve(&mut self, host: &dyn Host, now: MonoTime) {
         let Some(total) = self.config.spool_total else {
             return;
         };
@@ -422,7 +423,7 @@ impl Reactor {
         } else {
             None
         };
-        if admit_at == Some(Tick::ZERO) {
+        if admit_at == Some(MonoTime::ZERO) {
             return Some(Duration::ZERO);
         }
         let rest_at = self.pool.rest_at();
@@ -437,7 +438,7 @@ impl Reactor {
         Some(wait.map_or(until, |wait| wait.min(until)))
     }
 
-    fn take_events(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: Tick) {
+    fn take_events(&mut self, turned: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
@@ -450,7 +451,7 @@ impl Reactor {
         self.events = events;
     }
 
-    fn take_event(&mut self, key: usize, event: &Event, host: &dyn Host, now: Tick) {
+    fn take_event(&mut self, key: usize, event: &Event, host: &dyn Host, now: MonoTime) {
         let hung_up = event.is_read_closed() || event.is_error();
         let news = (event.is_readable() || hung_up).then_some(Edge { hung_up });
         match self.connections.get_mut(key) {
@@ -465,7 +466,7 @@ impl Reactor {
         }
     }
 
-    fn advance(&mut self, key: usize, host: &dyn Host, now: Tick) {
+    fn advance(&mut self, key: usize, host: &dyn Host, now: MonoTime) {
         self.step(key, host, now, Connection::advance);
     }
 
@@ -474,7 +475,7 @@ impl Reactor {
         &mut self,
         key: usize,
         host: &dyn Host,
-        now: Tick,
+        now: MonoTime,
         step: impl FnOnce(&mut Connection, &mut StepContext<'_>) -> Step,
     ) {
         if self.run(key, host, now, step) {
@@ -487,7 +488,7 @@ impl Reactor {
         &mut self,
         key: usize,
         host: &dyn Host,
-        now: Tick,
+        now: MonoTime,
         step: impl FnOnce(&mut Connection, &mut StepContext<'_>) -> Step,
     ) -> bool {
         let Some(connection) = self.connections.get_mut(key).and_then(Place::here) else {
@@ -508,8 +509,10 @@ impl Reactor {
                 self.acceptor
                     .make_room(connection.eviction_rank(now, &self.config).is_some());
                 let wanted = match (write, connection.interest) {
-                    (false, Interest::None) => Some(Interest::Read),
-                    (true, Interest::None | Interest::Read) => Some(Interest::ReadWrite),
+                    (false, Registration::None) => Some(Registration::Read),
+                    (true, Registration::None | Registration::Read) => {
+                        Some(Registration::ReadWrite)
+                    }
                     _ => None,
                 };
                 if let Some(wanted) = wanted {
@@ -561,7 +564,7 @@ impl Reactor {
     }
 
     /// Lends a connection to whoever answers its request.
-    fn hand_out(&mut self, key: usize, host: &dyn Host, now: Tick) -> Option<PendingRequest> {
+    fn hand_out(&mut self, key: usize, host: &dyn Host, now: MonoTime) -> Option<PendingRequest> {
         let place @ Place::Here(_) = self.connections.get_mut(key)? else {
             return None;
         };
@@ -633,12 +636,12 @@ fn register(
     poll: &Poll,
     key: usize,
     connection: &mut Connection,
-    wanted: Interest,
+    wanted: Registration,
 ) -> io::Result<()> {
-    let first = connection.interest == Interest::None;
+    let first = connection.interest == Registration::None;
     let flags = match wanted {
-        Interest::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
-        Interest::Read | Interest::None => mio::Interest::READABLE,
+        Registration::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
+        Registration::Read | Registration::None => mio::Interest::READABLE,
     };
     connection.interest = wanted;
     let (registry, stream) = (poll.registry(), connection.stream());

@@ -19,7 +19,7 @@ use crate::net::{Listener, Listeners};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
 use crate::service::{MakeService, released};
-use crate::sys::here::Here;
+use crate::sys::thread_bound::ThreadBound;
 use crate::trace;
 use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
 use bound::Bound;
@@ -285,7 +285,7 @@ impl Server {
         }
         // A clone that is kept keeps sockets open, here and in every worker.
         drop(bound);
-        let arbiter = Here::new(arbiter.build()?);
+        let arbiter = ThreadBound::new(arbiter.build()?);
         released(releaser, || arbiter.take().run())?;
         hooks.map_or(Ok(()), |hooks| hooks.take_failure())
     }
@@ -308,12 +308,12 @@ fn sync<M: MakeService>(make: M, prepared: &mut Prepared) -> SyncWorker<M> {
     SyncWorker::new(make)
         .reactor(prepared.reactor.clone())
         .keepalive_busy(prepared.settings.keepalive_busy)
-        .access_log(prepared.access_log.take())
+        .access_sink(prepared.access_log.take().map(|log| Box::new(log) as _))
 }
 
 /// The worker that answers several requests at once.
 fn threaded<M: MakeService<Service: Sync>>(make: M, prepared: &mut Prepared) -> ThreadedWorker<M> {
     ThreadedWorker::new(make, prepared.settings.threads)
         .reactor(prepared.reactor.clone())
-        .access_log(prepared.access_log.take())
+        .access_sink(prepared.access_log.take().map(|log| Box::new(log) as _))
 }

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
 pub use body::{Body, OwnedBody};
 pub use connection::{Address, ConnectionInfo, Proxied, Scheme};
@@ -112,7 +112,7 @@ pub trait MakeService {
     }
 
     /// Forks a worker: must call `fork` exactly once, and may do what must be done around it.
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         fork();
     }
 

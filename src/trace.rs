@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::process;
 
-use crate::sys::shield;
+use crate::sys::sigpipe;
 
 macro_rules! event {
     ($level:ident, $($arg:tt)+) => {{
@@ -51,5 +51,5 @@ pub(crate) fn is_heard() -> bool {
 pub(crate) fn say(level: &str, message: fmt::Arguments<'_>) {
     let line = format!("[{}] [{level}] {message}\n", process::id());
     // Where it is closed there is nobody to tell.
-    let _ = shield::write_all(io::stderr(), line.as_bytes());
+    let _ = sigpipe::write_all(io::stderr(), line.as_bytes());
 }

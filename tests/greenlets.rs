@@ -12,10 +12,9 @@ mod support;
 use std::sync::Arc;
 
 use oxicorn::h1::{Head, Version};
+use oxicorn::testing::Recorder;
 use oxicorn::wsgi::App;
-use oxicorn::{
-    Address, Body, ConnectionInfo, Recorder, Request, Responder, Service as _, ServiceContext,
-};
+use oxicorn::{Address, Body, ConnectionInfo, Request, Responder, Service as _, ServiceContext};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyTuple};
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use oxicorn::h1::Head;
 use oxicorn::{
-    Error, Hooks, Request, RequestOutcome, Responded, Responder, Result, Running, Server,
-    ServerBuilder, Tick, WorkerInfo, WorkerState, per_worker,
+    Error, Hooks, MonoTime, Request, RequestOutcome, Responded, Responder, Result, Running, Server,
+    ServerBuilder, WorkerInfo, WorkerState, per_worker,
 };
 
 #[path = "support/flood.rs"]
@@ -70,9 +70,9 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 #[track_caller]
 fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Tick::now() + PATIENCE;
+    let deadline = MonoTime::now() + PATIENCE;
     while !condition() {
-        assert!(Tick::now() < deadline, "not in time: {what}");
+        assert!(MonoTime::now() < deadline, "not in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -192,10 +192,10 @@ fn stopping_waits_for_no_client_longer_than_the_grace() {
         client.write_all(upload).unwrap();
         let handle = running.handle();
         eventually("the client is there", || handle.status().connections == 1);
-        let before = Tick::now();
+        let before = MonoTime::now();
         running.stop().unwrap();
         // The reactor's own bounds for a body are 30 s.
-        assert!(Tick::now().since(before) < Duration::from_secs(15));
+        assert!(MonoTime::now().since(before) < Duration::from_secs(15));
         assert!(!all_of(client).contains("200"));
     }
 }

@@ -39,9 +39,10 @@ const fn layer(
 
 /// The table of the layers, lowest first.
 const LAYERS: &[Layer] = &[
-    layer("clock", &[], &["nix"]),
+    layer("time", &[], &["nix"]),
+    layer("atomic_enum", &[], &[]),
     layer("error", &[], &[]),
-    layer("forked", &[], &[]),
+    layer("fork_outcome", &[], &[]),
     layer("trace", &["sys"], &["tracing"]),
     layer(
         "h1",
@@ -50,8 +51,20 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "sys",
-        &["clock", "error", "forked"],
+        &["atomic_enum", "time", "error", "fork_outcome"],
         &["bytes", "libc", "nix", "tempfile"],
+    ),
+    layer(
+        "ipc",
+        &[
+            "atomic_enum",
+            "time",
+            "error",
+            "net::queue_policy",
+            "sys",
+            "trace",
+        ],
+        &["libc", "nix"],
     ),
     layer(
         "net",
@@ -68,19 +81,15 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "service",
-        &["error", "forked", "h1::head", "h1::types"],
+        &["error", "fork_outcome", "h1::head", "h1::types"],
         &["bytes"],
     ),
-    layer(
-        "observe",
-        &["clock", "error", "h1::head", "h1::types", "service"],
-        &["nix"],
-    ),
-    layer("recorder", &["error", "service"], &[]),
+    layer("access", &["time", "h1::head", "h1::types", "service"], &[]),
+    layer("testing", &["error", "service"], &[]),
     layer(
         "reactor",
         &[
-            "clock",
+            "time",
             "config",
             "error",
             "h1",
@@ -88,7 +97,8 @@ const LAYERS: &[Layer] = &[
             "net::forwarded",
             "net::networks",
             "net::proxy",
-            "observe",
+            "net::queue_policy",
+            "access",
             "service",
             "trace",
         ],
@@ -104,20 +114,31 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "worker",
-        &["clock", "error", "forked", "net", "sys", "trace"],
+        &[
+            "atomic_enum",
+            "time",
+            "error",
+            "fork_outcome",
+            "ipc",
+            "net",
+            "net::queue_policy",
+            "sys",
+            "trace",
+        ],
         &["nix"],
     ),
     layer(
         "worker::sync",
         &[
-            "clock",
+            "time",
             "error",
-            "forked",
+            "fork_outcome",
             "h1::head",
             "h1::types",
+            "ipc",
             "log",
-            "net",
-            "observe",
+            "net::queue_policy",
+            "access",
             "reactor",
             "service",
             "sys",
@@ -130,14 +151,15 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::threaded",
         &[
-            "clock",
+            "time",
             "error",
-            "forked",
+            "fork_outcome",
             "h1::head",
             "h1::types",
+            "ipc",
             "log",
-            "net",
-            "observe",
+            "net::queue_policy",
+            "access",
             "reactor",
             "service",
             "sys",
@@ -149,33 +171,42 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "worker::in_process",
-        &["error", "net", "service", "sys", "worker"],
+        &["error", "ipc", "net", "service", "worker"],
         &[],
     ),
     layer(
         "worker::serving",
         &[
-            "clock", "error", "h1", "log", "observe", "reactor", "service", "sys", "trace",
-            "worker",
+            "time", "error", "h1", "ipc", "reactor", "service", "sys", "trace", "worker",
         ],
         &[],
     ),
     layer(
         "arbiter",
-        &["clock", "error", "forked", "net", "sys", "trace", "worker"],
+        &[
+            "time",
+            "error",
+            "fork_outcome",
+            "ipc",
+            "net",
+            "net::queue_policy",
+            "sys",
+            "trace",
+            "worker",
+        ],
         &["mio", "nix"],
     ),
     layer(
         "python",
-        &["error", "forked", "service", "sys", "trace"],
+        &["error", "fork_outcome", "service", "sys", "trace"],
         &["libc", "pyo3"],
     ),
     layer(
         "wsgi",
         &[
-            "clock",
+            "time",
             "error",
-            "forked",
+            "fork_outcome",
             "h1::head",
             "h1::types",
             "python",
@@ -187,11 +218,11 @@ const LAYERS: &[Layer] = &[
     layer(
         "log",
         &[
-            "clock",
+            "time",
             "error",
             "h1::head",
             "h1::types",
-            "observe",
+            "access",
             "service",
             "sys",
             "trace",
@@ -200,6 +231,7 @@ const LAYERS: &[Layer] = &[
     ),
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
+    layer("net::queue_policy", &[], &[]),
     layer("net::proxy", &[], &["thiserror"]),
     layer("net::forwarded", &["net::networks"], &["thiserror"]),
     layer(
@@ -219,7 +251,7 @@ const LAYERS: &[Layer] = &[
         &[
             "arbiter",
             "error",
-            "forked",
+            "fork_outcome",
             "h1::head",
             "h1::types",
             "net",
@@ -235,7 +267,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// What unit tests may name wherever they are, besides `[dev-dependencies]`.
-const TESTS_OURS: &[&str] = &["recorder"];
+const TESTS_OURS: &[&str] = &["testing"];
 const TESTS_FOREIGN: &[&str] = &["bytes", "tempfile", "tracing", "tracing_subscriber"];
 
 /// The only places that may hold `unsafe` code.
@@ -244,7 +276,6 @@ const UNSAFE: &[&str] = &[
     "python::ffi",
     "python::threads::scoped_task",
     "wsgi::scoped_call",
-    "net::socket",
 ];
 
 /// Parts of the standard library that a layer must not see.
@@ -351,31 +382,31 @@ fn every_path_in_src_keeps_to_the_layers() {
 fn planted_violations_are_found() {
     let lib = (
         "src/lib.rs",
-        "mod error; mod clock; pub mod h1; pub use error::{Error, Result}; pub use clock::Tick;",
+        "mod error; mod time; pub mod h1; pub use error::{Error, Result}; pub use time::MonoTime;",
     );
-    let clock = ("src/clock.rs", "pub struct Tick;");
+    let time = ("src/time.rs", "pub struct MonoTime;");
     let error = ("src/error.rs", "pub struct Error;");
     let service = ("src/service.rs", "");
     let h1 = ("src/h1/mod.rs", "mod head; pub use head::Head;");
     for (file, text, expected) in [
         (
             "src/h1/mod.rs",
-            "use crate::clock::Tick;",
-            "h1 must not name crate::clock::Tick",
+            "use crate::time::MonoTime;",
+            "h1 must not name crate::time::MonoTime",
         ),
         (
             "src/h1/conn.rs",
-            "fn f() -> crate::Tick { todo!() }",
-            "h1 must not name crate::Tick",
+            "fn f() -> crate::MonoTime { todo!() }",
+            "h1 must not name crate::MonoTime",
         ),
         (
             "src/h1/conn.rs",
-            "use super::super::clock;",
-            "h1 must not name super::super::clock",
+            "use super::super::time;",
+            "h1 must not name super::super::time",
         ),
         (
             "src/h1/conn.rs",
-            "mod a { use super::super::super::clock; }",
+            "mod a { use super::super::super::time; }",
             "h1 must not name",
         ),
         (
@@ -406,14 +437,14 @@ fn planted_violations_are_found() {
         ("src/h1/conn.rs", "fn f() { unsafe { g() } }", "unsafe code"),
         ("src/h1/conn.rs", "#![allow(unsafe_code)]", "unsafe code"),
         (
-            "src/forked.rs",
+            "src/fork_outcome.rs",
             "use crate as c; fn f(e: c::error::Error) {}",
-            "forked must not name c::error::Error",
+            "fork_outcome must not name c::error::Error",
         ),
         (
-            "src/clock.rs",
+            "src/time.rs",
             "macro_rules! m { () => { $crate::error::f() } }",
-            "clock must not name",
+            "time must not name",
         ),
         (
             "src/service.rs",
@@ -421,13 +452,13 @@ fn planted_violations_are_found() {
             "service must not name crate::h1::Conn",
         ),
         (
-            "src/clock.rs",
+            "src/time.rs",
             "use crate::Nobody;",
             "cannot find where crate::Nobody is from",
         ),
         ("src/clutter.rs", "", "not in the table of layers"),
     ] {
-        let mut files = vec![lib, clock, error, service, h1, ("src/h1/head.rs", "")];
+        let mut files = vec![lib, time, error, service, h1, ("src/h1/head.rs", "")];
         files.retain(|(name, _)| *name != file);
         files.push((file, text));
         let wrong = planted(&files);
@@ -442,8 +473,8 @@ fn planted_violations_are_found() {
 fn what_only_looks_like_a_violation_passes() {
     let lib = ("src/lib.rs", "pub use error::Error; pub use h1::Head;");
     for text in [
-        "// use crate::clock;\n/* crate::clock /* crate::x */ crate::clock */",
-        "const A: &str = \"crate::clock\"; const B: &[u8] = br#\"\"crate::clock\"#; const C: char = '\"';",
+        "// use crate::time;\n/* crate::time /* crate::x */ crate::time */",
+        "const A: &str = \"crate::time\"; const B: &[u8] = br#\"\"crate::time\"#; const C: char = '\"';",
         "fn f<'a>(x: &'a str) -> char { 'c' }",
         "use bytes::{Bytes, Buf as _}; fn f() -> crate::h1::Head { super::h1::head::g() }",
         "use crate::Error; fn f() { Error::new(); Self::g(); u64::from(1u8); Vec::<u8>::new(); }",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use oxicorn::net::Listener;
 use oxicorn::reactor::Config;
-use oxicorn::{Request, Responded, Responder, Result, SyncWorker, Tick, Worker, WorkerContext};
+use oxicorn::{MonoTime, Request, Responded, Responder, Result, SyncWorker, Worker, WorkerContext};
 
 #[path = "support/flood.rs"]
 mod flood;
@@ -107,9 +107,12 @@ impl Serving {
 
 #[track_caller]
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Tick::now();
+    let start = MonoTime::now();
     while !condition() {
-        assert!(Tick::now().since(start).as_secs() < 20, "in vain: {what}");
+        assert!(
+            MonoTime::now().since(start).as_secs() < 20,
+            "in vain: {what}"
+        );
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use super::command::Command;
-use crate::clock::Tick;
 use crate::error::{Error, Kind};
+use crate::ipc::link::LastWords;
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::Exit;
-use crate::sys::link::LastWords;
-use crate::sys::signal::Order;
+use crate::time::MonoTime;
 
 /// The settings that supervision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +50,15 @@ pub(super) enum Input {
     /// Worker `id` can do its work.
     Ready { id: u64 },
     /// Worker `id` made progress.
-    Beat { id: u64, at: Tick },
+    Beat { id: u64, at: MonoTime },
     /// Worker `id` has served for long enough: it is to be replaced, and serves until it is.
     RecycleDue { id: u64, reason: RecycleReason },
     /// Worker `id` has been in a request since then; `alone` where it has nothing else to do.
-    InCall { id: u64, since: Tick, alone: bool },
+    InCall {
+        id: u64,
+        since: MonoTime,
+        alone: bool,
+    },
     /// [`Action::LoadConfig`] has found settings that can be used.
     Loaded(Limits),
     /// A process ended. `ready` is whether it had said so, even if no [`Input::Ready`] came of it.
@@ -95,7 +99,7 @@ pub(super) enum Action {
     Signal {
         pid: i32,
         slot: usize,
-        order: Order,
+        order: WorkerSignal,
         why: SignalReason,
     },
     /// A worker is going to be replaced.
@@ -125,7 +129,7 @@ pub(super) enum Action {
     /// The new arbiter serves.
     Upgraded { pid: i32 },
     /// The new arbiter is not ready in time: end it.
-    StopSuccessor { pid: i32, order: Order },
+    StopSuccessor { pid: i32, order: WorkerSignal },
     /// There is no new arbiter after all.
     UpgradeFailed { reason: String },
     /// The new arbiter has ended, after it had served.

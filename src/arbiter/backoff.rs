@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// The pause before the second attempt; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(250);
@@ -20,18 +20,18 @@ pub(super) const AT_ONCE: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
-    last: Tick,
-    not_before: Tick,
+    last: MonoTime,
+    not_before: MonoTime,
     /// How many attempts are owed, and from when on.
     owed: usize,
-    owed_from: Tick,
+    owed_from: MonoTime,
     /// How many of them there were, and since when.
-    burst: (Tick, u32),
+    burst: (MonoTime, u32),
 }
 
 impl Backoff {
     /// One more; gives the pause before the next attempt, `longest` at most.
-    pub(super) fn fail(&mut self, now: Tick, longest: Duration) -> Duration {
+    pub(super) fn fail(&mut self, now: MonoTime, longest: Duration) -> Duration {
         let pause = match self.failures {
             0 => Duration::ZERO,
             n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(longest),
@@ -43,7 +43,7 @@ impl Backoff {
     }
 
     /// One for a worker that had been ready is to be made now, or very soon where there were too many.
-    pub(super) fn owe(&mut self, now: Tick) {
+    pub(super) fn owe(&mut self, now: MonoTime) {
         let (since, count) = &mut self.burst;
         if now.since(*since) >= LONGEST_OWED {
             (*since, *count) = (now, 0);
@@ -58,14 +58,14 @@ impl Backoff {
     }
 
     /// The same after a pause, which grows with each; gives it.
-    pub(super) fn owe_after_failure(&mut self, now: Tick) -> Duration {
+    pub(super) fn owe_after_failure(&mut self, now: MonoTime) -> Duration {
         let pause = self.fail(now, LONGEST_OWED);
         self.owe_from(self.not_before);
         pause
     }
 
     /// Those that wait already wait no longer for it.
-    fn owe_from(&mut self, from: Tick) {
+    fn owe_from(&mut self, from: MonoTime) {
         self.owed_from = if self.owed > 0 {
             self.owed_from.min(from)
         } else {
@@ -75,7 +75,7 @@ impl Backoff {
     }
 
     /// Whether an attempt may be made now; `trying` if another one is not over.
-    pub(super) fn allows(&self, now: Tick, trying: bool) -> bool {
+    pub(super) fn allows(&self, now: MonoTime, trying: bool) -> bool {
         let owed = self.owed > 0 && now >= self.owed_from;
         // While attempts fail, one at a time is made.
         owed || now >= self.not_before && !(trying && self.failures > 1)
@@ -102,12 +102,12 @@ impl Backoff {
     }
 
     /// When the last one was.
-    pub(super) fn last(&self) -> Tick {
+    pub(super) fn last(&self) -> MonoTime {
         self.last
     }
 
     /// When the next attempt may be made that may not be made by now.
-    pub(super) fn next(&self, now: Tick) -> Option<Tick> {
+    pub(super) fn next(&self, now: MonoTime) -> Option<MonoTime> {
         let owed = (self.owed > 0).then_some(self.owed_from);
         let next = owed.into_iter().chain([self.not_before]);
         next.filter(|next| *next > now).min()
@@ -123,48 +123,51 @@ mod tests {
         let mut backoff = Backoff::default();
         let longest = Duration::from_secs(30);
         let pauses: Vec<u128> = (0..10)
-            .map(|_| backoff.fail(Tick::ZERO, longest).as_millis())
+            .map(|_| backoff.fail(MonoTime::ZERO, longest).as_millis())
             .collect();
         assert_eq!(
             pauses,
             [0, 250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]
         );
-        assert_eq!(backoff.next(Tick::ZERO), Some(Tick::ZERO + longest));
+        assert_eq!(backoff.next(MonoTime::ZERO), Some(MonoTime::ZERO + longest));
     }
 
     #[test]
     fn what_is_owed_waits_for_no_failure_and_for_no_other_attempt() {
         let mut backoff = Backoff::default();
         for _ in 0..8 {
-            backoff.fail(Tick::ZERO, Duration::from_secs(30));
+            backoff.fail(MonoTime::ZERO, Duration::from_secs(30));
         }
-        assert!(!backoff.allows(Tick::ZERO, false));
-        backoff.owe(Tick::ZERO);
-        assert!(backoff.allows(Tick::ZERO, true));
+        assert!(!backoff.allows(MonoTime::ZERO, false));
+        backoff.owe(MonoTime::ZERO);
+        assert!(backoff.allows(MonoTime::ZERO, true));
         backoff.attempted();
-        assert!(!backoff.allows(Tick::ZERO, true));
-        assert_eq!(backoff.owe_after_failure(Tick::ZERO), LONGEST_OWED);
-        assert_eq!(backoff.next(Tick::ZERO), Some(Tick::ZERO + LONGEST_OWED));
-        assert!(!backoff.allows(Tick::ZERO, false));
-        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+        assert!(!backoff.allows(MonoTime::ZERO, true));
+        assert_eq!(backoff.owe_after_failure(MonoTime::ZERO), LONGEST_OWED);
+        assert_eq!(
+            backoff.next(MonoTime::ZERO),
+            Some(MonoTime::ZERO + LONGEST_OWED)
+        );
+        assert!(!backoff.allows(MonoTime::ZERO, false));
+        assert!(backoff.allows(MonoTime::ZERO + LONGEST_OWED, true));
         backoff.all_are_there();
-        assert!(!backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+        assert!(!backoff.allows(MonoTime::ZERO + LONGEST_OWED, true));
     }
 
     #[test]
     fn of_what_is_owed_not_everything_is_made_at_once() {
         let mut backoff = Backoff::default();
         for _ in 0..AT_ONCE {
-            backoff.owe(Tick::ZERO);
-            assert!(backoff.allows(Tick::ZERO, true));
+            backoff.owe(MonoTime::ZERO);
+            assert!(backoff.allows(MonoTime::ZERO, true));
             backoff.attempted();
         }
-        backoff.fail(Tick::ZERO, LONGEST_OWED);
-        backoff.fail(Tick::ZERO, LONGEST_OWED);
-        backoff.owe(Tick::ZERO);
-        assert!(!backoff.allows(Tick::ZERO, false));
-        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
-        backoff.owe(Tick::ZERO + LONGEST_OWED);
-        assert!(backoff.allows(Tick::ZERO + LONGEST_OWED, true));
+        backoff.fail(MonoTime::ZERO, LONGEST_OWED);
+        backoff.fail(MonoTime::ZERO, LONGEST_OWED);
+        backoff.owe(MonoTime::ZERO);
+        assert!(!backoff.allows(MonoTime::ZERO, false));
+        assert!(backoff.allows(MonoTime::ZERO + LONGEST_OWED, true));
+        backoff.owe(MonoTime::ZERO + LONGEST_OWED);
+        assert!(backoff.allows(MonoTime::ZERO + LONGEST_OWED, true));
     }
 }

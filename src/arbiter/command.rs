@@ -159,7 +159,7 @@ pub(super) fn name(signal: Signal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::signal::Order;
+    use crate::ipc::worker_signal::WorkerSignal;
     use std::fmt::Write;
     use std::{env, fs};
 
@@ -188,23 +188,23 @@ mod tests {
         }
         for (order, meaning) in [
             (
-                Order::Stacks,
+                WorkerSignal::Stacks,
                 "Write the stacks of all threads into the arbiter's log; nothing else changes.",
             ),
             (
-                Order::Expire,
+                WorkerSignal::Expire,
                 "Give up the request that has passed `request_timeout`.",
             ),
             (
-                Order::Orphaned,
+                WorkerSignal::ParentDeath,
                 "Its arbiter has died: so the kernel says. Take nothing new, finish what is there, and leave.",
             ),
             (
-                Order::Curfew,
+                WorkerSignal::ExitDeadline,
                 "Its last step has taken too long: it sends this to itself, and ends at once.",
             ),
             (
-                Order::Repeat,
+                WorkerSignal::Repeat,
                 "Wait no longer: it sends this to itself while a call goes on that was to be broken off, as an \
                  arbiter does that loads an application.",
             ),

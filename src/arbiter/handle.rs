@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::command::Command;
 use crate::error::{Error, Result};
-use crate::sys::scoreboard::{Scoreboard, WorkerState};
+use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 
 /// Tells an arbiter things from other threads, or from its observer. Made by
 /// [`Arbiter::handle`](super::Arbiter::handle).

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +15,9 @@ use std::{env, iter};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use crate::ipc::link::{LastWords, Message, WorkerEnd};
 use crate::net::{Listeners, handover};
-use crate::sys::link::{LastWords, Message, WorkerEnd};
+use crate::sys::identity::Identity;
 
 /// The arbiter that has started this one: its process id, and the descriptor on which it listens.
 const PREDECESSOR: &str = "OXICORN_PREDECESSOR";
@@ -147,7 +148,7 @@ fn folder() -> PathBuf {
     let real = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let named = env::var_os("PWD").map(PathBuf::from);
     let same = |named: &PathBuf| {
-        let identity = |path: &Path| fs::metadata(path).ok().map(|f| (f.dev(), f.ino()));
+        let identity = |path: &Path| fs::metadata(path).ok().map(|facts| Identity::from(&facts));
         named.is_absolute() && identity(named) == identity(&real)
     };
     named.filter(same).unwrap_or(real)

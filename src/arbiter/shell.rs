@@ -33,18 +33,19 @@ use super::listeners::{ArbiterListeners, DeferredUnlinks};
 use super::reexec::{Predecessor, ReexecCommand};
 use super::supervisor::Supervisor;
 use super::{ArbiterEvent, Observer, Source};
-use crate::clock::Tick;
 use crate::error::{Error, Result};
+use crate::ipc::link::{ArbiterEnd, LastWords, Message};
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::{Listeners, QueuePolicy, handover};
+use crate::sys::foreign_fork;
 use crate::sys::fork::{self, Exit};
-use crate::sys::link::{ArbiterEnd, LastWords, Message};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::pidfile::PidFile;
-use crate::sys::scoreboard::Scoreboard;
-use crate::sys::signal::{self, Order, Pipe, Signals};
+use crate::sys::signal::{self, Pipe, Signals};
 use crate::sys::stacks::Stacks;
-use crate::sys::strangers;
 use crate::sys::title::Title;
+use crate::time::MonoTime;
 use crate::trace::{debug, error, info};
 use crate::worker::{self, Worker};
 use spawn::ChildSetup;
@@ -69,7 +70,7 @@ struct Child {
     queues: Listeners,
     /// Whether its stacks have been logged: it shows them once more when it is aborted.
     examined: bool,
-    heard: Tick,
+    heard: MonoTime,
     ready: bool,
     words: Option<LastWords>,
     /// What it exits with, whatever becomes of its last step: once its work is done.
@@ -81,7 +82,7 @@ struct Child {
 /// Where a turn of the loop leads.
 enum Flow {
     /// To the next one, by this moment at the latest.
-    Next(Option<Tick>),
+    Next(Option<MonoTime>),
     /// Out of the loop.
     End(Result<(), Failure>),
     /// Out of the arbiter: this is a worker's process.
@@ -145,7 +146,7 @@ pub(super) struct Shell<W> {
     /// Whether something that was found is about to be complete.
     look_soon: bool,
     /// When the observer is to be told again that the arbiter is alive.
-    pulse_at: Option<Tick>,
+    pulse_at: Option<MonoTime>,
 }
 
 /// Makes the pid file, if there is to be one. The arbiter before this one hears of a failure.
@@ -206,7 +207,7 @@ impl<W: Worker> Shell<W> {
             signals,
             oom_kills: OomKills::watch(),
             look_soon: false,
-            pulse_at: options.pulse.map(|_| Tick::now()),
+            pulse_at: options.pulse.map(|_| MonoTime::now()),
         };
         let watched = shell
             .watch(&shell.signals)
@@ -224,7 +225,7 @@ impl<W: Worker> Shell<W> {
     /// Has the worker load what is to be shared. Who asks the arbiter to stop meanwhile breaks that off, and what
     /// follows is that stop.
     pub(super) fn preload(&mut self) -> Result<()> {
-        self.keep_strangers_out();
+        self.close_in_foreign_forks();
         match preload(&mut self.worker, &self.signals) {
             Err(error) if signal::was_asked_to_leave() => info!("Loading was broken off: {error}"),
             Err(error) => {
@@ -232,7 +233,7 @@ impl<W: Worker> Shell<W> {
                     predecessor.tell_failure(error.to_string());
                 }
                 self.worker.unload();
-                strangers::admit();
+                foreign_fork::admit();
                 return Err(error);
             }
             Ok(()) => {}
@@ -241,7 +242,7 @@ impl<W: Worker> Shell<W> {
     }
 
     /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
-    fn keep_strangers_out(&self) {
+    fn close_in_foreign_forks(&self) {
         let mut private = vec![self.poll.as_raw_fd()];
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
         self.signals.descriptors().into_iter().for_each(&mut add);
@@ -267,7 +268,7 @@ impl<W: Worker> Shell<W> {
             .iter()
             .flatten()
             .for_each(|door| add(door.as_fd()));
-        strangers::keep_out(private);
+        foreign_fork::keep_out(private);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -296,7 +297,7 @@ impl<W: Worker> Shell<W> {
             };
             self.beat(observer);
             let next = next.into_iter().chain(self.pulse_at).min();
-            let timeout = next.map(|next| next.since(Tick::now()));
+            let timeout = next.map(|next| next.since(MonoTime::now()));
             match self.poll.poll(&mut events, self.patience(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::io("the arbiter's poll failed", error));
@@ -311,7 +312,7 @@ impl<W: Worker> Shell<W> {
         let (Some(at), Some(every)) = (self.pulse_at, self.options.pulse) else {
             return;
         };
-        let now = Tick::now();
+        let now = MonoTime::now();
         if now >= at {
             self.pulse_at = Some(now + every);
             observer(&ArbiterEvent::Pulse);
@@ -334,7 +335,7 @@ impl<W: Worker> Shell<W> {
 
     fn end(mut self, end: Result<(), Failure>, observer: &mut Observer) -> Result<()> {
         self.worker.unload();
-        strangers::admit();
+        foreign_fork::admit();
         info!("Shutting down: Master");
         match &end {
             Err(Failure::App(_)) => info!("Reason: App failed to load."),
@@ -358,7 +359,7 @@ impl<W: Worker> Shell<W> {
 
     /// Tells the supervisor everything that has happened, and does what it wants.
     fn turn(&mut self, observer: &mut Observer) -> Flow {
-        let now = Tick::now();
+        let now = MonoTime::now();
         let mut actions = Vec::new();
         let mut inputs = self.collect(observer);
         inputs.push(Input::Wake);
@@ -386,7 +387,7 @@ impl<W: Worker> Shell<W> {
         }
         // Who was to be forked for those who have gone has been, and has their queues.
         self.listeners.close_free_queues();
-        self.keep_strangers_out();
+        self.close_in_foreign_forks();
         Flow::Next(next)
     }
 
@@ -515,12 +516,12 @@ impl<W: Worker> Shell<W> {
                 let Some(child) = self.children.get_mut(&pid).filter(|child| !child.reaped) else {
                     return;
                 };
-                child.examined &= order != Order::Stacks;
-                if matches!(order, Order::Leave | Order::Quit) {
+                child.examined &= order != WorkerSignal::Stacks;
+                if matches!(order, WorkerSignal::Leave | WorkerSignal::Quit) {
                     child.queues = Listeners::default();
                 }
                 self.explain(pid, slot, why);
-                if let Err(error) = signal::send(pid, order) {
+                if let Err(error) = order.send(pid) {
                     error!("{error}");
                 }
             }
@@ -572,7 +573,7 @@ impl<W: Worker> Shell<W> {
                 } else {
                     QueuePolicy::Drain
                 };
-                self.scoreboard.set_queue_policy(policy as u32);
+                self.scoreboard.set_queue_policy(policy);
                 observer(&ArbiterEvent::Stopping);
                 if let Some(former) = &mut self.former {
                     former.close_but(&self.listeners, &mut self.unlinks);
@@ -626,11 +627,11 @@ fn preload(worker: &mut impl Worker, signals: &Signals) -> Result<()> {
         .unwrap_or_else(|panic| Err(Error::panicked("the worker's preloading", &*panic)));
     if process::id() != arbiter {
         // It would be a second arbiter.
-        worker::end_stray(
+        worker::exit_forked_child(
             &format!("the loading of arbiter {arbiter}"),
             loaded.as_ref().err(),
         );
     }
-    signals.retake()?;
+    signals.reinstall()?;
     loaded
 }

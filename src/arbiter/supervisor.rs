@@ -38,10 +38,10 @@ use super::backoff::{Backoff, LONGEST_OWED};
 use super::command::Command;
 use super::handle::ArbiterState;
 use super::table::{Row, Table, WorkerStage};
-use crate::clock::Tick;
+use crate::ipc::link::LastWords;
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::Exit;
-use crate::sys::link::LastWords;
-use crate::sys::signal::Order;
+use crate::time::MonoTime;
 use renewal::Trial;
 use succession::UpgradeState;
 
@@ -80,7 +80,7 @@ enum Mode {
     Stopping {
         quick: bool,
         /// When those who have not left by themselves are killed.
-        until: Tick,
+        until: MonoTime,
         failure: Option<Failure>,
     },
     Over,
@@ -122,9 +122,9 @@ pub(super) struct Supervisor {
     /// Whether all workers that are to be there are, with the settings in force.
     rollout: Rollout,
     /// When the next step was to come at the latest.
-    planned: Option<Tick>,
+    planned: Option<MonoTime>,
     /// Until when the arbiter was last not running.
-    resumed: Tick,
+    resumed: MonoTime,
 }
 
 impl Supervisor {
@@ -146,7 +146,7 @@ impl Supervisor {
             trial: None,
             rollout: Rollout::Starting,
             planned: None,
-            resumed: Tick::ZERO,
+            resumed: MonoTime::ZERO,
         }
     }
 
@@ -179,7 +179,12 @@ impl Supervisor {
     /// which it must be asked again.
     ///
     /// Deadlines are looked at in [`Input::Wake`] only, so that a heartbeat which is known is heard first.
-    pub(super) fn step(&mut self, now: Tick, input: Input, out: &mut Vec<Action>) -> Option<Tick> {
+    pub(super) fn step(
+        &mut self,
+        now: MonoTime,
+        input: Input,
+        out: &mut Vec<Action>,
+    ) -> Option<MonoTime> {
         if matches!(self.mode, Mode::Over) {
             return None;
         }
@@ -230,7 +235,7 @@ impl Supervisor {
         matches!(self.mode, Mode::Running)
     }
 
-    fn forgive_lateness(&mut self, now: Tick) {
+    fn forgive_lateness(&mut self, now: MonoTime) {
         let Some(planned) = self.planned else { return };
         let late = now.since(planned);
         if late <= LATE {
@@ -252,15 +257,15 @@ impl Supervisor {
     }
 
     /// Ends the backing off when a worker that was ready after the last early death has proven good.
-    fn forget_failures(&mut self, now: Tick) {
+    fn forget_failures(&mut self, now: MonoTime) {
         let last = self.backoff.last();
-        let good = |ready: Tick| ready >= last && now.since(ready) >= PROVEN;
+        let good = |ready: MonoTime| ready >= last && now.since(ready) >= PROVEN;
         if self.table.iter().any(|row| row.ready.is_some_and(good)) {
             self.backoff.forget();
         }
     }
 
-    fn obey(&mut self, now: Tick, command: Command, out: &mut Vec<Action>) {
+    fn obey(&mut self, now: MonoTime, command: Command, out: &mut Vec<Action>) {
         match command {
             Command::Stop => self.stop(now, false, None, out),
             Command::StopNow => self.stop(now, true, None, out),
@@ -287,14 +292,20 @@ impl Supervisor {
                 out.push(Action::Signal {
                     pid,
                     slot: row.slot,
-                    order: Order::Reopen,
+                    order: WorkerSignal::Reopen,
                     why: SignalReason::Logs,
                 });
             }
         }
     }
 
-    fn stop(&mut self, now: Tick, quick: bool, failure: Option<Failure>, out: &mut Vec<Action>) {
+    fn stop(
+        &mut self,
+        now: MonoTime,
+        quick: bool,
+        failure: Option<Failure>,
+        out: &mut Vec<Action>,
+    ) {
         let grace = if quick {
             QUICK_GRACE
         } else {
@@ -327,7 +338,7 @@ impl Supervisor {
         }
     }
 
-    fn forked(&mut self, now: Tick, id: u64, pid: i32, out: &mut Vec<Action>) {
+    fn forked(&mut self, now: MonoTime, id: u64, pid: i32, out: &mut Vec<Action>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -337,7 +348,7 @@ impl Supervisor {
         ask_again(row, &self.mode, now, out);
     }
 
-    fn fork_failed(&mut self, now: Tick, id: u64, reason: String, out: &mut Vec<Action>) {
+    fn fork_failed(&mut self, now: MonoTime, id: u64, reason: String, out: &mut Vec<Action>) {
         if self.table.remove(|row| row.id == id).is_none() || !self.is_running() {
             return;
         }
@@ -353,7 +364,7 @@ impl Supervisor {
         out.push(Action::ForkRetry { reason, retry });
     }
 
-    fn ready(&mut self, now: Tick, id: u64, out: &mut Vec<Action>) {
+    fn ready(&mut self, now: MonoTime, id: u64, out: &mut Vec<Action>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -369,7 +380,7 @@ impl Supervisor {
     }
 
     /// A worker that comes back to life while it is being examined is spared.
-    fn heard(&mut self, now: Tick, id: u64, at: Tick, out: &mut Vec<Action>) {
+    fn heard(&mut self, now: MonoTime, id: u64, at: MonoTime, out: &mut Vec<Action>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -388,7 +399,7 @@ impl Supervisor {
 
     fn exited(
         &mut self,
-        now: Tick,
+        now: MonoTime,
         pid: i32,
         exit: Exit,
         ready: bool,
@@ -425,7 +436,7 @@ impl Supervisor {
     }
 
     /// Sees to the replacement of a worker that has gone; gives the pause before it, if the worker died early.
-    fn owe(&mut self, now: Tick, row: &Row, ready: bool, exit: Exit) -> Option<Duration> {
+    fn owe(&mut self, now: MonoTime, row: &Row, ready: bool, exit: Exit) -> Option<Duration> {
         let was_ready = ready || row.ready.is_some();
         let lasted = row.ready.is_some_and(|since| now.since(since) >= PROVEN);
         let others = || {
@@ -447,7 +458,7 @@ impl Supervisor {
     }
 
     /// Signals those whose deadline has passed, and finds those that have grown old.
-    fn enforce(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn enforce(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         for row in self.table.iter_mut() {
             let (Some(pid), Some(deadline)) = (row.pid, row.deadline) else {
                 continue;
@@ -468,17 +479,17 @@ impl Supervisor {
                 (Some(why), _) => {
                     row.stage = WorkerStage::Examined;
                     row.deadline = Some(now + EXAMINE_GRACE);
-                    (Order::Stacks, why)
+                    (WorkerSignal::Stacks, why)
                 }
                 (None, WorkerStage::Examined) => {
                     row.stage = WorkerStage::Aborted;
                     row.deadline = Some(now + ABORT_GRACE);
-                    (Order::Abort, SignalReason::Examined)
+                    (WorkerSignal::Abort, SignalReason::Examined)
                 }
                 _ => {
                     row.stage = WorkerStage::Killed;
                     row.deadline = None;
-                    (Order::Kill, SignalReason::Overdue)
+                    (WorkerSignal::Kill, SignalReason::Overdue)
                 }
             };
             row.kill_reason.get_or_insert(why);
@@ -494,7 +505,7 @@ impl Supervisor {
     }
 
     /// Ends a stop when nobody is left, or nobody that could be made to go.
-    fn finish(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn finish(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let Mode::Stopping { until, failure, .. } = &mut self.mode else {
             return;
         };
@@ -505,7 +516,7 @@ impl Supervisor {
         }
     }
 
-    fn next(&self, now: Tick) -> Option<Tick> {
+    fn next(&self, now: MonoTime) -> Option<MonoTime> {
         let own = match self.mode {
             Mode::Running => self.backoff.next(now).filter(|_| self.is_missing_some()),
             Mode::Stopping { until, .. } => Some(until + LAST_GRACE),
@@ -519,14 +530,14 @@ impl Supervisor {
 }
 
 /// A worker has shown that it lives.
-fn serve(row: &mut Row, at: Tick) {
+fn serve(row: &mut Row, at: MonoTime) {
     row.stage = WorkerStage::Serving;
     row.deadline = row.limits.timeout.map(|timeout| at + timeout);
     row.kill_reason = None;
 }
 
 /// Asks a worker to leave that was to be asked when it did not exist, or could not hear.
-fn ask_again(row: &mut Row, mode: &Mode, now: Tick, out: &mut Vec<Action>) {
+fn ask_again(row: &mut Row, mode: &Mode, now: MonoTime, out: &mut Vec<Action>) {
     if let Mode::Stopping { quick, until, .. } = mode {
         ask(row, *quick, SignalReason::Stop, *until, out);
     } else if row.retired {
@@ -536,7 +547,7 @@ fn ask_again(row: &mut Row, mode: &Mode, now: Tick, out: &mut Vec<Action>) {
 }
 
 /// Asks a worker to leave, or to be quick about it.
-fn ask(row: &mut Row, quick: bool, why: SignalReason, until: Tick, out: &mut Vec<Action>) {
+fn ask(row: &mut Row, quick: bool, why: SignalReason, until: MonoTime, out: &mut Vec<Action>) {
     let Some(pid) = row.pid else { return };
     match row.stage {
         WorkerStage::Booting | WorkerStage::Serving => row.deadline = Some(until),
@@ -555,7 +566,11 @@ fn ask(row: &mut Row, quick: bool, why: SignalReason, until: Tick, out: &mut Vec
     out.push(Action::Signal {
         pid,
         slot: row.slot,
-        order: if quick { Order::Quit } else { Order::Leave },
+        order: if quick {
+            WorkerSignal::Quit
+        } else {
+            WorkerSignal::Leave
+        },
         why,
     });
 }

@@ -14,7 +14,7 @@
 //!
 //! *Invariants*: ids, slots and process ids are each held by one row at most; ids only grow.
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 use super::action::{Limits, SignalReason};
 
@@ -51,15 +51,15 @@ pub(super) struct Row {
     /// Known from the fork on.
     pub(super) pid: Option<i32>,
     pub(super) stage: WorkerStage,
-    pub(super) deadline: Option<Tick>,
+    pub(super) deadline: Option<MonoTime>,
     /// When it was ready.
-    pub(super) ready: Option<Tick>,
+    pub(super) ready: Option<MonoTime>,
     /// It has served for long enough.
     pub(super) recycle_due: bool,
     /// It is not one of those that are to be there: its replacement is there already, or none follows.
     pub(super) retired: bool,
     /// The request that it was told to give up: since when it has been in it, and when it was told.
-    pub(super) stuck: Option<(Tick, Tick)>,
+    pub(super) stuck: Option<(MonoTime, MonoTime)>,
     /// What it is being ended for.
     pub(super) kill_reason: Option<SignalReason>,
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Shared, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::service::{
     Exchange, MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext,
     ServiceRuntime,
@@ -77,7 +77,7 @@ impl<M: MakeService> MakeService for Watched<M> {
         self.make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.make.around_fork(fork);
     }
 
@@ -212,7 +212,7 @@ impl Exchange for Witness<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::Recorder;
+    use crate::testing::Recorder;
 
     #[test]
     fn calls_that_do_nothing_by_default_reach_the_real_exchange() {

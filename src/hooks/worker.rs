@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Installed, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent};
 
 /// A worker that is hooked.
@@ -55,7 +55,7 @@ impl Worker for HookedWorker {
         self.worker.calls()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.worker.around_fork(fork);
     }
 

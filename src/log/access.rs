@@ -1,6 +1,6 @@
 //! [`AccessLog`]: a line for each request, in Gunicorn's default format.
 //!
-//! It allocates nothing for a line, makes no system call before [`flush`](AccessLog::flush), and never
+//! It allocates nothing for a line, makes no system call before [`flush`](AccessSink::flush), and never
 //! fails the request that it tells of.
 //!
 //! ```text
@@ -30,11 +30,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::reopen::LogFile;
 use super::{STREAM, escape, user};
+use crate::access::{Access, AccessSink};
 use crate::error::Result;
-use crate::observe::Access;
 use crate::service::Address;
 use crate::sys::local_time::{LocalTime, Offset};
-use crate::sys::shield;
+use crate::sys::sigpipe;
 
 /// Lines that are kept until a flush; more are written at once.
 const BUFFER: usize = 64 * 1024;
@@ -43,7 +43,7 @@ const ATOMIC: usize = 4096;
 
 /// A log with a line for each request.
 ///
-/// Lines are collected and written together by [`flush`](Self::flush), or when the log is dropped. Several
+/// Lines are collected and written together by [`flush`](AccessSink::flush), or when the log is dropped. Several
 /// processes may write to the same file or pipe: lines are not mixed.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -109,9 +109,11 @@ impl AccessLog {
             failing: false,
         }
     }
+}
 
+impl AccessSink for AccessLog {
     /// Adds the line of one exchange.
-    pub fn record(&mut self, access: &Access<'_>) {
+    fn record(&mut self, access: &Access<'_>) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -124,7 +126,7 @@ impl AccessLog {
     /// Writes the lines that were recorded since the last time: to a file in one write.
     ///
     /// Where that fails the lines are lost, and the error is logged once until a write succeeds.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         let mut outcome = Ok(());
         let mut left = &self.lines[..];
         while !left.is_empty() && outcome.is_ok() {
@@ -153,8 +155,8 @@ impl Drop for AccessLog {
 impl Target {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => shield::write_all(io::stdout(), bytes),
-            Self::File(file) => shield::write_all(&**file, bytes),
+            Self::Stdout => sigpipe::write_all(io::stdout(), bytes),
+            Self::File(file) => sigpipe::write_all(&**file, bytes),
         }
     }
 }
@@ -269,9 +271,9 @@ const BEGINNING: LocalTime = LocalTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Tick;
     use crate::h1::{Head, Version};
     use crate::service::ConnectionInfo;
+    use crate::time::MonoTime;
     use std::fs;
     use std::io::Read;
     use std::os::fd::AsRawFd;
@@ -294,12 +296,14 @@ mod tests {
 
     fn access<'a>(connection: &'a ConnectionInfo, head: Option<&'a Head>) -> Access<'a> {
         Access {
+            pid: 1,
+            worker: 1,
             connection,
             head,
             status: 200,
             sent: 5,
-            started: Tick::ZERO,
-            finished: Tick::ZERO,
+            started: MonoTime::ZERO,
+            finished: MonoTime::ZERO,
         }
     }
 

@@ -26,7 +26,7 @@ use super::STREAM;
 use super::reopen::LogFile;
 use crate::error::{Error, Result};
 use crate::sys::local_time::LocalTime;
-use crate::sys::shield;
+use crate::sys::sigpipe;
 
 /// The log of messages: time, process, level, and a text that may have several lines.
 ///
@@ -51,7 +51,7 @@ struct Stderr;
 
 impl io::Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        shield::write_all(io::stderr(), bytes)?;
+        sigpipe::write_all(io::stderr(), bytes)?;
         Ok(bytes.len())
     }
 

@@ -15,8 +15,8 @@ use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use super::append;
 use crate::error::Result;
-use crate::sys::appended::Appended;
-use crate::sys::{descriptor, shield};
+use crate::sys::append_file::Appended;
+use crate::sys::{fd, sigpipe};
 
 /// The log files of this process.
 static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
@@ -125,7 +125,7 @@ impl LogFile {
         match append(&self.path, self.which) {
             Ok(Appended { file, made, safe }) => {
                 give(file.as_fd(), Origin { made, safe }, &self.path);
-                if let Err(error) = descriptor::replace(&self.file, &file) {
+                if let Err(error) = fd::replace(&self.file, &file) {
                     let path = self.path.display();
                     crate::trace::error!("cannot change over to {path}: {error}");
                 }
@@ -149,7 +149,7 @@ impl AsFd for LogFile {
 
 impl Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        shield::write_all(&self.file, bytes)?;
+        sigpipe::write_all(&self.file, bytes)?;
         Ok(bytes.len())
     }
 

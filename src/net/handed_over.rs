@@ -19,7 +19,8 @@ use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::addr::BindAddress;
-use super::socket_file::{Identity, SocketFile};
+use super::socket_file::SocketFile;
+use crate::sys::identity::Identity;
 
 /// The process that the others are for.
 pub(crate) const FOR: &str = "OXICORN_PID";

@@ -2,6 +2,7 @@
 
 /// What a server that leaves does with the connections that wait in its listeners' queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueuePolicy {
     /// They stay there: another process accepts them.
     #[default]
@@ -11,15 +12,4 @@ pub enum QueuePolicy {
     /// The same, and then new connections are refused, even if another process that leaves as well, but is
     /// busy, has the listeners still (`shutdown(2)`).
     DrainAndClose,
-}
-
-impl QueuePolicy {
-    /// The policy of a number that came from `policy as u32`.
-    pub(crate) fn from_number(number: u32) -> Self {
-        match number {
-            0 => Self::Keep,
-            1 => Self::Drain,
-            _ => Self::DrainAndClose,
-        }
-    }
 }

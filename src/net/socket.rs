@@ -1,32 +1,22 @@
 //! Listening sockets before they are [`Listener`](super::Listener)s: made, or adopted from a predecessor.
-//!
-//! *Why adopting is sound*: a descriptor that came through `exec` cannot have had its close-on-exec flag set, and
-//! everything that Rust's standard library opens has it set. So a number whose flag is clear is owned by no Rust
-//! value, unless other code cleared the flag to hand it on; and [`adopt_inherited`] sets the flag and remembers the
-//! number, so that it cannot be adopted again.
 
-#![allow(unsafe_code)]
-
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::RawFd;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::stat::SFlag;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr::BindAddress;
 use super::error::{BindError, in_use_or_system, system};
+use crate::sys::fd;
 
 /// How often a TCP address that is in use is tried again.
 const RETRIES: u32 = 5;
 /// The time between two tries.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// The descriptors that were taken, for ever: a number that is closed may mean something else later.
-static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 /// Listens at a TCP address.
 pub(super) fn bind_tcp(
@@ -129,32 +119,9 @@ pub(super) fn adopt_inherited(fd: RawFd, backlog: u32) -> Result<Socket, BindErr
         address: BindAddress::Fd(fd).to_string(),
         reason,
     };
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if taken.contains(&fd) {
-        return Err(refuse("it was taken before"));
-    }
-    // SAFETY: F_GETFD touches no memory and is defined for every number; -1 is its answer for one that is
-    // not open.
-    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
-        -1 => return Err(refuse("it is not open")),
-        flags if flags & libc::FD_CLOEXEC != 0 => {
-            return Err(refuse(
-                "it was not inherited, but opened by this process (close-on-exec is set)",
-            ));
-        }
-        _ => {}
-    }
-    if !is_socket(fd) {
-        return Err(refuse("it is not a socket"));
-    }
-    taken.insert(fd);
-    drop(taken);
-    // SAFETY: the descriptor is open and, by the argument above, owned by nobody; `taken` sees to it that
-    // nobody else comes to own it through this function.
-    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let socket = Socket::from(fd::adopt(fd, SFlag::S_IFSOCK).map_err(refuse)?);
     let address = BindAddress::Fd(fd);
     let call = |action| system(&address, action);
-    socket.set_cloexec(true).map_err(call("FD_CLOEXEC"))?;
     if socket.r#type().map_err(call("SO_TYPE"))? != Type::STREAM {
         return Err(refuse("it is not a stream socket"));
     }
@@ -169,13 +136,4 @@ pub(super) fn adopt_inherited(fd: RawFd, backlog: u32) -> Result<Socket, BindErr
         socket.listen(length(backlog)).map_err(call("listen"))?;
     }
     Ok(socket)
-}
-
-/// Asks before owning: dropping a descriptor closes it, and a mistyped number may be the error log's.
-fn is_socket(fd: RawFd) -> bool {
-    // SAFETY: all bytes zero are a valid `stat`, which is plain integers.
-    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `facts` is a whole `stat` to write to.
-    let outcome = unsafe { libc::fstat(fd, &raw mut facts) };
-    outcome == 0 && facts.st_mode & libc::S_IFMT == libc::S_IFSOCK
 }

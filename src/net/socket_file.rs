@@ -20,7 +20,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,6 +32,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::addr::BindAddress;
 use super::error::{BindError, system};
 use super::socket::length;
+use crate::sys::identity::Identity;
 use crate::sys::lock_file::LockFile;
 use crate::sys::pinned::Pinned;
 
@@ -69,21 +70,6 @@ impl SocketAccess {
     }
 }
 
-/// Which file is meant, whatever its name comes to mean: a device and a number on it (`stat(2)`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let facts = fs::symlink_metadata(path)?;
-        let (device, inode) = (facts.dev(), facts.ino());
-        Ok(Self { device, inode })
-    }
-}
-
 /// A socket file that this process made, or the arbiter before it.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
@@ -115,7 +101,7 @@ impl SocketFile {
 
     /// Removes the file, unless it is gone or another has taken its place. Only the first call does.
     pub(crate) fn remove(&self) {
-        let ours = Identity::of(&self.path).is_ok_and(|found| found == self.identity);
+        let ours = Identity::at(&self.path).is_ok_and(|found| found == self.identity);
         if self.removed.swap(true, Ordering::Relaxed) || !ours {
             return;
         }
@@ -175,8 +161,7 @@ fn bind_alone(
         socket.bind(target).map_err(call("bind"))?;
     }
     let made = Pinned::new_socket(path).map_err(call("looking at its file"))?;
-    let (device, inode) = made.identity();
-    let file = SocketFile::known(path, Identity { device, inode }).map_err(call("lstat"))?;
+    let file = SocketFile::known(path, made.identity()).map_err(call("lstat"))?;
     let listening = access
         .apply(&made)
         .map_err(|(action, error)| call(action)(error))
@@ -235,6 +220,7 @@ fn in_use(address: &BindAddress) -> BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
     fn bind_at(path: &Path) -> Result<(Socket, SocketFile), BindError> {

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::sendfile::sendfile64;
 use socket2::SockRef;
 
-use crate::sys::shield::shielded;
+use crate::sys::sigpipe::shielded;
 use crate::sys::{fork, socket};
 
 /// An accepted connection.

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{Py, ffi};
 
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 
 /// Whether this process has an interpreter. Async-signal-safe.
 pub(crate) fn is_running() -> bool {
@@ -208,15 +208,15 @@ pub(crate) fn finalize() -> bool {
 
 /// Calls `fork` between Python's own steps before and after a fork: a child holds the interpreter's lock, has random
 /// numbers of its own, and none of the locks that other threads held.
-pub(crate) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> Forked) -> Forked {
+pub(crate) fn around_fork(_: Python<'_>, fork: &mut dyn FnMut() -> ForkOutcome) -> ForkOutcome {
     // SAFETY: the interpreter's lock is held, for which the token stands.
     unsafe { ffi::PyOS_BeforeFork() };
     let forked = fork();
     match forked {
         // SAFETY: as above; this is the thread that forked, in the child.
-        Forked::Child => unsafe { ffi::PyOS_AfterFork_Child() },
+        ForkOutcome::Child => unsafe { ffi::PyOS_AfterFork_Child() },
         // SAFETY: as above, in the parent. Python wants this call where there is no child, too.
-        Forked::Parent(_) | Forked::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
+        ForkOutcome::Parent(_) | ForkOutcome::Failed(_) => unsafe { ffi::PyOS_AfterFork_Parent() },
     }
     forked
 }
@@ -256,7 +256,7 @@ mod tests {
             let mut asked = 0;
             around_fork(py, &mut || {
                 asked += 1;
-                Forked::Failed(libc::EAGAIN)
+                ForkOutcome::Failed(libc::EAGAIN)
             });
             assert_eq!(asked, 1);
         });

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::ffi;
 use super::finalize::{log_failure, step};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 
 /// Whether this process was forked, here, from one with an interpreter.
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -30,9 +30,9 @@ pub(crate) fn around_fork(
     py: Python<'_>,
     files: PyResult<Py<PyAny>>,
     own: bool,
-    fork: &mut dyn FnMut() -> Forked,
+    fork: &mut dyn FnMut() -> ForkOutcome,
 ) {
-    if ffi::around_fork(py, fork) == Forked::Child {
+    if ffi::around_fork(py, fork) == ForkOutcome::Child {
         FORKED.store(true, Ordering::Relaxed);
         let forgotten = files.and_then(|files| step(py, "forget_parents")?.call1((files, own)));
         if let Err(error) = forgotten {

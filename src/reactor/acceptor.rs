@@ -23,12 +23,12 @@ use mio::{Registry, Token};
 
 use super::connection::Connection;
 use super::episode::Episode;
+use super::host::{Admit, Host};
 use super::{LISTENERS, Place, Reactor};
-use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::net::{Listener, Listeners, QueuePolicy};
-use crate::observe::{Admit, Host};
 use crate::service::{self, Address};
+use crate::time::MonoTime;
 use crate::trace;
 
 /// Connections accepted in one turn, if the host lets them all in.
@@ -62,11 +62,11 @@ pub(super) struct Acceptor {
     /// Which one is asked first: each has its turn.
     first: usize,
     /// When to ask the host again whether it accepts.
-    admit_at: Option<Tick>,
+    admit_at: Option<MonoTime>,
     /// Whether that is because the host was full: then also when a connection has gone or come back.
     full: bool,
     /// Until when no connection is accepted, unless another has gone before, or could go: with time one may be slow.
-    crowded: Option<Tick>,
+    crowded: Option<MonoTime>,
     /// While descriptors, or memory for sockets, are short.
     short: Episode,
     /// What becomes of those who wait when the reactor takes its leave.
@@ -133,15 +133,15 @@ impl Acceptor {
         }
     }
 
-    /// When it may be worth to accept, [`Tick::ZERO`] being now; `None` where nobody waits or nobody has room.
-    pub(super) fn next(&self) -> Option<Tick> {
+    /// When it may be worth to accept, [`MonoTime::ZERO`] being now; `None` where nobody waits or nobody has room.
+    pub(super) fn next(&self) -> Option<MonoTime> {
         let somebody = self.all.iter().any(|gate| gate.maybe);
-        somebody.then(|| self.admit_at.max(self.crowded).unwrap_or(Tick::ZERO))
+        somebody.then(|| self.admit_at.max(self.crowded).unwrap_or(MonoTime::ZERO))
     }
 
     /// Whether nobody is to be let in for a while. A host that was full is asked again each time.
-    fn is_shut(&self, now: Tick) -> bool {
-        let is_before = |at: Tick| now < at;
+    fn is_shut(&self, now: MonoTime) -> bool {
+        let is_before = |at: MonoTime| now < at;
         self.crowded.is_some_and(is_before) || !self.full && self.admit_at.is_some_and(is_before)
     }
 
@@ -191,7 +191,7 @@ impl Acceptor {
 impl Reactor {
     /// Accepts what the host lets in, from each listener in turn, until somebody is in the line: what else is in
     /// the queue may find another thread free. A reactor that takes its leave accepts all.
-    pub(super) fn accept(&mut self, host: &dyn Host, now: Tick) {
+    pub(super) fn accept(&mut self, host: &dyn Host, now: MonoTime) {
         let most = match self.draining {
             None => ACCEPTS_A_TURN,
             Some(_) => LAST_ACCEPTS,
@@ -217,7 +217,7 @@ impl Reactor {
     }
 
     /// Gives places in the line to those who wait outside: this reactor's share of them.
-    pub(super) fn expect(&mut self, host: &dyn Host, now: Tick) {
+    pub(super) fn expect(&mut self, host: &dyn Host, now: MonoTime) {
         if self.draining.is_none() && !self.acceptor.is_shut(now) {
             let waiting = self.acceptor.waiting(self.queue.requests().max(1));
             self.queue.expect(host.share(waiting), now);
@@ -226,7 +226,12 @@ impl Reactor {
 
     /// Accepts whoever has come to the front of the line, with a place `since` then, if there is still somebody; its
     /// key if it has sent a complete request.
-    pub(super) fn welcome(&mut self, since: Tick, host: &dyn Host, now: Tick) -> Option<usize> {
+    pub(super) fn welcome(
+        &mut self,
+        since: MonoTime,
+        host: &dyn Host,
+        now: MonoTime,
+    ) -> Option<usize> {
         if self.draining.is_some() {
             return None;
         }
@@ -236,7 +241,7 @@ impl Reactor {
 
     /// At which gate one more may come in, who may have a place in the line `since` then; `None` where there is none,
     /// or no room.
-    fn let_in(&mut self, since: Option<Tick>, host: &dyn Host, now: Tick) -> Option<usize> {
+    fn let_in(&mut self, since: Option<MonoTime>, host: &dyn Host, now: MonoTime) -> Option<usize> {
         if self.acceptor.is_shut(now) {
             return None;
         }
@@ -279,14 +284,14 @@ impl Reactor {
     }
 
     /// Whether one more connection may be open, in the place of another if need be.
-    fn has_room(&self, now: Tick) -> bool {
+    fn has_room(&self, now: MonoTime) -> bool {
         self.connections.len() < self.config.worker_connections.max(1)
             || self.eviction_candidate(now).is_some()
     }
 
     /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
     /// worst hour only, and less than accepting costs.
-    fn eviction_candidate(&self, now: Tick) -> Option<usize> {
+    fn eviction_candidate(&self, now: MonoTime) -> Option<usize> {
         let here = self
             .connections
             .iter()
@@ -301,7 +306,7 @@ impl Reactor {
     }
 
     /// Accepts at this gate; the connection's key if it has sent a complete request.
-    fn accept_from(&mut self, position: usize, host: &dyn Host, now: Tick) -> Option<usize> {
+    fn accept_from(&mut self, position: usize, host: &dyn Host, now: MonoTime) -> Option<usize> {
         self.acceptor.first = position + 1;
         let gate = &mut self.acceptor.all[position];
         match gate.listener.accept() {

@@ -24,11 +24,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use nix::sys::socket::{self, MsgFlags};
 
+use super::host::Host;
 use super::{Config, ErrorResponse};
-use crate::clock::Tick;
+use crate::access::Access;
 use crate::h1::Head;
-use crate::observe::{Access, Host};
 use crate::service;
+use crate::time::MonoTime;
 
 /// How far it has come. The order is that of [`STATES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +172,7 @@ impl CallTimeout {
     }
 
     /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
-    fn arm(&self, socket: BorrowedFd<'_>, due: Tick, bodyless: bool) {
+    fn arm(&self, socket: BorrowedFd<'_>, due: MonoTime, bodyless: bool) {
         let length = if bodyless {
             self.page.head
         } else {
@@ -222,7 +223,7 @@ impl CallTimeout {
 
     /// Gives a call up that is overdue: answers in its place if it has sent nothing, else cuts its response.
     /// `record` says whether the caller records that answer. `None` where there is nothing to give up.
-    pub(crate) fn expire(&self, now: Tick, record: bool) -> Option<CallOutcome> {
+    pub(crate) fn expire(&self, now: MonoTime, record: bool) -> Option<CallOutcome> {
         let late = || now.as_nanos() >= self.due.load(Ordering::Relaxed);
         let state = loop {
             let state = self.state();
@@ -315,7 +316,7 @@ impl CallTimeoutGuard {
     pub(super) fn new(
         timeout: Arc<CallTimeout>,
         socket: BorrowedFd<'_>,
-        due: Tick,
+        due: MonoTime,
         bodyless: bool,
     ) -> Self {
         timeout.arm(socket, due, bodyless);
@@ -357,13 +358,15 @@ pub(super) struct CallDeadline {
     pub(super) timeout: Arc<CallTimeout>,
     pub(super) info: Arc<service::ConnectionInfo>,
     pub(super) head: Option<Head>,
-    pub(super) started: Tick,
+    pub(super) started: MonoTime,
 }
 
 impl CallDeadline {
-    pub(super) fn expire(&self, now: Tick, host: &dyn Host) {
+    pub(super) fn expire(&self, now: MonoTime, host: &dyn Host) {
         if let Some(CallOutcome::Refused { answer, .. }) = self.timeout.expire(now, true) {
             host.finished(&Access {
+                pid: 0,
+                worker: 0,
                 connection: &self.info,
                 head: self.head.as_ref(),
                 status: answer.status,
@@ -382,7 +385,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    const DUE: Tick = Tick::from_nanos(1000);
+    const DUE: MonoTime = MonoTime::from_nanos(1000);
 
     /// A call of which the test has the client's side.
     fn call(bodyless: bool) -> (Arc<CallTimeout>, CallTimeoutGuard, UnixStream, UnixStream) {
@@ -404,7 +407,7 @@ mod tests {
     #[test]
     fn an_overdue_call_that_has_sent_nothing_is_answered_once() {
         let (timeout, armed, _ours, client) = call(false);
-        assert_eq!(timeout.expire(Tick::ZERO, true), None);
+        assert_eq!(timeout.expire(MonoTime::ZERO, true), None);
         let expired = timeout.expire(DUE, true);
         assert_eq!(timeout.expire(DUE, true), None);
         assert!(armed.is_given_up() && !armed.begin());

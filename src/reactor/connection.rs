@@ -27,19 +27,20 @@ use super::episode::Episodes;
 use super::error_response::ErrorResponse;
 use super::exchange::{ConnectionExchange, HttpIo, ReadOutcome, Stage, UNWANTED, given_up};
 use super::forwarded::{self, Forwarded, ForwardedError};
+use super::host::Host;
 use super::outbox::Flushed;
 use super::pool::{BufferPool, LARGE};
 use super::proxy_preamble::{Preamble, ProxyPreamble};
 use super::request_body::{RequestBody, Room, Unkept};
 use super::streamed::{Fault, Streamed};
 use super::total::{Share, Totals};
-use crate::clock::Tick;
+use crate::access::Access;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Event, Head};
 use crate::net::proxy::Header;
 use crate::net::{ProxyProtocol, Stream};
-use crate::observe::{Access, Host};
 use crate::service::{self, Address, Body, Proxied, Request, Responded, Responder, Scheme};
+use crate::time::MonoTime;
 use crate::trace;
 
 /// Reads that one connection may do in a turn before the others have theirs.
@@ -58,7 +59,7 @@ pub(super) struct Connection {
     phase: Phase,
     head: Option<Head>,
     body: RequestBody,
-    started: Tick,
+    started: MonoTime,
     /// Bytes thrown away since the last answer.
     unwanted: usize,
     /// Whether a request has been answered on it.
@@ -72,7 +73,7 @@ pub(super) struct Connection {
     /// Its place among those that are read on after their last answer.
     lingering: Option<Share>,
     /// Whether the poll knows the socket, and whether it tells of room to write.
-    pub(super) interest: Interest,
+    pub(super) interest: Registration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub(super) enum EvictionRank {
 
 /// What the poll was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Interest {
+pub(super) enum Registration {
     None,
     Read,
     ReadWrite,
@@ -115,7 +116,7 @@ pub(super) enum Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// An event of its socket, before the deadline; `write` when it is room to write.
-    Wait { until: Tick, write: bool },
+    Wait { until: MonoTime, write: bool },
     /// The same deadline as before.
     Same,
     /// Another turn: it has had its share of this one.
@@ -128,7 +129,7 @@ pub(super) enum Step {
 
 /// What a step works with.
 pub(super) struct StepContext<'t> {
-    pub(super) now: Tick,
+    pub(super) now: MonoTime,
     pub(super) config: &'t Config,
     pub(super) host: &'t dyn Host,
     pub(super) pool: &'t mut BufferPool,
@@ -144,7 +145,7 @@ impl Connection {
         mut info: service::ConnectionInfo,
         config: &Config,
         totals: &Totals,
-        now: Tick,
+        now: MonoTime,
     ) -> Self {
         let peer = info.direct.ip().map(|address| address.ip());
         info.trusted = config.forwarded_allow_ips.contains(peer);
@@ -174,7 +175,7 @@ impl Connection {
             refused: false,
             half_head: None,
             lingering: None,
-            interest: Interest::None,
+            interest: Registration::None,
         }
     }
 
@@ -196,7 +197,11 @@ impl Connection {
 
     /// How rank it is, if another may have its place: one that has had its last answer goes first, then one that is
     /// kept idle, one whose head is not complete, and one whose client is slow; the oldest of each first.
-    pub(super) fn eviction_rank(&self, now: Tick, config: &Config) -> Option<(EvictionRank, Tick)> {
+    pub(super) fn eviction_rank(
+        &self,
+        now: MonoTime,
+        config: &Config,
+    ) -> Option<(EvictionRank, MonoTime)> {
         let rank = match self.phase {
             Phase::Linger => EvictionRank::Answered,
             Phase::Head if self.served && self.is_idle() => EvictionRank::Idle,
@@ -209,14 +214,18 @@ impl Connection {
     }
 
     /// Whether its body comes so slowly that another may have its place.
-    fn is_slow(&self, now: Tick, config: &Config) -> bool {
+    fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         let gathered = self.io.borrow().http.buffered();
         self.body.is_slow(self.started, gathered, now, config)
     }
 
     /// How rank an answer is that lies in a file, its call being over: that of a slow client goes first, and the
     /// oldest of each kind.
-    pub(super) fn spool_eviction_rank(&self, now: Tick, config: &Config) -> Option<(bool, Tick)> {
+    pub(super) fn spool_eviction_rank(
+        &self,
+        now: MonoTime,
+        config: &Config,
+    ) -> Option<(bool, MonoTime)> {
         let io = self.io.borrow();
         let is_left = self.phase == Phase::Flush && io.spooled() > 0;
         is_left.then(|| (!io.is_slow(now, config), self.started))
@@ -296,7 +305,7 @@ impl Connection {
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return if self.interest == Interest::None {
+                    return if self.interest == Registration::None {
                         self.wait(true, cx)
                     } else {
                         Step::Same
@@ -570,9 +579,11 @@ impl Connection {
     }
 
     /// Tells the host of a complete answer.
-    fn record(&mut self, now: Tick, host: &dyn Host) {
+    fn record(&mut self, now: MonoTime, host: &dyn Host) {
         let response = self.io.get_mut().response;
         host.finished(&Access {
+            pid: 0,
+            worker: 0,
             connection: &self.info,
             head: self.head.as_ref(),
             status: response.status,
@@ -671,7 +682,7 @@ impl Connection {
     }
 
     /// When the client has to have sent more, or closed.
-    fn lingers_until(&self, cx: &StepContext<'_>) -> Tick {
+    fn lingers_until(&self, cx: &StepContext<'_>) -> MonoTime {
         let config = cx.config;
         let (silence, limit) = if cx.draining {
             (config.drain_idle, config.linger)
@@ -787,7 +798,7 @@ impl Connection {
     }
 
     /// A call begins that is to have answered by `due`.
-    pub(super) fn arm(&mut self, timeout: Arc<CallTimeout>, due: Tick) -> CallDeadline {
+    pub(super) fn arm(&mut self, timeout: Arc<CallTimeout>, due: MonoTime) -> CallDeadline {
         let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
         let io = self.io.get_mut();
         let armed = CallTimeoutGuard::new(Arc::clone(&timeout), io.stream.as_fd(), due, bodyless);

@@ -10,25 +10,25 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// One optional deadline for each key. Keys are small integers, as a slab gives them.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     entries: Vec<Entry>,
-    heap: BinaryHeap<Reverse<(Tick, usize)>>,
+    heap: BinaryHeap<Reverse<(MonoTime, usize)>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    at: Option<Tick>,
+    at: Option<MonoTime>,
     /// The one heap entry of this key that counts.
-    queued: Option<Tick>,
+    queued: Option<MonoTime>,
 }
 
 impl Deadlines {
     /// Gives `key` the deadline `at`, in place of any other.
-    pub(super) fn set(&mut self, key: usize, at: Tick) {
+    pub(super) fn set(&mut self, key: usize, at: MonoTime) {
         if key >= self.entries.len() {
             self.entries.resize(key + 1, Entry::default());
         }
@@ -48,12 +48,12 @@ impl Deadlines {
     }
 
     /// When to look again: never later than the first deadline.
-    pub(super) fn next(&self) -> Option<Tick> {
+    pub(super) fn next(&self) -> Option<MonoTime> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes one key whose deadline has come, and with it the deadline.
-    pub(super) fn expired(&mut self, now: Tick) -> Option<usize> {
+    pub(super) fn expired(&mut self, now: MonoTime) -> Option<usize> {
         while let Some(&Reverse((queued, key))) = self.heap.peek() {
             if queued > now {
                 return None;
@@ -84,11 +84,11 @@ pub(super) const SLOW: u64 = 16;
 /// Until when `bytes` are enough for a peer that must average `rate` bytes a second once `grace` is over;
 /// `None` where it may be as slow as it likes.
 pub(super) fn min_rate_deadline(
-    since: Tick,
+    since: MonoTime,
     bytes: u64,
     rate: u64,
     grace: Duration,
-) -> Option<Tick> {
+) -> Option<MonoTime> {
     let nanos = bytes.saturating_mul(1_000_000_000).checked_div(rate)?;
     Some(since + Duration::from_nanos(nanos).max(grace))
 }
@@ -97,8 +97,8 @@ pub(super) fn min_rate_deadline(
 mod tests {
     use super::*;
 
-    fn at(n: u64) -> Tick {
-        Tick::from_nanos(n)
+    fn at(n: u64) -> MonoTime {
+        MonoTime::from_nanos(n)
     }
 
     fn all(deadlines: &mut Deadlines, now: u64) -> Vec<usize> {

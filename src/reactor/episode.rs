@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// How long a trouble has to stay away before the next one is another.
 const APART: Duration = Duration::from_secs(60);
@@ -21,12 +21,12 @@ pub(super) struct Episodes {
 /// One kind of trouble.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
-    met: Option<Tick>,
+    met: Option<MonoTime>,
 }
 
 impl Episode {
     /// The trouble is met: tells whether an episode begins, and with it a line of the log.
-    pub(super) fn begins(&mut self, now: Tick) -> bool {
+    pub(super) fn begins(&mut self, now: MonoTime) -> bool {
         let before = self.met.replace(now);
         before.is_none_or(|before| now.since(before) >= APART)
     }
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn an_episode_lasts_while_the_trouble_comes_back() {
         let mut episode = Episode::default();
-        let at = |n| Tick::ZERO + APART * n / 2;
+        let at = |n| MonoTime::ZERO + APART * n / 2;
         assert!(episode.begins(at(0)));
         assert!(!episode.begins(at(1)) && !episode.begins(at(2)) && !episode.begins(at(3)));
         assert!(episode.begins(at(5)));

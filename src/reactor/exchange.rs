@@ -14,17 +14,17 @@ use super::Config;
 use super::call_timeout::{CallOutcome, CallTimeoutGuard};
 use super::date_header;
 use super::error_response::ErrorResponse;
+use super::host::{BlockedCall, Host, Interest};
 use super::outbox::{Flushed, Outbox};
 use super::pool::{BufferPool, LARGE};
 use super::rate::SendRate;
 use super::streamed::Streamed;
 use super::total::Totals;
-use crate::clock::Tick;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, BodyLength, Frame, Head};
 use crate::net::Stream;
-use crate::observe::{BlockedCall, Host, Interest};
 use crate::service::Exchange;
+use crate::time::MonoTime;
 use crate::trace;
 
 /// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
@@ -300,13 +300,13 @@ impl HttpIo {
     }
 
     /// Whether the client takes what is pending so slowly that another may have its place.
-    pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
+    pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         self.rate.is_some_and(|rate| rate.is_slow(now, config))
     }
 
     /// When the client has to have taken more of what is pending, which the socket does not take; not after
     /// `now`, if it is too slow already.
-    pub(super) fn due(&mut self, now: Tick, config: &Config) -> Tick {
+    pub(super) fn due(&mut self, now: MonoTime, config: &Config) -> MonoTime {
         // What the system still has, the client has not: its buffers may hold minutes of a slow line.
         let unsent = self.stream.unsent().unwrap_or(0);
         let handed = self.outbox.handed();
@@ -390,8 +390,8 @@ impl HttpIo {
     pub(super) fn wait(
         &self,
         interest: Interest,
-        now: Tick,
-        until: Tick,
+        now: MonoTime,
+        until: MonoTime,
         host: &dyn Host,
     ) -> Result<()> {
         if until <= now {
@@ -466,7 +466,7 @@ fn leaves_too_much(unread: BodyLength) -> bool {
 
 /// Fails in a child of the process whose call this is.
 fn at_home(host: &dyn Host) -> Result<()> {
-    if host.is_home() {
+    if host.is_own_process() {
         return Ok(());
     }
     Err(Error::of(

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::Config;
 use super::connection::Connection;
+use super::host::Host;
 use crate::error::Result;
 use crate::h1::Head;
-use crate::observe::Host;
 use crate::service::{self, Request, Responded, Responder};
 
 /// A complete request, lent by the reactor with its connection until it is given back.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::exchange::HttpIo;
-use crate::clock::Tick;
 use crate::h1::Head;
+use crate::time::MonoTime;
 
 /// How many heads and small blocks are kept; more are freed.
 const KEPT: usize = 64;
@@ -33,7 +33,7 @@ pub(super) struct BufferPool {
     /// The capacity of the large ones.
     bytes: usize,
     /// When a request was answered last; `None` since a rest.
-    used: Option<Tick>,
+    used: Option<MonoTime>,
 }
 
 impl BufferPool {
@@ -107,17 +107,17 @@ impl BufferPool {
     }
 
     /// When everything is given back, if nothing is used before.
-    pub(super) fn rest_at(&self) -> Option<Tick> {
+    pub(super) fn rest_at(&self) -> Option<MonoTime> {
         self.used.map(|used| used + REST)
     }
 
     /// Notes that a request is answered.
-    pub(super) fn note(&mut self, now: Tick) {
+    pub(super) fn note(&mut self, now: MonoTime) {
         self.used = Some(now);
     }
 
     /// Gives everything back to the allocator, once after some seconds without a request; tells whether it has.
-    pub(super) fn rest(&mut self, now: Tick) -> bool {
+    pub(super) fn rest(&mut self, now: MonoTime) -> bool {
         let rests = self.rest_at().is_some_and(|at| at <= now);
         if rests {
             *self = Self::default();
@@ -161,11 +161,11 @@ mod tests {
         pool.reuse(Some(BytesMut::with_capacity(LARGE)));
         assert!(pool.large.iter().all(|block| block.capacity() >= READ));
         assert_eq!(pool.rest_at(), None);
-        pool.note(Tick::ZERO);
-        assert!(!pool.rest(Tick::ZERO + REST / 2) && pool.bytes > 0);
-        assert!(pool.rest(Tick::ZERO + REST));
+        pool.note(MonoTime::ZERO);
+        assert!(!pool.rest(MonoTime::ZERO + REST / 2) && pool.bytes > 0);
+        assert!(pool.rest(MonoTime::ZERO + REST));
         assert_eq!((pool.bytes, pool.large.capacity()), (0, 0));
-        assert!(!pool.rest(Tick::ZERO + REST), "it rests already");
+        assert!(!pool.rest(MonoTime::ZERO + REST), "it rests already");
     }
 
     #[test]

@@ -5,14 +5,14 @@
 
 use super::Config;
 use super::deadlines::{SLOW, min_rate_deadline};
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// A client's progress since something became pending for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SendRate {
-    since: Tick,
+    since: MonoTime,
     /// When it was last seen to have taken more.
-    moved: Tick,
+    moved: MonoTime,
     /// Bytes that it has taken.
     taken: u64,
     /// What `note` was told at the beginning.
@@ -22,7 +22,7 @@ pub(super) struct SendRate {
 
 impl SendRate {
     /// Begins with a system that was `handed` so many bytes by now and has not delivered `unsent` of them.
-    pub(super) fn new(now: Tick, handed: u64, unsent: u64) -> Self {
+    pub(super) fn new(now: MonoTime, handed: u64, unsent: u64) -> Self {
         Self {
             since: now,
             moved: now,
@@ -33,7 +33,7 @@ impl SendRate {
     }
 
     /// Notes what the client has taken by now.
-    pub(super) fn note(&mut self, now: Tick, handed: u64, unsent: u64) {
+    pub(super) fn note(&mut self, now: MonoTime, handed: u64, unsent: u64) {
         let owed = (handed - self.handed).saturating_add(self.unsent);
         let taken = owed.saturating_sub(unsent);
         if taken > self.taken {
@@ -43,14 +43,14 @@ impl SendRate {
     }
 
     /// When it has to have come further: soon, and before its average rate falls below what it must be.
-    pub(super) fn due(&self, config: &Config) -> Tick {
+    pub(super) fn due(&self, config: &Config) -> MonoTime {
         let soon = self.moved + config.send_timeout;
         min_rate_deadline(self.since, self.taken, config.send_rate, config.send_grace)
             .map_or(soon, |paid| soon.min(paid))
     }
 
     /// Whether it is [slow](SLOW).
-    pub(super) fn is_slow(&self, now: Tick, config: &Config) -> bool {
+    pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         let rate = config.send_rate.saturating_mul(SLOW);
         min_rate_deadline(self.since, self.taken, rate, config.send_grace)
             .is_some_and(|paid| paid <= now)
@@ -63,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    fn at(seconds: u64) -> Tick {
-        Tick::ZERO + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_secs(seconds)
     }
 
     fn config() -> Config {

@@ -13,9 +13,9 @@ use super::deadlines::{SLOW, min_rate_deadline};
 use super::pool::BufferPool;
 use super::total::{Share, Total};
 use super::{Config, spool};
-use crate::clock::Tick;
 use crate::error::Result;
 use crate::service::Body;
+use crate::time::MonoTime;
 
 /// What has come of a body so far.
 #[derive(Debug, Default)]
@@ -160,7 +160,13 @@ impl RequestBody {
     /// When the next piece has to come, of a body whose head was complete at `started` and of which there are
     /// `more` bytes than were taken: soon, and before the average rate falls below what it must be. A byte now and
     /// then is not progress.
-    pub(super) fn due(&self, started: Tick, more: usize, now: Tick, config: &Config) -> Tick {
+    pub(super) fn due(
+        &self,
+        started: MonoTime,
+        more: usize,
+        now: MonoTime,
+        config: &Config,
+    ) -> MonoTime {
         let soon = now + config.body_timeout;
         let len = self.len.saturating_add(more as u64);
         min_rate_deadline(started, len, config.body_rate, config.body_grace)
@@ -168,7 +174,13 @@ impl RequestBody {
     }
 
     /// Whether a client brings it [slowly](SLOW).
-    pub(super) fn is_slow(&self, started: Tick, more: usize, now: Tick, config: &Config) -> bool {
+    pub(super) fn is_slow(
+        &self,
+        started: MonoTime,
+        more: usize,
+        now: MonoTime,
+        config: &Config,
+    ) -> bool {
         let len = self.len.saturating_add(more as u64);
         let rate = config.body_rate.saturating_mul(SLOW);
         min_rate_deadline(started, len, rate, config.body_grace).is_some_and(|paid| paid <= now)
@@ -227,7 +239,7 @@ mod tests {
             body_grace: Duration::from_secs(20),
             ..Config::default()
         };
-        let after = |seconds| Tick::ZERO + Duration::from_secs(seconds);
+        let after = |seconds| MonoTime::ZERO + Duration::from_secs(seconds);
         // Bytes that have come, the seconds that have passed, and when the next ones have to come.
         for (len, now, due) in [
             (0, 0, 20),
@@ -242,12 +254,12 @@ mod tests {
                 len,
                 ..RequestBody::default()
             };
-            let found = body.due(Tick::ZERO, 0, after(now), &config);
+            let found = body.due(MonoTime::ZERO, 0, after(now), &config);
             assert_eq!(found, after(due), "{len} bytes after {now} s");
         }
         config.body_rate = 0;
         let none = RequestBody::default();
-        assert_eq!(none.due(Tick::ZERO, 0, after(100), &config), after(130));
+        assert_eq!(none.due(MonoTime::ZERO, 0, after(100), &config), after(130));
     }
 
     /// Room for `memory` bytes in memory, and more in files.

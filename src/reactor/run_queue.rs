@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// For how long requests are taken before the reactor is to turn: nobody who comes waits longer for a place, or for
 /// an order to be heard, than that and the call that is running. So seldom that short calls do not notice.
@@ -27,7 +27,7 @@ pub(super) enum Entry {
     /// The connection with this key, whose request is complete.
     Request(usize),
     /// Whoever is to be accepted first, if anybody still is; the place is there since then.
-    Accept(Tick),
+    Accept(MonoTime),
 }
 
 /// Complete requests and newcomers, in the order in which they came.
@@ -39,11 +39,11 @@ pub(super) struct RunQueue {
     /// How many of the first places may be taken before the next turn.
     due: usize,
     /// When the first of them was taken.
-    begun: Option<Tick>,
+    begun: Option<MonoTime>,
     /// Requests that were there when their connections were given back.
     later: Vec<usize>,
     /// Places of newcomers that are left to other workers until the turn ends.
-    put_off: Vec<Tick>,
+    put_off: Vec<MonoTime>,
 }
 
 impl RunQueue {
@@ -58,7 +58,7 @@ impl RunQueue {
     }
 
     /// So many are to be accepted in their turn; those who have a place already are among them.
-    pub(super) fn expect(&mut self, newcomers: usize, now: Tick) {
+    pub(super) fn expect(&mut self, newcomers: usize, now: MonoTime) {
         while self.newcomers + self.put_off.len() < newcomers {
             self.newcomers += 1;
             self.places.push_back(Entry::Accept(now));
@@ -67,7 +67,7 @@ impl RunQueue {
 
     /// A newcomer who was next is left to others for now: with the next turn it is before all who are here. Where
     /// nobody is, it needs no place.
-    pub(super) fn put_off(&mut self, since: Tick) {
+    pub(super) fn put_off(&mut self, since: MonoTime) {
         self.put_off.push(since);
     }
 
@@ -86,7 +86,7 @@ impl RunQueue {
     }
 
     /// Takes the first place; `None` where a turn comes before.
-    pub(super) fn next(&mut self, now: Tick) -> Option<Entry> {
+    pub(super) fn next(&mut self, now: MonoTime) -> Option<Entry> {
         if now.since(*self.begun.get_or_insert(now)) >= LAP {
             self.due = 0;
         }
@@ -121,8 +121,8 @@ impl RunQueue {
 mod tests {
     use super::*;
 
-    fn at(micros: u64) -> Tick {
-        Tick::ZERO + Duration::from_micros(micros)
+    fn at(micros: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_micros(micros)
     }
 
     /// All that may be taken before the next turn, at once.

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use super::Config;
 use super::deadlines::min_rate_deadline;
 use super::exchange::{HttpIo, ReadOutcome};
+use super::host::{Host, Interest};
 use super::pool::BufferPool;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, Event};
-use crate::observe::{Host, Interest};
 
 /// What has come of it.
 #[derive(Debug, Default)]

@@ -11,11 +11,11 @@ use super::program::Source;
 use crate::arbiter;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Releaser, ServiceContext};
-use crate::worker::{Lowered, Worker, WorkerContext};
+use crate::worker::{WithCredentials, Worker, WorkerContext};
 
 /// Makes a worker from a service's recipe and the settings.
 pub(super) type Recipe<M> = fn(Shared<Watched<M>>, &mut Prepared) -> Result<Box<dyn Worker>>;
@@ -94,7 +94,7 @@ impl<M: MakeService> MakeService for Shared<M> {
         self.0.borrow().make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.0.borrow_mut().make.around_fork(fork);
     }
 
@@ -131,7 +131,7 @@ impl Worker for AnyWorker {
         self.0.calls()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.0.around_fork(fork);
     }
 
@@ -151,7 +151,7 @@ pub(super) fn describe(
     hooks: Option<&Installed>,
 ) -> arbiter::ArbiterBuilder<AnyWorker> {
     let worker = match &prepared.credentials {
-        Some(credentials) => Box::new(Lowered::new(worker, credentials.clone())),
+        Some(credentials) => Box::new(WithCredentials::new(worker, credentials.clone())),
         None => worker,
     };
     // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.

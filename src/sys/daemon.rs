@@ -17,7 +17,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::fork;
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 
 /// Makes this process a daemon: it goes on in a grandchild, with a session of its own and the umask 022, and
 /// the process that was called ends with status 0.
@@ -60,9 +60,9 @@ pub fn daemonize(keep_streams: bool) -> Result<()> {
 /// Returns in a child; this process ends, without its exit handlers.
 fn go_on_in_a_child() -> Result<()> {
     match fork::fork(|| {}) {
-        Forked::Child => Ok(()),
-        Forked::Parent(_) => fork::exit_now(0),
-        Forked::Failed(errno) => Err(failed("fork", Errno::from_raw(errno))),
+        ForkOutcome::Child => Ok(()),
+        ForkOutcome::Parent(_) => fork::exit_now(0),
+        ForkOutcome::Failed(errno) => Err(failed("fork", Errno::from_raw(errno))),
     }
 }
 

@@ -16,32 +16,32 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
-use super::{signal, strangers};
+use super::{foreign_fork, signal};
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 
 /// Forks. `in_child` runs in the child with all signals blocked: it is there to install the child's own
 /// handlers, so that a signal which comes at once is not taken for its parent's.
-pub(crate) fn fork(in_child: impl FnOnce()) -> Forked {
+pub(crate) fn fork(in_child: impl FnOnce()) -> ForkOutcome {
     flush();
     let mask = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) {
         Ok(mask) => mask,
-        Err(errno) => return Forked::Failed(errno as i32),
+        Err(errno) => return ForkOutcome::Failed(errno as i32),
     };
     // SAFETY: with other threads, a child may call only what is async-signal-safe (fork(2)): a lock that
     // another thread held stays held. The arbiter refuses a host that has threads, unless that host
     // vouches for them.
     #[expect(clippy::disallowed_methods, reason = "this is the place that forks")]
-    let forked = strangers::as_kin(|| unsafe { unistd::fork() });
+    let forked = foreign_fork::as_kin(|| unsafe { unistd::fork() });
     let (forked, mask) = match forked {
-        Ok(ForkResult::Parent { child }) => (Forked::Parent(child.as_raw()), mask),
+        Ok(ForkResult::Parent { child }) => (ForkOutcome::Parent(child.as_raw()), mask),
         Ok(ForkResult::Child) => {
-            strangers::admit();
+            foreign_fork::admit();
             in_child();
             // A parent that waits for its signals (sigwaitinfo(2), signalfd(2)) has them blocked.
-            (Forked::Child, SigSet::empty())
+            (ForkOutcome::Child, SigSet::empty())
         }
-        Err(errno) => (Forked::Failed(errno as i32), mask),
+        Err(errno) => (ForkOutcome::Failed(errno as i32), mask),
     };
     // It cannot fail: the mask is a valid one (pthread_sigmask(3)).
     let _ = mask.thread_set_mask();
@@ -55,7 +55,7 @@ static IS_PARENT: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_child() {
     IS_CHILD.store(true, Ordering::Relaxed);
-    signal::leave_stacks_to_the_parent();
+    signal::drop_stacks();
 }
 
 extern "C" fn note_parent() {
@@ -187,7 +187,7 @@ mod tests {
             let known = is_child() && !is_parent() && notice_children().is_ok() && !is_child();
             vanish(i32::from(!known));
         });
-        let Forked::Parent(child) = forked else {
+        let ForkOutcome::Parent(child) = forked else {
             panic!("{forked:?}")
         };
         let ended = waitpid(Pid::from_raw(child), None).unwrap();

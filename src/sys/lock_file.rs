@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use super::identity::Identity;
+
 /// How often it may be removed by whoever had it while it is being opened.
 const ATTEMPTS: usize = 16;
 
@@ -107,9 +109,8 @@ fn lock(file: &File) -> io::Result<bool> {
 
 /// Whether this is the file at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |facts: fs::Metadata| (facts.dev(), facts.ino());
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(open), Ok(named)) => identity(open) == identity(named),
+    match (file.metadata(), Identity::at(path)) {
+        (Ok(open), Ok(named)) => Identity::from(&open) == named,
         _ => false,
     }
 }

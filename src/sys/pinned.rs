@@ -15,6 +15,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
+use super::identity::Identity;
+
 /// A file that this process has just made.
 #[derive(Debug)]
 pub(crate) struct Pinned {
@@ -42,9 +44,9 @@ impl Pinned {
         Ok(Self { file, facts, path })
     }
 
-    /// Its device, and its number there.
-    pub(crate) fn identity(&self) -> (u64, u64) {
-        (self.facts.st_dev, self.facts.st_ino)
+    /// Which file it is.
+    pub(crate) fn identity(&self) -> Identity {
+        (&self.facts).into()
     }
 
     /// Gives it to a user and a group.

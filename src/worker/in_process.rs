@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Door, Shutdown, Worker, WorkerContext, WorkerEvent};
+use super::{Shutdown, ShutdownHandle, Worker, WorkerContext, WorkerEvent};
 use crate::error::{Error, Result};
+use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::net::Listeners;
 use crate::service::{Address, Releaser, released};
-use crate::sys::scoreboard::{Scoreboard, WorkerState};
 
 /// A server that serves in threads of this process. Made by [`Server::in_process`](crate::Server::in_process).
 ///
@@ -41,7 +41,7 @@ pub struct Running {
 /// Tells a [`Running`] server to stop, and tells of it, from any thread and for as long as one likes.
 #[derive(Clone, Debug)]
 pub struct RunningHandle {
-    door: Door,
+    shutdown: ShutdownHandle,
     scoreboard: Arc<Scoreboard>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn start(
         worker.calls(),
     )?);
     let handle = RunningHandle {
-        door: context.door(),
+        shutdown: context.shutdown_handle(),
         scoreboard: Arc::clone(&context.scoreboard),
     };
     let files = Arc::new(Files(Mutex::new(Some(listeners))));
@@ -194,13 +194,13 @@ impl fmt::Debug for Running {
 impl RunningHandle {
     /// Asks it to take nothing new, finish what it has, and end. Waits for nothing.
     pub fn stop(&self) {
-        self.door.ask(Shutdown::Graceful);
+        self.shutdown.ask(Shutdown::Graceful);
     }
 
     /// Asks it to end at once: connections are closed, and the answers of calls that still run are lost.
     /// Waits for nothing.
     pub fn stop_now(&self) {
-        self.door.ask(Shutdown::Quick);
+        self.shutdown.ask(Shutdown::Quick);
     }
 
     /// What it is doing.

@@ -7,26 +7,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::WorkerContext;
-use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::h1::Head;
-use crate::observe::{Admit, Host};
+use crate::ipc::scoreboard::WorkerState;
+use crate::ipc::worker_signal::WorkerSignal;
+use crate::reactor::{Admit, Host};
 use crate::reactor::{PendingRequest, Reactor};
 use crate::service::{Address, MakeService, Service, ServiceContext, ServiceRuntime, Stacks};
-use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
+use crate::time::MonoTime;
 use crate::trace;
 
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
-const NAP: Duration = Duration::from_secs(1);
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 /// How often a worker with more connections than the others looks whether they have caught up.
 const YIELD: Duration = Duration::from_millis(1);
 /// For how long it leaves new connections to them.
 const YIELD_LIMIT: Duration = Duration::from_millis(5);
 
 /// How long this worker may wait in a turn.
-pub(super) fn nap(context: &WorkerContext) -> Duration {
-    context.beat_every().map_or(NAP, |every| every.min(NAP))
+pub(super) fn poll_timeout(context: &WorkerContext) -> Duration {
+    context
+        .beat_every()
+        .map_or(LONGEST_POLL, |every| every.min(LONGEST_POLL))
 }
 
 /// The addresses that the worker listens on.
@@ -59,7 +62,7 @@ fn service_context<'a>(
 pub(super) fn leave_in_haste(context: &WorkerContext, reactor: &mut Reactor) {
     context.slot().set_state(WorkerState::Draining);
     context.release_listeners();
-    reactor.hasten(Tick::now(), context.last_words());
+    reactor.hasten(MonoTime::now(), context.last_words());
 }
 
 /// Makes the service, in the worker's own process only.
@@ -70,7 +73,7 @@ pub(super) fn make<M: MakeService>(
     threads: usize,
 ) -> Result<M::Service> {
     let service = make.make(&service_context(context, listeners, threads));
-    context.end_strays("the start", &service);
+    context.exit_if_forked_child("the start", &service);
     service
 }
 
@@ -78,7 +81,7 @@ pub(super) fn make<M: MakeService>(
 /// accepts or reads anything.
 pub(super) fn heed(runtime: &dyn ServiceRuntime, context: &WorkerContext) {
     let outcome = runtime.check_signals();
-    context.end_strays("a signal handler", &outcome);
+    context.exit_if_forked_child("a signal handler", &outcome);
     if let Err(error) = outcome {
         trace::error!("a signal handler of the application failed: {error}");
     }
@@ -86,7 +89,7 @@ pub(super) fn heed(runtime: &dyn ServiceRuntime, context: &WorkerContext) {
 
 /// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
-    signal::interruptible(make.interrupter(), || {
+    signal::interruptible(make.interrupter(), WorkerSignal::Repeat.number(), || {
         // What came before this breaks nothing off.
         if signal::was_asked_to_leave() {
             return Err(Error::new("the server was told to stop before it"));
@@ -97,7 +100,8 @@ pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
 
 /// Has the recipe end what it has loaded so.
 pub(super) fn unload(make: &mut impl MakeService) {
-    signal::interruptible(make.interrupter(), || make.unload());
+    let repeat = WorkerSignal::Repeat.number();
+    signal::interruptible(make.interrupter(), repeat, || make.unload());
 }
 
 /// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.
@@ -110,7 +114,7 @@ pub(super) fn answer<S: Service>(
     let outcome = ready.answer(host, |request, reply| {
         let outcome = catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
             .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)));
-        context.end_strays("a request", &outcome);
+        context.exit_if_forked_child("a request", &outcome);
         outcome
     });
     let Err(error) = outcome else { return };
@@ -138,21 +142,21 @@ pub(super) fn share(context: &WorkerContext, waiting: usize) -> usize {
 
 /// Leaves new connections to workers that have fewer, for a moment.
 #[derive(Debug, Default)]
-pub(super) struct Courtesy {
+pub(super) struct AcceptDelay {
     /// Since when, in nanoseconds; 0 while it does not.
     since: AtomicU64,
 }
 
-impl Courtesy {
+impl AcceptDelay {
     /// May one more connection be accepted, as far as the other workers are concerned?
-    pub(super) fn admit(&self, context: &WorkerContext, now: Tick, open: usize) -> Admit {
+    pub(super) fn admit(&self, context: &WorkerContext, now: MonoTime, open: usize) -> Admit {
         if context.is_broken_off() {
             return Admit::Closed;
         }
         let least = context.least_loaded_other();
         let since = match self.since.load(Ordering::Relaxed) {
             0 => now,
-            nanos => Tick::from_nanos(nanos),
+            nanos => MonoTime::from_nanos(nanos),
         };
         let lighter = least.is_some_and(|least| open as u64 > u64::from(least));
         if !lighter || now.since(since) >= YIELD_LIMIT {
@@ -166,9 +170,9 @@ impl Courtesy {
 
 /// Tells once of header fields that were dropped for their names (`header_map`).
 #[derive(Debug, Default)]
-pub(super) struct Drops(AtomicBool);
+pub(super) struct DroppedHeaderNotice(AtomicBool);
 
-impl Drops {
+impl DroppedHeaderNotice {
     pub(super) fn notice(&self, head: &Head) {
         if head.dropped() > 0 && !self.0.swap(true, Ordering::Relaxed) {
             trace::warning!(

@@ -20,20 +20,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::busy::Busy;
+use super::call_time::CallTimeAverage;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, share, unload,
+    AcceptDelay, DroppedHeaderNotice, addresses, answer, heed, leave_in_haste, make, poll_timeout,
+    preload, share, unload,
 };
-use crate::clock::Tick;
+use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
-use crate::log::{self, AccessLog};
-use crate::observe::{Access, Admit, BlockedCall, Host};
+use crate::ipc::scoreboard::WorkerState;
+use crate::ipc::worker_signal::WorkerSignal;
+use crate::log;
+use crate::reactor::{Admit, BlockedCall, Host};
 use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
-use crate::sys::scoreboard::WorkerState;
 use crate::sys::signal;
+use crate::time::MonoTime;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
 /// A worker that calls its service on its main thread, one request at a time.
@@ -42,7 +45,7 @@ pub struct SyncWorker<M> {
     make: M,
     config: Config,
     keepalive_busy: Duration,
-    access_log: Option<AccessLog>,
+    access_sink: Option<Box<dyn AccessSink>>,
 }
 
 impl<M: MakeService> SyncWorker<M> {
@@ -52,7 +55,7 @@ impl<M: MakeService> SyncWorker<M> {
             make,
             config: Config::default(),
             keepalive_busy: Duration::from_millis(50),
-            access_log: None,
+            access_sink: None,
         }
     }
 
@@ -72,10 +75,10 @@ impl<M: MakeService> SyncWorker<M> {
         self
     }
 
-    /// Writes a line for each answer.
+    /// Has `sink` take note of each answer: an [`AccessLog`](crate::log::AccessLog), for one.
     #[must_use]
-    pub fn access_log(mut self, log: Option<AccessLog>) -> Self {
-        self.access_log = log;
+    pub fn access_sink(mut self, sink: Option<Box<dyn AccessSink>>) -> Self {
+        self.access_sink = sink;
         self
     }
 }
@@ -85,16 +88,24 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let listeners = addresses(context);
         context.keep_memory();
         let service = make(&self.make, context, &listeners, 1)?;
-        let access_log = self.access_log.take().map(RefCell::new);
+        let access_sink = self.access_sink.take().map(RefCell::new);
         let mut outcome = Ok(());
-        signal::set_interrupter(service.interrupter());
+        if let Some(interrupter) = service.interrupter() {
+            signal::set_interrupter(interrupter, WorkerSignal::Repeat.number());
+        }
         context.take_abort()?;
         service.runtime().enter(&mut || {
-            let busy = Busy::new(self.keepalive_busy, context.workers());
-            outcome = serve(&service, &self.config, busy, access_log.as_ref(), context);
+            let call_time = CallTimeAverage::new(self.keepalive_busy, context.workers());
+            outcome = serve(
+                &service,
+                &self.config,
+                call_time,
+                access_sink.as_ref(),
+                context,
+            );
             service.retire();
         });
-        signal::set_interrupter(None);
+        signal::clear_interrupter();
         outcome
     }
 
@@ -106,7 +117,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         self.make.is_preloaded()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.make.around_fork(fork);
     }
 
@@ -131,7 +142,7 @@ fn give_up() -> bool {
     // What is sent is recorded when the call ends, if it does.
     let verdict = CALL_TIMEOUT
         .get()
-        .and_then(|timeout| timeout.expire(Tick::now(), false));
+        .and_then(|timeout| timeout.expire(MonoTime::now(), false));
     GIVEN_UP.fetch_or(verdict.is_some(), Ordering::Relaxed);
     verdict.is_some()
 }
@@ -140,8 +151,8 @@ fn give_up() -> bool {
 fn serve<S: Service>(
     service: &S,
     config: &Config,
-    busy: Busy,
-    access_log: Option<&RefCell<AccessLog>>,
+    call_time: CallTimeAverage,
+    access_sink: Option<&RefCell<Box<dyn AccessSink>>>,
     context: &WorkerContext,
 ) -> Result<()> {
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
@@ -154,13 +165,13 @@ fn serve<S: Service>(
     let host = SyncHost {
         context,
         runtime: service.runtime(),
-        nap: nap(context),
+        poll_timeout: poll_timeout(context),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
-        busy,
-        access_log,
-        drops: Drops::default(),
-        courtesy: Courtesy::default(),
+        call_time,
+        access_sink,
+        dropped_headers: DroppedHeaderNotice::default(),
+        accept_delay: AcceptDelay::default(),
         place: Cell::new(None),
     };
     host.reactor.borrow_mut().watch(context.wake())?;
@@ -168,13 +179,13 @@ fn serve<S: Service>(
     loop {
         let mut reactor = host.reactor.borrow_mut();
         // What it was asked during a call is seen to below: the descriptor that tells of it does so once.
-        let nap = if reactor.has_pending() || host.woken.get() {
+        let poll_timeout = if reactor.has_pending() || host.woken.get() {
             Duration::ZERO
         } else {
-            host.nap
+            host.poll_timeout
         };
-        let turned = reactor.poll(&host, Some(nap))?;
-        context.beat(Tick::now());
+        let turned = reactor.poll(&host, Some(poll_timeout))?;
+        context.beat(MonoTime::now());
         if turned.rested {
             context.rest();
         }
@@ -189,7 +200,7 @@ fn serve<S: Service>(
                 Shutdown::Graceful => {
                     context.slot().set_state(WorkerState::Draining);
                     context.release_listeners();
-                    reactor.drain(Tick::now(), context.queue_policy());
+                    reactor.drain(MonoTime::now(), context.queue_policy());
                 }
                 Shutdown::Quick => leave_in_haste(context, &mut reactor),
             }
@@ -197,9 +208,9 @@ fn serve<S: Service>(
         while let Some(mut ready) = reactor.next_request(&host) {
             // Nobody has the reactor during a call: it may have to be pumped.
             drop(reactor);
-            host.busy.begin(Tick::now());
+            host.call_time.begin(MonoTime::now());
             answer(service, &mut ready, &host, context);
-            host.busy.end(Tick::now());
+            host.call_time.end(MonoTime::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
             if GIVEN_UP.load(Ordering::Relaxed) {
@@ -224,15 +235,15 @@ fn serve<S: Service>(
 struct SyncHost<'a> {
     context: &'a WorkerContext,
     runtime: &'a dyn ServiceRuntime,
-    nap: Duration,
+    poll_timeout: Duration,
     /// Borrowed except during a call.
     reactor: RefCell<Reactor>,
     /// Whether the worker was asked for something during a call: it sees to it afterwards.
     woken: Cell<bool>,
-    busy: Busy,
-    access_log: Option<&'a RefCell<AccessLog>>,
-    drops: Drops,
-    courtesy: Courtesy,
+    call_time: CallTimeAverage,
+    access_sink: Option<&'a RefCell<Box<dyn AccessSink>>>,
+    dropped_headers: DroppedHeaderNotice,
+    accept_delay: AcceptDelay,
     /// Where the scoreboard has the running request.
     place: Cell<Option<usize>>,
 }
@@ -242,7 +253,7 @@ impl SyncHost<'_> {
     fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
         slot.end_request(place, access.finished, access.sent);
-        if let Some(log) = self.access_log {
+        if let Some(log) = self.access_sink {
             log.borrow_mut().record(access);
         }
     }
@@ -255,16 +266,16 @@ impl SyncHost<'_> {
 
     /// Writes the turn's access lines.
     fn flush(&self) {
-        if let Some(log) = self.access_log {
+        if let Some(log) = self.access_sink {
             log.borrow_mut().flush();
         }
     }
 }
 
 /// The worker as its reactor sees it while it is pumped: the running call is none of its affairs.
-struct Meanwhile<'a>(&'a SyncHost<'a>);
+struct PollHost<'a>(&'a SyncHost<'a>);
 
-impl Host for Meanwhile<'_> {
+impl Host for PollHost<'_> {
     fn connections(&self, open: usize) {
         self.0.connections(open);
     }
@@ -275,8 +286,8 @@ impl Host for Meanwhile<'_> {
 }
 
 impl Host for SyncHost<'_> {
-    fn admit(&self, now: Tick, open: usize) -> Admit {
-        self.courtesy.admit(self.context, now, open)
+    fn admit(&self, now: MonoTime, open: usize) -> Admit {
+        self.accept_delay.admit(self.context, now, open)
     }
 
     fn share(&self, waiting: usize) -> usize {
@@ -289,27 +300,27 @@ impl Host for SyncHost<'_> {
             .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
     }
 
-    fn started(&self, now: Tick, head: &Head) {
+    fn started(&self, now: MonoTime, head: &Head) {
         let slot = self.context.slot();
         self.place
             .set(slot.begin_request(now, head.method(), head.target()));
-        self.drops.notice(head);
+        self.dropped_headers.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {
         self.record(self.place.take(), access);
     }
 
-    fn returned(&self, now: Tick) {
+    fn returned(&self, now: MonoTime) {
         self.context.slot().end_request(self.place.take(), now, 0);
     }
 
-    fn is_home(&self) -> bool {
-        self.context.is_home()
+    fn is_own_process(&self) -> bool {
+        self.context.is_own_process()
     }
 
     fn keeps(&self) -> bool {
-        !self.context.is_broken_off() && !self.busy.is_long(self.now())
+        !self.context.is_broken_off() && !self.call_time.is_long(self.now())
     }
 
     fn progress(&self) {
@@ -322,7 +333,7 @@ impl Host for SyncHost<'_> {
             Ok(reactor) if reactor.is_done() => {
                 return Err(Error::new("the worker leaves, and its client is slow"));
             }
-            Ok(mut reactor) => reactor.poll_others(&Meanwhile(self), call, self.nap)?,
+            Ok(mut reactor) => reactor.poll_others(&PollHost(self), call, self.poll_timeout)?,
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };
         self.progress();

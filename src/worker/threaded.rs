@@ -26,20 +26,22 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::baton::Baton;
-use super::crew;
+use super::leadership::Leadership;
 use super::serving::{
-    Courtesy, Drops, addresses, answer, heed, leave_in_haste, make, nap, preload, share, unload,
+    AcceptDelay, DroppedHeaderNotice, addresses, answer, heed, leave_in_haste, make, poll_timeout,
+    preload, share, unload,
 };
-use crate::clock::Tick;
+use super::threads;
+use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
-use crate::log::{self, AccessLog};
-use crate::observe::{Access, Admit, Host};
+use crate::ipc::scoreboard::WorkerState;
+use crate::log;
+use crate::reactor::{Admit, Host};
 use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
-use crate::sys::scoreboard::WorkerState;
+use crate::time::MonoTime;
 use crate::worker::{Shutdown, Worker, WorkerContext};
 
 /// A worker that calls its service on several threads.
@@ -48,7 +50,7 @@ pub struct ThreadedWorker<M> {
     make: M,
     threads: usize,
     config: Config,
-    access_log: Option<AccessLog>,
+    access_sink: Option<Box<dyn AccessSink>>,
 }
 
 impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
@@ -59,7 +61,7 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
             make,
             threads: threads.max(1),
             config: Config::default(),
-            access_log: None,
+            access_sink: None,
         }
     }
 
@@ -70,10 +72,10 @@ impl<M: MakeService<Service: Sync>> ThreadedWorker<M> {
         self
     }
 
-    /// Writes a line for each answer.
+    /// Has `sink` take note of each answer: an [`AccessLog`](crate::log::AccessLog), for one.
     #[must_use]
-    pub fn access_log(mut self, log: Option<AccessLog>) -> Self {
-        self.access_log = log;
+    pub fn access_sink(mut self, sink: Option<Box<dyn AccessSink>>) -> Self {
+        self.access_sink = sink;
         self
     }
 }
@@ -85,10 +87,10 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         let service = Box::new(make(&self.make, context, &listeners, self.threads)?);
         context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
-        let access_log = self.access_log.take().map(Mutex::new);
-        let crew = Crew::new(&*service, context, self.threads, reactor, access_log)?;
-        let crew = Box::new(crew);
-        crew.serve()?;
+        let access_sink = self.access_sink.take().map(Mutex::new);
+        let pool = ThreadPool::new(&*service, context, self.threads, reactor, access_sink)?;
+        let pool = Box::new(pool);
+        pool.serve()?;
         service.retire();
         Ok(())
     }
@@ -105,7 +107,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         self.threads
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.make.around_fork(fork);
     }
 
@@ -119,15 +121,15 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
 }
 
 /// The threads of one worker, and what they share.
-struct Crew<'a, S> {
+struct ThreadPool<'a, S> {
     service: &'a S,
     runtime: &'a dyn ServiceRuntime,
     context: &'a WorkerContext,
     threads: usize,
-    access_log: Option<Mutex<AccessLog>>,
-    courtesy: Courtesy,
-    drops: Drops,
-    lead: Baton<Reactor>,
+    access_sink: Option<Mutex<Box<dyn AccessSink>>>,
+    accept_delay: AcceptDelay,
+    dropped_headers: DroppedHeaderNotice,
+    lead: Leadership<Reactor>,
     /// Answered connections on their way back to the reactor.
     returned: (Sender<PendingRequest>, Receiver<PendingRequest>),
     /// Whether the leader waits in a poll, or is about to: then it has to be woken.
@@ -138,13 +140,13 @@ struct Crew<'a, S> {
     failure: Mutex<Option<Error>>,
 }
 
-impl<'a, S: Service + Sync> Crew<'a, S> {
+impl<'a, S: Service + Sync> ThreadPool<'a, S> {
     fn new(
         service: &'a S,
         context: &'a WorkerContext,
         threads: usize,
         mut reactor: Reactor,
-        access_log: Option<Mutex<AccessLog>>,
+        access_sink: Option<Mutex<Box<dyn AccessSink>>>,
     ) -> Result<Self> {
         reactor.watch(context.wake())?;
         Ok(Self {
@@ -152,11 +154,11 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             runtime: service.runtime(),
             context,
             threads,
-            access_log,
-            courtesy: Courtesy::default(),
-            drops: Drops::default(),
+            access_sink,
+            accept_delay: AcceptDelay::default(),
+            dropped_headers: DroppedHeaderNotice::default(),
             waker: reactor.waker()?,
-            lead: Baton::new(reactor),
+            lead: Leadership::new(reactor),
             returned: crossbeam_channel::unbounded(),
             polling: AtomicBool::new(false),
             seen: AtomicBool::new(false),
@@ -173,7 +175,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         let woken = &mut || heed(self.runtime, self.context);
         match self.runtime.run_threads(count, &*life, begun, woken) {
             Some(outcome) => outcome?,
-            None => crew::run(count, &*life, begun)?,
+            None => threads::run(count, &*life, begun)?,
         }
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
@@ -188,8 +190,8 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     }
 
     fn work(&self) -> Result<()> {
-        let host = Seat {
-            crew: self,
+        let host = CallHost {
+            pool: self,
             place: Cell::new(None),
         };
         let mut leading = None;
@@ -203,7 +205,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                 leading = Some(reactor);
                 continue;
             };
-            let since = self.lead.lay(reactor);
+            let since = self.lead.release(reactor);
             answer(self.service, &mut ready, &host, self.context);
             self.seen.store(true, Ordering::Relaxed);
             leading = self.lead.resume(since);
@@ -219,7 +221,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     fn lead(
         &self,
         mut leading: Option<Box<Reactor>>,
-        host: &Seat<'_, S>,
+        host: &CallHost<'_, S>,
     ) -> Result<Option<Box<Reactor>>> {
         loop {
             if let Some(reactor) = &leading {
@@ -227,7 +229,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
                     return Ok(leading);
                 }
             }
-            leading = leading.take().or_else(|| self.lead.stand_by());
+            leading = leading.take().or_else(|| self.lead.wait_to_lead());
             let Some(reactor) = &mut leading else {
                 return Ok(None);
             };
@@ -256,7 +258,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
 
     /// One turn of the reactor.
     fn turn(&self, reactor: &mut Reactor) -> Result<PollOutcome> {
-        let host = Outside { crew: self };
+        let host = LeaderHost { pool: self };
         for ready in self.returned.1.try_iter() {
             reactor.give_back(ready, &host);
         }
@@ -265,7 +267,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         if reactor.is_done() || reactor.has_pending() && self.has_room() {
             return Ok(PollOutcome::default());
         }
-        let turned = reactor.poll(&host, Some(nap(self.context)))?;
+        let turned = reactor.poll(&host, Some(poll_timeout(self.context)))?;
         if turned.rested {
             self.context.rest();
         }
@@ -284,7 +286,7 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
             Shutdown::Graceful => {
                 self.context.slot().set_state(WorkerState::Draining);
                 self.context.release_listeners();
-                reactor.drain(Tick::now(), self.context.queue_policy());
+                reactor.drain(MonoTime::now(), self.context.queue_policy());
             }
             Shutdown::Quick => {
                 // Calls that begin later answer those who are left.
@@ -311,9 +313,9 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
         self.lead.calls() < self.threads
     }
 
-    fn admit(&self, now: Tick, open: usize) -> Admit {
+    fn admit(&self, now: MonoTime, open: usize) -> Admit {
         if self.has_room() {
-            self.courtesy.admit(self.context, now, open)
+            self.accept_delay.admit(self.context, now, open)
         } else {
             Admit::Full
         }
@@ -323,21 +325,21 @@ impl<'a, S: Service + Sync> Crew<'a, S> {
     fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
         slot.end_request(place, access.finished, access.sent);
-        if let Some(log) = &self.access_log {
+        if let Some(log) = &self.access_sink {
             lock(log).record(access);
         }
     }
 
     /// Writes the access lines that are there.
     fn flush(&self) {
-        if let Some(log) = &self.access_log {
+        if let Some(log) = &self.access_sink {
             lock(log).flush();
         }
     }
 }
 
 /// Sends the other threads home where one panics: the worker is replaced.
-struct EndOnPanic<'a>(&'a Baton<Reactor>);
+struct EndOnPanic<'a>(&'a Leadership<Reactor>);
 
 impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
@@ -348,74 +350,74 @@ impl Drop for EndOnPanic<'_> {
 }
 
 /// The worker as a thread that answers sees it.
-struct Seat<'a, S> {
-    crew: &'a Crew<'a, S>,
+struct CallHost<'a, S> {
+    pool: &'a ThreadPool<'a, S>,
     /// Where the scoreboard has this thread's request.
     place: Cell<Option<usize>>,
 }
 
-impl<S: Service + Sync> Host for Seat<'_, S> {
-    fn admit(&self, now: Tick, open: usize) -> Admit {
-        self.crew.admit(now, open)
+impl<S: Service + Sync> Host for CallHost<'_, S> {
+    fn admit(&self, now: MonoTime, open: usize) -> Admit {
+        self.pool.admit(now, open)
     }
 
     fn connections(&self, open: usize) {
-        show_connections(self.crew.context, open);
+        show_connections(self.pool.context, open);
     }
 
-    fn started(&self, now: Tick, head: &Head) {
-        let slot = self.crew.context.slot();
+    fn started(&self, now: MonoTime, head: &Head) {
+        let slot = self.pool.context.slot();
         self.place
             .set(slot.begin_request(now, head.method(), head.target()));
-        self.crew.drops.notice(head);
+        self.pool.dropped_headers.notice(head);
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.crew.record(self.place.take(), access);
+        self.pool.record(self.place.take(), access);
     }
 
-    fn returned(&self, now: Tick) {
-        let slot = self.crew.context.slot();
+    fn returned(&self, now: MonoTime) {
+        let slot = self.pool.context.slot();
         slot.end_request(self.place.take(), now, 0);
     }
 
-    fn is_home(&self) -> bool {
-        self.crew.context.is_home()
+    fn is_own_process(&self) -> bool {
+        self.pool.context.is_own_process()
     }
 }
 
 /// The worker as its reactor sees it while it turns.
-struct Outside<'a, S> {
-    crew: &'a Crew<'a, S>,
+struct LeaderHost<'a, S> {
+    pool: &'a ThreadPool<'a, S>,
 }
 
-impl<S: Service + Sync> Host for Outside<'_, S> {
-    fn admit(&self, now: Tick, open: usize) -> Admit {
-        self.crew.admit(now, open)
+impl<S: Service + Sync> Host for LeaderHost<'_, S> {
+    fn admit(&self, now: MonoTime, open: usize) -> Admit {
+        self.pool.admit(now, open)
     }
 
     fn share(&self, waiting: usize) -> usize {
-        share(self.crew.context, waiting)
+        share(self.pool.context, waiting)
     }
 
     fn connections(&self, open: usize) {
-        show_connections(self.crew.context, open);
+        show_connections(self.pool.context, open);
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.crew.record(None, access);
+        self.pool.record(None, access);
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {
-        let crew = self.crew;
-        crew.polling.store(true, Ordering::SeqCst);
+        let pool = self.pool;
+        pool.polling.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // Either this sees what was handed in before, or who hands in later sees `polling`.
-        if !crew.returned.1.is_empty() {
-            crew.waker.wake();
+        if !pool.returned.1.is_empty() {
+            pool.waker.wake();
         }
         block();
-        crew.polling.store(false, Ordering::SeqCst);
+        pool.polling.store(false, Ordering::SeqCst);
     }
 }
 

@@ -20,7 +20,7 @@ use super::input::Input;
 use super::response::{Answer, Whole};
 use super::start_response::StartResponse;
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::python::calls::{self, Call};
 use crate::python::errors;
 use crate::python::ffi;
@@ -250,7 +250,7 @@ impl MakeService for App {
     }
 
     /// With what Python does around a fork, where there is an interpreter, whoever has started it.
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         if !ffi::is_running() {
             fork();
             return;
@@ -557,8 +557,8 @@ mod tests {
     use super::super::testing::{Script, connection, head, text};
     use super::*;
     use crate::python::testing::with_python;
-    use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
+    use crate::testing::Recorder;
 
     const HELLO: &str = r#"
 def app(environ, start_response):

@@ -158,8 +158,8 @@ mod tests {
 
     use super::super::testing::{Script, head, text};
     use crate::error::Result;
-    use crate::recorder::Recorder;
     use crate::service::{Body, Exchange};
+    use crate::testing::Recorder;
 
     /// An exchange that notes each write in the script's own list of events.
     struct Noting<'s>(&'s Script, Recorder);

@@ -73,7 +73,7 @@ fn octets(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Script;
-    use crate::recorder::{Informational, Recorder};
+    use crate::testing::{Informational, Recorder};
 
     /// An application that calls `hint` of the environ's early hints before it answers.
     fn hinting(hint: &str) -> Script {

@@ -117,8 +117,8 @@ impl State {
 mod tests {
     use super::super::testing::{Script, head};
     use super::*;
-    use crate::recorder::Recorder;
     use crate::service::Body;
+    use crate::testing::Recorder;
 
     /// Lines of the log that `work` makes.
     #[cfg(feature = "tracing")]

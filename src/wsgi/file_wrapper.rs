@@ -97,7 +97,7 @@ impl FileWrapper {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Script, text};
-    use crate::recorder::Recorder;
+    use crate::testing::Recorder;
 
     const FILES: &str = r#"
 import gzip, io, tempfile

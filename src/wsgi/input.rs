@@ -295,8 +295,8 @@ mod tests {
     use std::io::{Seek as _, Write as _};
 
     use super::super::testing::{Script, head, text};
-    use crate::recorder::Recorder;
     use crate::service::Body;
+    use crate::testing::Recorder;
 
     /// Sends back the `repr` of an expression over `read` and so on.
     fn asking(expression: &str) -> Script {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use super::scoped_call::Lent;
 use super::start_response::{Outline, Write};
-use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::python::ffi;
 use crate::service::{Body, BodyWriter, Responded, Responder};
+use crate::time::MonoTime;
 
 /// How long nothing but empty blocks may come before the client is looked for, and between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ pub(super) struct Answer<'w, 'a> {
     /// What the exchange failed with, told to Python as an exception.
     failure: Cell<Option<Error>>,
     /// When the client was last looked for, while nothing but empty blocks came.
-    looked: Cell<Option<Tick>>,
+    looked: Cell<Option<MonoTime>>,
 }
 
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl<'w, 'a> Answer<'w, 'a> {
     }
 
     fn look_now_and_then(&self) -> Result<()> {
-        let now = Tick::now();
+        let now = MonoTime::now();
         match self.looked.get() {
             Some(before) if now.since(before) >= LOOK => self.looked.set(Some(now)),
             Some(_) => return Ok(()),
@@ -258,8 +258,8 @@ mod tests {
 
     use super::super::testing::{Script, head};
     use super::*;
-    use crate::recorder::Recorder;
     use crate::service::Exchange;
+    use crate::testing::Recorder;
 
     /// An exchange that takes as long as somebody else needs to get into Python, and notes whether he did.
     struct Slow {

@@ -327,7 +327,7 @@ pub(super) fn not_lent(reason: NotLent) -> PyErr {
 mod tests {
     use super::super::testing::{Script, text};
     use super::*;
-    use crate::recorder::Recorder;
+    use crate::testing::Recorder;
 
     #[test]
     fn a_status_is_three_digits_and_perhaps_a_reason() {

@@ -11,10 +11,10 @@ use super::app::Application;
 use crate::error::{Error, Result};
 use crate::h1::{Head, Version};
 use crate::python::testing::with_python;
-use crate::recorder::Recorder;
 use crate::service::{
     Address, Body, ConnectionInfo, Exchange, Request, Responded, Responder, Service, ServiceContext,
 };
+use crate::testing::Recorder;
 
 pub(super) fn ip(text: &str) -> Address {
     Address::Ip(text.parse().unwrap())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::Size;
 use crate::load::{Ask, Line, Load};
@@ -51,13 +51,13 @@ fn stop_with_a_full_backlog(site: Site) {
     for pid in &held {
         send(*pid, Signal::SIGCONT);
     }
-    let start = Tick::now();
+    let start = MonoTime::now();
     let answers = asks.iter().zip(&mut lines);
     let failed: Vec<String> = answers
         .filter_map(|(ask, line)| line.answer(ask).err())
         .map(|failure| failure.to_string())
         .collect();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     println!(
         "stop_under_load, {site}, {connections} connections in the backlog: all answered in {took:?}"
     );
@@ -78,10 +78,10 @@ fn stop_at_work(site: Site, requests: u64) {
     let server = house.server;
     let load = Load::start(server.address(), CLIENTS, CLIENTS);
     load.wait_for(requests);
-    let signalled = Tick::now();
+    let signalled = MonoTime::now();
     server.signal(Signal::SIGTERM);
     let exited = server.wait();
-    let took = Tick::now().since(signalled);
+    let took = MonoTime::now().since(signalled);
     let mut report = load.stop();
     report
         .failures

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::Size;
 use crate::load::Load;
@@ -43,11 +43,11 @@ pub(crate) fn upgrade(size: Size) {
             eventually("the old arbiter stays", || {
                 (!is_there(arbiter)).then_some(())
             });
-            let gone = Tick::now();
+            let gone = MonoTime::now();
             eventually("the new one is not promoted", || {
                 (read(&files.pid) == Some(new) && !files.next.exists()).then_some(())
             });
-            longest = longest.max(Tick::now().since(gone));
+            longest = longest.max(MonoTime::now().since(gone));
             arbiter = new;
         }
         let report = load.stop();

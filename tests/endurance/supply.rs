@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::Size;
 use crate::load::{Load, ask_once};
@@ -96,7 +96,7 @@ pub(crate) fn kill_storm(size: Size) {
 struct Herd {
     arbiter: Pid,
     count: usize,
-    since: BTreeMap<Pid, Tick>,
+    since: BTreeMap<Pid, MonoTime>,
     dice: u64,
 }
 
@@ -127,7 +127,7 @@ impl Herd {
         });
         self.since.retain(|pid, _| living.contains(pid));
         for pid in living {
-            self.since.entry(pid).or_insert_with(Tick::now);
+            self.since.entry(pid).or_insert_with(MonoTime::now);
         }
     }
 
@@ -140,7 +140,7 @@ impl Herd {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         eventually("no worker grows up", || {
-            let now = Tick::now();
+            let now = MonoTime::now();
             let grown = self.since.iter();
             let grown = grown.filter(|(_, since)| now.since(**since) >= Self::GROWN);
             let grown: Vec<Pid> = grown.map(|(pid, _)| *pid).collect();

@@ -260,9 +260,11 @@ pub(crate) fn dependencies(manifest: &str, section: &str) -> BTreeSet<String> {
 }
 
 pub(crate) fn is_test(module: &[String]) -> bool {
+    // `crate::testing` is for the tests of others, and no test itself.
     module
         .iter()
-        .any(|part| part == "tests" || part == "testing")
+        .enumerate()
+        .any(|(depth, part)| part == "tests" || part == "testing" && depth > 0)
 }
 
 pub(crate) fn is_below(module: &[String], ancestor: &str) -> bool {

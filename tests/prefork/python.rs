@@ -8,10 +8,11 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use oxicorn::h1::{Head, Version};
+use oxicorn::testing::Recorder;
 use oxicorn::wsgi::App;
 use oxicorn::{
-    Address, Body, ConnectionInfo, Error, MakeService, Recorder, Request, Responder, Result,
-    Service, ServiceContext, Stacks,
+    Address, Body, ConnectionInfo, Error, MakeService, Request, Responder, Result, Service,
+    ServiceContext, Stacks,
 };
 
 use crate::server::{Server, send};

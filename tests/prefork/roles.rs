@@ -15,7 +15,7 @@ use crate::server::wait_until;
 use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
-use oxicorn::{Arbiter, ArbiterEvent, Error, Result, Shutdown, Tick, WorkerContext};
+use oxicorn::{Arbiter, ArbiterEvent, Error, MonoTime, Result, Shutdown, WorkerContext};
 
 /// Plays what the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {
@@ -183,20 +183,20 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
         "silent" if context.id() == 1 => {
             let _ = context
                 .slot()
-                .begin_request(Tick::now(), "POST", "/slow?x=1");
+                .begin_request(MonoTime::now(), "POST", "/slow?x=1");
             hang();
         }
         "fails-late" if context.id() == 1 => return Err(Error::app("it broke later")),
         "worn-at-once" if context.id() == 1 => {
-            let place = context.slot().begin_request(Tick::now(), "GET", "/");
-            context.slot().end_request(place, Tick::now(), 0);
-            context.beat(Tick::now());
+            let place = context.slot().begin_request(MonoTime::now(), "GET", "/");
+            context.slot().end_request(place, MonoTime::now(), 0);
+            context.beat(MonoTime::now());
             std::fs::write(flag, "")?;
         }
         // Never leaves by itself, but makes progress.
         "stubborn" => loop {
             context.pause(Duration::from_millis(20));
-            context.beat(Tick::now());
+            context.beat(MonoTime::now());
         },
         "twice" if context.id() == 2 => {
             // Both workers are there: the second one ends its own server.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, setsid};
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 /// How long anything that must happen may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ impl Server {
     /// Waits for the server's own end.
     #[track_caller]
     pub(crate) fn wait_for_end(mut self) -> Ended {
-        let deadline = Tick::now() + PATIENCE;
+        let deadline = MonoTime::now() + PATIENCE;
         while self.take_line(deadline, "the end") {}
         let status = self.child.wait().expect("our own child");
         let log = self.log.take().expect("taken once").join();
@@ -184,7 +184,7 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Tick::now() + PATIENCE;
+        let deadline = MonoTime::now() + PATIENCE;
         while !condition(self) {
             assert!(
                 self.take_line(deadline, what),
@@ -196,8 +196,8 @@ impl Server {
 
     /// Takes the next line in; `false` where there will be none.
     #[track_caller]
-    fn take_line(&mut self, deadline: Tick, what: &str) -> bool {
-        let line = match self.lines.recv_timeout(deadline.since(Tick::now())) {
+    fn take_line(&mut self, deadline: MonoTime, what: &str) -> bool {
+        let line = match self.lines.recv_timeout(deadline.since(MonoTime::now())) {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => panic!("no {what} in time: {:?}", self.seen),
@@ -258,9 +258,9 @@ pub(crate) fn exists(pid: i32) -> bool {
 /// Waits for what no line announces.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Tick::now() + PATIENCE;
+    let deadline = MonoTime::now() + PATIENCE;
     while !condition() {
-        assert!(Tick::now() < deadline, "{what}: not in time");
+        assert!(MonoTime::now() < deadline, "{what}: not in time");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::server::{Server, exists, send, wait_until};
 use crate::{Test, tests};
@@ -61,9 +61,9 @@ fn a_killed_worker_is_replaced_within_a_second() {
     let mut server = Server::started(&["steady"], 2);
     let before = server.workers();
     send(before[0], Signal::SIGKILL);
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.wait_for_line("ready 3");
-    assert!(Tick::now().since(start) < Duration::from_secs(1));
+    assert!(MonoTime::now().since(start) < Duration::from_secs(1));
     server.wait_for_workers(2);
     assert!(server.workers().contains(&before[1]));
     server.signal(Signal::SIGTERM);
@@ -105,21 +105,21 @@ fn term_lets_the_workers_finish() {
 
 fn a_worker_that_stays_is_killed_after_graceful_timeout() {
     let server = Server::started(&["stubborn", "--graceful-timeout", "300"], 2);
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert!(took >= Duration::from_millis(300), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 fn int_ends_stubborn_workers_within_three_seconds() {
     let server = Server::started(&["stubborn"], 2);
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait_for_end().status.code(), Some(0));
-    assert!(Tick::now().since(start) < Duration::from_secs(3));
+    assert!(MonoTime::now().since(start) < Duration::from_secs(3));
 }
 
 fn int_during_a_graceful_stop_makes_it_quick() {
@@ -127,12 +127,12 @@ fn int_during_a_graceful_stop_makes_it_quick() {
     server.signal(Signal::SIGTERM);
     server.wait_for_line("held 1");
     server.wait_for_line("held 2");
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     server.signal(Signal::SIGQUIT);
     let ended = server.wait_for_end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(Tick::now().since(start) < Duration::from_secs(2));
+    assert!(MonoTime::now().since(start) < Duration::from_secs(2));
 }
 
 fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
@@ -417,7 +417,7 @@ fn a_busy_orphan_closes_its_listeners_and_has_the_grace_period() {
     let worker = server.workers()[0];
     let address = server.address();
     assert!(TcpStream::connect(address).is_ok());
-    let start = Tick::now();
+    let start = MonoTime::now();
     send(server.pid(), Signal::SIGKILL);
     wait_until("a refusal", || TcpStream::connect(address).is_err());
     assert!(
@@ -425,5 +425,5 @@ fn a_busy_orphan_closes_its_listeners_and_has_the_grace_period() {
         "the port is closed since the worker has gone"
     );
     wait_until("the orphan's end", || !exists(worker));
-    assert!(Tick::now().since(start) >= Duration::from_secs(5));
+    assert!(MonoTime::now().since(start) >= Duration::from_secs(5));
 }

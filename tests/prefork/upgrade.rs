@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::server::{Server, exists, send, wait_until};
 use crate::{Test, tests};
@@ -102,9 +102,9 @@ fn usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone() {
     assert!(place.listens());
     server.signal(Signal::SIGTERM);
     wait_until("the old arbiter's end", || !exists(old));
-    let ended = Tick::now();
+    let ended = MonoTime::now();
     let promoted = server.wait_for_line("promoted ");
-    assert!(Tick::now().since(ended) < Duration::from_millis(500));
+    assert!(MonoTime::now().since(ended) < Duration::from_millis(500));
     assert_eq!(number(&promoted), new);
     assert_eq!(place.pids(), [Some(new), None]);
     assert!(place.listens());

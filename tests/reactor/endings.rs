@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::reactor::{Config, Reactor};
 
@@ -49,9 +49,9 @@ fn draining_answers_what_was_queued_and_closes_what_is_idle() {
 #[track_caller]
 fn turn(reactor: &mut Reactor, until: impl Fn(&Reactor) -> bool) {
     let host = Recording(Log::default());
-    let start = Tick::now();
+    let start = MonoTime::now();
     while !until(reactor) {
-        assert!(Tick::now().since(start).as_secs() < 10, "in vain");
+        assert!(MonoTime::now().since(start).as_secs() < 10, "in vain");
         let wait = Some(Duration::from_millis(10));
         reactor.poll(&host, wait).unwrap();
         if until(reactor) {
@@ -86,7 +86,7 @@ fn a_quick_drain_answers_requests_and_leaves_others_the_queue() {
     let mut asked = client("GET /asked HTTP/1.1\r\nHost: x\r\n\r\n");
     turn(&mut reactor, Reactor::has_pending);
     let mut late = client("GET /late HTTP/1.0\r\n\r\n");
-    reactor.hasten(Tick::now(), Duration::from_secs(10));
+    reactor.hasten(MonoTime::now(), Duration::from_secs(10));
     assert!(reactor.is_hasty());
     turn(&mut reactor, Reactor::is_done);
     drop(reactor);
@@ -110,7 +110,7 @@ fn haste_has_an_end_whatever_is_left() {
         .unwrap();
     turn(&mut reactor, Reactor::has_pending);
     let lent = reactor.next_request(&Recording(Log::default()));
-    reactor.hasten(Tick::now(), Duration::from_millis(1));
+    reactor.hasten(MonoTime::now(), Duration::from_millis(1));
     turn(&mut reactor, Reactor::is_done);
     assert_eq!(reactor.in_flight(), 1);
     drop(lent);

@@ -7,25 +7,25 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::observe::{Admit, Host};
+use oxicorn::reactor::{Admit, Host};
 use oxicorn::reactor::{Config, PendingRequest, Reactor};
 
 use crate::arrival::await_arrival;
 
 /// A host whose clock stands still, and who may leave newcomers to others.
 struct Still {
-    now: Tick,
+    now: MonoTime,
     polite: bool,
 }
 
 impl Host for Still {
-    fn now(&self) -> Tick {
+    fn now(&self) -> MonoTime {
         self.now
     }
 
-    fn admit(&self, _now: Tick, _open: usize) -> Admit {
+    fn admit(&self, _now: MonoTime, _open: usize) -> Admit {
         if self.polite {
             Admit::Later(Duration::from_millis(1))
         } else {
@@ -45,7 +45,7 @@ fn open() -> Desk {
     let address = listener.socket_addr().unwrap();
     let reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
     let host = Still {
-        now: Tick::now(),
+        now: MonoTime::now(),
         polite: false,
     };
     Desk {

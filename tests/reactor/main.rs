@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::observe::{Access, Host};
+use oxicorn::reactor::Host;
 use oxicorn::reactor::{Config, Reactor};
-use oxicorn::{Request, Responded, Responder, Result, Tick};
+use oxicorn::{MonoTime, Request, Responded, Responder, Result};
 
 #[path = "../support/arrival.rs"]
 mod arrival;
@@ -63,7 +64,8 @@ fn serve(
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done() {
             if reactor.poll(&host, None).unwrap().woken {
-                reactor.drain(Tick::now(), QueuePolicy::Drain);
+                reactor.drain(MonoTime::now(), QueuePolicy::Drain);
+                reactor.drain(MonoTime::now(), QueuePolicy::Drain);
             }
             while let Some(mut ready) = reactor.next_request(&host) {
                 let _ = ready.answer(&host, &service);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 /// Waits until the system has something of this client for the server, which has not read it, nor perhaps accepted
 /// the connection.
@@ -14,9 +14,12 @@ use oxicorn::Tick;
 pub(crate) fn await_arrival(client: &TcpStream) {
     let server = client.peer_addr().unwrap();
     let ends = [server, client.local_addr().unwrap()].map(in_proc);
-    let start = Tick::now();
+    let start = MonoTime::now();
     while !has_arrived(&ends) {
-        assert!(Tick::now().since(start).as_secs() < 20, "nothing arrives");
+        assert!(
+            MonoTime::now().since(start).as_secs() < 20,
+            "nothing arrives"
+        );
     }
 }
 

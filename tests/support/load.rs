@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Address, PATIENCE};
 
@@ -54,7 +54,7 @@ pub(crate) struct Failure {
     kind: Kind,
     what: String,
     /// When the request's last byte was sent, if it was.
-    sent: Option<Tick>,
+    sent: Option<MonoTime>,
 }
 
 impl Failure {
@@ -77,7 +77,7 @@ impl Failure {
     }
 
     /// Whether the request was complete before that moment.
-    pub(crate) fn sent_before(&self, moment: Tick) -> bool {
+    pub(crate) fn sent_before(&self, moment: MonoTime) -> bool {
         self.sent.is_some_and(|sent| sent < moment)
     }
 }
@@ -158,7 +158,7 @@ impl<T: Read + Write + Send> Socket for T {}
 /// One connection.
 pub(crate) struct Line {
     socket: Box<dyn Socket>,
-    sent: Option<Tick>,
+    sent: Option<MonoTime>,
 }
 
 impl Line {
@@ -192,7 +192,7 @@ impl Line {
         self.socket
             .write_all(&ask.bytes())
             .map_err(|e| Failure::io(&e, Kind::Reset))?;
-        self.sent = Some(Tick::now());
+        self.sent = Some(MonoTime::now());
         Ok(())
     }
 
@@ -297,7 +297,7 @@ impl Head {
 #[derive(Debug)]
 struct Shared {
     address: Address,
-    start: Tick,
+    start: MonoTime,
     stop: AtomicBool,
     answered: AtomicU64,
     /// When the last answer came, whoever got it, in nanoseconds from the start.
@@ -317,7 +317,7 @@ impl Load {
     pub(crate) fn start(address: &Address, kept: usize, closing: usize) -> Self {
         let shared = Arc::new(Shared {
             address: address.clone(),
-            start: Tick::now(),
+            start: MonoTime::now(),
             stop: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             last: AtomicU64::new(0),
@@ -346,11 +346,11 @@ impl Load {
     #[track_caller]
     pub(crate) fn wait_for(&self, count: u64) {
         let mut before = self.answered();
-        let mut since = Tick::now();
+        let mut since = MonoTime::now();
         while before < count {
             thread::sleep(PAUSE);
             let answered = self.answered();
-            let now = Tick::now();
+            let now = MonoTime::now();
             if answered > before {
                 (before, since) = (answered, now);
             }
@@ -382,7 +382,7 @@ impl Shared {
         let mut line = None;
         let mut number = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            let start = Tick::now();
+            let start = MonoTime::now();
             let ask = Ask::new(client, number, close);
             number += 1;
             match self.exchange(line.take(), &ask) {
@@ -418,8 +418,8 @@ impl Shared {
     }
 
     /// How long it took, in microseconds.
-    fn answer_came(&self, start: Tick) -> u32 {
-        let now = Tick::now();
+    fn answer_came(&self, start: MonoTime) -> u32 {
+        let now = MonoTime::now();
         self.answered.fetch_add(1, Ordering::Relaxed);
         let nanos = now.since(self.start).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 pub(crate) use client::{Browser, Client, Response};
 pub(crate) use gate::Gate;
@@ -42,12 +42,12 @@ pub(crate) fn target() -> PathBuf {
 /// Where there is none within [`PATIENCE`].
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Tick::now();
+    let start = MonoTime::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        let waited = Tick::now().since(start);
+        let waited = MonoTime::now().since(start);
         assert!(waited < PATIENCE, "waited {waited:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, setsid};
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use super::{PATIENCE, eventually};
 
@@ -78,13 +78,13 @@ impl Lines {
         what: &str,
         mut answer: impl FnMut(&[String]) -> Option<T>,
     ) -> T {
-        let start = Tick::now();
+        let start = MonoTime::now();
         let mut collected = self.lock();
         loop {
             if let Some(answer) = answer(&collected.lines) {
                 return answer;
             }
-            let waited = Tick::now().since(start);
+            let waited = MonoTime::now().since(start);
             if waited >= PATIENCE || collected.ended {
                 let lines = collected.lines.join("\n");
                 drop(collected);
@@ -180,8 +180,8 @@ impl Process {
         let status = eventually("the process has not ended", || {
             self.child.try_wait().expect("it is our child")
         });
-        let (start, mut left) = (Tick::now(), members(self.pid()));
-        while !left.is_empty() && Tick::now().since(start) < patience {
+        let (start, mut left) = (MonoTime::now(), members(self.pid()));
+        while !left.is_empty() && MonoTime::now().since(start) < patience {
             std::thread::sleep(Duration::from_millis(5));
             left = members(self.pid());
         }

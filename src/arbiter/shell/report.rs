@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 
 use super::Shell;
 use crate::arbiter::action::{ExitReport, RecycleReason, SignalReason};
-use crate::clock::Tick;
+use crate::ipc::scoreboard::{Slot, WorkerState};
 use crate::sys::fork::Exit;
 use crate::sys::memory::OomKills;
-use crate::sys::scoreboard::{Slot, WorkerState};
+use crate::time::MonoTime;
 use crate::trace::{debug, error, info, warning};
 
 impl<W> Shell<W> {
@@ -60,7 +60,7 @@ fn doing(slot: Slot<'_>) -> String {
         WorkerState::Busy => "busy",
         WorkerState::Draining => "draining",
     };
-    let now = Tick::now();
+    let now = MonoTime::now();
     let mut calls: Vec<_> = slot.calls().collect();
     calls.sort_by_key(|call| call.started);
     if calls.is_empty() {

@@ -13,14 +13,15 @@ use nix::unistd::Pid;
 use super::{Child, Former, Shell};
 use crate::arbiter::action::Input;
 use crate::arbiter::event::{ArbiterEvent, Observer};
-use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
+use crate::ipc::link::{self, WorkerEnd};
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::Listeners;
 use crate::sys::fork;
-use crate::sys::link::{self, WorkerEnd};
 use crate::sys::signal::{Pipe, Signals};
 use crate::sys::stacks;
+use crate::time::MonoTime;
 use crate::trace::error;
 use crate::worker::{self, Lines, Place, Worker, WorkerContext};
 
@@ -56,7 +57,7 @@ impl<W: Worker> Shell<W> {
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
         observer(&ArbiterEvent::Forking { id });
-        let now = Tick::now();
+        let now = MonoTime::now();
         self.scoreboard.assign(slot, id, self.limits.calls, now);
 
         let arbiter = Pid::this().as_raw();
@@ -70,16 +71,18 @@ impl<W: Worker> Shell<W> {
                     let table = worker::SIGNALS
                         .iter()
                         .map(|&(signal, what, _)| (signal, what));
-                    installed = pipe
-                        .take()
-                        .map(|pipe| self.signals.install_in_child(pipe, table));
+                    installed = pipe.take().map(|pipe| {
+                        let stacks = WorkerSignal::Stacks.number();
+                        let expire = WorkerSignal::Expire.number();
+                        self.signals.install_in_child(pipe, table, stacks, expire)
+                    });
                 })
             })
         };
         let panic = catch_unwind(AssertUnwindSafe(|| self.worker.around_fork(&mut fork))).is_err();
 
         match forked {
-            Some(Forked::Child) => {
+            Some(ForkOutcome::Child) => {
                 let signals = match installed {
                     Some(signals) if !panic => signals,
                     _ => Err(Error::boot("the worker panicked around its fork")),
@@ -100,7 +103,7 @@ impl<W: Worker> Shell<W> {
                     signals,
                 }))
             }
-            Some(Forked::Parent(pid)) => {
+            Some(ForkOutcome::Parent(pid)) => {
                 self.scoreboard.slot(slot).set_pid(pid);
                 self.adopt(
                     pid,
@@ -121,7 +124,7 @@ impl<W: Worker> Shell<W> {
                 observer(&ArbiterEvent::WorkerSpawned { id, pid });
                 Ok(Input::Forked { id, pid })
             }
-            Some(Forked::Failed(errno)) => {
+            Some(ForkOutcome::Failed(errno)) => {
                 self.scoreboard.slot(slot).clear();
                 let error = io::Error::from_raw_os_error(errno);
                 Ok(failed(format!("cannot fork a worker: {error}")))
@@ -202,7 +205,7 @@ impl<W: Worker> Shell<W> {
                 WorkerContext::new(place, listeners, scoreboard, Some(lines)).map(Box::new)
             });
             let status = match context {
-                Ok(context) => worker::live(&mut worker, &context),
+                Ok(context) => worker::run_process(&mut worker, &context),
                 Err(error) => {
                     error!("{error}");
                     i32::from(Error::boot("").exit_code())

@@ -11,10 +11,10 @@ use super::Shell;
 use crate::arbiter::action::Input;
 use crate::arbiter::event::{ArbiterEvent, Observer};
 use crate::arbiter::reexec::Predecessor;
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
+use crate::ipc::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::{self, Exit};
-use crate::sys::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
-use crate::sys::signal::{self, Order};
 use crate::trace::{error, info, warning};
 use crate::worker::Worker;
 
@@ -51,8 +51,8 @@ impl<W: Worker> Shell<W> {
         observer(&ArbiterEvent::Upgrading);
         let arbiter = i32::try_from(process::id()).unwrap_or_default();
         match fork::fork(|| self.signals.restore()) {
-            Forked::Child => self.execute(arbiter, &theirs, observer),
-            Forked::Parent(pid) => {
+            ForkOutcome::Child => self.execute(arbiter, &theirs, observer),
+            ForkOutcome::Parent(pid) => {
                 if let Err(error) = self.watch(&ours) {
                     error!("cannot watch the new arbiter with pid {pid}: {error}");
                 }
@@ -64,7 +64,7 @@ impl<W: Worker> Shell<W> {
                 });
                 Input::Reexecuted { pid }
             }
-            Forked::Failed(errno) => {
+            ForkOutcome::Failed(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
                 failed(format!("cannot fork a new arbiter: {error}"))
             }
@@ -125,17 +125,17 @@ impl<W: Worker> Shell<W> {
         inputs
     }
 
-    pub(super) fn stop_successor(&self, pid: i32, order: Order) {
+    pub(super) fn stop_successor(&self, pid: i32, order: WorkerSignal) {
         // One that was waited for has no successor's place any more.
         if self.successor.as_ref().is_none_or(|it| it.pid != pid) {
             return;
         }
-        if order == Order::Leave {
+        if order == WorkerSignal::Leave {
             error!("The new arbiter (pid:{pid}) is not ready in time: it is told to stop");
         } else {
             warning!("Killing the new arbiter (pid:{pid}): it did not leave in time");
         }
-        if let Err(error) = signal::send(pid, order) {
+        if let Err(error) = order.send(pid) {
             error!("{error}");
         }
     }

@@ -16,8 +16,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Backoff, Limits, Order, RecycleReason, Rollout, Row, STUCK_GRACE, SignalReason,
-    Supervisor, Tick, WorkerStage, ask,
+    Action, Backoff, Limits, MonoTime, RecycleReason, Rollout, Row, STUCK_GRACE, SignalReason,
+    Supervisor, WorkerSignal, WorkerStage, ask,
 };
 
 /// What was in force before the settings that are being tried.
@@ -62,7 +62,7 @@ impl Supervisor {
 
     /// New settings: a generation of workers of its own. Those that were on trial are given up for them; what was
     /// before those stays what is gone back to.
-    pub(super) fn loaded(&mut self, now: Tick, limits: Limits, out: &mut Vec<Action>) {
+    pub(super) fn loaded(&mut self, now: MonoTime, limits: Limits, out: &mut Vec<Action>) {
         if self.trial.is_some() {
             self.retire_the_tried(now, out);
         } else {
@@ -89,7 +89,7 @@ impl Supervisor {
     }
 
     /// Gives the settings on trial up for those before.
-    pub(super) fn revert(&mut self, now: Tick, reason: String, out: &mut Vec<Action>) {
+    pub(super) fn revert(&mut self, now: MonoTime, reason: String, out: &mut Vec<Action>) {
         let Some(trial) = self.trial.take() else {
             return;
         };
@@ -101,7 +101,7 @@ impl Supervisor {
         out.push(Action::RevertReload { reason });
     }
 
-    fn retire_the_tried(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn retire_the_tried(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         for row in self.table.iter_mut() {
             if row.generation == self.generation {
                 retire(row, now, out);
@@ -117,7 +117,7 @@ impl Supervisor {
     }
 
     /// Finds the workers that have grown old.
-    pub(super) fn age(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn age(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let Some(most) = self.limits.max_worker_age else {
             return;
         };
@@ -130,7 +130,7 @@ impl Supervisor {
     }
 
     /// When a worker will have grown old.
-    pub(super) fn grows_old(&self, row: &Row) -> Option<Tick> {
+    pub(super) fn grows_old(&self, row: &Row) -> Option<MonoTime> {
         let (ready, most) = (row.ready?, self.limits.max_worker_age?);
         (row.stage == WorkerStage::Serving && !row.recycle_due).then(|| ready + most)
     }
@@ -139,15 +139,15 @@ impl Supervisor {
     /// no more time than others.
     pub(super) fn in_call(
         &mut self,
-        now: Tick,
+        now: MonoTime,
         id: u64,
-        since: Tick,
+        since: MonoTime,
         alone: bool,
         out: &mut Vec<Action>,
     ) {
         // While the arbiter was stopped, the worker may have been, too.
         let resumed = self.resumed;
-        let counted = |from: Tick| now.since(from.max(resumed));
+        let counted = |from: MonoTime| now.since(from.max(resumed));
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -173,9 +173,9 @@ impl Supervisor {
                 };
                 // One that is examined shows its stacks already.
                 if row.stage != WorkerStage::Examined {
-                    order(Order::Stacks, why);
+                    order(WorkerSignal::Stacks, why);
                 }
-                order(Order::Expire, SignalReason::Examined);
+                order(WorkerSignal::Expire, SignalReason::Examined);
                 if row.stage != WorkerStage::Leaving {
                     row.kill_reason.get_or_insert(why);
                     retire(row, now, out);
@@ -190,7 +190,7 @@ impl Supervisor {
     }
 
     /// Sees to it that the workers are those that are to be there.
-    pub(super) fn renew(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn renew(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         self.retire_the_replaced(now, out);
         self.retire_the_surplus(now, out);
         self.fill(now, out);
@@ -227,7 +227,7 @@ impl Supervisor {
 
     /// Lets the outgoing go for whom there is somebody else, and those that cannot serve. One that starts may still
     /// be wanted while it is not sure that the new settings are good.
-    fn retire_the_replaced(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn retire_the_replaced(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let on_trial = self.trial.is_some();
         let serving = self
             .staying()
@@ -285,7 +285,7 @@ impl Supervisor {
 
     /// Lets those go that are too many: first who is going anyway, then who does not serve yet, then the
     /// oldest.
-    fn retire_the_surplus(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn retire_the_surplus(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let order = |row: &Row| match row.stage {
             _ if row.is_going() => (0, row.id),
             // The youngest is the farthest from being ready.
@@ -304,7 +304,7 @@ impl Supervisor {
     }
 
     /// Asks for the workers that are missing, as far as the failures of others allow for it.
-    fn fill(&mut self, now: Tick, out: &mut Vec<Action>) {
+    fn fill(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         while self.is_missing_some() {
             let trying =
                 |row: &Row| matches!(row.stage, WorkerStage::Forking | WorkerStage::Booting);
@@ -368,7 +368,7 @@ fn mark_for_recycling(row: &mut Row, reason: RecycleReason, out: &mut Vec<Action
 }
 
 /// Takes a worker out of those that are to stay, and asks it to leave.
-fn retire(row: &mut Row, now: Tick, out: &mut Vec<Action>) {
+fn retire(row: &mut Row, now: MonoTime, out: &mut Vec<Action>) {
     if !row.retired {
         let until = now + row.limits.graceful_timeout;
         row.retired = true;

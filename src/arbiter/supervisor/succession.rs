@@ -13,7 +13,9 @@
 //!   Second (this is the new one) ── the old one has gone ──▶ Alone
 //! ```
 
-use super::{Action, Duration, Exit, LAST_GRACE, LastWords, Mode, Order, Supervisor, Tick};
+use super::{
+    Action, Duration, Exit, LAST_GRACE, LastWords, Mode, MonoTime, Supervisor, WorkerSignal,
+};
 
 /// Who else has the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +34,11 @@ pub(super) enum UpgradeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SuccessorState {
     /// To be ready by then.
-    Starting { until: Option<Tick> },
+    Starting { until: Option<MonoTime> },
     /// It has a worker that can serve.
     Ready,
     /// It has failed, and is to be gone by then.
-    Stopping { until: Tick },
+    Stopping { until: MonoTime },
     /// It was killed.
     Killed,
 }
@@ -64,7 +66,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn reexecuted(&mut self, now: Tick, pid: i32) {
+    pub(super) fn reexecuted(&mut self, now: MonoTime, pid: i32) {
         let until = self.limits.boot_timeout.map(|timeout| now + timeout);
         let successor = SuccessorState::Starting { until };
         self.upgrade = UpgradeState::HasSuccessor { pid, successor };
@@ -75,7 +77,7 @@ impl Supervisor {
         out.push(Action::UpgradeFailed { reason });
     }
 
-    pub(super) fn successor_ready(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn successor_ready(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         if let UpgradeState::HasSuccessor { pid, successor } = &mut self.upgrade {
             if matches!(successor, SuccessorState::Starting { .. }) {
                 *successor = SuccessorState::Ready;
@@ -130,7 +132,7 @@ impl Supervisor {
     }
 
     /// Backs out a new arbiter that is late.
-    pub(super) fn enforce_upgrade(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn enforce_upgrade(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         // One that stops needs somebody to follow it, late or not.
         let (UpgradeState::HasSuccessor { pid, successor }, Mode::Running) =
             (&mut self.upgrade, &self.mode)
@@ -140,10 +142,10 @@ impl Supervisor {
         let (next, order) = match *successor {
             SuccessorState::Starting { until: Some(until) } if until <= now => {
                 let until = now + self.limits.graceful_timeout + LAST_GRACE;
-                (SuccessorState::Stopping { until }, Order::Leave)
+                (SuccessorState::Stopping { until }, WorkerSignal::Leave)
             }
             SuccessorState::Stopping { until } if until <= now => {
-                (SuccessorState::Killed, Order::Kill)
+                (SuccessorState::Killed, WorkerSignal::Kill)
             }
             _ => return,
         };
@@ -152,7 +154,7 @@ impl Supervisor {
     }
 
     /// When the new arbiter is late.
-    pub(super) fn successor_deadline(&self) -> Option<Tick> {
+    pub(super) fn successor_deadline(&self) -> Option<MonoTime> {
         match (&self.mode, self.upgrade) {
             (Mode::Running, UpgradeState::HasSuccessor { successor, .. }) => match successor {
                 SuccessorState::Starting { until } => until,

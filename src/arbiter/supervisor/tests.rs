@@ -27,8 +27,8 @@ const SLOTS: usize = 8;
 /// A supervisor, its clock, and a kernel that forks what it is asked for: worker 1 is process 101.
 struct Scene {
     supervisor: Supervisor,
-    now: Tick,
-    next: Option<Tick>,
+    now: MonoTime,
+    next: Option<MonoTime>,
     forks_fail: bool,
 }
 
@@ -41,7 +41,7 @@ fn secs(seconds: f64) -> Duration {
 }
 
 /// `SIGTERM 101`
-fn order(order: Order, id: u64) -> String {
+fn order(order: WorkerSignal, id: u64) -> String {
     format!("{order} {}", pid(id))
 }
 
@@ -49,7 +49,7 @@ impl Scene {
     fn new(limits: Limits) -> Self {
         Self {
             supervisor: Supervisor::new(limits, SLOTS),
-            now: Tick::ZERO + Duration::from_secs(1000),
+            now: MonoTime::ZERO + Duration::from_secs(1000),
             next: None,
             forks_fail: false,
         }
@@ -156,7 +156,7 @@ impl Scene {
     }
 
     /// When something is due: whatever the supervisor looks up for before is nothing.
-    fn due(&self) -> Option<Tick> {
+    fn due(&self) -> Option<MonoTime> {
         self.supervisor.next(self.now)
     }
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Exited, Serve, Server};
 
@@ -93,14 +93,14 @@ fn port_in_use_is_tried_for_a_while_and_named() {
     let address = taken.local_addr().expect("it is bound").to_string();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pid = folder.path().join("pid");
-    let start = Tick::now();
+    let start = MonoTime::now();
     let exited = Serve::app("probe:app")
         .bind([&address])
         .args(["--pid".as_ref(), pid.as_os_str()])
         .run();
     assert_sentence(&exited, 1, &[&address, "in use"]);
     assert!(
-        Tick::now().since(start) > Duration::from_secs(2),
+        MonoTime::now().since(start) > Duration::from_secs(2),
         "{exited:#?}"
     );
     assert!(!pid.exists());
@@ -131,10 +131,10 @@ fn addresses_that_cannot_be_bound_are_refused_at_once() {
         ("fd://x", &["fd://x"]),
     ] {
         let serve = Serve::app("probe:app").bind([bind]);
-        let start = Tick::now();
+        let start = MonoTime::now();
         let exited = serve.run();
         assert_sentence(&exited, 1, words);
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert!(took < Duration::from_secs(4), "{bind} took {took:?}");
         assert!(!exited.stderr.iter().any(|l| l.contains("Booting")));
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 use tempfile::TempDir;
 
 use crate::support::{Client, Exited, Gate, Serve, Server, eventually, send};
@@ -33,9 +33,9 @@ fn noted(folder: &TempDir, what: &str) -> usize {
 }
 
 #[track_caller]
-fn assert_left_by_itself(exited: &Exited, since: Tick) {
+fn assert_left_by_itself(exited: &Exited, since: MonoTime) {
     assert_eq!(exited.status, 0, "{exited:#?}");
-    let took = Tick::now().since(since);
+    let took = MonoTime::now().since(since);
     assert!(took < Duration::from_secs(3), "took {took:?}");
     assert!(
         !exited.stderr.iter().any(|line| line.contains("SIGKILL")),
@@ -71,7 +71,7 @@ fn int_and_quit_break_off_a_sync_call_which_is_answered_500() {
         let gate = Gate::new();
         let mut client = ask(&server, &gate.at("/hold"));
         let _arrived = gate.arrival();
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.signal(signal);
         client.response().expect(500);
         client.expect_end();
@@ -107,7 +107,7 @@ fn call_that_waits_for_its_client_is_broken_off() {
     eventually("no block was made", || {
         (noted(&folder, "block") > 2).then_some(())
     });
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGINT);
     assert_left_by_itself(&server.wait(), start);
     assert_eq!(noted(&folder, "finally"), 1);
@@ -147,7 +147,7 @@ fn calls_in_threads_are_broken_off_and_answered_500() {
             .map(|gate| ask(&server, &gate.at("/busy")))
             .collect();
         let _arrived: Vec<_> = gates.iter().map(Gate::arrival).collect();
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.signal(signal);
         for client in &mut clients {
             client.response().expect(500);
@@ -165,7 +165,7 @@ fn thread_that_waits_in_the_system_does_not_keep_the_worker() {
     let _held = ask(&server, &gates[0].at("/hold"));
     let mut busy = ask(&server, &gates[1].at("/busy"));
     let _arrived = [gates[0].arrival(), gates[1].arrival()];
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGQUIT);
     busy.response().expect(500);
     assert_left_by_itself(&server.wait(), start);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::Serve;
 
@@ -22,9 +22,9 @@ fn idle_connection_is_closed_after_two_seconds() {
     let server = Serve::app("probe:app").start();
     let mut client = server.client();
     client.get("/pid").expect(200);
-    let start = Tick::now();
+    let start = MonoTime::now();
     client.expect_end();
-    let idle = Tick::now().since(start);
+    let idle = MonoTime::now().since(start);
     assert!(idle > Duration::from_millis(1800), "closed after {idle:?}");
     assert!(idle < Duration::from_secs(6), "closed after {idle:?}");
     server.stop();

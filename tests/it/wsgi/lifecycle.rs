@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Gate, Serve, Server, eventually};
 
@@ -59,10 +59,10 @@ fn int_and_quit_end_everything_within_three_seconds() {
         let mut client = server.client();
         client.send("GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n");
         server.get("/pid").expect(200);
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.signal(signal);
         let exited = server.wait();
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert_eq!(exited.status, 0, "{exited:#?}");
         assert!(took < Duration::from_secs(3), "{signal} took {took:?}");
         assert_nothing_left(&folder);
@@ -81,10 +81,10 @@ fn request_that_outlasts_the_graceful_timeout_is_cut() {
         gate.at("/hold")
     ));
     let arrived = gate.arrival();
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     let exited = server.wait();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert_eq!(exited.status, 0, "{exited:#?}");
     assert!(took > Duration::from_millis(900), "took {took:?}");
     assert!(took < Duration::from_secs(5), "took {took:?}");
@@ -103,10 +103,10 @@ fn int_during_a_graceful_stop_makes_it_quick() {
     let arrived = gate.arrival();
     server.signal(Signal::SIGTERM);
     server.stderr().wait_for("Handling signal: term");
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGINT);
     let exited = server.wait();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert_eq!(exited.status, 0, "{exited:#?}");
     assert!(took < Duration::from_secs(4), "took {took:?}");
     drop(arrived);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Gate, Serve, Server, eventually, send};
 
@@ -102,11 +102,11 @@ fn threads_that_preloading_starts_are_named_once() {
     eventually("the arbiter's thread counts", || {
         (number() > before + 5).then_some(())
     });
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTTIN);
     let workers = server.workers(3);
     assert_loaded_by_the_arbiter(&server, &workers);
-    assert!(Tick::now().since(start) < Duration::from_secs(5));
+    assert!(MonoTime::now().since(start) < Duration::from_secs(5));
     let exited = server.stop();
     let warnings = exited.stderr.iter().filter(|l| l.contains("[WARNING]"));
     let warnings: Vec<_> = warnings.collect();

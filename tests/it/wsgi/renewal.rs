@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, ttyname};
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Address, Gate, Serve, Server, eventually};
 
@@ -81,10 +81,10 @@ fn during_a_reload_the_old_worker_serves_and_signals_work() {
     let arrived = gate.arrival();
     assert_eq!(answering(&server), before[0]);
     write(folder.path(), GOOD);
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTTIN);
     server.workers(3);
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert!(took < Duration::from_secs(2), "TTIN took {took:?}");
     drop(arrived);
     eventually("the old worker stays", || {
@@ -228,12 +228,12 @@ fn port_is_refused_soon_after_term_while_a_last_request_runs() {
     ));
     let arrived = gate.arrival();
     let address: Address = server.address().clone();
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     eventually("new connections are taken", || {
         address.try_client().is_none().then_some(())
     });
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert!(took < Duration::from_secs(1), "took {took:?}");
     drop(arrived);
     client.response().expect(200);
@@ -251,9 +251,9 @@ fn idle_connections_delay_no_stop_and_the_port_is_free_at_once() {
         let Address::Tcp(address) = server.address().clone() else {
             panic!("it listens on a port")
         };
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.stop();
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert!(took < Duration::from_secs(3), "took {took:?}");
         let again = Serve::app("probe:app").bind([address.to_string()]).start();
         answering(&again);

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Client, Gate, Serve, Server, eventually};
 
@@ -34,9 +34,9 @@ fn silent_clients_do_not_delay_others_on_a_single_worker() {
     server.get("/pid").expect(200);
     let silent = silent(&server);
     for _ in 0..20 {
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.get("/pid").expect(200);
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert!(took < Duration::from_secs(1), "took {took:?}");
     }
     drop(silent);
@@ -96,10 +96,10 @@ fn worker_that_a_slow_reader_holds_sees_to_the_others_and_lives() {
 fn worker_blocked_on_a_slow_reader_leaves_at_once() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let (server, _halting, _reader) = held(&[]);
-        let start = Tick::now();
+        let start = MonoTime::now();
         server.signal(signal);
         let exited = server.wait();
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert!(took < Duration::from_secs(3), "took {took:?}: {exited:#?}");
         assert_eq!(exited.status, 0);
     }
@@ -110,10 +110,10 @@ fn silent_clients_do_not_delay_a_graceful_stop() {
     let server = Serve::app("probe:app").start();
     server.get("/pid").expect(200);
     let silent = silent(&server);
-    let start = Tick::now();
+    let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     let exited = server.wait();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert_eq!(exited.status, 0);
     assert!(took < Duration::from_secs(10), "took {took:?}");
     assert!(
@@ -181,13 +181,13 @@ fn ordinary_clients_are_answered_within_two_seconds(flags: &[&str]) {
     let mut answered = 0;
     under_attack(&server, 40, || {
         for fresh in [true, false] {
-            let start = Tick::now();
+            let start = MonoTime::now();
             if fresh {
                 server.get("/pid").expect(200);
             } else {
                 kept.post("/echo", b"ordinary").expect(200);
             }
-            let took = Tick::now().since(start);
+            let took = MonoTime::now().since(start);
             assert!(took < Duration::from_secs(2), "took {took:?}");
             answered += 1;
         }

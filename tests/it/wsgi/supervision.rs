@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Gate, Serve, Server, eventually, send};
 
@@ -41,13 +41,13 @@ fn killed_worker_is_replaced_within_a_second_beside_another() {
             (answers, lost)
         };
         let clients = [scope.spawn(load), scope.spawn(load)];
-        let start = Tick::now();
+        let start = MonoTime::now();
         send(before[0], Signal::SIGKILL);
         let after = eventually("no replacement", || {
             let workers = server.workers(2);
             (!workers.contains(&before[0])).then_some(workers)
         });
-        let took = Tick::now().since(start);
+        let took = MonoTime::now().since(start);
         assert_eq!(after[0], before[1], "the other one lives");
         assert!(took < Duration::from_secs(1), "took {took:?}");
         eventually("the replacement does not answer", || {
@@ -78,11 +78,11 @@ fn worker_that_sleeps_past_the_timeout_is_replaced() {
     let before = server.workers(2);
     let mut hung = server.client();
     hung.send("GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n");
-    let start = Tick::now();
+    let start = MonoTime::now();
     let line = eventually("no timeout", || {
-        let begun = Tick::now();
+        let begun = MonoTime::now();
         server.get("/pid").expect(200);
-        let took = Tick::now().since(begun);
+        let took = MonoTime::now().since(begun);
         assert!(
             took < Duration::from_millis(1500),
             "the other worker took {took:?}"
@@ -91,7 +91,7 @@ fn worker_that_sleeps_past_the_timeout_is_replaced() {
         all.into_iter().find(|line| line.contains("WORKER TIMEOUT"))
     });
     assert!(
-        Tick::now().since(start) > Duration::from_millis(1900),
+        MonoTime::now().since(start) > Duration::from_millis(1900),
         "too early"
     );
     assert!(
@@ -180,10 +180,10 @@ fn worker_told_to_quit_leaves_at_once() {
     // Connections that it keeps do not hold it.
     let mut kept = server.client();
     kept.get("/pid").expect(200);
-    let start = Tick::now();
+    let start = MonoTime::now();
     send(before[0], Signal::SIGQUIT);
     kept.expect_end();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert!(took < Duration::from_secs(1), "took {took:?}");
     eventually("no replacement", || {
         (server.workers(1) != before).then_some(())
@@ -243,8 +243,8 @@ fn worker_that_cannot_boot_again_neither_spins_nor_harms() {
     std::fs::write(&module, "raise ValueError('not today')\n").expect("the folder is writable");
     send(before[0], Signal::SIGKILL);
     server.stderr().wait_for("not today");
-    let start = Tick::now();
-    while Tick::now().since(start) < Duration::from_secs(2) {
+    let start = MonoTime::now();
+    while MonoTime::now().since(start) < Duration::from_secs(2) {
         assert_eq!(answering(&server), before[1]);
     }
     let booted = server.stderr().all();

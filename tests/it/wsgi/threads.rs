@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Client, Gate, Serve, Server};
 
@@ -23,9 +23,9 @@ fn ask(server: &Server, target: &str) -> Client {
 
 #[track_caller]
 fn soon<T>(limit: Duration, act: impl FnOnce() -> T) -> T {
-    let start = Tick::now();
+    let start = MonoTime::now();
     let outcome = act();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     assert!(took < limit, "took {took:?}");
     outcome
 }

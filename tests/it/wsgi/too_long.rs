@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::Tick;
+use oxicorn::MonoTime;
 
 use crate::support::{Client, Gate, Serve, Server, eventually, send};
 
@@ -23,12 +23,12 @@ fn ask(server: &Server, target: &str) -> Client {
 /// The client is answered in the call's place, in time.
 #[track_caller]
 fn expect_504(server: &Server, target: &str) {
-    let start = Tick::now();
+    let start = MonoTime::now();
     let mut client = ask(server, target);
     let answer = client.response().expect(504);
     assert_eq!(answer.header("connection"), Some("close"));
     client.expect_end();
-    let took = Tick::now().since(start);
+    let took = MonoTime::now().since(start);
     let expected = Duration::from_millis(990)..Duration::from_secs(3);
     assert!(expected.contains(&took), "took {took:?}");
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::super::succession::SuccessorState;
 use super::super::{
-    Action, Backoff, Command, Input, LATE, Order, SignalReason, Supervisor, Tick, UpgradeState,
-    WorkerStage, speaks_for_the_program,
+    Action, Backoff, Command, Input, LATE, MonoTime, SignalReason, Supervisor, UpgradeState,
+    WorkerSignal, WorkerStage, speaks_for_the_program,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,12 @@ impl Mind {
         Self { supervisor, bug }
     }
 
-    pub(super) fn step(&mut self, now: Tick, input: Input, out: &mut Vec<Action>) -> Option<Tick> {
+    pub(super) fn step(
+        &mut self,
+        now: MonoTime,
+        input: Input,
+        out: &mut Vec<Action>,
+    ) -> Option<MonoTime> {
         let Some(bug) = self.bug else {
             return self.supervisor.step(now, input, out);
         };
@@ -159,7 +164,7 @@ impl Mind {
     }
 
     /// By when those who serve are to show progress.
-    fn deadlines(&self) -> BTreeMap<u64, Tick> {
+    fn deadlines(&self) -> BTreeMap<u64, MonoTime> {
         let rows = self.supervisor.table.iter();
         let serving = rows.filter(|row| row.stage == WorkerStage::Serving);
         serving
@@ -217,7 +222,7 @@ impl Mind {
             (Bug::SparesTheLeaving, Input::InCall { id, since, .. }) => {
                 let row = supervisor.table.get_mut(*id);
                 if let Some(row) = row.filter(|row| row.stage == WorkerStage::Leaving) {
-                    row.stuck = Some((*since, Tick::from_nanos(u64::MAX)));
+                    row.stuck = Some((*since, MonoTime::from_nanos(u64::MAX)));
                 }
             }
             (Bug::TakesItsEndForAFailedBoot, Input::Exited { pid, exit, .. })
@@ -246,11 +251,11 @@ impl Mind {
     }
 
     /// What becomes of an action.
-    fn spoil(&mut self, bug: Bug, now: Tick, action: Action, out: &mut Vec<Action>) {
+    fn spoil(&mut self, bug: Bug, now: MonoTime, action: Action, out: &mut Vec<Action>) {
         let leave = |pid, slot| Action::Signal {
             pid,
             slot,
-            order: Order::Leave,
+            order: WorkerSignal::Leave,
             why: SignalReason::Retired,
         };
         match (bug, action) {
@@ -300,7 +305,7 @@ impl Mind {
             (Bug::TakesTheSuccessorAlong, Action::StopListening) => {
                 out.push(Action::StopListening);
                 if let UpgradeState::HasSuccessor { pid, .. } = self.supervisor.upgrade {
-                    let order = Order::Leave;
+                    let order = WorkerSignal::Leave;
                     out.push(Action::StopSuccessor { pid, order });
                 }
             }

@@ -60,9 +60,9 @@ struct Reading {
 }
 
 pub(super) struct Law {
-    pub(super) now: Tick,
+    pub(super) now: MonoTime,
     /// Until when the arbiter was last not running.
-    resumed: Tick,
+    resumed: MonoTime,
     pub(super) processes: Vec<Process>,
     /// What was asked for and not yet forked.
     asked: Vec<Process>,
@@ -79,12 +79,12 @@ pub(super) struct Law {
     /// A worker was ready once.
     pub(super) proven: bool,
     /// While it stops: by when the workers must have gone, and whether quickly.
-    stop: Option<(Tick, bool)>,
+    stop: Option<(MonoTime, bool)>,
     /// It stops because it could not start.
     failed: bool,
     pub(super) over: bool,
     /// When what it has forked would be due in a calm.
-    forks: Tick,
+    forks: MonoTime,
     /// Who has shown in this step that it lives, though it was thought not to.
     spared: Option<u64>,
     /// How many commands came at once.
@@ -93,10 +93,10 @@ pub(super) struct Law {
 
 impl Law {
     /// What is known at the start of an arbiter that is the first one, or follows another.
-    pub(super) fn new(now: Tick, limits: Limits, has_predecessor: bool) -> Self {
+    pub(super) fn new(now: MonoTime, limits: Limits, has_predecessor: bool) -> Self {
         Self {
             now,
-            resumed: Tick::ZERO,
+            resumed: MonoTime::ZERO,
             processes: Vec::new(),
             asked: Vec::new(),
             target: limits.workers,
@@ -190,7 +190,7 @@ impl Law {
         self.spared = match *input {
             Input::Ready { id } | Input::Beat { id, .. } => self
                 .of(id)
-                .filter(|process| process.told == Some(Order::Stacks))
+                .filter(|process| process.told == Some(WorkerSignal::Stacks))
                 .map(|process| process.id),
             _ => None,
         };
@@ -208,7 +208,7 @@ impl Law {
                 if let Some(process) = self.of(id) {
                     process.ready = true;
                     process.since = now;
-                    let stays = matches!(process.told, None | Some(Order::Stacks));
+                    let stays = matches!(process.told, None | Some(WorkerSignal::Stacks));
                     expected.settle = trial && stays && process.generation == generation;
                     process.due = process.due.filter(|_| !stays);
                     process.is_alive(now);
@@ -267,7 +267,8 @@ impl Law {
                 let resumed = self.resumed;
                 if let Some(process) = self.of(id) {
                     process.hopeless = alone || process.limits.calls == 1;
-                    let ends = matches!(process.told, Some(Order::Abort | Order::Kill));
+                    let ends =
+                        matches!(process.told, Some(WorkerSignal::Abort | WorkerSignal::Kill));
                     let told = process.expired.is_some_and(|(call, _)| call == since);
                     let timeout = process.limits.request_timeout;
                     let late = timeout.is_some_and(|it| now.since(since.max(resumed)) >= it);
@@ -290,8 +291,9 @@ impl Law {
         let (limits, now) = (self.limits, self.now);
         match command {
             Command::Reopen => {
-                let lives =
-                    |process: &&Process| !matches!(process.told, Some(Order::Abort | Order::Kill));
+                let lives = |process: &&Process| {
+                    !matches!(process.told, Some(WorkerSignal::Abort | WorkerSignal::Kill))
+                };
                 let living = self.processes.iter().filter(lives);
                 expected.reopen = living.map(|process| process.pid).collect();
             }
@@ -327,11 +329,11 @@ impl Law {
         self.forks = self.now.max(self.forks - forgiven);
     }
 
-    fn stops(&mut self, until: Tick, quickly: bool) {
+    fn stops(&mut self, until: MonoTime, quickly: bool) {
         self.stop = Some((until, quickly));
         self.trial = None;
         for process in &mut self.processes {
-            if let (Some(Order::Leave), Some(due)) = (process.told, &mut process.due) {
+            if let (Some(WorkerSignal::Leave), Some(due)) = (process.told, &mut process.due) {
                 *due = until.min(*due);
             }
         }
@@ -387,7 +389,7 @@ impl Law {
                     end.is_err() == self.failed,
                     "a failure is the cause of an end, and nothing else's",
                 );
-                let killed = |process: &Process| process.told == Some(Order::Kill);
+                let killed = |process: &Process| process.told == Some(WorkerSignal::Kill);
                 require(
                     self.processes.iter().all(killed),
                     "nobody is left who was not killed",
@@ -425,7 +427,7 @@ impl Law {
         let reopened = actions.iter().filter_map(|action| match action {
             Action::Signal {
                 pid,
-                order: Order::Reopen,
+                order: WorkerSignal::Reopen,
                 ..
             } => Some(*pid),
             _ => None,
@@ -445,7 +447,7 @@ impl Law {
         let expires = actions.iter().find_map(|action| match action {
             Action::Signal {
                 pid,
-                order: Order::Expire,
+                order: WorkerSignal::Expire,
                 ..
             } => Some(*pid),
             _ => None,
@@ -467,7 +469,7 @@ impl Law {
     }
 
     /// What holds whenever the shell sleeps.
-    pub(super) fn after_turn(&mut self, planned: Option<Tick>) {
+    pub(super) fn after_turn(&mut self, planned: Option<MonoTime>) {
         if self.over {
             return;
         }

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing about itself: the world's dice do.
 
-use super::super::{Duration, Exit, Limits, Order, Tick};
+use super::super::{Duration, Exit, Limits, MonoTime, WorkerSignal};
 
 /// The settings that processes are forked with.
 #[derive(Clone, Copy)]
@@ -22,16 +22,16 @@ pub(super) struct Process {
     pub(super) limits: Limits,
 
     /// When it will say that it is ready.
-    pub(super) boots: Option<Tick>,
+    pub(super) boots: Option<MonoTime>,
     /// It has said so.
     pub(super) booted: bool,
     /// From when on it makes no progress.
-    pub(super) hangs: Option<Tick>,
+    pub(super) hangs: Option<MonoTime>,
     /// When it shows progress next.
-    pub(super) beats: Option<Tick>,
+    pub(super) beats: Option<MonoTime>,
     /// The request that it is in, since when and how long.
-    pub(super) call: Option<(Tick, Duration)>,
-    pub(super) dies: Option<(Tick, Exit)>,
+    pub(super) call: Option<(MonoTime, Duration)>,
+    pub(super) dies: Option<(MonoTime, Exit)>,
     pub(super) unkillable: bool,
     /// It has died, which the supervisor does not know yet.
     pub(super) gone: bool,
@@ -39,19 +39,19 @@ pub(super) struct Process {
     /// The supervisor knows that it is ready.
     pub(super) ready: bool,
     /// Since when.
-    pub(super) since: Tick,
+    pub(super) since: MonoTime,
     /// It has said that it has served for long enough.
     pub(super) wants_recycling: bool,
     /// It is being replaced for that.
     pub(super) recycle_due: bool,
     /// What it was told last, of that which ends a worker.
-    pub(super) told: Option<Order>,
+    pub(super) told: Option<WorkerSignal>,
     /// The call that it is in is all that it still has to do.
     pub(super) hopeless: bool,
     /// Which call it was told to give up, and when.
-    pub(super) expired: Option<(Tick, Tick)>,
+    pub(super) expired: Option<(MonoTime, MonoTime)>,
     /// By when it must be told something else.
-    pub(super) due: Option<Tick>,
+    pub(super) due: Option<MonoTime>,
 }
 
 impl Process {
@@ -77,7 +77,7 @@ impl Process {
             unkillable: false,
             gone: false,
             ready: false,
-            since: Tick::ZERO,
+            since: MonoTime::ZERO,
             wants_recycling: false,
             recycle_due: false,
             told: None,
@@ -87,7 +87,7 @@ impl Process {
         }
     }
 
-    pub(super) fn is_hung(&self, now: Tick) -> bool {
+    pub(super) fn is_hung(&self, now: MonoTime) -> bool {
         self.hangs.is_some_and(|hangs| hangs <= now)
     }
 
@@ -98,15 +98,15 @@ impl Process {
 
     /// It is ready, and was not told to go: one that is examined may be spared.
     pub(super) fn may_serve(&self) -> bool {
-        self.ready && matches!(self.told, None | Some(Order::Stacks))
+        self.ready && matches!(self.told, None | Some(WorkerSignal::Stacks))
     }
 
     /// It has shown that it lives, `at` that moment.
-    pub(super) fn is_alive(&mut self, at: Tick) {
+    pub(super) fn is_alive(&mut self, at: MonoTime) {
         let silence = self.limits.timeout.map(|timeout| at + timeout);
         match self.told {
             None => self.due = self.due.max(silence),
-            Some(Order::Stacks) => {
+            Some(WorkerSignal::Stacks) => {
                 self.told = None;
                 self.due = silence;
             }

@@ -19,7 +19,7 @@ pub(super) struct World<'a> {
     pub(super) dice: Dice,
     law: Law,
     mind: Mind,
-    planned: Option<Tick>,
+    planned: Option<MonoTime>,
     /// What workers are forked with, and what they were before the trial.
     settings: Settings,
     former: Option<Settings>,
@@ -28,7 +28,7 @@ pub(super) struct World<'a> {
     /// No faults any more.
     calm: bool,
     /// Until then no worker can boot, whatever the settings.
-    sick: Tick,
+    sick: MonoTime,
     tally: &'a mut Tally,
 }
 
@@ -36,7 +36,7 @@ impl<'a> World<'a> {
     pub(super) fn new(seed: u64, bug: Option<Bug>, tally: &'a mut Tally) -> Self {
         let mut dice = Dice(seed);
         let limits = dice.limits();
-        let now = Tick::ZERO + Duration::from_secs(1000);
+        let now = MonoTime::ZERO + Duration::from_secs(1000);
         let upgrade = OtherArbiters::new(now, &mut dice, tally);
         let mut supervisor = Supervisor::new(limits, SLOTS);
         if upgrade.has_predecessor() {
@@ -346,7 +346,7 @@ impl<'a> World<'a> {
     }
 
     /// What a process does when it is sent a signal.
-    fn signal(&mut self, pid: i32, order: Order) {
+    fn signal(&mut self, pid: i32, order: WorkerSignal) {
         let now = self.law.now;
         let (dice, tally) = (&mut self.dice, &mut *self.tally);
         let mut processes = self.law.processes.iter_mut();
@@ -355,28 +355,32 @@ impl<'a> World<'a> {
         };
         let obeys = self.calm || dice.percent(80);
         let (within, exit) = match order {
-            Order::Stacks if dice.percent(33) => {
+            WorkerSignal::Stacks if dice.percent(33) => {
                 tally.count("a worker that comes back");
                 process.hangs = None;
                 process.beats = process.beats.map(|_| now + dice.up_to(EXAMINE_GRACE));
                 process.boots = process.boots.map(|_| now + dice.up_to(EXAMINE_GRACE));
                 return;
             }
-            Order::Stacks | Order::Reopen | Order::Orphaned | Order::Curfew | Order::Repeat => {
+            WorkerSignal::Stacks
+            | WorkerSignal::Reopen
+            | WorkerSignal::ParentDeath
+            | WorkerSignal::ExitDeadline
+            | WorkerSignal::Repeat => {
                 return;
             }
-            Order::Expire => {
+            WorkerSignal::Expire => {
                 process.call = process.call.filter(|_| dice.percent(50));
                 return;
             }
-            Order::Abort => (Duration::from_millis(50), Exit::Signal(Signal::SIGABRT)),
-            Order::Kill => (Duration::from_millis(50), Exit::Signal(Signal::SIGKILL)),
-            Order::Leave | Order::Quit => {
+            WorkerSignal::Abort => (Duration::from_millis(50), Exit::Signal(Signal::SIGABRT)),
+            WorkerSignal::Kill => (Duration::from_millis(50), Exit::Signal(Signal::SIGKILL)),
+            WorkerSignal::Leave | WorkerSignal::Quit => {
                 let grace = process.limits.graceful_timeout + Duration::from_secs(1);
                 (grace, Exit::Code(0))
             }
         };
-        let obeys = if order == Order::Kill {
+        let obeys = if order == WorkerSignal::Kill {
             !process.unkillable
         } else {
             obeys
@@ -399,7 +403,7 @@ impl<'a> World<'a> {
             process.boots = process.boots.map(|boots| boots.min(self.law.now));
             process.hangs = None;
             process.beats = process.beats.map(|_| self.law.now);
-            if std::mem::take(&mut process.unkillable) && process.told == Some(Order::Kill) {
+            if std::mem::take(&mut process.unkillable) && process.told == Some(WorkerSignal::Kill) {
                 process.dies = Some((self.law.now, Exit::Signal(Signal::SIGKILL)));
             }
         }
@@ -435,15 +439,15 @@ fn name(action: &Action) -> &'static str {
     match action {
         Action::Spawn { .. } => "Spawn",
         Action::Signal { order, .. } => match order {
-            Order::Leave => "Leave",
-            Order::Quit => "Quit",
-            Order::Stacks => "Stacks",
-            Order::Expire => "Expire",
-            Order::Abort => "Abort",
-            Order::Kill => "Kill",
-            Order::Reopen => "Reopen",
-            Order::Orphaned => "Orphaned",
-            Order::Curfew | Order::Repeat => "Curfew",
+            WorkerSignal::Leave => "Leave",
+            WorkerSignal::Quit => "Quit",
+            WorkerSignal::Stacks => "Stacks",
+            WorkerSignal::Expire => "Expire",
+            WorkerSignal::Abort => "Abort",
+            WorkerSignal::Kill => "Kill",
+            WorkerSignal::Reopen => "Reopen",
+            WorkerSignal::ParentDeath => "Orphaned",
+            WorkerSignal::ExitDeadline | WorkerSignal::Repeat => "Curfew",
         },
         Action::Recycle { .. } => "Recycle",
         Action::LoadConfig => "LoadConfig",
@@ -458,7 +462,7 @@ fn name(action: &Action) -> &'static str {
         Action::RefuseUpgrade { .. } => "RefuseUpgrade",
         Action::Upgraded { .. } => "Upgraded",
         Action::StopSuccessor { order, .. } => match order {
-            Order::Kill => "StopSuccessor by force",
+            WorkerSignal::Kill => "StopSuccessor by force",
             _ => "StopSuccessor",
         },
         Action::UpgradeFailed { .. } => "UpgradeFailed",

@@ -35,7 +35,7 @@ fn a_boot_failure_at_the_start_stops_with_the_first_cause() {
         [
             "bury 1, retry in 0ns".to_owned(),
             "close".into(),
-            order(Order::Quit, 2)
+            order(WorkerSignal::Quit, 2)
         ]
     );
     assert_eq!(
@@ -75,8 +75,8 @@ fn a_worker_that_is_not_ready_in_time_fails_the_start() {
         ..DEFAULT
     });
     scene.wake();
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Stacks, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Abort, 1)]);
     assert_eq!(
         scene
             .exit(1, Exit::Signal(Signal::SIGABRT))

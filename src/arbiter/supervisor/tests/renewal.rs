@@ -14,11 +14,11 @@ fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
     );
     assert_eq!(
         scene.input(Input::Ready { id: 4 }),
-        ["settle".to_owned(), order(Order::Leave, 2)]
+        ["settle".to_owned(), order(WorkerSignal::Leave, 2)]
     );
     assert_eq!(
         scene.input(Input::Ready { id: 3 }),
-        [order(Order::Leave, 1)]
+        [order(WorkerSignal::Leave, 1)]
     );
     assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
     assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
@@ -36,8 +36,8 @@ fn new_settings_whose_workers_cannot_boot_are_given_up() {
         scene.exit_with_words(4, false, "a comma is missing"),
         [
             "bury 4".to_owned(),
-            order(Order::Leave, 3),
-            order(Order::Leave, 5),
+            order(WorkerSignal::Leave, 3),
+            order(WorkerSignal::Leave, 5),
             "revert \"a comma is missing\"".into(),
         ]
     );
@@ -67,11 +67,11 @@ fn a_recycled_worker_serves_until_its_replacement_is_ready() {
     assert!(scene.input(recycle_due(2)).is_empty());
     assert_eq!(
         scene.input(Input::Ready { id: 3 }),
-        [order(Order::Leave, 1), "spawn 4 in 3".into()]
+        [order(WorkerSignal::Leave, 1), "spawn 4 in 3".into()]
     );
     assert_eq!(
         scene.input(Input::Ready { id: 4 }),
-        [order(Order::Leave, 2)]
+        [order(WorkerSignal::Leave, 2)]
     );
 }
 

@@ -11,8 +11,8 @@ fn a_graceful_stop_waits_for_the_workers() {
         scene.command(Command::Stop),
         [
             "close".to_owned(),
-            order(Order::Leave, 1),
-            order(Order::Leave, 2)
+            order(WorkerSignal::Leave, 1),
+            order(WorkerSignal::Leave, 2)
         ]
     );
     scene.expect_next_in(10.0);
@@ -28,7 +28,7 @@ fn a_graceful_stop_ends_even_if_a_worker_cannot_be_killed() {
     scene.command(Command::Stop);
     assert_eq!(
         scene.wake_as_planned(),
-        [order(Order::Kill, 1), order(Order::Kill, 2)]
+        [order(WorkerSignal::Kill, 1), order(WorkerSignal::Kill, 2)]
     );
     scene.expect_next_in(2.0);
     assert_eq!(scene.wake_as_planned(), ["exit"]);
@@ -41,8 +41,8 @@ fn a_quick_stop_has_two_seconds() {
         scene.command(Command::StopNow),
         [
             "close".to_owned(),
-            order(Order::Quit, 1),
-            order(Order::Quit, 2)
+            order(WorkerSignal::Quit, 1),
+            order(WorkerSignal::Quit, 2)
         ]
     );
     scene.expect_next_in(2.0);
@@ -56,7 +56,10 @@ fn a_graceful_stop_can_be_made_quick() {
     let mut scene = Scene::serving();
     scene.command(Command::Stop);
     scene.exit(2, Exit::Code(0));
-    assert_eq!(scene.command(Command::StopNow), [order(Order::Quit, 1)]);
+    assert_eq!(
+        scene.command(Command::StopNow),
+        [order(WorkerSignal::Quit, 1)]
+    );
     scene.expect_next_in(2.0);
 }
 
@@ -83,7 +86,10 @@ fn growing_leaves_a_slot_for_a_replacement() {
 #[test]
 fn shrinking_retires_the_oldest_and_leaves_one() {
     let mut scene = Scene::serving();
-    assert_eq!(scene.command(Command::Shrink), [order(Order::Leave, 1)]);
+    assert_eq!(
+        scene.command(Command::Shrink),
+        [order(WorkerSignal::Leave, 1)]
+    );
     assert!(scene.command(Command::Shrink).is_empty());
     assert_eq!(scene.exit(1, Exit::Code(0)), ["bury 1"]);
     assert_eq!(scene.supervisor.target(), 1);
@@ -94,7 +100,7 @@ fn shrinking_counts_a_worker_that_is_being_ended_anyway() {
     let mut scene = Scene::serving();
     scene.pass(20.0);
     scene.beat(1);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Stacks, 2)]);
     assert!(scene.command(Command::Shrink).is_empty());
     assert_eq!(scene.exit(2, Exit::Signal(Signal::SIGABRT)), ["bury 2"]);
 }
@@ -105,19 +111,19 @@ fn a_retired_worker_that_does_not_leave_is_killed() {
     scene.command(Command::Shrink);
     scene.beat(2);
     scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Kill, 1)]);
 }
 
 #[test]
 fn a_worker_forked_into_a_stop_is_asked_to_leave() {
     let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
-    let now = Tick::ZERO;
+    let now = MonoTime::ZERO;
     let mut out = Vec::new();
     supervisor.step(now, Input::Wake, &mut out);
     supervisor.step(now, Input::Command(Command::Stop), &mut out);
     out.clear();
     supervisor.step(now, Input::Forked { id: 1, pid: 101 }, &mut out);
-    assert_eq!(describe(&out[0]), order(Order::Leave, 1));
+    assert_eq!(describe(&out[0]), order(WorkerSignal::Leave, 1));
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn rest_ends_all_workers_until_one_is_asked_for() {
     let mut scene = Scene::serving();
     assert_eq!(
         scene.command(Command::Quiesce),
-        [order(Order::Leave, 1), order(Order::Leave, 2)]
+        [order(WorkerSignal::Leave, 1), order(WorkerSignal::Leave, 2)]
     );
     scene.exit(1, Exit::Code(0));
     scene.exit(2, Exit::Code(0));
@@ -140,7 +146,7 @@ fn shrinking_takes_back_who_does_not_serve_yet() {
         let slot = id - 1;
         scene.play(&[
             ("grow", &format!("spawn {id} in {slot}")),
-            ("shrink", &order(Order::Leave, id)),
+            ("shrink", &order(WorkerSignal::Leave, id)),
         ]);
     }
     scene.play(&[("shrink", "SIGTERM 101")]);
@@ -197,7 +203,7 @@ fn everybody_opens_the_logs_again_who_may_still_write_to_them() {
 #[test]
 fn a_fork_that_fails_in_a_stop_is_not_tried_again() {
     let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
-    let now = Tick::ZERO;
+    let now = MonoTime::ZERO;
     let mut out = Vec::new();
     supervisor.step(now, Input::Wake, &mut out);
     supervisor.step(now, Input::Command(Command::Stop), &mut out);

@@ -122,8 +122,8 @@ fn a_retiring_arbiter_stops_when_its_successor_is_ready() {
         [
             format!("upgraded {HEIR}"),
             "close".into(),
-            order(Order::Leave, 1),
-            order(Order::Leave, 2),
+            order(WorkerSignal::Leave, 1),
+            order(WorkerSignal::Leave, 2),
         ]
     );
 }

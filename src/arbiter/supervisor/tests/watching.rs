@@ -11,11 +11,11 @@ fn a_silent_worker_shows_stacks_is_aborted_killed_and_replaced() {
     scene.beat(2);
     scene.wake();
     scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Stacks, 1)]);
     scene.expect_next_in(0.1);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Abort, 1)]);
     scene.expect_next_in(1.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Kill, 1)]);
     assert_eq!(
         scene.exit(1, Exit::Signal(Signal::SIGKILL)),
         ["bury 1", "spawn 3 in 0"]
@@ -78,8 +78,8 @@ fn a_step_that_comes_late_kills_nobody() {
     scene.pass(29.0);
     scene.beat(1);
     scene.wake();
-    assert_eq!(scene.wake_as_planned(), [order(Order::Stacks, 2)]);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Abort, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Stacks, 2)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Abort, 2)]);
 }
 
 #[test]
@@ -119,16 +119,16 @@ fn a_stuck_request_costs_its_worker_and_no_other_request() {
     assert_eq!(
         scene.input(in_call.clone()),
         [
-            order(Order::Stacks, 1),
-            order(Order::Expire, 1),
-            order(Order::Leave, 1),
+            order(WorkerSignal::Stacks, 1),
+            order(WorkerSignal::Expire, 1),
+            order(WorkerSignal::Leave, 1),
             "spawn 3 in 2".into()
         ]
     );
     assert!(scene.input(in_call).is_empty());
     scene.beat(2);
     scene.expect_next_in(10.0);
-    assert_eq!(scene.wake_as_planned(), [order(Order::Kill, 1)]);
+    assert_eq!(scene.wake_as_planned(), [order(WorkerSignal::Kill, 1)]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_worker_whose_only_call_is_stuck_gets_less_than_the_grace() {
         since,
         alone: false,
     });
-    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
+    assert_eq!(scene.wake(), [order(WorkerSignal::Kill, 1)]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn in_calls(calls: usize) -> Scene {
     scene
 }
 
-fn in_call(scene: &mut Scene, since: Tick, alone: bool) -> String {
+fn in_call(scene: &mut Scene, since: MonoTime, alone: bool) -> String {
     let input = Input::InCall {
         id: 1,
         since,
@@ -240,7 +240,7 @@ fn a_worker_with_only_a_stuck_call_left_is_not_waited_for() {
     in_call(&mut scene, since, false);
     assert_eq!(scene.wake(), [""; 0]);
     in_call(&mut scene, since, true);
-    assert_eq!(scene.wake(), [order(Order::Kill, 1)]);
+    assert_eq!(scene.wake(), [order(WorkerSignal::Kill, 1)]);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_request_of_an_examined_worker_is_given_up_in_time() {
     let since = scene.now;
     scene.pass(5.0);
     scene.beat(2);
-    assert_eq!(scene.wake(), [order(Order::Stacks, 1)]);
+    assert_eq!(scene.wake(), [order(WorkerSignal::Stacks, 1)]);
     let given_up = in_call(&mut scene, since, false);
     assert_eq!(given_up, "SIGRTMIN+7 101, spawn 3 in 2");
 }

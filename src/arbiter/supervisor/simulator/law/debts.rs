@@ -10,9 +10,9 @@ use super::Law;
 #[derive(Default)]
 pub(super) struct Debts {
     /// When the last ones went, for whom somebody is forked at once.
-    recent: Vec<Tick>,
+    recent: Vec<MonoTime>,
     /// By when somebody is to be forked for the others.
-    by: Option<Tick>,
+    by: Option<MonoTime>,
 }
 
 impl Law {
@@ -52,7 +52,7 @@ impl Law {
     /// Whether surely fewer are there than are to be: one that is being ended may count until it has gone.
     fn is_missing_some(&self) -> bool {
         let all = || self.processes.iter().chain(&self.asked);
-        let leaves = |p: &Process| matches!(p.told, Some(Order::Leave | Order::Quit));
+        let leaves = |p: &Process| matches!(p.told, Some(WorkerSignal::Leave | WorkerSignal::Quit));
         let stay = all().filter(|p| !leaves(p) && p.generation == self.generation);
         let (recycle_due, fresh): (Vec<&Process>, Vec<&Process>) =
             stay.partition(|p| p.recycle_due);

@@ -46,7 +46,7 @@ impl Law {
         );
     }
 
-    pub(super) fn signals(&mut self, pid: i32, order: Order, why: SignalReason) {
+    pub(super) fn signals(&mut self, pid: i32, order: WorkerSignal, why: SignalReason) {
         let (now, resumed, stop) = (self.now, self.resumed, self.stop);
         let before = self.trial.as_ref().map_or(0, |trial| trial.target);
         let needed = self.target.max(before);
@@ -59,7 +59,7 @@ impl Law {
         let process = self.processes.iter_mut().find(|process| process.pid == pid);
         require(process.is_some(), "only our own processes are signalled");
         let Some(process) = process else { return };
-        let counted = |from: Tick| now.since(from.max(resumed));
+        let counted = |from: MonoTime| now.since(from.max(resumed));
         let is_due = process.due.is_some_and(|due| due <= now);
         let is_stuck = || {
             let timeout = process.limits.request_timeout;
@@ -67,15 +67,15 @@ impl Law {
             call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
         };
         match (order, why) {
-            (Order::Reopen, SignalReason::Logs) => {}
-            (Order::Stacks, SignalReason::Stuck(_)) => {
+            (WorkerSignal::Reopen, SignalReason::Logs) => {}
+            (WorkerSignal::Stacks, SignalReason::Stuck(_)) => {
                 require(is_stuck(), "only what takes too long is examined");
             }
-            (Order::Expire, SignalReason::Examined) => {
+            (WorkerSignal::Expire, SignalReason::Examined) => {
                 require(is_stuck(), "only what takes too long is given up");
                 process.expired = process.call.map(|(since, _)| (since, now));
             }
-            (Order::Stacks, SignalReason::Silent(_) | SignalReason::NotReady(_)) => {
+            (WorkerSignal::Stacks, SignalReason::Silent(_) | SignalReason::NotReady(_)) => {
                 require(
                     process.told.is_none() && is_due,
                     "only the silent are examined",
@@ -83,9 +83,9 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + EXAMINE_GRACE);
             }
-            (Order::Abort, SignalReason::Examined) => {
+            (WorkerSignal::Abort, SignalReason::Examined) => {
                 require(
-                    process.told == Some(Order::Stacks) && is_due,
+                    process.told == Some(WorkerSignal::Stacks) && is_due,
                     "only who was examined is aborted",
                 );
                 require(
@@ -95,7 +95,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + ABORT_GRACE);
             }
-            (Order::Kill, SignalReason::Overdue) => {
+            (WorkerSignal::Kill, SignalReason::Overdue) => {
                 let stuck = process.expired.is_some_and(|(call, at)| {
                     process.call.is_some_and(|(since, _)| since == call)
                         && process.hopeless
@@ -103,7 +103,7 @@ impl Law {
                 });
                 let warned = matches!(
                     process.told,
-                    Some(Order::Leave | Order::Quit | Order::Abort)
+                    Some(WorkerSignal::Leave | WorkerSignal::Quit | WorkerSignal::Abort)
                 );
                 require(
                     warned && (is_due || stuck),
@@ -112,7 +112,7 @@ impl Law {
                 process.told = Some(order);
                 process.due = None;
             }
-            (Order::Leave, SignalReason::Retired) => {
+            (WorkerSignal::Leave, SignalReason::Retired) => {
                 // Who is spared may have been meant to leave when it seemed to be lost.
                 let exempt = process.expired.is_some() || self.spared == Some(process.id);
                 require(
@@ -127,9 +127,9 @@ impl Law {
                 process.told = Some(order);
                 process.due = Some(now + process.limits.graceful_timeout);
             }
-            (Order::Leave | Order::Quit, SignalReason::Stop) => {
+            (WorkerSignal::Leave | WorkerSignal::Quit, SignalReason::Stop) => {
                 let lawful = match stop {
-                    Some((_, quickly)) => quickly == (order == Order::Quit),
+                    Some((_, quickly)) => quickly == (order == WorkerSignal::Quit),
                     None => false,
                 };
                 require(lawful, "a stop is as it was asked for");

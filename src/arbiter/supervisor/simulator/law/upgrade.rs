@@ -23,9 +23,9 @@ struct Successor {
     pid: i32,
     upgraded: bool,
     /// What it was told.
-    told: Option<Order>,
+    told: Option<WorkerSignal>,
     /// By when it must be told something else, or have changed.
-    due: Option<Tick>,
+    due: Option<MonoTime>,
 }
 
 /// What must come of an input, in the same step, and why.
@@ -62,7 +62,7 @@ impl UpgradeBooks {
     }
 
     /// By when the supervisor must be asked again.
-    pub(super) fn due(&self) -> Option<Tick> {
+    pub(super) fn due(&self) -> Option<MonoTime> {
         self.successor.as_ref()?.due
     }
 
@@ -96,17 +96,17 @@ impl UpgradeBooks {
     }
 
     /// The successor that is to be stopped now.
-    fn stop_successor(&mut self, now: Tick, limits: &Limits) -> Option<Action> {
+    fn stop_successor(&mut self, now: MonoTime, limits: &Limits) -> Option<Action> {
         let successor = self.successor.as_mut()?;
         if successor.due.is_none_or(|due| due > now) {
             return None;
         }
         let (order, due) = match successor.told {
             None => (
-                Order::Leave,
+                WorkerSignal::Leave,
                 Some(now + limits.graceful_timeout + LAST_GRACE),
             ),
-            Some(_) => (Order::Kill, None),
+            Some(_) => (WorkerSignal::Kill, None),
         };
         (successor.told, successor.due) = (Some(order), due);
         let pid = successor.pid;

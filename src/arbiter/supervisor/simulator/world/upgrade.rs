@@ -9,7 +9,7 @@ use super::World;
 /// The arbiters that there are beside this one.
 pub(super) struct OtherArbiters {
     /// When the one that has started this one goes, if it is there.
-    predecessor: Option<Tick>,
+    predecessor: Option<MonoTime>,
     successor: Option<Successor>,
 }
 
@@ -17,15 +17,15 @@ pub(super) struct OtherArbiters {
 struct Successor {
     pid: i32,
     /// When it will say that it serves.
-    boots: Option<Tick>,
-    dies: Option<(Tick, Exit)>,
+    boots: Option<MonoTime>,
+    dies: Option<(MonoTime, Exit)>,
     /// Whether it will say why it dies.
     speaks: bool,
 }
 
 impl OtherArbiters {
     /// What there is when an arbiter starts.
-    pub(super) fn new(now: Tick, dice: &mut Dice, tally: &mut Tally) -> Self {
+    pub(super) fn new(now: MonoTime, dice: &mut Dice, tally: &mut Tally) -> Self {
         let predecessor = dice.percent(30).then(|| {
             if dice.percent(50) {
                 tally.count("a predecessor that stays");
@@ -50,7 +50,7 @@ impl OtherArbiters {
     }
 
     /// When something happens.
-    pub(super) fn events(&self) -> impl Iterator<Item = Tick> {
+    pub(super) fn events(&self) -> impl Iterator<Item = MonoTime> {
         let successor = self.successor.iter();
         let successor =
             successor.flat_map(|successor| [successor.boots, successor.dies.map(|(at, _)| at)]);
@@ -58,8 +58,8 @@ impl OtherArbiters {
     }
 
     /// What the shell sees of them. An exit hides a readiness that came with it.
-    pub(super) fn what_has_happened(&mut self, now: Tick, inputs: &mut Vec<Input>) {
-        let has_come = |at: Option<Tick>| at.is_some_and(|at| at <= now);
+    pub(super) fn what_has_happened(&mut self, now: MonoTime, inputs: &mut Vec<Input>) {
+        let has_come = |at: Option<MonoTime>| at.is_some_and(|at| at <= now);
         let dies = |successor: &Successor| successor.dies.map(|(at, _)| at);
         if let Some(successor) = self
             .successor
@@ -86,7 +86,7 @@ impl OtherArbiters {
     }
 
     /// The machine is out of something: the new arbiter may be what it takes.
-    pub(super) fn sicken(&mut self, now: Tick, dice: &mut Dice) {
+    pub(super) fn sicken(&mut self, now: MonoTime, dice: &mut Dice) {
         if let Some(successor) = self.successor.as_mut().filter(|_| dice.percent(15)) {
             successor.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
         }
@@ -101,7 +101,7 @@ impl OtherArbiters {
     }
 
     /// Whoever was there goes.
-    pub(super) fn recover(&mut self, now: Tick) {
+    pub(super) fn recover(&mut self, now: MonoTime) {
         self.predecessor = self.predecessor.map(|_| now);
         if let Some(successor) = &mut self.successor {
             successor.dies = Some((now, Exit::Signal(Signal::SIGKILL)));
@@ -159,18 +159,18 @@ impl World<'_> {
     }
 
     /// The new arbiter is told to go.
-    pub(super) fn stop_successor(&mut self, order: Order) {
+    pub(super) fn stop_successor(&mut self, order: WorkerSignal) {
         let now = self.law.now;
         let (dice, tally) = (&mut self.dice, &mut *self.tally);
         let Some(successor) = &mut self.upgrade.successor else {
             return;
         };
         let within = match order {
-            Order::Kill if !self.calm && dice.percent(90) => {
+            WorkerSignal::Kill if !self.calm && dice.percent(90) => {
                 tally.count("a successor that cannot be killed soon");
                 Duration::from_secs(20)
             }
-            Order::Kill => Duration::from_millis(50),
+            WorkerSignal::Kill => Duration::from_millis(50),
             _ if self.calm || dice.percent(10) => LAST_GRACE * 2,
             _ => {
                 tally.count("a successor that ignores its dismissal");

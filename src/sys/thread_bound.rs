@@ -1,19 +1,19 @@
-//! [`Here`]: a value that stays on its thread, where somebody asks for one that need not.
+//! [`ThreadBound`]: a value that stays on its thread, where somebody asks for one that need not.
 
 use std::mem::ManuallyDrop;
 use std::thread::{self, ThreadId};
 
 /// A value that only the thread which has wrapped it can have.
 #[derive(Debug)]
-pub(crate) struct Here<T> {
+pub(crate) struct ThreadBound<T> {
     value: ManuallyDrop<T>,
     thread: ThreadId,
 }
 
 // SAFETY: no other thread gets to the value: `take` and the destructor compare, and nothing else touches it.
-unsafe impl<T> Send for Here<T> {}
+unsafe impl<T> Send for ThreadBound<T> {}
 
-impl<T> Here<T> {
+impl<T> ThreadBound<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             value: ManuallyDrop::new(value),
@@ -38,7 +38,7 @@ impl<T> Here<T> {
     }
 }
 
-impl<T> Drop for Here<T> {
+impl<T> Drop for ThreadBound<T> {
     fn drop(&mut self) {
         // On another thread it is left where it is.
         if self.thread == thread::current().id() {
@@ -67,15 +67,15 @@ mod tests {
     #[test]
     fn what_stays_here_is_taken_and_dropped_here_alone() {
         let drops = || DROPS.load(Ordering::Relaxed);
-        let taken = Here::new(Counted).take();
+        let taken = ThreadBound::new(Counted).take();
         assert_eq!(drops(), 0);
         drop(taken);
         assert_eq!(drops(), 1);
-        drop(Here::new(Counted));
+        drop(ThreadBound::new(Counted));
         assert_eq!(drops(), 2);
-        let elsewhere = Here::new(Counted);
+        let elsewhere = ThreadBound::new(Counted);
         thread::spawn(move || drop(elsewhere)).join().unwrap();
-        let elsewhere = Here::new(Counted);
+        let elsewhere = ThreadBound::new(Counted);
         assert!(
             thread::spawn(move || drop(elsewhere.take()))
                 .join()

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 
 /// The descriptor. An epoll set within, which may itself be watched (epoll(7)).
 #[derive(Debug)]
-pub(crate) struct Wake(Epoll);
+pub(crate) struct PollSet(Epoll);
 
-impl Wake {
+impl PollSet {
     /// An empty set: never readable.
     pub(crate) fn new() -> Result<Self> {
         Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
@@ -44,7 +44,7 @@ impl Wake {
     }
 }
 
-impl AsFd for Wake {
+impl AsFd for PollSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let set: &OwnedFd = &self.0.0;
         set.as_fd()

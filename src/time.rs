@@ -1,4 +1,4 @@
-//! Time as the crate counts it: [`Tick`], nanoseconds of `CLOCK_MONOTONIC`.
+//! Time as the crate counts it: [`MonoTime`], nanoseconds of `CLOCK_MONOTONIC`.
 //!
 //! Not `std::time::Instant`: a heartbeat lives in memory shared between processes, and an `Instant`
 //! cannot. Nothing here sleeps.
@@ -13,11 +13,11 @@ use nix::time::{ClockId, clock_gettime};
 /// All processes of a machine read the same clock (`clock_gettime(2)`); it stops while the machine is
 /// suspended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tick(u64);
+pub struct MonoTime(u64);
 
-impl Tick {
-    /// The clock's own start: earlier than every moment that [`Tick::now`] gives.
-    pub const ZERO: Tick = Tick(0);
+impl MonoTime {
+    /// The clock's own start: earlier than every moment that [`MonoTime::now`] gives.
+    pub const ZERO: MonoTime = MonoTime(0);
 
     /// The present moment. One vDSO call, no system call.
     #[must_use]
@@ -45,28 +45,28 @@ impl Tick {
 
     /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
-    pub const fn since(self, earlier: Tick) -> Duration {
+    pub const fn since(self, earlier: MonoTime) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-impl Add<Duration> for Tick {
-    type Output = Tick;
+impl Add<Duration> for MonoTime {
+    type Output = MonoTime;
 
     /// Saturates at the clock's end (584 years).
-    fn add(self, duration: Duration) -> Tick {
+    fn add(self, duration: Duration) -> MonoTime {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Tick(self.0.saturating_add(nanos))
+        MonoTime(self.0.saturating_add(nanos))
     }
 }
 
-impl Sub<Duration> for Tick {
-    type Output = Tick;
+impl Sub<Duration> for MonoTime {
+    type Output = MonoTime;
 
     /// Saturates at the clock's start.
-    fn sub(self, duration: Duration) -> Tick {
+    fn sub(self, duration: Duration) -> MonoTime {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Tick(self.0.saturating_sub(nanos))
+        MonoTime(self.0.saturating_sub(nanos))
     }
 }
 
@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn time_does_not_run_backwards() {
-        let earlier = Tick::now();
-        let later = Tick::now();
+        let earlier = MonoTime::now();
+        let later = MonoTime::now();
         assert!(later >= earlier);
         assert_eq!(
             earlier.since(earlier + Duration::from_secs(1)),
@@ -87,7 +87,13 @@ mod tests {
 
     #[test]
     fn addition_saturates() {
-        assert_eq!((Tick::from_nanos(5) + Duration::MAX).as_nanos(), u64::MAX);
-        assert_eq!(Tick::from_nanos(5) - Duration::from_secs(1), Tick::ZERO);
+        assert_eq!(
+            (MonoTime::from_nanos(5) + Duration::MAX).as_nanos(),
+            u64::MAX
+        );
+        assert_eq!(
+            MonoTime::from_nanos(5) - Duration::from_secs(1),
+            MonoTime::ZERO
+        );
     }
 }

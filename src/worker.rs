@@ -13,50 +13,52 @@
 //!                  └─ TERM, INT, QUIT, the arbiter's end: SIGTERM's own, with nothing to finish
 //! ```
 //!
-//! In a process of somebody's own there is no arbiter and there are no signals: a [`Door`] asks.
+//! In a process of a program's own there is no arbiter and there are no signals: a [`ShutdownHandle`] asks.
 //!
 //! *Invariants*: what a worker is asked only grows (Running, Graceful, Quick); a worker process never
 //! returns into the frames of the program that started the arbiter.
 
-mod baton;
-mod busy;
-mod crew;
-mod door;
+mod call_time;
+mod credentials;
 pub(crate) mod in_process;
-mod life;
-mod lowered;
+mod leadership;
+mod process;
 mod serving;
+mod shutdown;
 mod sync;
 mod threaded;
+mod threads;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::clock::Tick;
+use crate::atomic_enum::AtomicEnum;
 use crate::error::{Error, Result};
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
+use crate::ipc::link::{LATE, Message, WorkerEnd};
+use crate::ipc::scoreboard::{OwnSlot, Scoreboard, WorkerState};
+use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::{Listeners, QueuePolicy};
-use crate::sys::curfew;
+use crate::sys::exit_deadline;
 use crate::sys::fork;
-use crate::sys::link::{Message, WorkerEnd};
 use crate::sys::memory;
-use crate::sys::orphan;
-use crate::sys::scoreboard::{Scoreboard, Slot, WorkerState};
-use crate::sys::signal::{self, Disposition, Order, Signals};
-use crate::sys::wake::Wake;
+use crate::sys::parent_death;
+use crate::sys::poll_set::PollSet;
+use crate::sys::signal::{self, Disposition, Signals};
+use crate::time::MonoTime;
 use crate::trace::{error, info, warning};
 
-pub use door::Door;
+pub(crate) use credentials::WithCredentials;
 pub use in_process::{Running, RunningHandle, RunningStatus};
-pub(crate) use life::live;
-pub(crate) use lowered::Lowered;
+pub(crate) use process::run_process;
+pub use shutdown::{Shutdown, ShutdownHandle};
 pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
 
@@ -103,7 +105,7 @@ pub trait Worker {
     /// Forks: must call `fork` once, in the arbiter, and may do what must be done around it.
     ///
     /// It returns in both processes; what `fork` gave says in which one it is.
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         fork();
     }
 
@@ -119,27 +121,6 @@ pub trait Worker {
 impl<F: FnMut(&WorkerContext) -> Result<()>> Worker for F {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         self(context)
-    }
-}
-
-/// What a worker is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shutdown {
-    /// To go on.
-    Running,
-    /// To take nothing new, finish what it has, and leave (SIGTERM, or the arbiter has gone).
-    Graceful,
-    /// To leave at once (SIGINT, SIGQUIT).
-    Quick,
-}
-
-impl Shutdown {
-    fn from_number(number: u8) -> Self {
-        match number {
-            0 => Self::Running,
-            1 => Self::Graceful,
-            _ => Self::Quick,
-        }
     }
 }
 
@@ -242,9 +223,9 @@ pub struct WorkerContext {
     own_queue: bool,
     scoreboard: Arc<Scoreboard>,
     arbiter: Option<Lines>,
-    door: Door,
-    wake: Wake,
-    asked: AtomicU8,
+    shutdown_handle: ShutdownHandle,
+    wake: PollSet,
+    asked: AtomicEnum<Shutdown>,
     ready: AtomicBool,
     recycle_due: AtomicBool,
     reopen: AtomicBool,
@@ -266,7 +247,7 @@ pub(crate) struct Lines {
 
 impl WorkerContext {
     /// A context without an arbiter and without signals, for a worker that runs in a process of yours:
-    /// only its [`door`](Self::door) asks it to stop. It is worker 1 of 1.
+    /// only its [`shutdown_handle`](Self::shutdown_handle) asks it to stop. It is worker 1 of 1.
     ///
     /// # Errors
     ///
@@ -286,7 +267,7 @@ impl WorkerContext {
             graceful_timeout: Duration::ZERO,
         };
         let scoreboard = Scoreboard::new(1, calls)?;
-        scoreboard.assign(place.slot, place.id, calls, Tick::now());
+        scoreboard.assign(place.slot, place.id, calls, MonoTime::now());
         Self::new(place, listeners, Arc::new(scoreboard), None)
     }
 
@@ -300,23 +281,25 @@ impl WorkerContext {
         fork::notice_children()?;
         let orphaned = AtomicBool::new(arbiter.is_none());
         let own_queue = listeners.iter().any(|listener| listener.is_own());
-        let door = Door::new()?;
-        let wake = Wake::new()?;
-        wake.watch(&door)?;
+        let shutdown_handle = ShutdownHandle::new()?;
+        let wake = PollSet::new()?;
+        wake.watch(&shutdown_handle)?;
         if let Some(lines) = &arbiter {
             wake.watch(&lines.link)?;
             wake.watch(&lines.signals)?;
         }
-        scoreboard.slot(place.slot).set_pid(Pid::this().as_raw());
+        scoreboard
+            .own_slot(place.slot)
+            .set_pid(Pid::this().as_raw());
         Ok(Self {
             place,
             listeners: Mutex::new(listeners),
             own_queue,
             scoreboard,
             arbiter,
-            door,
+            shutdown_handle,
             wake,
-            asked: AtomicU8::new(Shutdown::Running as u8),
+            asked: AtomicEnum::new(Shutdown::Running),
             ready: AtomicBool::new(false),
             recycle_due: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
@@ -337,10 +320,10 @@ impl WorkerContext {
         }
     }
 
-    /// What asks this worker to leave from other threads of its process: good for as long as one likes.
+    /// What asks this worker to leave from other threads of its process.
     #[must_use]
-    pub fn door(&self) -> Door {
-        self.door.clone()
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        self.shutdown_handle.clone()
     }
 
     /// Which worker this is, from 1 on; a replacement has a number of its own.
@@ -381,7 +364,7 @@ impl WorkerContext {
             listener.open_queue();
         }
         let slot = self.slot();
-        slot.beat(Tick::now());
+        slot.beat(MonoTime::now());
         slot.set_state(WorkerState::Ready);
         if let Some(lines) = &self.arbiter {
             lines.link.send(&Message::Ready);
@@ -393,7 +376,7 @@ impl WorkerContext {
     ///
     /// The arbiter is told, once, when the worker's [slot](Self::slot) has counted as many requests as the
     /// worker is to answer: it serves on until it is asked to leave, when another one has taken its place.
-    pub fn beat(&self, now: Tick) {
+    pub fn beat(&self, now: MonoTime) {
         let slot = self.slot();
         slot.beat(now);
         let (Some(most), Some(lines)) = (self.place.max_requests, &self.arbiter) else {
@@ -416,7 +399,7 @@ impl WorkerContext {
     ///
     /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
     pub fn shutdown(&self) -> Shutdown {
-        let mut asked = self.door.answer();
+        let mut asked = self.shutdown_handle.take();
         let mut aborted = false;
         if let Some(lines) = &self.arbiter {
             for signal in lines.signals.drain() {
@@ -441,19 +424,20 @@ impl WorkerContext {
                 self.orphaned.store(true, Ordering::Relaxed);
             }
         }
-        let before = self.asked.fetch_max(asked as u8, Ordering::Relaxed);
+        let before = self.asked.raise(asked, Ordering::Relaxed);
         if aborted && !self.aborted.swap(true, Ordering::Relaxed) {
             self.tell(WorkerEvent::Aborted);
-        } else if before < asked as u8 {
+        } else if before < asked {
             self.tell(WorkerEvent::Asked(asked));
         }
         self.asked()
     }
 
-    /// Whether this worker is to leave at once: true from the moment of the signal, or of the knock at the door,
+    /// Whether this worker is to leave at once: true from the moment of the signal, or of the handle's call,
     /// before [`shutdown`](Self::shutdown) has taken it in. No system call.
     pub(crate) fn is_broken_off(&self) -> bool {
-        self.arbiter.is_some() && signal::is_interrupted() || self.door.was_asked(Shutdown::Quick)
+        self.arbiter.is_some() && signal::is_interrupted()
+            || self.shutdown_handle.was_asked(Shutdown::Quick)
     }
 
     /// How long a worker that leaves at once may take for those whom it has accepted: half of what the arbiter gives
@@ -489,18 +473,18 @@ impl WorkerContext {
     #[must_use]
     pub fn stacks(&self) -> Option<(BorrowedFd<'_>, i32)> {
         let lines = self.arbiter.as_ref()?;
-        Some((lines.stacks.as_fd(), Order::Stacks.number()))
+        Some((lines.stacks.as_fd(), WorkerSignal::Stacks.number()))
     }
 
-    /// What becomes of the listeners' queues when this worker is asked to leave.
+    /// How a worker that is asked to leave is to leave the listeners behind.
     #[must_use]
     pub fn queue_policy(&self) -> QueuePolicy {
-        match QueuePolicy::from_number(self.scoreboard.queue_policy()) {
+        match self.scoreboard.queue_policy() {
             // Without an arbiter nobody comes after those who are here.
             QueuePolicy::Keep if self.orphaned.load(Ordering::Relaxed) => QueuePolicy::Drain,
             // Perhaps nobody else can answer those who wait.
             QueuePolicy::Keep if self.own_queue => QueuePolicy::Drain,
-            policy => policy,
+            leaving => leaving,
         }
     }
 
@@ -516,12 +500,13 @@ impl WorkerContext {
         } = self.place;
         let listeners = self.listeners();
         let sockets = listeners.iter().map(|listener| listener.as_fd());
-        let prepared = orphan::prepare(
+        let scoreboard = Arc::clone(&self.scoreboard);
+        let prepared = parent_death::prepare(
             lines.arbiter,
+            WorkerSignal::ParentDeath.number(),
             sockets,
             graceful_timeout,
-            &self.scoreboard,
-            slot,
+            move || scoreboard.slot(slot).state() == WorkerState::Busy,
         );
         if let (Err(error), 1) = (prepared, id) {
             warning!("If the arbiter is killed, workers in a call may outlive it: {error}");
@@ -550,18 +535,18 @@ impl WorkerContext {
 
     /// Whether this is the worker's own process, and not a child that its service has forked.
     #[expect(clippy::unused_self, reason = "it is about this worker's process")]
-    pub(crate) fn is_home(&self) -> bool {
+    pub(crate) fn is_own_process(&self) -> bool {
         !fork::is_child()
     }
 
     /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same
     /// connections, whom no arbiter knows. `outcome` is what `what`, in which it was forked, came to.
-    pub(crate) fn end_strays<T>(&self, what: &str, outcome: &Result<T>) {
-        if self.is_home() {
+    pub(crate) fn exit_if_forked_child<T>(&self, what: &str, outcome: &Result<T>) {
+        if self.is_own_process() {
             return;
         }
         let worker = self.slot().pid();
-        end_stray(
+        exit_forked_child(
             &format!("{what} of worker {worker}"),
             outcome.as_ref().err(),
         );
@@ -591,7 +576,13 @@ impl WorkerContext {
     /// Takes a step after which the process is to end, or in the middle of which it ends with this status.
     fn end_within(&self, bound: Duration, status: i32, step: impl FnOnce()) {
         let Some(lines) = &self.arbiter else { return };
-        match curfew::set(status, bound, &lines.link) {
+        match exit_deadline::set(
+            status,
+            bound,
+            (lines.link.as_fd(), LATE),
+            WorkerSignal::ExitDeadline.number(),
+            WorkerSignal::Stacks.number(),
+        ) {
             Ok(()) => {
                 lines.link.send(&Message::Ending(status));
                 if catch_unwind(AssertUnwindSafe(step)).is_err() {
@@ -606,7 +597,7 @@ impl WorkerContext {
     /// have no poll of their own.
     pub fn pause(&self, duration: Duration) -> Shutdown {
         let before = self.asked();
-        let mut now = Tick::now();
+        let mut now = MonoTime::now();
         let end = now + duration;
         loop {
             self.beat(now);
@@ -617,11 +608,11 @@ impl WorkerContext {
             }
             self.wake
                 .wait(self.place.beat_every.map_or(left, |every| every.min(left)));
-            now = Tick::now();
+            now = MonoTime::now();
         }
     }
 
-    /// A descriptor to register in the worker's own poll: readable when a signal has come, the door was used
+    /// A descriptor to register in the worker's own poll: readable when a signal has come, a handle was used
     /// or the arbiter has gone, until [`shutdown`](Self::shutdown) is called.
     #[must_use]
     pub fn wake(&self) -> BorrowedFd<'_> {
@@ -636,8 +627,8 @@ impl WorkerContext {
 
     /// This worker's own place on the scoreboard.
     #[must_use]
-    pub fn slot(&self) -> Slot<'_> {
-        self.scoreboard.slot(self.place.slot)
+    pub fn slot(&self) -> OwnSlot<'_> {
+        self.scoreboard.own_slot(self.place.slot)
     }
 
     /// The fewest connections that another worker has which could take one more now; `None` where no
@@ -651,7 +642,7 @@ impl WorkerContext {
     }
 
     fn asked(&self) -> Shutdown {
-        Shutdown::from_number(self.asked.load(Ordering::Relaxed))
+        self.asked.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listeners> {
@@ -663,7 +654,7 @@ impl WorkerContext {
 
 /// Ends this process, which was forked in `what` and came back from it, perhaps by an error: with the status that a
 /// program ends with by itself.
-pub(crate) fn end_stray(what: &str, error: Option<&Error>) -> ! {
+pub(crate) fn exit_forked_child(what: &str, error: Option<&Error>) -> ! {
     error!(
         "Process {}, which {what} has forked, came back from it, and ends: a child is to end by itself, or to become \
          another program",
@@ -685,33 +676,33 @@ mod tests {
     }
 
     #[test]
-    fn a_detached_worker_is_asked_by_nobody_but_its_door() {
+    fn a_detached_worker_is_asked_by_its_shutdown_handle_alone() {
         let context = detached();
         assert_eq!((context.id(), context.workers()), (1, 1));
         assert_eq!(context.shutdown(), Shutdown::Running);
         assert_eq!(context.pause(Duration::from_millis(1)), Shutdown::Running);
         assert_eq!(context.least_loaded_other(), None);
         assert_eq!(context.queue_policy(), QueuePolicy::Drain);
-        context.door().ask(Shutdown::Graceful);
+        context.shutdown_handle().ask(Shutdown::Graceful);
         assert_eq!(context.pause(Duration::from_secs(60)), Shutdown::Graceful);
     }
 
     #[test]
-    fn what_a_door_asks_only_grows_and_is_told_once() {
+    fn what_a_shutdown_handle_asks_only_grows_and_is_told_once() {
         let context = detached();
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         context.observe(move |event| sink.lock().unwrap().push(event));
         context.ready();
         context.ready();
-        let door = context.door();
+        let handle = context.shutdown_handle();
         for (ask, asked) in [
             (Shutdown::Graceful, Shutdown::Graceful),
             (Shutdown::Running, Shutdown::Graceful),
             (Shutdown::Quick, Shutdown::Quick),
             (Shutdown::Graceful, Shutdown::Quick),
         ] {
-            door.ask(ask);
+            handle.ask(ask);
             assert_eq!(context.shutdown(), asked);
         }
         assert_eq!(

@@ -1,26 +1,26 @@
-//! [`Busy`]: whether the calls of a sync worker take so long that no connection should be kept for it.
+//! [`CallTimeAverage`]: whether the calls of a sync worker take so long that no connection should be kept for it.
 //!
 //! It closes nothing and reads no clock.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// The last call's weight in the average is one in so many.
 const WEIGHT: u32 = 4;
 
 /// How long recent calls took: a moving average.
 #[derive(Debug)]
-pub(super) struct Busy {
+pub(super) struct CallTimeAverage {
     /// What is too long; `None` where nothing is.
     limit: Option<Duration>,
     recent: Cell<Duration>,
     /// Since when a call is running.
-    since: Cell<Option<Tick>>,
+    since: Cell<Option<MonoTime>>,
 }
 
-impl Busy {
+impl CallTimeAverage {
     /// For a worker that is one of so many: where it is alone, a connection that waits for it loses nothing.
     /// A limit of zero is none.
     pub(super) fn new(limit: Duration, workers: usize) -> Self {
@@ -32,22 +32,22 @@ impl Busy {
     }
 
     /// A call begins.
-    pub(super) fn begin(&self, now: Tick) {
+    pub(super) fn begin(&self, now: MonoTime) {
         self.since.set(Some(now));
     }
 
     /// The call is over.
-    pub(super) fn end(&self, now: Tick) {
+    pub(super) fn end(&self, now: MonoTime) {
         self.recent.set(self.average(now));
         self.since.set(None);
     }
 
     /// Whether recent calls were too long, if the running one ends now.
-    pub(super) fn is_long(&self, now: Tick) -> bool {
+    pub(super) fn is_long(&self, now: MonoTime) -> bool {
         self.limit.is_some_and(|limit| self.average(now) > limit)
     }
 
-    fn average(&self, now: Tick) -> Duration {
+    fn average(&self, now: MonoTime) -> Duration {
         let recent = self.recent.get();
         let took = self.since.get().map_or(recent, |since| now.since(since));
         (recent / WEIGHT * (WEIGHT - 1)).saturating_add(took / WEIGHT)
@@ -60,22 +60,22 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(50);
 
-    fn at(millis: u64) -> Tick {
-        Tick::ZERO + Duration::from_millis(millis)
+    fn at(millis: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_millis(millis)
     }
 
     /// After calls of so many milliseconds, what does the next one look like when it answers?
-    fn is_long(busy: &Busy, calls: &[u64]) -> bool {
+    fn is_long(average: &CallTimeAverage, calls: &[u64]) -> bool {
         let Some((last, before)) = calls.split_last() else {
             return false;
         };
         for call in before {
-            busy.begin(at(0));
-            busy.end(at(*call));
+            average.begin(at(0));
+            average.end(at(*call));
         }
-        busy.begin(at(0));
-        let long = busy.is_long(at(*last));
-        busy.end(at(*last));
+        average.begin(at(0));
+        let long = average.is_long(at(*last));
+        average.end(at(*last));
         long
     }
 
@@ -90,14 +90,21 @@ mod tests {
             (&[1000, 1], true),
             (&[1000, 1, 1, 1, 1, 1, 1, 1], false),
         ] {
-            assert_eq!(is_long(&Busy::new(LIMIT, 2), calls), long, "{calls:?}");
+            assert_eq!(
+                is_long(&CallTimeAverage::new(LIMIT, 2), calls),
+                long,
+                "{calls:?}"
+            );
         }
     }
 
     #[test]
     fn a_single_worker_or_one_without_a_limit_keeps_connections() {
-        for busy in [Busy::new(LIMIT, 1), Busy::new(Duration::ZERO, 4)] {
-            assert!(!is_long(&busy, &[10_000; 8]));
+        for average in [
+            CallTimeAverage::new(LIMIT, 1),
+            CallTimeAverage::new(Duration::ZERO, 4),
+        ] {
+            assert!(!is_long(&average, &[10_000; 8]));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a reactor tells its worker and asks of it: [`Access`], the facts of one exchange, [`BlockedCall`], a call
-//! that waits for its client, and [`Host`].
+//! What a reactor tells the program that runs it and asks of it: [`Host`], and [`BlockedCall`], a call that waits for
+//! its client.
 //!
 //! Nothing here runs by itself: a worker implements [`Host`] over its log and its scoreboard, a program
 //! of your own over whatever it likes.
@@ -10,36 +10,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::clock::Tick;
+use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::h1::Head;
-use crate::service::ConnectionInfo;
-
-/// The facts of one answered exchange, refused requests included.
-#[derive(Debug)]
-pub struct Access<'a> {
-    /// The connection's two ends.
-    pub connection: &'a ConnectionInfo,
-    /// The request's head; `None` where none could be parsed.
-    pub head: Option<&'a Head>,
-    /// The status that was sent, or 0 where the client left before there was one.
-    pub status: u16,
-    /// Bytes of the response's body that were handed to the socket or are on their way to it, without
-    /// framing.
-    pub sent: u64,
-    /// When the head was complete.
-    pub started: Tick,
-    /// When the response was complete.
-    pub finished: Tick,
-}
-
-impl Access<'_> {
-    /// From the complete head to the end of the response.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.finished.since(self.started)
-    }
-}
+use crate::time::MonoTime;
 
 /// A worker's answer to "may I accept now?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +36,7 @@ pub struct BlockedCall<'a> {
     /// What it is to be ready for.
     pub interest: Interest,
     /// When the wait is over at the latest.
-    pub until: Tick,
+    pub until: MonoTime,
 }
 
 /// What a socket is waited for.
@@ -85,7 +59,7 @@ impl BlockedCall<'_> {
         &self,
         host: &(impl Host + ?Sized),
         other: Option<BorrowedFd<'_>>,
-        until: Tick,
+        until: MonoTime,
     ) -> Result<bool> {
         let interest = match self.interest {
             Interest::Room => PollFlags::POLLOUT,
@@ -120,12 +94,12 @@ impl BlockedCall<'_> {
 /// own thread; the reactor may turn elsewhere with another one meanwhile.
 pub trait Host {
     /// The present moment. The reactor asks once a turn and passes the answer on.
-    fn now(&self) -> Tick {
-        Tick::now()
+    fn now(&self) -> MonoTime {
+        MonoTime::now()
     }
 
     /// May one more connection be accepted, with `open` connections there already?
-    fn admit(&self, now: Tick, open: usize) -> Admit {
+    fn admit(&self, now: MonoTime, open: usize) -> Admit {
         let _ = (now, open);
         Admit::Accept
     }
@@ -142,7 +116,7 @@ pub trait Host {
     }
 
     /// A request was handed out to be answered.
-    fn started(&self, now: Tick, head: &Head) {
+    fn started(&self, now: MonoTime, head: &Head) {
         let _ = (now, head);
     }
 
@@ -152,13 +126,13 @@ pub trait Host {
     }
 
     /// A call has ended that was given up for `request_timeout`, and whose answer was recorded then.
-    fn returned(&self, now: Tick) {
+    fn returned(&self, now: MonoTime) {
         let _ = now;
     }
 
     /// Is this the process whose connections these are? In a child that a service has forked within its call it is
     /// not: there the call can neither read nor answer, since its parent does.
-    fn is_home(&self) -> bool {
+    fn is_own_process(&self) -> bool {
         true
     }
 

@@ -9,16 +9,17 @@
 //!
 //! A new arbiter speaks to the one that it follows in the same way.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType};
+use nix::sys::stat::SFlag;
 
 use crate::error::{Error, Result};
+use crate::sys::fd;
 
 /// What [`Message::Late`] is on the wire, for a handler to send.
-pub(super) const LATE: u8 = b'l';
+pub(crate) const LATE: u8 = b'l';
 
 /// The longest last words, in bytes.
 const LONGEST: usize = 4096;
@@ -83,9 +84,7 @@ impl ArbiterEnd {
             _ => None,
         }
     }
-}
 
-impl ArbiterEnd {
     /// Whether the worker has gone, as far as this end can tell.
     pub(crate) fn is_closed(&self) -> bool {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
@@ -142,22 +141,11 @@ impl WorkerEnd {
         leave(&self.0);
         self.is_closed()
     }
-}
 
-impl WorkerEnd {
     /// Takes the end that another process has handed to this one through `exec`, by its number. To be asked
     /// once.
     pub(crate) fn inherited(fd: RawFd) -> Option<Self> {
-        // SAFETY: F_GETFD touches no memory; -1 is its answer for a number that is not open.
-        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        if flags < 0 || flags & libc::FD_CLOEXEC != 0 {
-            return None;
-        }
-        // SAFETY: it is open, and owned by no value of this program: what came through `exec` has its
-        // close-on-exec flag clear, and what Rust opens has it set.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
-        Some(Self(fd))
+        fd::adopt(fd, SFlag::S_IFSOCK).ok().map(Self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Baton`]: what one of several threads holds while it leads, and how the lead passes on.
+//! [`Leadership`]: what one of several threads holds while it leads, and how the lead passes on.
 //!
 //! It knows nothing of reactors, services or Python, and no lock of it is held while any of them works.
 //!
@@ -14,14 +14,14 @@
 //! than [`PATIENCE`] keeps the lead. The watcher looks every so often while there is work and sleeps when
 //! there is none. Once calls have been [`SLOW`], it is woken beforehand.
 //!
-//! *Invariants*: it is held, laid down, or gone for ever; one standby at most is the watcher, and the others
+//! *Invariants*: it is held, released down, or gone for ever; one standby at most is the watcher, and the others
 //! are asleep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::time::MonoTime;
 
 /// How long a call may take before another thread takes the lead.
 const PATIENCE: Duration = Duration::from_micros(100);
@@ -37,7 +37,7 @@ const QUIET: u32 = 3;
 
 /// The lead of some threads.
 #[derive(Debug)]
-pub(super) struct Baton<L> {
+pub(super) struct Leadership<L> {
     track: Mutex<Track<L>>,
     /// Calls that are running.
     calls: AtomicUsize,
@@ -47,10 +47,10 @@ pub(super) struct Baton<L> {
 
 #[derive(Debug)]
 struct Track<L> {
-    /// The lead that was laid down, and when.
-    laid: Option<(Box<L>, Tick)>,
-    /// How often it was laid down: whether there is work.
-    laps: u64,
+    /// The lead that was released down, and when.
+    released: Option<(Box<L>, MonoTime)>,
+    /// How often it was released down: whether there is work.
+    releases: u64,
     hurry: u32,
     watched: bool,
     /// Whether the watcher sleeps until it is woken.
@@ -60,12 +60,12 @@ struct Track<L> {
     over: bool,
 }
 
-impl<L> Baton<L> {
+impl<L> Leadership<L> {
     /// A lead that lies there for the first standby.
     pub(super) fn new(lead: L) -> Self {
         let track = Track {
-            laid: Some((Box::new(lead), Tick::from_nanos(0))),
-            laps: 0,
+            released: Some((Box::new(lead), MonoTime::from_nanos(0))),
+            releases: 0,
             hurry: 0,
             watched: false,
             asleep: false,
@@ -86,12 +86,12 @@ impl<L> Baton<L> {
     }
 
     /// Lays the lead down for a call; tells when that began.
-    pub(super) fn lay(&self, lead: Box<L>) -> Tick {
-        let now = Tick::now();
+    pub(super) fn release(&self, lead: Box<L>) -> MonoTime {
+        let now = MonoTime::now();
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut track = self.lock();
-        track.laid = Some((lead, now));
-        track.laps += 1;
+        track.released = Some((lead, now));
+        track.releases += 1;
         let wake = track.hurry > 0 || track.asleep;
         let (watched, waiting) = (track.watched, track.waiting);
         drop(track);
@@ -104,8 +104,8 @@ impl<L> Baton<L> {
     }
 
     /// The call that began then is over: takes the lead up again, if nobody has it.
-    pub(super) fn resume(&self, since: Tick) -> Option<Box<L>> {
-        let slow = Tick::now().since(since) >= SLOW;
+    pub(super) fn resume(&self, since: MonoTime) -> Option<Box<L>> {
+        let slow = MonoTime::now().since(since) >= SLOW;
         let mut track = self.lock();
         track.hurry = if slow {
             HURRY
@@ -113,11 +113,11 @@ impl<L> Baton<L> {
             track.hurry.saturating_sub(1)
         };
         self.calls.fetch_sub(1, Ordering::SeqCst);
-        track.laid.take().map(|(lead, _)| lead)
+        track.released.take().map(|(lead, _)| lead)
     }
 
     /// Waits for the lead; `None` when there will be none any more. Blocks.
-    pub(super) fn stand_by(&self) -> Option<Box<L>> {
+    pub(super) fn wait_to_lead(&self) -> Option<Box<L>> {
         let mut track = self.lock();
         while track.watched && !track.over {
             track.waiting += 1;
@@ -128,23 +128,27 @@ impl<L> Baton<L> {
             return None;
         }
         track.watched = true;
-        let (mut laps, mut quiet) = (track.laps, 0);
+        let (mut releases, mut quiet) = (track.releases, 0);
         let mut look_after = PATIENCE;
         loop {
             if track.over {
                 return None;
             }
-            if let Some((lead, since)) = track.laid.take() {
-                let age = Tick::now().since(since);
+            if let Some((lead, since)) = track.released.take() {
+                let age = MonoTime::now().since(since);
                 if track.hurry > 0 || age >= PATIENCE {
                     track.watched = false;
                     return Some(lead);
                 }
-                track.laid = Some((lead, since));
+                track.released = Some((lead, since));
             }
-            quiet = if laps == track.laps { quiet + 1 } else { 0 };
-            laps = track.laps;
-            if quiet > QUIET && track.laid.is_none() {
+            quiet = if releases == track.releases {
+                quiet + 1
+            } else {
+                0
+            };
+            releases = track.releases;
+            if quiet > QUIET && track.released.is_none() {
                 track.asleep = true;
                 track = wait(&self.watcher, track);
                 track.asleep = false;
@@ -164,7 +168,7 @@ impl<L> Baton<L> {
     pub(super) fn end(&self) {
         let mut track = self.lock();
         track.over = true;
-        track.laid = None;
+        track.released = None;
         drop(track);
         self.watcher.notify_all();
         self.standbys.notify_all();
@@ -189,58 +193,60 @@ mod tests {
 
     #[test]
     fn a_short_call_keeps_the_lead() {
-        let baton = Baton::new(1);
-        let lead = baton.stand_by().unwrap();
-        let since = baton.lay(lead);
-        assert_eq!(baton.calls(), 1);
-        assert_eq!(baton.resume(since).as_deref(), Some(&1));
-        assert_eq!(baton.calls(), 0);
+        let leadership = Leadership::new(1);
+        let lead = leadership.wait_to_lead().unwrap();
+        let since = leadership.release(lead);
+        assert_eq!(leadership.calls(), 1);
+        assert_eq!(leadership.resume(since).as_deref(), Some(&1));
+        assert_eq!(leadership.calls(), 0);
     }
 
     #[test]
     fn a_call_that_lasts_loses_the_lead_to_a_standby() {
-        let baton = Baton::new(1);
+        let leadership = Leadership::new(1);
         thread::scope(|threads| {
-            let since = baton.lay(baton.stand_by().unwrap());
-            let other = threads.spawn(|| baton.stand_by());
+            let since = leadership.release(leadership.wait_to_lead().unwrap());
+            let other = threads.spawn(|| leadership.wait_to_lead());
             let lead = other.join().unwrap();
             assert_eq!(lead.as_deref(), Some(&1));
-            assert!(baton.resume(since).is_none());
+            assert!(leadership.resume(since).is_none());
         });
     }
 
     #[test]
     fn standbys_lead_one_after_the_other_while_calls_last() {
-        let baton = Baton::new(0);
+        let leadership = Leadership::new(0);
         thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
-                    let mut lead = baton.stand_by().unwrap();
+                    let mut lead = leadership.wait_to_lead().unwrap();
                     *lead += 1;
                     let last = *lead == 4;
-                    let since = baton.lay(lead);
+                    let since = leadership.release(lead);
                     if last {
-                        baton.end();
+                        leadership.end();
                     }
                     // Stays in its call until all have been there.
-                    while baton.calls() < 4 {
+                    while leadership.calls() < 4 {
                         thread::yield_now();
                     }
-                    drop((since, baton.stand_by()));
+                    drop((since, leadership.wait_to_lead()));
                 });
             }
         });
-        assert_eq!(baton.calls(), 4);
+        assert_eq!(leadership.calls(), 4);
     }
 
     #[test]
     fn the_end_sends_all_standbys_away() {
-        let baton = Baton::new(());
+        let leadership = Leadership::new(());
         thread::scope(|threads| {
-            let lead = baton.stand_by();
-            let others: Vec<_> = (0..3).map(|_| threads.spawn(|| baton.stand_by())).collect();
+            let lead = leadership.wait_to_lead();
+            let others: Vec<_> = (0..3)
+                .map(|_| threads.spawn(|| leadership.wait_to_lead()))
+                .collect();
             drop(lead);
-            baton.end();
+            leadership.end();
             for other in others {
                 assert!(other.join().unwrap().is_none());
             }

@@ -26,7 +26,7 @@ pub(crate) use reopen::give_to;
 pub use reopen::reopen;
 
 use crate::error::{Error, Result};
-use crate::sys::appended::Appended;
+use crate::sys::append_file::Appended;
 
 /// What stands for the process's own stream in place of a path.
 const STREAM: &str = "-";

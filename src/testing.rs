@@ -14,7 +14,8 @@ use crate::service::Exchange;
 /// after its end.
 ///
 /// ```
-/// use oxicorn::{Recorder, Responder};
+/// use oxicorn::{Responder};
+/// use oxicorn::testing::Recorder;
 ///
 /// let recorder = Recorder::new();
 /// Responder::new(&recorder).text(200, "hello\n")?;

@@ -1,4 +1,4 @@
-//! The bound of a worker's last step: its process ends with a status that is fixed, when that step takes too long.
+//! The bound of a process's last step: its process ends with a status that is fixed, when that step takes too long.
 //!
 //! ```text
 //!   set ──▶ the last step ──▶ the end, by itself
@@ -8,37 +8,45 @@
 //! *Invariants*: what is asked of the process meanwhile changes nothing of its status; the handler calls only what
 //! signal-safety(7) lists.
 
-use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::link::{LATE, WorkerEnd};
-use super::signal::{self, Order};
+use super::signal;
 use super::timer::Timer;
 use crate::error::{Error, Result};
 
 /// What the process exits with.
 static STATUS: AtomicI32 = AtomicI32::new(0);
-/// Whom to tell.
+/// Where to tell that the deadline has come, and the byte that tells it.
 static LINK: AtomicI32 = AtomicI32::new(-1);
+static LATE: AtomicU8 = AtomicU8::new(0);
 
-/// Whatever this process does from now on, it ends with `status` after `within` at the latest, and `link` tells its
-/// arbiter where that had to be enforced.
+/// Whatever this process does from now on, it ends with `status` after `within` at the latest, and sends the byte `late`
+/// to the socket `link` where that had to be enforced. `number` is the real-time signal that enforces it; `stacks`, which
+/// asks for the stacks, does nothing from now on: its answer would be about what is being taken apart.
 ///
 /// From now on no signal but those of a crash reaches the calling thread. To be called once.
 ///
 /// # Errors
 ///
 /// Where the system gives no timer: nothing is bounded then.
-pub(crate) fn set(status: i32, within: Duration, link: &WorkerEnd) -> Result<()> {
+pub(crate) fn set(
+    status: i32,
+    within: Duration,
+    (link, late): (BorrowedFd<'_>, u8),
+    number: i32,
+    stacks: i32,
+) -> Result<()> {
     let failed = |errno| Error::io("cannot bound the last step of this process", errno);
     STATUS.store(status, Ordering::Relaxed);
-    LINK.store(link.as_fd().as_raw_fd(), Ordering::Relaxed);
-    signal::set_realtime(Order::Curfew, on_curfew)?;
-    let timer = Timer::new(Order::Curfew.number()).map_err(failed)?;
+    LINK.store(link.as_raw_fd(), Ordering::Relaxed);
+    LATE.store(late, Ordering::Relaxed);
+    signal::set_realtime(number, false, on_deadline)?;
+    let timer = Timer::new(number).map_err(failed)?;
     timer.start(within).map_err(failed)?;
     signal::block_all_but(&[
-        Order::Curfew.number(),
+        number,
         libc::SIGSEGV,
         libc::SIGBUS,
         libc::SIGFPE,
@@ -46,12 +54,11 @@ pub(crate) fn set(status: i32, within: Duration, link: &WorkerEnd) -> Result<()>
         libc::SIGTRAP,
         libc::SIGSYS,
     ]);
-    // Its answer would be about what is being taken apart.
-    signal::drop_order(Order::Stacks)
+    signal::drop_realtime(stacks)
 }
 
-extern "C" fn on_curfew(_: libc::c_int) {
-    let (link, word) = (LINK.load(Ordering::Relaxed), [LATE]);
+extern "C" fn on_deadline(_: libc::c_int) {
+    let (link, word) = (LINK.load(Ordering::Relaxed), [LATE.load(Ordering::Relaxed)]);
     // SAFETY: both calls are async-signal-safe, and the word is one byte long. A number that is not open is an error
     // of send(2).
     unsafe {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Worker, WorkerContext};
 use crate::error::{Error, Result};
-use crate::sys::link::{LastWords, Message};
+use crate::ipc::link::{LastWords, Message};
 use crate::trace::info;
 
 /// A worker that failed before it was ready.
@@ -22,12 +22,12 @@ const FAILED: i32 = 255;
 ///
 /// The worker's error is not logged here: the arbiter is told it, since only the arbiter knows what
 /// follows from it.
-pub(crate) fn live(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
+pub(crate) fn run_process(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
     let life = || {
         context.prepare_for_the_arbiters_end();
         let end = worker.run(context);
-        context.end_strays("the work", &end);
+        context.exit_if_forked_child("the work", &end);
         end
     };
     let end = catch_unwind(AssertUnwindSafe(life))
@@ -62,7 +62,7 @@ mod tests {
 
     fn status(mut worker: impl Worker) -> i32 {
         let context = WorkerContext::detached(Vec::<Listener>::new()).unwrap();
-        live(&mut worker, &context)
+        run_process(&mut worker, &context)
     }
 
     #[test]

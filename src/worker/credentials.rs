@@ -1,20 +1,20 @@
-//! [`Lowered`]: a worker with the rights of another user.
+//! [`WithCredentials`]: a worker with the rights of another user.
 //!
 //! Nothing of the worker's own runs before the change; what is called around it, a hook say, has the
 //! arbiter's rights still.
 
 use super::{Worker, WorkerContext};
 use crate::error::Result;
-use crate::forked::Forked;
+use crate::fork_outcome::ForkOutcome;
 use crate::sys::user::Credentials;
 
 /// Assumes credentials, and then works.
-pub(crate) struct Lowered {
+pub(crate) struct WithCredentials {
     worker: Box<dyn Worker>,
     credentials: Credentials,
 }
 
-impl Lowered {
+impl WithCredentials {
     pub(crate) fn new(worker: Box<dyn Worker>, credentials: Credentials) -> Self {
         Self {
             worker,
@@ -23,7 +23,7 @@ impl Lowered {
     }
 }
 
-impl Worker for Lowered {
+impl Worker for WithCredentials {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         self.credentials.assume()?;
         self.worker.run(context)
@@ -41,7 +41,7 @@ impl Worker for Lowered {
         self.worker.calls()
     }
 
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> Forked) {
+    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         self.worker.around_fork(fork);
     }
 

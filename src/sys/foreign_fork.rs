@@ -74,5 +74,5 @@ extern "C" fn on_child() {
         // in this child any more.
         unsafe { libc::close(fd) };
     }
-    signal::give_up();
+    signal::set_defaults();
 }

@@ -1,0 +1,8 @@
+//! What an arbiter and its workers share: the [`scoreboard`] in shared memory, the [`link`] of a socket pair, and the
+//! [`worker_signal`]s.
+//!
+//! Nothing here decides: the arbiter does.
+
+pub(crate) mod link;
+pub(crate) mod scoreboard;
+pub(crate) mod worker_signal;

@@ -1,0 +1,167 @@
+//! [`Call`]: a request that a worker is answering, as the other processes see it.
+//!
+//! *Invariants*: a place belongs to one call at a time; a request's text is read whole or not at all (its version is odd
+//! while it is being written).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crate::sys::mapping::shared;
+use crate::sys::stacks;
+use crate::time::MonoTime;
+
+/// How much of "METHOD target" is kept, in words of eight bytes.
+const WORDS: usize = 16;
+/// The longest method that is kept, in bytes. The longest registered one has 17 (RFC 3253).
+const METHOD: usize = 20;
+
+/// A running call of a worker's service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it began.
+    pub started: MonoTime,
+    /// The thread that is in it, by the number under which debuggers and Python list it (`pthread_self(3)`).
+    pub thread: u64,
+    /// Method and target, both cut to their first bytes (about 120 together). `None` in the instant when
+    /// the worker writes them.
+    pub request: Option<(String, String)>,
+}
+
+shared! {
+    /// One running call of a worker. Neighbours are written by different threads.
+    pub(super) struct CallCell {
+        /// 0 while the place is free.
+        started: AtomicU64,
+        /// `pthread_self(3)` of the thread.
+        thread: AtomicU64,
+        version: AtomicU32,
+        lengths: AtomicU32,
+        text: [AtomicU64; WORDS],
+    }
+}
+
+impl CallCell {
+    /// Takes the place, unless another call has it.
+    pub(super) fn claim(&self, now: MonoTime) -> bool {
+        // The exchange alone would fetch the neighbours' lines for writing.
+        self.started.load(Ordering::Relaxed) == 0
+            && self
+                .started
+                .compare_exchange(
+                    0,
+                    now.as_nanos().max(1),
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Gives the place up; gives how many nanoseconds the call has had it.
+    pub(super) fn end(&self, now: MonoTime) -> u64 {
+        let started = self.started.swap(0, Ordering::Release);
+        now.as_nanos().saturating_sub(started)
+    }
+
+    /// Notes which thread is in the call.
+    pub(super) fn sign(&self) {
+        self.thread.store(stacks::this_thread(), Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.started.store(0, Ordering::Relaxed);
+        // A worker that died while it wrote has left an odd version.
+        let version = self.version.load(Ordering::Relaxed);
+        self.lengths.store(0, Ordering::Relaxed);
+        self.version
+            .store((version | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    pub(super) fn read(&self) -> Option<Call> {
+        match self.started.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Call {
+                started: MonoTime::from_nanos(nanos),
+                thread: self.thread.load(Ordering::Relaxed),
+                request: (0..4).find_map(|_| self.try_request()),
+            }),
+        }
+    }
+
+    pub(super) fn write(&self, method: &[u8], target: &[u8]) {
+        let mut bytes = [0; WORDS * 8];
+        let method = &method[..method.len().min(METHOD)];
+        let target = &target[..target.len().min(bytes.len() - method.len())];
+        let end = method.len() + target.len();
+        bytes[..method.len()].copy_from_slice(method);
+        bytes[method.len()..end].copy_from_slice(target);
+
+        let cell = self;
+        let version = cell.version.load(Ordering::Relaxed) | 1;
+        cell.version.store(version, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let lengths = method.len() as u32 | (target.len() as u32) << 8;
+        cell.lengths.store(lengths, Ordering::Relaxed);
+        let words = bytes.chunks_exact(8).take(end.div_ceil(8));
+        for (word, bytes) in cell.text.iter().zip(words) {
+            let mut number = [0; 8];
+            number.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(number), Ordering::Relaxed);
+        }
+        cell.version
+            .store(version.wrapping_add(1), Ordering::Release);
+    }
+
+    fn try_request(&self) -> Option<(String, String)> {
+        let cell = self;
+        let version = cell.version.load(Ordering::Acquire);
+        let lengths = cell.lengths.load(Ordering::Relaxed);
+        let mut bytes = [0; WORDS * 8];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(&cell.text) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        fence(Ordering::Acquire);
+        if version % 2 == 1 || cell.version.load(Ordering::Relaxed) != version {
+            return None;
+        }
+        let method = (lengths & 0xff) as usize;
+        let end = method + (lengths >> 8) as usize;
+        let text = |range| bytes.get(range).map(String::from_utf8_lossy);
+        let (method, target) = (text(0..method)?, text(method..end)?);
+        (end > 0).then(|| (method.into_owned(), target.into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(method: &str, target: &str) -> CallCell {
+        let cell = CallCell::default();
+        assert!(cell.claim(MonoTime::from_nanos(2)));
+        cell.write(method.as_bytes(), target.as_bytes());
+        cell
+    }
+
+    fn request(cell: &CallCell) -> Option<(String, String)> {
+        cell.read()?.request
+    }
+
+    #[test]
+    fn a_long_target_is_cut() {
+        let cell = begun("VERSION-CONTROL-AND-MORE", &"/x".repeat(500));
+        let (method, target) = request(&cell).unwrap();
+        assert_eq!(method, "VERSION-CONTROL-AND-");
+        assert_eq!(target, "/x".repeat((WORDS * 8 - METHOD) / 2));
+    }
+
+    #[test]
+    fn text_of_a_worker_that_died_while_writing_is_not_shown() {
+        let cell = begun("GET", "/");
+        cell.version.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(request(&cell), None);
+        cell.clear();
+        assert_eq!(request(&cell), None);
+        assert!(cell.claim(MonoTime::from_nanos(3)));
+        cell.write(b"GET", b"/again");
+        assert_eq!(request(&cell), Some(("GET".into(), "/again".into())));
+    }
+}

@@ -1,0 +1,173 @@
+//! [`Mapping`]: memory that processes share (mmap(2), `MAP_SHARED`), and [`Region`], a typed part of it.
+//!
+//! An anonymous mapping is shared with forked children, at the same address.
+//!
+//! *Invariant*: what is in a mapping is made of atomics alone ([`Shared`]), so that no value of them is invalid and no
+//! access is a race, whichever process wrote it.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+
+use nix::sys::mman::{self, MapFlags, ProtFlags};
+
+use crate::atomic_enum::{AtomicEnum, Numbered};
+use crate::error::{Error, Result};
+
+/// A type that may lie in memory which other processes write to.
+///
+/// # Safety
+///
+/// It is made of atomics alone, so that every content of its bytes is a valid value, and it has no destructor.
+pub(crate) unsafe trait Shared: Sync {}
+
+// SAFETY: atomics of integers, of which every content is valid.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicI32 {}
+// SAFETY: an atomic of an integer, of which every number is read as one of the enum's values.
+unsafe impl<E: Numbered> Shared for AtomicEnum<E> {}
+// SAFETY: so many of them side by side.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
+/// Defines structures that are [`Shared`]: each field has to be. Neighbours of them share no cache line, nor the pair of
+/// lines that processors fetch at once.
+macro_rules! shared {
+    ($($(#[$about:meta])* $visible:vis struct $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$about])*
+        #[derive(Default)]
+        #[repr(C, align(128))]
+        $visible struct $name { $($(#[$of_field])* $field: $type,)+ }
+
+        const _: fn() = || {
+            fn is_shared<T: $crate::sys::mapping::Shared>() {}
+            $(is_shared::<$type>();)+
+        };
+
+        // SAFETY: each field was just found to be shared, and padding is read by nobody.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::sys::mapping::Shared for $name {}
+    )+};
+}
+pub(crate) use shared;
+
+/// Shared memory, which goes with its last [`Region`] in this process.
+pub(crate) struct Mapping {
+    memory: NonNull<u8>,
+    length: NonZeroUsize,
+}
+
+// SAFETY: the mapping belongs to no thread, and nothing but atomics is reached through it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Anonymous memory, all zero.
+    pub(crate) fn anonymous(length: NonZeroUsize) -> Result<Arc<Self>> {
+        // SAFETY: a new anonymous mapping at an address of the system's choice disturbs nothing.
+        let memory = unsafe {
+            mman::mmap_anonymous(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+            )
+        };
+        let memory = memory.map_err(|errno| Error::io("cannot map shared memory", errno))?;
+        let memory = memory.cast();
+        Ok(Arc::new(Self { memory, length }))
+    }
+
+    /// The part that begins at `offset`, with `count` values.
+    ///
+    /// # Panics
+    ///
+    /// Where it would not lie in the mapping, or not on the type's alignment.
+    pub(crate) fn region<T: Shared>(self: &Arc<Self>, offset: usize, count: usize) -> Region<T> {
+        let end = count
+            .checked_mul(size_of::<T>())
+            .and_then(|size| size.checked_add(offset));
+        assert!(
+            end.is_some_and(|end| end <= self.length.get()) && offset % align_of::<T>() == 0,
+            "a region lies in its mapping"
+        );
+        // SAFETY: the offset is within the mapping, or at its end for an empty region.
+        let first = unsafe { self.memory.add(offset) }.cast();
+        Region {
+            first,
+            count,
+            _mapping: Arc::clone(self),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that was made, and every region of it has gone. munmap(2) cannot fail for one that
+        // exists.
+        let _ = unsafe { mman::munmap(self.memory.cast(), self.length.get()) };
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values of one type in a [`Mapping`].
+pub(crate) struct Region<T> {
+    first: NonNull<T>,
+    count: usize,
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: what it gives are shared references to values that are `Sync`; the mapping belongs to no thread.
+unsafe impl<T: Shared> Send for Region<T> {}
+// SAFETY: as above.
+unsafe impl<T: Shared> Sync for Region<T> {}
+
+impl<T: Shared> Deref for Region<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many values lie there, aligned (`Mapping::region`); every content of their bytes is valid
+        // (`Shared`); the mapping lives as long as the region; and nobody has a `&mut` to any of it.
+        unsafe { slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn regions_of_a_mapping_are_zero_and_apart() {
+        let mapping = Mapping::anonymous(NonZeroUsize::new(24).unwrap()).unwrap();
+        let (first, rest) = (
+            mapping.region::<AtomicU64>(0, 1),
+            mapping.region::<AtomicU64>(8, 2),
+        );
+        drop(mapping);
+        first[0].store(7, Ordering::Relaxed);
+        assert_eq!(rest.len(), 2);
+        assert!(rest.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a region lies in its mapping")]
+    fn a_region_ends_where_its_mapping_ends() {
+        let mapping = Mapping::anonymous(NonZeroUsize::new(8).unwrap()).unwrap();
+        mapping.region::<AtomicU64>(8, 1);
+    }
+}

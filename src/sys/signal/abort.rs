@@ -1,0 +1,55 @@
+//! SIGABRT, by which an arbiter ends a worker that makes no progress, and by which a process ends itself (abort(3)).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+
+use super::{interrupt, owner, queue};
+use crate::error::{Error, Result};
+
+/// What SIGABRT led to before [`take_abort`]: a handler's address, or one of the constants of sigaction(2).
+static BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// From now on SIGABRT of another process is queued, and breaks off what runs. A process that aborts itself
+/// (abort(3)) ends as it would have before.
+pub(crate) fn take_abort() -> Result<()> {
+    // SAFETY: all bytes zero are a valid `sigaction`.
+    let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    action.sa_sigaction = on_abort as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: the mask is ours to write, the action is whole, and the handler calls nothing that is not
+    // async-signal-safe but what was installed as a handler before.
+    let outcome = unsafe {
+        libc::sigfillset(&raw mut action.sa_mask);
+        libc::sigaction(libc::SIGABRT, &raw const action, &raw mut before)
+    };
+    Errno::result(outcome).map_err(|errno| Error::io("cannot handle SIGABRT", errno))?;
+    // A handler that wants more than the number is not for us to call.
+    if before.sa_flags & libc::SA_SIGINFO == 0 {
+        BEFORE.store(before.sa_sigaction, Ordering::Release);
+    }
+    Ok(())
+}
+
+extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: with SA_SIGINFO the system passes a whole structure, which has the sender for signals of kill(2)
+    // and tgkill(2).
+    let own = unsafe { (*info).si_pid() == owner::own_pid() };
+    if own {
+        let before = BEFORE.load(Ordering::Acquire);
+        if before != libc::SIG_DFL && before != libc::SIG_IGN {
+            // SAFETY: what is stored there was the handler of this signal, and takes its number.
+            let before: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(before) };
+            before(signal);
+        }
+        // abort(3) goes on to end the process.
+    } else if owner::is_owner() {
+        queue::put(signal);
+        interrupt::interrupt(libc::SIGINT);
+    } else {
+        owner::end_by(signal);
+    }
+    Errno::set_raw(errno);
+}
