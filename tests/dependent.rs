@@ -3,11 +3,6 @@
 #![cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 
 #[path = "support/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "most of the support is for the tests in tests/it"
-)]
 mod support;
 
 use std::fs;

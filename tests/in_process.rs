@@ -1,6 +1,6 @@
 //! Servers in threads of this test's own process: started, asked, stopped, dropped.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,10 @@ use oxicorn::{
     ServerBuilder, WorkerInfo, WorkerState, per_worker,
 };
 
-#[path = "support/flood.rs"]
-mod flood;
+#[path = "support/mod.rs"]
+mod support;
 
-use flood::{Flood, MOMENT};
-
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{Address, Client, Flood, MOMENT, PATIENCE, wait_until};
 
 fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
     let mut body = String::new();
@@ -43,38 +40,16 @@ fn start(builder: ServerBuilder) -> (Running, SocketAddr) {
     (running, address)
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
+/// A client that has asked for this path, and for nothing more.
+fn asking(address: SocketAddr, path: &str) -> Client {
+    let mut client = Client::connect(address);
+    client.send_last(path);
+    client
 }
 
 /// Everything that the server sends.
-fn ask(stream: &mut impl Write, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-}
-
-fn all_of(mut stream: impl Read) -> String {
-    let mut response = Vec::new();
-    // A connection that is reset has ended as well.
-    let _ = stream.read_to_end(&mut response);
-    String::from_utf8(response).unwrap()
-}
-
 fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = connect(address);
-    ask(&mut stream, path);
-    all_of(stream)
-}
-
-#[track_caller]
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = MonoTime::now() + PATIENCE;
-    while !condition() {
-        assert!(MonoTime::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
+    asking(address, path).read_all()
 }
 
 #[test]
@@ -85,7 +60,7 @@ fn a_server_serves_beside_its_program_until_it_is_stopped() {
         assert_eq!(handle.status().state, WorkerState::Ready);
         assert!(get(address, "/a").ends_with("/a "));
         assert!(get(address, "/b").ends_with("/b "));
-        eventually("both are counted", || handle.status().requests == 2);
+        wait_until("both are counted", || handle.status().requests == 2);
         running.stop().unwrap();
         assert!(TcpStream::connect(address).is_err());
         let status = handle.status();
@@ -145,13 +120,12 @@ fn stopping_finishes_the_request_that_runs() {
         let server = on_a_free_port().threads(threads).build().unwrap();
         let running = server.in_process(service).unwrap();
         let address = running.listeners()[0].ip().unwrap();
-        let mut client = connect(address);
-        ask(&mut client, "/");
+        let mut client = asking(address, "/");
         runs.recv_timeout(PATIENCE).unwrap();
         let stopping = thread::spawn(move || running.stop());
         thread::yield_now();
         go.send(()).unwrap();
-        assert!(all_of(client).ends_with("done\n"));
+        assert!(client.read_all().ends_with("done\n"));
         stopping.join().unwrap().unwrap();
         assert!(TcpStream::connect(address).is_err());
     }
@@ -163,11 +137,7 @@ fn stopping_answers_those_who_wait_in_the_queue() {
     let server = on_a_free_port().build().unwrap();
     let running = server.in_process(service).unwrap();
     let address = running.listeners()[0].ip().unwrap();
-    let connected = || {
-        let mut client = connect(address);
-        ask(&mut client, "/");
-        client
-    };
+    let connected = || asking(address, "/");
     let mut clients = vec![connected()];
     runs.recv_timeout(PATIENCE).unwrap();
     // The only thread is in a call, and accepts nobody.
@@ -176,8 +146,8 @@ fn stopping_answers_those_who_wait_in_the_queue() {
     for _ in &clients {
         go.send(()).unwrap();
     }
-    for client in clients {
-        assert!(all_of(client).ends_with("done\n"));
+    for mut client in clients {
+        assert!(client.read_all().ends_with("done\n"));
     }
     running.join().unwrap();
 }
@@ -187,30 +157,30 @@ fn stopping_waits_for_no_client_longer_than_the_grace() {
     for threads in [1, 4] {
         let builder = on_a_free_port().threads(threads);
         let (running, address) = start(builder.graceful_timeout(Duration::from_millis(100)));
-        let mut client = connect(address);
+        let mut client = Client::connect(address);
         let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
-        client.write_all(upload).unwrap();
+        client.send(upload);
         let handle = running.handle();
-        eventually("the client is there", || handle.status().connections == 1);
+        wait_until("the client is there", || handle.status().connections == 1);
         let before = MonoTime::now();
         running.stop().unwrap();
         // The reactor's own bounds for a body are 30 s.
         assert!(MonoTime::now().since(before) < Duration::from_secs(15));
-        assert!(!all_of(client).contains("200"));
+        assert!(!client.rest().starts_with(b"HTTP/1.1 200"));
     }
 }
 
 #[test]
 fn a_handle_ends_it_at_once_from_another_thread() {
     let (running, address) = start(on_a_free_port().threads(4));
-    let mut client = connect(address);
-    client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let mut client = Client::connect(address);
+    client.send(b"GET / HTTP/1.1\r\n");
     let handle = running.handle();
-    eventually("the client is there", || handle.status().connections == 1);
+    wait_until("the client is there", || handle.status().connections == 1);
     let other = thread::spawn(move || handle.stop_now());
     running.join().unwrap();
     other.join().unwrap();
-    assert_eq!(all_of(client), "");
+    client.expect_end();
     assert!(TcpStream::connect(address).is_err());
 }
 
@@ -219,10 +189,10 @@ fn dropping_it_stops_it() {
     let (running, address) = start(on_a_free_port());
     let handle = running.handle();
     drop(running);
-    eventually("it has ended", || {
+    wait_until("it has ended", || {
         handle.status().state == WorkerState::Empty
     });
-    eventually("it listens no more", || {
+    wait_until("it listens no more", || {
         TcpStream::connect(address).is_err()
     });
 }
@@ -235,9 +205,9 @@ fn its_socket_file_goes_when_it_is_stopped() {
     let running = Server::bind(bind).unwrap().build().unwrap();
     let running = running.in_process(hello).unwrap();
     assert_eq!(running.listeners()[0].path(), Some(path.as_path()));
-    let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    ask(&mut client, "/");
-    assert!(all_of(client).contains("200 OK"));
+    let mut client = Address::Unix(path.clone()).client();
+    client.send_last("/");
+    assert!(client.read_all().contains("200 OK"));
     running.stop().unwrap();
     assert!(!Path::exists(&path));
 }
@@ -311,9 +281,9 @@ fn the_order_of_a_builders_methods_does_not_matter() {
         assert_eq!(builder.settings().keepalive, keepalive);
         assert_eq!(builder.settings().workers, 3);
         let running = builder.build().unwrap().in_process(hello).unwrap();
-        let mut stream = connect(running.listeners()[0].ip().unwrap());
-        stream.write_all(b"nonsense\r\n\r\n").unwrap();
-        assert!(all_of(stream).ends_with("mine"));
+        let mut stream = Client::connect(running.listeners()[0].ip().unwrap());
+        stream.send(b"nonsense\r\n\r\n");
+        assert!(stream.read_all().ends_with("mine"));
         running.stop().unwrap();
     }
 }
@@ -380,7 +350,7 @@ fn server_stops_though_a_client_never_pauses() {
         let flood = Flood::begin(address);
         let handle = running.handle();
         handle.stop();
-        eventually("it has stopped", || {
+        wait_until("it has stopped", || {
             handle.status().state == WorkerState::Empty
         });
         flood.end();

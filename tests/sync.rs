@@ -1,7 +1,7 @@
 //! The sync worker in this process, over real sockets: no arbiter, no Python, no turn to hold.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use oxicorn::net::Listener;
 use oxicorn::reactor::Config;
-use oxicorn::{MonoTime, Request, Responded, Responder, Result, SyncWorker, Worker, WorkerContext};
+use oxicorn::{Request, Responded, Responder, Result, SyncWorker, Worker, WorkerContext};
 
-#[path = "support/flood.rs"]
-mod flood;
+#[path = "support/mod.rs"]
+mod support;
 
-use flood::{Flood, MOMENT};
+use support::{Client, Flood, MOMENT, wait_until};
 
 /// Far more than what two sockets hold.
 const LARGE: usize = 48 << 20;
@@ -84,43 +84,22 @@ fn serve(change: impl FnOnce(&mut Config)) -> Serving {
 
 impl Serving {
     /// A client that has sent this.
-    fn client(&self, bytes: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let patience = Some(Duration::from_secs(20));
-        stream.set_read_timeout(patience).unwrap();
-        stream.set_write_timeout(patience).unwrap();
-        stream.write_all(bytes.as_bytes()).unwrap();
-        stream
+    fn client(&self, bytes: &str) -> Client {
+        let mut client = Client::connect(self.address);
+        client.send(bytes);
+        client
     }
 
     /// A client that asks for more than it takes, once its call is running.
-    fn reader(&self) -> TcpStream {
+    fn reader(&self) -> Client {
         let reader = self.client("GET /large HTTP/1.0\r\n\r\n");
-        until("the call begins", || self.is_held());
+        wait_until("the call begins", || self.is_held());
         reader
     }
 
     fn is_held(&self) -> bool {
         self.stage.held.load(Ordering::SeqCst)
     }
-}
-
-#[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = MonoTime::now();
-    while !condition() {
-        assert!(
-            MonoTime::now().since(start).as_secs() < 20,
-            "in vain: {what}"
-        );
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn read_all(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -131,27 +110,27 @@ fn while_a_slow_reader_holds_the_call_the_others_are_seen_to() {
     });
     // All of them are accepted before the call begins.
     let mut kept = serving.client("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    kept.read_exact(&mut [0; 1]).unwrap();
+    kept.take(1);
     let mut silent = serving.client("");
     let mut halting = serving.client("GET / HT");
     let head = format!("POST / HTTP/1.0\r\nContent-Length: {LARGE}\r\n\r\n");
     let mut upload = serving.client(&head);
-    until("four are accepted", || {
+    wait_until("four are accepted", || {
         serving.context.slot().connections() == 4
     });
     let mut reader = serving.reader();
 
-    assert!(read_all(&mut kept).ends_with("\r\n\r\n0"));
-    assert_eq!(read_all(&mut silent), "");
-    assert!(read_all(&mut halting).starts_with("HTTP/1.1 408 "));
+    assert!(kept.read_all().ends_with("\r\n\r\n0"));
+    assert_eq!(silent.read_all(), "");
+    assert!(halting.read_all().starts_with("HTTP/1.1 408 "));
     // Somebody has to read this for all of it to be taken.
-    upload.write_all(&vec![b'y'; LARGE]).unwrap();
+    upload.send(vec![b'y'; LARGE]);
     assert!(serving.is_held(), "all of that was while it was held");
     assert_eq!(serving.context.slot().calls().count(), 1);
 
-    let response = read_all(&mut reader);
+    let response = reader.read_all();
     assert_eq!(response.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
-    assert!(read_all(&mut upload).ends_with(&LARGE.to_string()));
+    assert!(upload.read_all().ends_with(&LARGE.to_string()));
 }
 
 #[test]
@@ -161,37 +140,37 @@ fn heart_of_a_held_worker_beats_and_it_accepts_nothing() {
     let mut waiting = serving.client("GET / HTTP/1.0\r\n\r\n");
     for _ in 0..2 {
         let heard = serving.context.slot().heard();
-        until("it beats", || serving.context.slot().heard() > heard);
+        wait_until("it beats", || serving.context.slot().heard() > heard);
     }
     assert_eq!(serving.context.slot().connections(), 1);
     assert!(serving.is_held());
-    read_all(&mut reader);
-    assert!(read_all(&mut waiting).ends_with("\r\n\r\n0"));
+    reader.read_all();
+    assert!(waiting.read_all().ends_with("\r\n\r\n0"));
 }
 
 #[test]
 fn reader_that_leaves_or_drips_ends_the_call_that_it_blocks() {
     let serving = serve(|_| ());
     drop(serving.reader());
-    until("the call ends", || !serving.is_held());
+    wait_until("the call ends", || !serving.is_held());
 
     let serving = serve(|config| {
         config.send_rate = u64::MAX;
         config.send_grace = Duration::from_millis(100);
     });
     let _stopped = serving.reader();
-    until("the call ends", || !serving.is_held());
+    wait_until("the call ends", || !serving.is_held());
 }
 
 #[test]
 fn held_call_that_takes_too_long_is_cut() {
     let serving = serve(|config| config.request_timeout = Some(Duration::from_millis(300)));
     let mut reader = serving.reader();
-    until("the call ends", || !serving.is_held());
-    let taken = read_all(&mut reader).len();
+    wait_until("the call ends", || !serving.is_held());
+    let taken = reader.read_all().len();
     assert!(taken < LARGE, "{taken}");
     let mut next = serving.client("GET / HTTP/1.0\r\n\r\n");
-    assert!(read_all(&mut next).ends_with("\r\n\r\n0"));
+    assert!(next.read_all().ends_with("\r\n\r\n0"));
 }
 
 #[test]
@@ -201,17 +180,17 @@ fn while_a_call_reads_a_streamed_body_others_are_polled() {
         config.head_timeout = Duration::from_secs(1);
     });
     let mut halting = serving.client("GET / HT");
-    until("it is accepted", || {
+    wait_until("it is accepted", || {
         serving.context.slot().connections() == 1
     });
     let mut upload = serving.client("POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n1");
-    until("the call begins", || {
+    wait_until("the call begins", || {
         serving.context.slot().calls().count() == 1
     });
-    assert!(read_all(&mut halting).starts_with("HTTP/1.1 408 "));
+    assert!(halting.read_all().starts_with("HTTP/1.1 408 "));
     assert_eq!(serving.context.slot().calls().count(), 1);
-    upload.write_all(b"23").unwrap();
-    assert!(read_all(&mut upload).ends_with("\r\n\r\n3"));
+    upload.send(b"23");
+    assert!(upload.read_all().ends_with("\r\n\r\n3"));
 }
 
 #[test]
@@ -220,7 +199,7 @@ fn client_that_never_pauses_holds_no_worker() {
     let flood = Flood::begin(serving.address);
     for _ in 0..20 {
         let mut client = serving.client("GET / HTTP/1.0\r\n\r\n");
-        assert!(read_all(&mut client).ends_with("\r\n\r\n0"));
+        assert!(client.read_all().ends_with("\r\n\r\n0"));
     }
     flood.end();
 }

@@ -1,7 +1,7 @@
 //! The threaded worker in this process, over real sockets: no arbiter, no Python, no turn to hold.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -12,13 +12,10 @@ use oxicorn::net::Listener;
 use oxicorn::reactor::{Config, ErrorPage};
 use oxicorn::{Request, Responded, Responder, Result, ThreadedWorker, Worker, WorkerContext};
 
-#[path = "support/arrival.rs"]
-mod arrival;
-#[path = "support/flood.rs"]
-mod flood;
+#[path = "support/mod.rs"]
+mod support;
 
-use arrival::await_arrival;
-use flood::{Flood, MOMENT};
+use support::{Client, Flood, MOMENT, await_arrival, wait_until};
 
 /// What the service of these tests has.
 #[derive(Default)]
@@ -103,44 +100,14 @@ fn serve_within(threads: usize, stage: &Arc<Stage>, limit: Option<Duration>) -> 
     address
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    stream
-}
-
-fn send(stream: &mut TcpStream, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-}
-
-/// Reads one response, whose body ends with a number.
-fn receive(stream: &mut TcpStream) -> (u16, String) {
-    let mut bytes = Vec::new();
-    let (head, length) = loop {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        bytes.push(byte[0]);
-        if bytes.ends_with(b"\r\n\r\n") {
-            let head = String::from_utf8(std::mem::take(&mut bytes)).unwrap();
-            let lower = head.to_ascii_lowercase();
-            let length = lower.split_once("content-length: ").unwrap().1;
-            let length = length.split_once('\r').unwrap().0.parse::<usize>().unwrap();
-            break (head, length);
-        }
-    };
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, String::from_utf8(body).unwrap())
+/// Reads one response: its status and its body.
+fn receive(client: &mut Client) -> (u16, String) {
+    let response = client.response();
+    (response.status, response.text().to_owned())
 }
 
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = connect(address);
-    send(&mut stream, path);
-    receive(&mut stream)
+    receive(Client::connect(address).send_get(path))
 }
 
 #[test]
@@ -151,9 +118,9 @@ fn calls_of_all_threads_run_at_once() {
     });
     let address = serve(4, &stage);
     for _ in 0..10 {
-        let mut streams: Vec<_> = (0..4).map(|_| connect(address)).collect();
+        let mut streams: Vec<_> = (0..4).map(|_| Client::connect(address)).collect();
         for stream in &mut streams {
-            send(stream, "/meet");
+            stream.send_get("/meet");
         }
         for stream in &mut streams {
             assert_eq!(receive(stream), (200, "/meet 4".to_owned()));
@@ -166,13 +133,11 @@ fn no_more_calls_run_than_threads_and_the_rest_wait() {
     let stage = Arc::new(Stage::default());
     let address = serve(2, &stage);
     let held = stage.held.lock().unwrap();
-    let mut streams: Vec<_> = (0..10).map(|_| connect(address)).collect();
+    let mut streams: Vec<_> = (0..10).map(|_| Client::connect(address)).collect();
     for stream in &mut streams {
-        send(stream, "/hold");
+        stream.send_get("/hold");
     }
-    while stage.running.load(Ordering::SeqCst) < 2 {
-        thread::yield_now();
-    }
+    wait_until("calls run", || stage.running.load(Ordering::SeqCst) >= 2);
     drop(held);
     for stream in &mut streams {
         assert_eq!(receive(stream), (200, "/hold 2".to_owned()));
@@ -185,13 +150,13 @@ fn waiting_calls_do_not_delay_the_others() {
     let stage = Arc::new(Stage::default());
     let address = serve(4, &stage);
     let held = stage.held.lock().unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| connect(address)).collect();
+    let mut waiting: Vec<_> = (0..3).map(|_| Client::connect(address)).collect();
     for stream in &mut waiting {
-        send(stream, "/hold");
+        stream.send_get("/hold");
     }
-    let mut stream = connect(address);
+    let mut stream = Client::connect(address);
     for _ in 0..1000 {
-        send(&mut stream, "/");
+        stream.send_get("/");
         assert_eq!(receive(&mut stream).0, 200);
     }
     drop(held);
@@ -204,16 +169,14 @@ fn waiting_calls_do_not_delay_the_others() {
 fn request_that_comes_during_a_call_is_answered_after_it() {
     let stage = Arc::new(Stage::default());
     let address = serve(2, &stage);
-    let mut stream = connect(address);
-    send(&mut stream, "/first");
+    let mut stream = Client::connect(address);
+    stream.send_get("/first");
     receive(&mut stream);
     for _ in 0..20 {
         let held = stage.held.lock().unwrap();
-        send(&mut stream, "/hold");
-        while stage.running.load(Ordering::SeqCst) < 1 {
-            thread::yield_now();
-        }
-        send(&mut stream, "/second");
+        stream.send_get("/hold");
+        wait_until("calls run", || stage.running.load(Ordering::SeqCst) >= 1);
+        stream.send_get("/second");
         // By then the leader has been told of it.
         get(address, "/");
         drop(held);
@@ -229,14 +192,14 @@ fn many_clients_and_calls_of_all_lengths_lose_nothing() {
     thread::scope(|scope| {
         for client in 0..8 {
             scope.spawn(move || {
-                let mut stream = connect(address);
+                let mut stream = Client::connect(address);
                 for round in 0..300 {
                     let path = format!("/{client}/{round}");
-                    send(&mut stream, &path);
+                    stream.send_get(&path);
                     let (status, text) = receive(&mut stream);
                     assert_eq!((status, text.split(' ').next()), (200, Some(&*path)));
                     if round % 50 == 0 {
-                        stream = connect(address);
+                        stream = Client::connect(address);
                     }
                 }
             });
@@ -244,11 +207,9 @@ fn many_clients_and_calls_of_all_lengths_lose_nothing() {
         scope.spawn(|| {
             for _ in 0..50 {
                 let held = stage.held.lock().unwrap();
-                let mut stream = connect(address);
-                send(&mut stream, "/hold");
-                while stage.running.load(Ordering::SeqCst) == 0 {
-                    thread::yield_now();
-                }
+                let mut stream = Client::connect(address);
+                stream.send_get("/hold");
+                wait_until("calls run", || stage.running.load(Ordering::SeqCst) != 0);
                 drop(held);
                 assert_eq!(receive(&mut stream).0, 200);
             }
@@ -267,23 +228,17 @@ fn panic_in_a_call_is_a_500_and_the_thread_lives() {
     assert_eq!(get(address, "/").0, 200);
 }
 
-fn rest(stream: &mut TcpStream) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
-}
-
 #[test]
 fn request_that_takes_too_long_is_504_or_cut() {
     let stage = Arc::new(Stage::default());
     let address = serve_within(3, &stage, Some(Duration::from_millis(300)));
     let held = stage.held.lock().unwrap();
     let [mut late, mut begun] = ["/late", "/begun"].map(|path| {
-        let mut stream = connect(address);
-        send(&mut stream, path);
+        let mut stream = Client::connect(address);
+        stream.send_get(path);
         stream
     });
-    let answer = rest(&mut late);
+    let answer = late.read_all();
     assert!(
         answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"),
         "{answer}"
@@ -291,7 +246,7 @@ fn request_that_takes_too_long_is_504_or_cut() {
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert!(answer.ends_with("\r\n\r\npage 504"), "{answer}");
-    let cut = rest(&mut begun);
+    let cut = begun.read_all();
     assert!(
         cut.starts_with("HTTP/1.1 200 ") && cut.ends_with("\r\n5\r\nbegun\r\n"),
         "{cut}"
@@ -299,9 +254,7 @@ fn request_that_takes_too_long_is_504_or_cut() {
     // Both are still in their calls, and the others are answered.
     assert_eq!(get(address, "/").0, 200);
     drop(held);
-    while stage.ends.lock().unwrap().len() < 2 {
-        thread::yield_now();
-    }
+    wait_until("calls run", || stage.ends.lock().unwrap().len() >= 2);
     for end in &*stage.ends.lock().unwrap() {
         assert!(end.contains("request_timeout"), "{end}");
     }
@@ -315,10 +268,10 @@ fn requests_of_all_lengths_within_the_limit_are_answered() {
     thread::scope(|scope| {
         for client in 0..4 {
             scope.spawn(move || {
-                let mut stream = connect(address);
+                let mut stream = Client::connect(address);
                 for round in 0..200 {
                     let path = format!("/{client}/{round}");
-                    send(&mut stream, &path);
+                    stream.send_get(&path);
                     let (status, text) = receive(&mut stream);
                     assert_eq!((status, text.split(' ').next()), (200, Some(&*path)));
                 }
@@ -333,28 +286,28 @@ fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
         let stage = Arc::new(Stage::default());
         let address = serve(threads, &stage);
         let [mut first, mut second] = ["/first", "/second"].map(|path| {
-            let mut stream = connect(address);
-            send(&mut stream, path);
+            let mut stream = Client::connect(address);
+            stream.send_get(path);
             assert_eq!(receive(&mut stream).0, 200);
             stream
         });
         let held = stage.held.lock().unwrap();
         // All threads are in calls.
-        let mut others: Vec<_> = (1..threads).map(|_| connect(address)).collect();
+        let mut others: Vec<_> = (1..threads).map(|_| Client::connect(address)).collect();
         for stream in others.iter_mut().chain([&mut first]) {
-            send(stream, "/hold");
+            stream.send_get("/hold");
         }
-        while stage.running.load(Ordering::SeqCst) < threads {
-            thread::yield_now();
-        }
+        wait_until("calls run", || {
+            stage.running.load(Ordering::SeqCst) >= threads
+        });
         stage.called.lock().unwrap().clear();
         // By then the leader has read no more, or all of it: the order is the same.
-        send(&mut second, "/kept");
-        let mut newcomer = connect(address);
-        send(&mut newcomer, "/new");
+        second.send_get("/kept");
+        let mut newcomer = Client::connect(address);
+        newcomer.send_get("/new");
         await_arrival(&newcomer);
         for _ in 0..9 {
-            send(&mut first, "/again");
+            first.send_get("/again");
         }
         drop(held);
         for stream in others.iter_mut().chain([&mut second, &mut newcomer]) {

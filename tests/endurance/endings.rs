@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use oxicorn::MonoTime;
 
 use crate::Size;
-use crate::load::{Ask, Line, Load};
 use crate::site::{CLIENTS, SITES, Site};
+use crate::support::load::{Ask, Line, Load};
 use crate::support::send;
 use crate::watch::wait_for_workers;
 

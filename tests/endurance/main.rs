@@ -4,14 +4,7 @@
 //! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those that are called so, whole with
 //! 100. The usual harness is not used, since it would fork from threads.
 
-#[path = "../support/load.rs"]
-mod load;
 #[path = "../support/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "most of the support is for the tests in tests/it"
-)]
 mod support;
 
 mod endings;

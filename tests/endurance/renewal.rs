@@ -10,8 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::Size;
-use crate::load::Load;
 use crate::site::{CLIENTS, House, PYTHON, REQUESTS, SITES, Site};
+use crate::support::load::Load;
 use crate::support::{Serve, Server, eventually};
 use crate::watch::{wait_for_workers, workers};
 

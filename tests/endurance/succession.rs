@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use oxicorn::MonoTime;
 
 use crate::Size;
-use crate::load::Load;
 use crate::site::{CLIENTS, House, PYTHON, REQUESTS, SITES, Site};
+use crate::support::load::Load;
 use crate::support::{eventually, send};
 use crate::watch::{is_there, wait_for_workers};
 

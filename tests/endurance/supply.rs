@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 use oxicorn::MonoTime;
 
 use crate::Size;
-use crate::load::{Load, ask_once};
 use crate::site::{CLIENTS, REQUESTS, SITES, Site};
+use crate::support::load::{Load, ask_once};
 use crate::support::{eventually, send};
 use crate::watch::{children, descriptors, resident, workers};
 

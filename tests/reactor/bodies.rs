@@ -1,12 +1,12 @@
 //! Bodies of requests: in memory, in files, streamed, refused.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+
 use std::sync::{Arc, Mutex};
 
 use oxicorn::reactor::Config;
 
-use crate::{config, mirror, read_all, read_until, serve};
+use crate::{config, mirror, serve};
 
 #[test]
 fn a_large_body_goes_through_a_file_and_comes_back_identical() {
@@ -20,18 +20,16 @@ fn a_large_body_goes_through_a_file_and_comes_back_identical() {
     );
     let body: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8 & 0x7f).collect();
     let mut stream = serving.connect();
-    let mut sending = stream.try_clone().unwrap();
+    let mut sending = stream.second();
     let sent = body.clone();
     let writer = std::thread::spawn(move || {
-        write!(
-            sending,
+        sending.send(format!(
             "POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
             sent.len()
-        )
-        .unwrap();
-        sending.write_all(&sent).unwrap();
+        ));
+        sending.send(&sent);
     });
-    let answer = read_all(&mut stream);
+    let answer = stream.read_all();
     writer.join().unwrap();
     assert!(
         answer.as_bytes().ends_with(&body),
@@ -57,13 +55,11 @@ fn many_large_bodies_at_once_are_one_request_each() {
             scope.spawn(|| {
                 let mut stream = serving.connect();
                 for _ in 0..4 {
-                    write!(
-                        stream,
+                    stream.send(format!(
                         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"
-                    )
-                    .unwrap();
-                    stream.write_all(&vec![b'x'; SIZE]).unwrap();
-                    read_until(&mut stream, &SIZE.to_string());
+                    ));
+                    stream.send(vec![b'x'; SIZE]);
+                    stream.read_until(&SIZE.to_string());
                 }
             });
         }
@@ -111,12 +107,10 @@ fn without_a_writable_folder_bodies_and_responses_use_memory() {
     let body = "0123456789abcdef".repeat(20_000);
     let len = body.len();
     let mut stream = serving.connect();
-    write!(
-        stream,
+    stream.send(format!(
         "POST / HTTP/1.0\r\nContent-Length: {len}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let answer = read_all(&mut stream);
+    ));
+    let answer = stream.read_all();
     let (head, sent) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
     assert!(sent == body.repeat(32), "{} bytes", sent.len());
@@ -135,7 +129,7 @@ fn a_body_past_spool_total_is_503_until_others_are_answered() {
     let head = |len| format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut first = serving.connect();
-    write!(first, "{}{}", head(900), "x".repeat(800)).unwrap();
+    first.send(format!("{}{}", head(900), "x".repeat(800)));
     // An answer shows that the next turn will have read what had come before.
     assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").ends_with("0 bytes."));
     for request in [
@@ -153,8 +147,8 @@ fn a_body_past_spool_total_is_503_until_others_are_answered() {
     // What memory holds needs no place.
     let small = serving.ask(format!("{}{}", head(100), "x".repeat(100)));
     assert!(small.ends_with("100 bytes."), "{small}");
-    write!(first, "{}", "x".repeat(100)).unwrap();
-    read_until(&mut first, "900 bytes.");
+    first.send("x".repeat(100));
+    first.read_until("900 bytes.");
     let second = serving.ask(format!("{}{}", head(1000), "x".repeat(1000)));
     assert!(second.ends_with("1000 bytes."), "{second}");
 }
@@ -169,9 +163,9 @@ fn a_body_that_leaves_before_its_end_gives_its_place_back() {
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
     for _ in 0..3 {
         let mut cut = serving.connect();
-        write!(cut, "{head}123").unwrap();
-        cut.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(read_all(&mut cut), "", "it has left");
+        cut.send(format!("{head}123"));
+        cut.end_output();
+        assert_eq!(cut.read_all(), "", "it has left");
         let answer = serving.ask(format!("{head}1234"));
         assert!(answer.ends_with("POST / 1234"), "{answer}");
     }
@@ -207,21 +201,14 @@ fn a_body_is_whole_however_it_arrives_and_wherever_it_is_kept() {
         let cut = request.len() * (round % 5) / 4;
         let (first, rest) = request.split_at(cut.min(request.len()));
         let next = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
-        let mut writer = stream.try_clone().unwrap();
+        let mut writer = stream.second();
         let bytes = [first.to_vec(), [rest, next].concat()];
         let sender = std::thread::spawn(move || {
             for piece in bytes {
-                writer.write_all(&piece).unwrap();
+                writer.send(&piece);
             }
         });
-        let mut answers = Vec::new();
-        let mut block = vec![0; 65536];
-        while !answers.ends_with(b"GET /next ") {
-            let n = stream.read(&mut block).unwrap();
-            assert!(n > 0, "{len} bytes in round {round}");
-            answers.extend_from_slice(&block[..n]);
-        }
-        let answers = String::from_utf8(answers).unwrap();
+        let answers = stream.read_until("GET /next ");
         let found = answers.split_once("\r\n\r\nPOST / ").unwrap().1;
         assert!(
             found.as_bytes().starts_with(&body),

@@ -1,12 +1,11 @@
 //! Many clients at once that are slow on purpose: what they may take, and whose place another gets.
 
-use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{Serving, config, mirror, read_all, read_until, serve};
+use crate::support::Client;
+use crate::{Serving, config, mirror, serve};
 
 #[test]
 fn heads_that_are_not_complete_have_a_total_of_memory() {
@@ -14,20 +13,18 @@ fn heads_that_are_not_complete_have_a_total_of_memory() {
     let serving = serve(patient, mirror);
     let field = format!("X: {}\r\n", "x".repeat(8000));
     let half = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", field.repeat(25));
-    let mut clients: Vec<TcpStream> = (0..120)
+    let mut clients: Vec<Client> = (0..120)
         .map(|_| {
             let mut stream = serving.connect();
-            stream.write_all(half.as_bytes()).unwrap();
+            stream.send(&half);
             stream
         })
         .collect();
     // A head of a usual size is not concerned.
     let mut other = serving.connect();
-    other
-        .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    read_until(&mut other, "GET /a ");
-    let answers: Vec<String> = clients.iter_mut().map(read_all).collect();
+    other.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.read_until("GET /a ");
+    let answers: Vec<String> = clients.iter_mut().map(Client::read_all).collect();
     let count = |status| {
         answers
             .iter()
@@ -58,30 +55,23 @@ fn a_body_that_drips_makes_room_when_there_is_no_place_left() {
         });
         let serving = serve(full, mirror);
         let mut slow = serving.connect();
-        slow.write_all(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
-            .unwrap();
-        slow.write_all(&[b'x'; 4000]).unwrap();
+        slow.send(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+        slow.send([b'x'; 4000]);
         let mut other = serving.connect();
-        other
-            .write_all(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        assert!(read_all(&mut other).ends_with("GET /other "));
+        other.send(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(other.read_all().ends_with("GET /other "));
         // Fast enough by far for its rate; where any rate will do, it has its time.
-        let answer = read_all(&mut slow);
+        let answer = slow.read_all();
         assert_eq!(answer.starts_with("HTTP/1.1 408 "), rate == 0, "{answer}");
     }
 }
 
 /// A client whose system takes little for it: all that it takes counts as the client's own pace.
-fn with_little_room(serving: &Serving) -> TcpStream {
+fn with_little_room(serving: &Serving) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&serving.address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    stream
+    Client::tcp(socket.into())
 }
 
 #[test]
@@ -99,8 +89,8 @@ fn an_answer_not_taken_makes_room_where_no_place_is_left() {
         reply.send(200, &[], &vec![b'x'; len])
     });
     let mut deaf = with_little_room(&serving);
-    deaf.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
-    read_until(&mut deaf, "200 OK");
+    deaf.send(b"GET /large HTTP/1.0\r\n\r\n");
+    deaf.read_until("200 OK");
     let answer = serving.ask("GET /other HTTP/1.0\r\n\r\n");
     assert!(answer.ends_with("xxxxx"));
 }
@@ -113,18 +103,14 @@ fn who_has_had_a_last_answer_makes_room_first() {
     });
     let serving = serve(full, mirror);
     let mut kept = serving.connect();
-    kept.write_all(b"GET /kept HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    read_until(&mut kept, "GET /kept ");
+    kept.send(b"GET /kept HTTP/1.1\r\nHost: a\r\n\r\n");
+    kept.read_until("GET /kept ");
     let mut refused = serving.connect();
-    refused.write_all(b"GET\r\n\r\n").unwrap();
-    assert!(read_all(&mut refused).starts_with("HTTP/1.1 400 "));
+    refused.send(b"GET\r\n\r\n");
+    assert!(refused.read_all().starts_with("HTTP/1.1 400 "));
     let mut other = serving.connect();
-    other
-        .write_all(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    read_until(&mut other, "GET /other ");
-    kept.write_all(b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    read_until(&mut kept, "GET /again ");
+    other.send(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.read_until("GET /other ");
+    kept.send(b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+    kept.read_until("GET /again ");
 }

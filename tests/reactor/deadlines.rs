@@ -1,9 +1,8 @@
 //! What takes too long.
 
-use std::io::Write;
 use std::time::Duration;
 
-use crate::{config, mirror, read_all, serve};
+use crate::{config, mirror, serve};
 
 #[test]
 fn an_idle_connection_is_closed_after_keepalive() {
@@ -12,20 +11,16 @@ fn an_idle_connection_is_closed_after_keepalive() {
         mirror,
     );
     let mut stream = serving.connect();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    assert!(read_all(&mut stream).ends_with("GET / "));
+    stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(stream.read_all().ends_with("GET / "));
 }
 
 #[test]
 fn without_keepalive_every_response_closes() {
     let serving = serve(config(|config| config.keepalive = Duration::ZERO), mirror);
     let mut stream = serving.connect();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    assert!(read_all(&mut stream).contains("Connection: close\r\n"));
+    stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(stream.read_all().contains("Connection: close\r\n"));
 }
 
 #[test]
@@ -34,10 +29,13 @@ fn a_silent_connection_is_closed_and_half_a_head_gets_408() {
         config(|config| config.head_timeout = Duration::from_secs(1)),
         mirror,
     );
-    assert_eq!(read_all(&mut serving.connect()), "");
+    assert_eq!(serving.connect().read_all(), "");
     let mut half = serving.connect();
-    half.write_all(b"GET / HT").unwrap();
-    assert!(read_all(&mut half).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    half.send(b"GET / HT");
+    assert!(
+        half.read_all()
+            .starts_with("HTTP/1.1 408 Request Timeout\r\n")
+    );
     assert_eq!(
         serving.finish(),
         [(408, 0, false)].map(|(status, _, head)| (status, page_len(408), head))
@@ -58,10 +56,8 @@ fn a_second_head_that_stops_half_way_gets_408_too() {
         mirror,
     );
     let mut stream = serving.connect();
-    stream
-        .write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HT")
-        .unwrap();
-    let answers = read_all(&mut stream);
+    stream.send(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HT");
+    let answers = stream.read_all();
     assert!(
         answers.contains("GET /1 ") && answers.contains("HTTP/1.1 408"),
         "{answers}"
@@ -75,10 +71,8 @@ fn a_body_that_pauses_too_long_gets_408() {
         mirror,
     );
     let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
-        .unwrap();
-    assert!(read_all(&mut stream).starts_with("HTTP/1.1 408"));
+    stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12");
+    assert!(stream.read_all().starts_with("HTTP/1.1 408"));
 }
 
 #[test]
@@ -91,8 +85,6 @@ fn a_body_that_drips_gets_408() {
         mirror,
     );
     let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
-        .unwrap();
-    assert!(read_all(&mut stream).starts_with("HTTP/1.1 408"));
+    stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12");
+    assert!(stream.read_all().starts_with("HTTP/1.1 408"));
 }

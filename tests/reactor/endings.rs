@@ -1,14 +1,13 @@
 //! Connections that end, and those that make room.
 
-use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use oxicorn::MonoTime;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::reactor::{Config, Reactor};
 
-use crate::{Log, Recording, config, mirror, read_all, read_until, serve};
+use crate::support::Client;
+use crate::{Log, Recording, config, mirror, serve};
 
 #[test]
 fn a_client_that_leaves_at_any_point_harms_nobody() {
@@ -16,7 +15,7 @@ fn a_client_that_leaves_at_any_point_harms_nobody() {
     let request = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
     for end in 0..=request.len() {
         let mut stream = serving.connect();
-        stream.write_all(&request[..end]).unwrap();
+        stream.send(&request[..end]);
     }
     assert!(
         serving
@@ -29,20 +28,17 @@ fn a_client_that_leaves_at_any_point_harms_nobody() {
 fn draining_answers_what_was_queued_and_closes_what_is_idle() {
     let serving = serve(Config::default(), mirror);
     let mut idle = serving.connect();
-    idle.write_all(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    read_until(&mut idle, "GET /1 ");
-    let mut queued: Vec<TcpStream> = (0..5).map(|_| serving.connect()).collect();
+    idle.send(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    idle.read_until("GET /1 ");
+    let mut queued: Vec<Client> = (0..5).map(|_| serving.connect()).collect();
     for stream in &mut queued {
-        stream
-            .write_all(b"GET /queued HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
+        stream.send(b"GET /queued HTTP/1.1\r\nHost: x\r\n\r\n");
     }
     assert_eq!(serving.finish().len(), 6);
     for mut stream in queued {
-        assert!(read_all(&mut stream).ends_with("GET /queued "));
+        assert!(stream.read_all().ends_with("GET /queued "));
     }
-    assert_eq!(read_all(&mut idle), "");
+    assert_eq!(idle.read_all(), "");
 }
 
 /// Turns a reactor, and answers what is ready unless `until` holds before.
@@ -70,17 +66,15 @@ fn a_quick_drain_answers_requests_and_leaves_others_the_queue() {
     let address = listener.socket_addr().unwrap();
     let listeners = Listeners::from(listener);
     let client = |request: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let patience = Some(Duration::from_secs(10));
-        stream.set_read_timeout(patience).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
+        let mut stream = Client::connect(address);
+        stream.send(request);
         stream
     };
     let mut reactor = Reactor::new(&listeners, Config::default()).unwrap();
     let mut kept = client("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n");
     turn(&mut reactor, Reactor::has_pending);
     turn(&mut reactor, |reactor| !reactor.has_pending());
-    read_until(&mut kept, "GET /kept ");
+    kept.read_until("GET /kept ");
     let mut sending = client("POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
     turn(&mut reactor, |reactor| reactor.open() == 2);
     let mut asked = client("GET /asked HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -90,13 +84,13 @@ fn a_quick_drain_answers_requests_and_leaves_others_the_queue() {
     assert!(reactor.is_hasty());
     turn(&mut reactor, Reactor::is_done);
     drop(reactor);
-    assert!(read_all(&mut asked).ends_with("GET /asked "));
-    assert_eq!(read_all(&mut kept), "");
-    assert_eq!(read_all(&mut sending), "");
+    assert!(asked.read_all().ends_with("GET /asked "));
+    assert_eq!(kept.read_all(), "");
+    assert_eq!(sending.read_all(), "");
     let mut next = Reactor::new(&listeners, Config::default()).unwrap();
     turn(&mut next, Reactor::has_pending);
     turn(&mut next, |reactor| reactor.open() == 0);
-    assert!(read_all(&mut late).ends_with("GET /late "));
+    assert!(late.read_all().ends_with("GET /late "));
 }
 
 #[test]
@@ -104,10 +98,8 @@ fn haste_has_an_end_whatever_is_left() {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let mut reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    let mut stream = Client::connect(address);
+    stream.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
     turn(&mut reactor, Reactor::has_pending);
     let lent = reactor.next_request(&Recording(Log::default()));
     reactor.hasten(MonoTime::now(), Duration::from_millis(1));
@@ -128,27 +120,27 @@ fn idle_connections_make_room_first_then_the_oldest_headless() {
     let serving = serve(few(3), mirror);
     let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut kept = serving.connect();
-    let turn = |stream: &mut TcpStream| {
-        stream.write_all(get).unwrap();
-        read_until(stream, "GET /a ");
+    let turn = |stream: &mut Client| {
+        stream.send(get);
+        stream.read_until("GET /a ");
     };
     // Each is known to be accepted before the next one comes: it is answered, or another is after it.
     turn(&mut kept);
     let mut half = serving.connect();
-    half.write_all(b"GET /a HT").unwrap();
+    half.send(b"GET /a HT");
     let mut silent = serving.connect();
     let mut third = serving.connect();
     turn(&mut third);
-    assert_eq!(read_all(&mut kept), "");
+    assert_eq!(kept.read_all(), "");
     let mut fourth = serving.connect();
     turn(&mut fourth);
-    assert_eq!(read_all(&mut third), "");
+    assert_eq!(third.read_all(), "");
     let mut fifth = serving.connect();
-    fifth.write_all(b"GET /b HTTP/1.1\r\nHo").unwrap();
-    assert_eq!(read_all(&mut fourth), "");
+    fifth.send(b"GET /b HTTP/1.1\r\nHo");
+    assert_eq!(fourth.read_all(), "");
     let mut sixth = serving.connect();
     turn(&mut sixth);
-    assert_eq!(read_all(&mut half), "");
+    assert_eq!(half.read_all(), "");
     turn(&mut silent);
 }
 
@@ -156,17 +148,12 @@ fn idle_connections_make_room_first_then_the_oldest_headless() {
 fn connections_with_a_request_keep_their_place() {
     let serving = serve(few(1), mirror);
     let mut busy = serving.connect();
-    busy.write_all(
-        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
-    )
-    .unwrap();
-    read_until(&mut busy, "100 Continue\r\n\r\n");
+    busy.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    busy.read_until("100 Continue\r\n\r\n");
     let mut waiting = serving.connect();
-    waiting
-        .write_all(b"GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    busy.write_all(b"hi").unwrap();
-    assert!(read_until(&mut busy, "hi").contains(" 200 "));
-    assert!(read_all(&mut waiting).ends_with("GET /b "));
-    assert_eq!(read_all(&mut busy), "");
+    waiting.send(b"GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    busy.send(b"hi");
+    assert!(busy.read_until("hi").contains(" 200 "));
+    assert!(waiting.read_all().ends_with("GET /b "));
+    assert_eq!(busy.read_all(), "");
 }

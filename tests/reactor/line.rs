@@ -1,7 +1,7 @@
 //! In which order requests are handed out, and how many between two turns. The reactor turns on the test's thread.
 
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
@@ -12,7 +12,7 @@ use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::reactor::{Admit, Host};
 use oxicorn::reactor::{Config, PendingRequest, Reactor};
 
-use crate::arrival::await_arrival;
+use crate::support::{Client, await_arrival};
 
 /// A host whose clock stands still, and who may leave newcomers to others.
 struct Still {
@@ -57,14 +57,14 @@ fn open() -> Desk {
 
 impl Desk {
     /// A client whose request for this path has arrived, and is neither read nor accepted.
-    fn client(&self, path: &str) -> TcpStream {
-        let mut client = TcpStream::connect(self.address).unwrap();
+    fn client(&self, path: &str) -> Client {
+        let mut client = Client::connect(self.address);
         send(&mut client, &[path]);
         client
     }
 
     /// A client whose first request has been answered.
-    fn kept(&mut self) -> TcpStream {
+    fn kept(&mut self) -> Client {
         let client = self.client("/first");
         assert_eq!(self.answer_all(1), ["/first"]);
         client
@@ -109,8 +109,8 @@ impl Desk {
 }
 
 /// Sends requests, and waits until the system has them for the reactor.
-fn send(client: &mut TcpStream, paths: &[&str]) {
-    client.write_all(requests(paths).as_bytes()).unwrap();
+fn send(client: &mut Client, paths: &[&str]) {
+    client.send(requests(paths));
     await_arrival(client);
 }
 
@@ -162,7 +162,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     desk.reactor.drain(desk.host.now, QueuePolicy::Drain);
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
-    client.shutdown(Shutdown::Write).unwrap();
+    client.end_output();
     while !desk.reactor.is_done() {
         desk.turn();
         assert_eq!(desk.lap(), [""; 0]);

@@ -1,23 +1,22 @@
 //! Clients that go on sending after they were answered, and that are to see the answer.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use oxicorn::reactor::Config;
 
-use crate::{config, mirror, read_all, read_until, serve};
+use crate::support::Client;
+use crate::{config, mirror, serve};
 
 const MIB: usize = 1024 * 1024;
 
 /// Sends the head and ten MiB behind it, and only then reads.
-fn upload(stream: &mut TcpStream, head: &str) -> String {
-    stream.write_all(head.as_bytes()).unwrap();
+fn upload(stream: &mut Client, head: &str) -> String {
+    stream.send(head);
     let block = vec![b'x'; MIB];
     for _ in 0..10 {
-        stream.write_all(&block).expect("the server takes it");
+        stream.send(&block);
     }
-    read_all(stream)
+    stream.read_all()
 }
 
 #[test]
@@ -63,16 +62,16 @@ fn a_client_that_uploads_before_it_reads_sees_an_early_answer() {
 const BAD: &[u8] = b"GET\r\n\r\n";
 
 /// A client that has had its last answer.
-fn answered(serving: &crate::Serving) -> TcpStream {
+fn answered(serving: &crate::Serving) -> Client {
     let mut stream = serving.connect();
-    stream.write_all(BAD).unwrap();
-    assert!(read_all(&mut stream).starts_with("HTTP/1.1 400 "));
+    stream.send(BAD);
+    assert!(stream.read_all().starts_with("HTTP/1.1 400 "));
     stream
 }
 
 /// Whether the server has closed both sides, as soon as that is to be seen.
-fn sends_until_closed(stream: &mut TcpStream, pause: Duration) {
-    while stream.write_all(&[b'x'; 100]).is_ok() {
+fn sends_until_closed(stream: &mut Client, pause: Duration) {
+    while stream.try_send([b'x'; 100]).is_ok() {
         std::thread::sleep(pause);
     }
 }
@@ -98,25 +97,24 @@ fn a_lingering_client_that_sends_on_or_drips_is_closed_in_time() {
 #[test]
 fn only_so_many_clients_are_read_on_and_of_the_others_64_kib() {
     let serving = serve(Config::default(), mirror);
-    let mut lingering: Vec<TcpStream> = (0..64).map(|_| answered(&serving)).collect();
+    let mut lingering: Vec<Client> = (0..64).map(|_| answered(&serving)).collect();
     let mut last = answered(&serving);
     let block = [b'x'; 1024];
-    let sent = (0..100_000).take_while(|_| last.write_all(&block).is_ok());
+    let sent = (0..100_000).take_while(|_| last.try_send(block).is_ok());
     assert!(sent.count() < 100_000, "it is closed");
     for stream in &mut lingering {
         for _ in 0..100 {
-            stream.write_all(&block).unwrap();
+            stream.send(block);
         }
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "and not a reset");
+        assert_eq!(stream.read_all(), "", "and not a reset");
     }
     // Those who leave make room for others.
     drop(lingering);
     let mut next = serving.connect();
-    next.write_all(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    read_until(&mut next, "GET /next ");
+    next.send(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    next.read_until("GET /next ");
     let mut again = answered(&serving);
     for _ in 0..1000 {
-        again.write_all(&block).unwrap();
+        again.send(block);
     }
 }

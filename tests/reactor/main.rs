@@ -1,12 +1,11 @@
 //! The reactor in a thread of this process, over real sockets: no worker, no arbiter, no Python.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
@@ -14,8 +13,6 @@ use oxicorn::reactor::Host;
 use oxicorn::reactor::{Config, Reactor};
 use oxicorn::{MonoTime, Request, Responded, Responder, Result};
 
-#[path = "../support/arrival.rs"]
-mod arrival;
 mod bodies;
 mod crowds;
 mod deadlines;
@@ -27,6 +24,10 @@ mod refusals;
 mod requests;
 mod responses;
 mod streaming;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::Client;
 
 /// What the reactor told of each answer: status, bytes of the body, whether a head was known.
 type Log = Arc<Mutex<Vec<(u16, u64, bool)>>>;
@@ -82,20 +83,16 @@ fn serve(
 }
 
 impl Serving {
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        stream
+    fn connect(&self) -> Client {
+        Client::connect(self.address)
     }
 
     /// Sends `request`, ends the output, and reads to the end.
     fn ask(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect();
-        stream.write_all(request.as_ref()).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        read_all(&mut stream)
+        stream.send(request.as_ref());
+        stream.end_output();
+        stream.read_all()
     }
 
     /// Waits for all connections to end and gives the record of the answers.
@@ -118,27 +115,6 @@ impl Drop for Serving {
             self.stop_and_join();
         }
     }
-}
-
-fn read_all(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    String::from_utf8(bytes).unwrap()
-}
-
-fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        assert_eq!(
-            stream.read(&mut byte).unwrap(),
-            1,
-            "ended after {}",
-            String::from_utf8_lossy(&bytes)
-        );
-        bytes.push(byte[0]);
-    }
-    String::from_utf8(bytes).unwrap()
 }
 
 /// Answers with method, path and body.

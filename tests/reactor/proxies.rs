@@ -1,13 +1,12 @@
 //! PROXY headers before the first request.
 
-use std::io::Write;
 use std::time::Duration;
 
 use oxicorn::net::{ClientAddress, ProxyProtocol};
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responded, Responder, Result};
 
-use crate::{Serving, config, read_all, serve};
+use crate::{Serving, config, serve};
 
 /// Answers with who speaks, who connected, and what the PROXY header said.
 fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
@@ -50,14 +49,12 @@ fn header_may_arrive_in_pieces_and_before_its_request() {
     let serving = proxied("127.0.0.1");
     let mut stream = serving.connect();
     for piece in ["P", "ROXY TCP4 192.0.2.7 198.51", ".100.1 4711 80\r", "\n"] {
-        stream.write_all(piece.as_bytes()).unwrap();
+        stream.send(piece);
         // Another client's answer shows that the reactor has had turns meanwhile.
         serving.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let answer = read_all(&mut stream);
+    stream.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = stream.read_all();
     assert!(answer.contains("\r\n\r\n192.0.2.7:4711 from"), "{answer}");
 }
 
@@ -110,10 +107,10 @@ fn header_that_stops_short_ends_with_the_deadline() {
     });
     let serving = serve(config, ends);
     let mut silent = serving.connect();
-    assert_eq!(read_all(&mut silent), "");
+    assert_eq!(silent.read_all(), "");
     let mut short = serving.connect();
-    short.write_all(b"PROXY TCP4 1").unwrap();
-    assert!(read_all(&mut short).starts_with("HTTP/1.1 408 "));
+    short.send(b"PROXY TCP4 1");
+    assert!(short.read_all().starts_with("HTTP/1.1 408 "));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Answers of the reactor's own, with pages of somebody else's.
 
-use std::io::Write;
 use std::time::Duration;
 
 use oxicorn::h1::Page;
@@ -8,7 +7,7 @@ use oxicorn::net::ProxyProtocol;
 use oxicorn::reactor::{Config, ErrorPage};
 use oxicorn::{Error, Request, Responder};
 
-use crate::{config, mirror, read_all, serve};
+use crate::{config, mirror, serve};
 
 /// Pages that show all that a callback is told.
 fn telling() -> ErrorPage {
@@ -45,11 +44,7 @@ fn every_error_response_gets_the_page_of_the_callback() {
     let long = "x".repeat(200);
     // One that has all the room there is for bodies in files, and has been read when another one is answered.
     let mut greedy = serving.connect();
-    write!(
-        greedy,
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n123"
-    )
-    .unwrap();
+    greedy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n123");
     let missing = serving.ask("GET / HTTP/1.0\r\n\r\n");
     assert!(missing.starts_with("HTTP/1.1 500 "), "{missing}");
     for (request, line) in [
@@ -83,8 +78,8 @@ fn every_error_response_gets_the_page_of_the_callback() {
         ),
     ] {
         let mut stream = serving.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        let answer = read_all(&mut stream);
+        stream.send(request);
+        let answer = stream.read_all();
         let status = &line[..3];
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),

@@ -1,11 +1,10 @@
 //! Requests: one after the other, in pieces, malformed, of every form.
 
-use std::io::Write;
 use std::time::Duration;
 
 use oxicorn::reactor::Config;
 
-use crate::{config, mirror, read_all, read_until, serve};
+use crate::{config, mirror, serve};
 
 #[test]
 fn a_request_is_answered_and_recorded() {
@@ -48,8 +47,8 @@ fn a_connection_serves_request_after_request() {
     let serving = serve(Config::default(), mirror);
     let mut stream = serving.connect();
     for n in 0..20 {
-        write!(stream, "GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let answer = read_until(&mut stream, &format!("GET /{n} "));
+        stream.send(format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let answer = stream.read_until(&format!("GET /{n} "));
         assert!(
             answer.starts_with("HTTP/1.1 200") && !answer.contains("Connection"),
             "{answer}"
@@ -61,11 +60,10 @@ fn a_connection_serves_request_after_request() {
 fn a_head_in_single_bytes_is_a_head() {
     let serving = serve(Config::default(), mirror);
     let mut stream = serving.connect();
-    stream.set_nodelay(true).unwrap();
     for byte in b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" {
-        stream.write_all(&[*byte]).unwrap();
+        stream.send([*byte]);
     }
-    assert!(read_until(&mut stream, "GET /slow ").starts_with("HTTP/1.1 200"));
+    assert!(stream.read_until("GET /slow ").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
@@ -73,15 +71,14 @@ fn half_a_request_delays_nobody() {
     let serving = serve(Config::default(), mirror);
     let _silent = serving.connect();
     let mut half = serving.connect();
-    half.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
-        .unwrap();
+    half.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345");
     assert!(
         serving
             .ask("GET /other HTTP/1.0\r\n\r\n")
             .ends_with("GET /other ")
     );
-    half.write_all(b"67890").unwrap();
-    assert!(read_until(&mut half, "1234567890").starts_with("HTTP/1.1 200"));
+    half.send(b"67890");
+    assert!(half.read_until("1234567890").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
@@ -89,13 +86,13 @@ fn expect_continue_is_answered_when_the_body_is_wanted() {
     let serving = serve(Config::default(), mirror);
     let mut stream = serving.connect();
     let head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.send(head);
     assert_eq!(
-        read_until(&mut stream, "\r\n\r\n"),
+        stream.read_until("\r\n\r\n"),
         "HTTP/1.1 100 Continue\r\n\r\n"
     );
-    stream.write_all(b"ok").unwrap();
-    assert!(read_until(&mut stream, "POST / ok").starts_with("HTTP/1.1 200"));
+    stream.send(b"ok");
+    assert!(stream.read_until("POST / ok").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
@@ -141,8 +138,8 @@ fn another_protocol_on_the_port_is_refused_at_its_first_byte() {
         b"\r\n\x16\x03\x01",
     ] {
         let mut stream = serving.connect();
-        stream.write_all(hello).unwrap();
-        let answer = read_all(&mut stream);
+        stream.send(hello);
+        let answer = stream.read_all();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{hello:?}: {answer}");
     }
 }

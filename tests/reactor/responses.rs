@@ -1,7 +1,7 @@
 //! Responses: whole, cut, slow to be read, from files, interim.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responder};
 
-use crate::{config, read_all, read_until, serve};
+use crate::support::Client;
+use crate::{config, serve};
 
 #[test]
 fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
@@ -69,14 +70,14 @@ fn a_slow_reader_holds_nobody() {
         body.finish()
     });
     let mut slow = serving.connect();
-    slow.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
-    assert_eq!(read_until(&mut slow, "200 OK"), "HTTP/1.0 200 OK");
+    slow.send(b"GET /large HTTP/1.0\r\n\r\n");
+    assert_eq!(slow.read_until("200 OK"), "HTTP/1.0 200 OK");
     assert!(
         serving
             .ask("GET /small HTTP/1.0\r\n\r\n")
             .ends_with("small")
     );
-    let rest = read_all(&mut slow);
+    let rest = slow.read_all();
     assert_eq!(rest.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
 }
 
@@ -87,9 +88,7 @@ fn a_reader_that_stops_altogether_loses_its_connection() {
         reply.send(200, &[], &vec![b'x'; 32 * 1024 * 1024])
     });
     let mut stream = serving.connect();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     // The reactor ends once it has given the connection up, although nothing was read.
     assert_eq!(serving.finish(), [(200, 32 * 1024 * 1024, true)]);
 }
@@ -107,13 +106,11 @@ fn a_dripping_reader_is_closed_whether_the_call_waits_or_not() {
             reply.send(200, &[], &vec![b'x'; 32 * 1024 * 1024])
         });
         let mut stream = serving.connect();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
+        stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         let mut block = vec![0; 64 * 1024];
         let mut taken = 0;
         // It ends the response early, by an end or by a reset.
-        while let Ok(n @ 1..) = stream.read(&mut block) {
+        while let Ok(n @ 1..) = stream.socket().read(&mut block) {
             taken += n;
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -138,12 +135,11 @@ fn pending_bytes_are_sent_while_the_next_blocks_are_produced() {
         }
     });
     let mut stream = serving.connect();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    stream.send(b"GET / HTTP/1.0\r\n\r\n");
     // The call has not ended before this has come.
-    let mut first = vec![0; SIZE];
-    stream.read_exact(&mut first).unwrap();
+    stream.take(SIZE);
     read.store(true, Ordering::SeqCst);
-    assert!(read_all(&mut stream).ends_with('.'));
+    assert!(stream.read_all().ends_with('.'));
 }
 
 #[test]
@@ -230,12 +226,10 @@ fn interim_responses_precede_the_answer_and_skip_old_clients() {
 }
 
 /// Asks for 16 MiB and reads nothing of it.
-fn deaf(serving: &crate::Serving) -> TcpStream {
+fn deaf(serving: &crate::Serving) -> Client {
     let mut stream = serving.connect();
-    stream
-        .write_all(b"GET / HTTP/1.0\r\n\r\n")
-        .expect("it is taken");
-    assert_eq!(read_until(&mut stream, "200 OK"), "HTTP/1.0 200 OK");
+    stream.send(b"GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(stream.read_until("200 OK"), "HTTP/1.0 200 OK");
     stream
 }
 
@@ -252,21 +246,19 @@ fn unread_responses_share_spool_total_and_the_oldest_are_closed() {
         reply.send(200, &[], &vec![b'x'; 16 * MIB + body.len()])
     });
     // Sockets take some of each; a third of ten times 16 MiB is too much in any case.
-    let mut deaf: Vec<TcpStream> = (0..10).map(|_| deaf(&serving)).collect();
+    let mut deaf: Vec<Client> = (0..10).map(|_| deaf(&serving)).collect();
     // There is room for a body.
     let body = vec![b'b'; 10 * MIB];
     let mut upload = serving.connect();
     let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
-    upload.write_all(head.as_bytes()).unwrap();
-    upload.write_all(&body).unwrap();
-    let answer = read_all(&mut upload);
+    upload.send(head);
+    upload.send(&body);
+    let answer = upload.read_all();
     assert!(answer.starts_with("HTTP/1.0 200 ") && answer.len() > 26 * MIB);
     let mut whole = 0;
     for stream in &mut deaf {
-        let mut bytes = Vec::new();
-        // Who was given up gets what the sockets have, or a reset.
-        let _ = stream.read_to_end(&mut bytes);
-        whole += usize::from(bytes.len() >= 16 * MIB);
+        // A client that was given up gets what the sockets have, or a reset.
+        whole += usize::from(stream.rest().len() >= 16 * MIB);
     }
     assert!((1..10).contains(&whole), "{whole} are whole");
 }

@@ -1,13 +1,13 @@
 //! Bodies that a service reads while they arrive.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+
 use std::time::Duration;
 
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responder};
 
-use crate::{config, mirror, read_all, read_until, serve};
+use crate::{config, mirror, serve};
 
 fn streaming(change: impl FnOnce(&mut Config)) -> Config {
     config(|config| {
@@ -34,18 +34,14 @@ fn a_streamed_body_is_read_while_it_arrives() {
         }
     });
     let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
-        .unwrap();
-    read_until(&mut stream, "4\r\nping\r\n");
-    stream.write_all(b"pong").unwrap();
-    read_until(&mut stream, "4\r\npong\r\n0\r\n\r\n");
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping")
-        .unwrap();
-    read_until(&mut stream, "ping\r\n");
-    stream.shutdown(Shutdown::Write).unwrap();
-    let rest = read_all(&mut stream);
+    stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping");
+    stream.read_until("4\r\nping\r\n");
+    stream.send(b"pong");
+    stream.read_until("4\r\npong\r\n0\r\n\r\n");
+    stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nping");
+    stream.read_until("ping\r\n");
+    stream.end_output();
+    let rest = stream.read_all();
     assert!(
         !rest.contains("0\r\n\r\n"),
         "a cut body must not look complete: {rest}"
@@ -58,24 +54,14 @@ fn an_unread_streamed_body_is_discarded_or_ends_the_connection() {
         reply.text(200, "unread")
     });
     let mut stream = serving.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
-        .unwrap();
-    read_until(&mut stream, "unread");
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    read_until(&mut stream, "unread");
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-    )
-    .unwrap();
-    read_until(&mut stream, "unread");
-    let _ = stream.write_all(&vec![0; 1_000_000]);
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    assert_eq!(rest, b"");
+    stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+    stream.read_until("unread");
+    stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.read_until("unread");
+    stream.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    stream.read_until("unread");
+    let _ = stream.try_send(vec![0; 1_000_000]);
+    assert_eq!(stream.rest(), b"");
 }
 
 #[test]
@@ -111,11 +97,11 @@ fn a_streamed_body_keeps_to_the_bounds_of_one_that_is_collected() {
     for (change, request, status) in cases {
         let serving = serve(streaming(change), mirror);
         let mut stream = serving.connect();
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.send(&request);
         if status == 413 {
-            stream.write_all(b"def\r\n0\r\n\r\n").unwrap();
+            stream.send(b"def\r\n0\r\n\r\n");
         }
-        let answer = read_all(&mut stream);
+        let answer = stream.read_all();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{request:?}: {answer}"
@@ -143,9 +129,9 @@ fn a_cut_streamed_body_is_a_lasting_error_not_of_the_service() {
     });
     for (body, status) in [("1234", "400"), ("ok", "200")] {
         let mut stream = serving.connect();
-        write!(stream, "{SIZED}{body}").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let answer = read_all(&mut stream);
+        stream.send(format!("{SIZED}{body}"));
+        stream.end_output();
+        let answer = stream.read_all();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{answer}"
@@ -194,16 +180,16 @@ fn an_answer_that_leaves_much_of_a_body_unread_says_close() {
         ("Content-Length: 65536", false),
     ] {
         let mut stream = serving.connect();
-        write!(stream, "POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n").unwrap();
-        let answer = read_until(&mut stream, "unread");
+        stream.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n"));
+        let answer = stream.read_until("unread");
         let close = answer.contains("Connection: close\r\n");
         assert_eq!(close, said, "{head}: {answer}");
         if said {
-            assert_eq!(read_all(&mut stream), "");
+            assert_eq!(stream.read_all(), "");
         } else {
-            stream.write_all(&vec![b'x'; 65536]).unwrap();
-            stream.write_all(NEXT.as_bytes()).unwrap();
-            read_until(&mut stream, "unread");
+            stream.send(vec![b'x'; 65536]);
+            stream.send(NEXT);
+            stream.read_until("unread");
         }
     }
 }
@@ -216,10 +202,10 @@ fn what_follows_an_answer_gets_no_second_one() {
     });
     for rest in ["", "1234"] {
         let mut stream = serving.connect();
-        write!(stream, "{SIZED}{rest}").unwrap();
-        read_until(&mut stream, "unread");
+        stream.send(format!("{SIZED}{rest}"));
+        stream.read_until("unread");
         // The rest never comes, and the connection ends without a word.
-        assert_eq!(read_all(&mut stream), "");
+        assert_eq!(stream.read_all(), "");
     }
     let answer = serving.ask(format!("{CHUNKED}nonsense\r\n{NEXT}"));
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");

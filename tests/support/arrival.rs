@@ -1,9 +1,9 @@
 //! Whether what a client has sent has arrived at the server's end, without asking the server.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
-use oxicorn::MonoTime;
+use super::{Client, eventually};
 
 /// Waits until the system has something of this client for the server, which has not read it, nor perhaps accepted
 /// the connection.
@@ -11,16 +11,11 @@ use oxicorn::MonoTime;
 /// # Panics
 ///
 /// Where nothing arrives.
-pub(crate) fn await_arrival(client: &TcpStream) {
-    let server = client.peer_addr().unwrap();
-    let ends = [server, client.local_addr().unwrap()].map(in_proc);
-    let start = MonoTime::now();
-    while !has_arrived(&ends) {
-        assert!(
-            MonoTime::now().since(start).as_secs() < 20,
-            "nothing arrives"
-        );
-    }
+pub(crate) fn await_arrival(client: &Client) {
+    let socket = client.socket();
+    let server = socket.peer_addr().unwrap();
+    let ends = [server, socket.local_addr().unwrap()].map(in_proc);
+    eventually("nothing arrives", || has_arrived(&ends).then_some(()));
 }
 
 /// An address as `/proc/net/tcp` writes it (proc(5)).

@@ -3,32 +3,53 @@
 //! Written for tests: it takes nothing for granted, and panics on what no client could understand.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::{Address, PATIENCE};
 
-trait Stream: Read + Write + Send {
-    fn end_output(&self);
-}
-
-impl Stream for TcpStream {
-    fn end_output(&self) {
-        let _ = self.shutdown(Shutdown::Write);
-    }
-}
-
-impl Stream for UnixStream {
-    fn end_output(&self) {
-        let _ = self.shutdown(Shutdown::Write);
-    }
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// One connection.
+#[derive(Debug)]
 pub(crate) struct Client {
-    stream: Box<dyn Stream>,
+    stream: Stream,
+    /// What came, from `taken` on not asked for yet.
     received: Vec<u8>,
+    taken: usize,
+}
+
+/// Why there is no whole response.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// An error of the socket.
+    Io(io::Error),
+    /// The connection has ended, after so many bytes that were not asked for yet.
+    Cut(usize),
+    /// What came is no response, or more than one.
+    Malformed(String),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Cut(received) => write!(f, "the end at {received}"),
+            Self::Malformed(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Broken {
+    pub(crate) fn is_reset(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == ErrorKind::ConnectionReset)
+    }
 }
 
 /// A response.
@@ -73,23 +94,44 @@ impl Response {
 }
 
 impl Client {
+    /// Connects by TCP.
+    #[track_caller]
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::tcp(TcpStream::connect(address).expect("the server listens"))
+    }
+
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
-        Self::new(Box::new(stream))
+        Self::new(Stream::Tcp(stream))
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
-        Self::new(Box::new(stream))
+        Self::new(Stream::Unix(stream))
     }
 
-    fn new(stream: Box<dyn Stream>) -> Self {
+    fn new(stream: Stream) -> Self {
         Self {
             stream,
             received: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    /// A second client on the same connection, for another thread.
+    pub(crate) fn second(&self) -> Self {
+        let stream = self.socket().try_clone().expect("a descriptor is free");
+        Self::new(Stream::Tcp(stream))
+    }
+
+    /// The socket of a client that connected by TCP.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(_) => panic!("a Unix socket"),
         }
     }
 
@@ -101,21 +143,48 @@ impl Client {
     }
 
     /// Sends bytes to a server that may have gone.
-    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Unix(stream) => stream.write_all(bytes.as_ref()),
+        }
     }
 
     /// Sends no more.
     pub(crate) fn end_output(&mut self) -> &mut Self {
-        self.stream.end_output();
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
         self
+    }
+
+    /// Sends the head of a GET.
+    #[track_caller]
+    pub(crate) fn send_get(&mut self, target: &str) -> &mut Self {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
     }
 
     /// A GET and its response; the connection stays open if the server lets it.
     #[track_caller]
     pub(crate) fn get(&mut self, target: &str) -> Response {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
-            .response()
+        self.send_get(target).response()
+    }
+
+    /// A GET that asks for the connection's end, and its response, after which nothing came.
+    #[track_caller]
+    pub(crate) fn get_last(mut self, target: &str) -> Response {
+        let response = self.send_last(target).response();
+        self.expect_end();
+        response
+    }
+
+    /// Sends the head of a GET that asks for the connection's end.
+    #[track_caller]
+    pub(crate) fn send_last(&mut self, target: &str) -> &mut Self {
+        self.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        ))
     }
 
     /// A POST of a body of known length, and its response.
@@ -131,70 +200,64 @@ impl Client {
     /// Reads the next response, which is not one to HEAD.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
-        let mut response = self.head();
-        if response.status < 200 || matches!(response.status, 204 | 304) {
-            return response;
-        }
-        if response.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk() {
-                response.body.extend(chunk);
-            }
-        } else if let Some(length) = response.header("content-length") {
-            let length = length.parse().expect("a length");
-            response.body = self.take(length);
-        } else {
-            response.body = self.rest();
-        }
-        response
+        let response = self.try_response();
+        self.must(response)
     }
 
     /// Reads a response's head: all of a response to HEAD.
     #[track_caller]
     pub(crate) fn head(&mut self) -> Response {
-        let first = self.line();
-        let mut parts = first.splitn(3, ' ');
-        let mut part = || parts.next().unwrap_or_default().to_owned();
-        let (version, status, reason) = (part(), part(), part());
-        let mut response = Response {
-            version,
-            status: status.parse().unwrap_or_else(|_| panic!("{first:?}")),
-            reason,
-            ..Response::default()
-        };
-        loop {
-            let line = self.line();
-            if line.is_empty() {
-                return response;
-            }
-            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
-            response.headers.push((name.to_owned(), value.to_owned()));
-        }
+        let head = self.try_head();
+        self.must(head)
     }
 
     /// Reads one chunk; `None` for the last one.
     #[track_caller]
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
-        let size = self.line();
-        let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("size {size:?}"));
-        let chunk = self.take(size);
-        assert_eq!(self.line(), "", "a chunk ends with its size");
-        (size > 0).then_some(chunk)
+        let chunk = self.try_chunk();
+        self.must(chunk)
     }
 
     /// Reads that many bytes.
     #[track_caller]
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
-        while self.received.len() < len {
-            assert!(self.fill() > 0, "cut: {:?}", self.shown());
+        let taken = self.try_take(len);
+        self.must(taken)
+    }
+
+    /// Reads until what came ends so, as text.
+    #[track_caller]
+    pub(crate) fn read_until(&mut self, end: &str) -> String {
+        let end = end.as_bytes();
+        let mut looked = 0;
+        loop {
+            let received = &self.received[self.taken + looked..];
+            if let Some(at) = memchr::memmem::find(received, end) {
+                let text = self.take(looked + at + end.len());
+                return String::from_utf8(text).expect("text");
+            }
+            looked += received.len().saturating_sub(end.len());
+            let filled = self.fill();
+            self.must(filled);
         }
-        self.received.drain(..len).collect()
+    }
+
+    /// Reads to the end of the connection, which is not reset, as text.
+    #[track_caller]
+    pub(crate) fn read_all(&mut self) -> String {
+        let rest = self.try_rest();
+        String::from_utf8(self.must(rest)).expect("text")
     }
 
     /// Reads to the end of the connection, whether it is closed or reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        while self.fill() > 0 {}
-        std::mem::take(&mut self.received)
+        match self.try_rest() {
+            Err(broken) if broken.is_reset() => {
+                self.take_received(self.received.len() - self.taken)
+            }
+            rest => self.must(rest),
+        }
     }
 
     /// The server has closed the connection, and sent nothing more.
@@ -205,31 +268,129 @@ impl Client {
     }
 
     #[track_caller]
-    fn line(&mut self) -> String {
-        loop {
-            if let Some(end) = self.received.windows(2).position(|w| w == b"\r\n") {
-                let line = self.take(end + 2);
-                return line[..end].iter().map(|b| char::from(*b)).collect();
+    fn must<T>(&self, outcome: Result<T, Broken>) -> T {
+        let shown = &self.received[self.taken..];
+        let shown = String::from_utf8_lossy(&shown[..shown.len().min(500)]);
+        outcome.unwrap_or_else(|broken| panic!("{broken}, after {shown:?}"))
+    }
+
+    /// Waits until something has come.
+    pub(crate) fn try_begin(&mut self) -> Result<(), Broken> {
+        if self.received.is_empty() {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next response, which is not one to HEAD.
+    pub(crate) fn try_response(&mut self) -> Result<Response, Broken> {
+        let mut response = self.try_head()?;
+        if response.status < 200 || matches!(response.status, 204 | 304) {
+            return Ok(response);
+        }
+        if response.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.try_chunk()? {
+                response.body.extend(chunk);
             }
-            assert!(self.fill() > 0, "cut: {:?}", self.shown());
+        } else if let Some(length) = response.header("content-length") {
+            let length = length.parse();
+            let length = length.map_err(|_| Broken::Malformed(format!("{response:?}")))?;
+            response.body = self.try_take(length)?;
+        } else {
+            response.body = self.try_rest()?;
+        }
+        Ok(response)
+    }
+
+    fn try_head(&mut self) -> Result<Response, Broken> {
+        let first = self.line()?;
+        let mut parts = first.splitn(3, ' ');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (version, status, reason) = (part(), part(), part());
+        let malformed = |line: &str| Broken::Malformed(format!("{line:?} in a head"));
+        let mut response = Response {
+            version,
+            status: status.parse().map_err(|_| malformed(&first))?,
+            reason,
+            ..Response::default()
+        };
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(response);
+            }
+            let (name, value) = line.split_once(": ").ok_or_else(|| malformed(&line))?;
+            response.headers.push((name.to_owned(), value.to_owned()));
         }
     }
 
-    #[track_caller]
-    fn fill(&mut self) -> usize {
-        let mut buffer = [0; 16 * 1024];
-        let got = match self.stream.read(&mut buffer) {
-            Ok(got) => got,
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => 0,
-            Err(e) => panic!("{e}, after {:?}", self.shown()),
-        };
-        self.received.extend_from_slice(&buffer[..got]);
-        got
+    fn try_chunk(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        let line = self.line()?;
+        let malformed = || Broken::Malformed(format!("the chunk {line:?}"));
+        let size = usize::from_str_radix(&line, 16).map_err(|_| malformed())?;
+        let chunk = self.try_take(size)?;
+        if !self.line()?.is_empty() {
+            return Err(malformed());
+        }
+        Ok((size > 0).then_some(chunk))
     }
 
-    fn shown(&self) -> String {
-        let shown = &self.received[..self.received.len().min(500)];
-        String::from_utf8_lossy(shown).into_owned()
+    fn try_take(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
+        while self.received.len() - self.taken < len {
+            self.fill()?;
+        }
+        Ok(self.take_received(len))
+    }
+
+    /// Reads to the end of the connection, which is not reset.
+    pub(crate) fn try_rest(&mut self) -> Result<Vec<u8>, Broken> {
+        loop {
+            match self.fill() {
+                Ok(()) => {}
+                Err(Broken::Cut(received)) => return Ok(self.take_received(received)),
+                Err(broken) => return Err(broken),
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<String, Broken> {
+        let mut looked = 0;
+        loop {
+            let received = &self.received[self.taken + looked..];
+            if let Some(end) = memchr::memmem::find(received, b"\r\n") {
+                let mut line = self.take_received(looked + end + 2);
+                line.truncate(looked + end);
+                return Ok(line.into_iter().map(char::from).collect());
+            }
+            looked += received.len().saturating_sub(1);
+            self.fill()?;
+        }
+    }
+
+    fn take_received(&mut self, len: usize) -> Vec<u8> {
+        let taken = self.received[self.taken..self.taken + len].to_vec();
+        self.taken += len;
+        if self.taken == self.received.len() {
+            self.received.clear();
+            self.taken = 0;
+        }
+        taken
+    }
+
+    /// At least one byte more.
+    fn fill(&mut self) -> Result<(), Broken> {
+        let mut buffer = [0; 16 * 1024];
+        let got = match &mut self.stream {
+            Stream::Tcp(stream) => stream.read(&mut buffer),
+            Stream::Unix(stream) => stream.read(&mut buffer),
+        };
+        match got.map_err(Broken::Io)? {
+            0 => Err(Broken::Cut(self.received.len() - self.taken)),
+            got => {
+                self.received.extend_from_slice(&buffer[..got]);
+                Ok(())
+            }
+        }
     }
 }
 

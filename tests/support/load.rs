@@ -12,9 +12,7 @@
 //! for follows from its number alone.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -22,10 +20,8 @@ use std::time::Duration;
 
 use oxicorn::MonoTime;
 
-use crate::support::{Address, PATIENCE};
+use super::{Address, Broken, Client, PATIENCE, Response};
 
-/// How long a client waits for a connection or for bytes.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client stays away from a server that has failed it.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many failures are described.
@@ -74,6 +70,15 @@ impl Failure {
             _ => end,
         };
         Self::new(kind, error.to_string())
+    }
+
+    /// The same of a response that is not whole.
+    fn broken(broken: &Broken, end: Kind) -> Self {
+        match broken {
+            Broken::Io(error) => Self::io(error, end),
+            Broken::Cut(_) => Self::new(end, broken.to_string()),
+            Broken::Malformed(what) => Self::new(Kind::Wrong, what),
+        }
     }
 
     /// Whether the request was complete before that moment.
@@ -152,46 +157,25 @@ impl Ask {
     }
 }
 
-trait Socket: Read + Write + Send {}
-impl<T: Read + Write + Send> Socket for T {}
-
 /// One connection.
 pub(crate) struct Line {
-    socket: Box<dyn Socket>,
+    client: Client,
     sent: Option<MonoTime>,
 }
 
 impl Line {
     /// Connects.
     pub(crate) fn connect(address: &Address) -> Result<Self, Failure> {
-        Self::open(address).map_err(|e| Failure::io(&e, Kind::Refused))
-    }
-
-    fn open(address: &Address) -> io::Result<Self> {
-        let socket: Box<dyn Socket> = match address {
-            Address::Tcp(address) => {
-                let socket = TcpStream::connect_timeout(address, TIMEOUT)?;
-                socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(TIMEOUT))?;
-                socket.set_write_timeout(Some(TIMEOUT))?;
-                Box::new(socket)
-            }
-            Address::Unix(path) => {
-                let socket = UnixStream::connect(path)?;
-                socket.set_read_timeout(Some(TIMEOUT))?;
-                socket.set_write_timeout(Some(TIMEOUT))?;
-                Box::new(socket)
-            }
-        };
-        Ok(Self { socket, sent: None })
+        let client = address.connect();
+        let client = client.map_err(|e| Failure::io(&e, Kind::Refused))?;
+        Ok(Self { client, sent: None })
     }
 
     /// Sends a request.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), Failure> {
         self.sent = None;
-        self.socket
-            .write_all(&ask.bytes())
-            .map_err(|e| Failure::io(&e, Kind::Reset))?;
+        let sent = self.client.try_send(ask.bytes());
+        sent.map_err(|e| Failure::io(&e, Kind::Reset))?;
         self.sent = Some(MonoTime::now());
         Ok(())
     }
@@ -206,52 +190,37 @@ impl Line {
     }
 
     fn receive(&mut self, ask: &Ask) -> Result<bool, Failure> {
-        let mut received = Vec::new();
-        let start = loop {
-            if let Some(at) = memchr::memmem::find(&received, b"\r\n\r\n") {
-                break at + 4;
+        let begun = self.client.try_begin();
+        begun.map_err(|e| Failure::broken(&e, Kind::Unanswered))?;
+        let response = self.client.try_response();
+        let response = response.map_err(|e| Failure::broken(&e, Kind::Truncated))?;
+        let close = check(&response, ask)?;
+        if close {
+            let rest = self.client.try_rest();
+            let rest = rest.map_err(|e| Failure::broken(&e, Kind::Wrong))?;
+            if !rest.is_empty() {
+                return Err(Failure::new(Kind::Wrong, "more than one answer"));
             }
-            let end = match received.len() {
-                0 => Kind::Unanswered,
-                _ => Kind::Truncated,
-            };
-            self.read(&mut received, end)?;
-        };
-        let head = Head::parse(&received[..start])?;
-        while received.len() < start + head.length {
-            self.read(&mut received, Kind::Truncated)?;
         }
-        if received[start..] != ask.body() {
-            let text = String::from_utf8_lossy(&received[start..]);
-            let text: String = text.chars().take(60).collect();
-            return Err(Failure::new(Kind::Wrong, format!("the body {text:?}")));
-        }
-        if head.close {
-            self.expect_end()?;
-        }
-        Ok(!head.close)
+        Ok(!close)
     }
+}
 
-    /// At least one byte more.
-    fn read(&mut self, received: &mut Vec<u8>, end: Kind) -> Result<(), Failure> {
-        let mut buffer = [0; 16 * 1024];
-        match self.socket.read(&mut buffer) {
-            Ok(0) => Err(Failure::new(end, format!("the end at {}", received.len()))),
-            Ok(n) => {
-                received.extend_from_slice(&buffer[..n]);
-                Ok(())
-            }
-            Err(error) => Err(Failure::io(&error, end)),
-        }
+/// Whether a response, which is the one that was asked for, ends its connection.
+fn check(response: &Response, ask: &Ask) -> Result<bool, Failure> {
+    let wrong = |what| Err(Failure::new(Kind::Wrong, what));
+    if (response.version.as_str(), response.status) != ("HTTP/1.1", 200)
+        || response.header("content-length").is_none()
+    {
+        return wrong(format!("the head {response:?}"));
     }
-
-    fn expect_end(&mut self) -> Result<(), Failure> {
-        match self.socket.read(&mut [0]) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(Failure::new(Kind::Wrong, "more than one answer")),
-            Err(error) => Err(Failure::io(&error, Kind::Wrong)),
-        }
+    if response.body != ask.body() {
+        let text = String::from_utf8_lossy(&response.body);
+        let text: String = text.chars().take(60).collect();
+        return wrong(format!("the body {text:?}"));
     }
+    let close = response.header("connection");
+    Ok(close.is_some_and(|value| value.eq_ignore_ascii_case("close")))
 }
 
 /// One request on a connection of its own.
@@ -260,37 +229,6 @@ pub(crate) fn ask_once(address: &Address) -> Result<(), Failure> {
     let mut line = Line::connect(address)?;
     line.ask(&ask)?;
     line.answer(&ask).map(|_| ())
-}
-
-/// What must be known of an answer's head.
-struct Head {
-    length: usize,
-    close: bool,
-}
-
-impl Head {
-    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let text = String::from_utf8_lossy(bytes);
-        let wrong = || Failure::new(Kind::Wrong, format!("the head {text:?}"));
-        let mut lines = text.split("\r\n");
-        if !lines
-            .next()
-            .is_some_and(|line| line.starts_with("HTTP/1.1 200 "))
-        {
-            return Err(wrong());
-        }
-        let mut length = None;
-        let mut close = false;
-        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok(),
-                "connection" => close = value.eq_ignore_ascii_case("close"),
-                _ => {}
-            }
-        }
-        let length = length.ok_or_else(wrong)?;
-        Ok(Self { length, close })
-    }
 }
 
 /// What the clients have in common.

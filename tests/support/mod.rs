@@ -1,9 +1,18 @@
-//! What the integration tests share: a server in a process of its own, a client, an environment for Python.
+//! What the integration tests share: a process to be watched, a server in one, a client, an environment for Python.
 //!
 //! Nothing here sleeps for a fixed time: every wait is for a condition, and has a deadline.
 
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "each of the tests that share it takes its own part"
+)]
+
+mod arrival;
 mod client;
+mod flood;
 mod gate;
+pub(crate) mod load;
 mod process;
 #[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 mod python;
@@ -14,7 +23,9 @@ use std::time::Duration;
 
 use oxicorn::MonoTime;
 
-pub(crate) use client::{Browser, Client, Response};
+pub(crate) use arrival::await_arrival;
+pub(crate) use client::{Broken, Browser, Client, Response};
+pub(crate) use flood::{Flood, MOMENT};
 pub(crate) use gate::Gate;
 pub(crate) use process::{Exited, Lines, Process, send};
 #[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
@@ -33,6 +44,16 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn target() -> PathBuf {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     scratch.parent().unwrap_or(scratch).to_owned()
+}
+
+/// Waits until it is so.
+///
+/// # Panics
+///
+/// Where it is not within [`PATIENCE`].
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    eventually(what, || is_so().then_some(()));
 }
 
 /// Asks until there is an answer.

@@ -45,9 +45,9 @@ impl Address {
         self.connect().ok()
     }
 
-    fn connect(&self) -> std::io::Result<Client> {
+    pub(crate) fn connect(&self) -> std::io::Result<Client> {
         match self {
-            Self::Tcp(address) => TcpStream::connect(address).map(Client::tcp),
+            Self::Tcp(address) => TcpStream::connect_timeout(address, PATIENCE).map(Client::tcp),
             Self::Unix(path) => unix(path).map(Client::unix),
         }
     }
