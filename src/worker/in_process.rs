@@ -11,7 +11,6 @@
 //! sockets are closed, if the program keeps no clone; its socket files go as soon as it is asked to leave.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -85,13 +84,9 @@ pub(crate) fn start(
         WorkerEvent::Aborted | WorkerEvent::Abandoned => {}
     });
     let life = move || {
-        let end = catch_unwind(AssertUnwindSafe(|| worker.run(&context)))
-            .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)));
-        files.close();
-        let slot = context.slot();
-        slot.set_connections(0);
-        slot.set_state(WorkerState::Empty);
-        end
+        // Also where the worker panics: the thread's end tells that.
+        let _ended = Ended(&context, &files);
+        worker.run(&context)
     };
     let thread = thread::Builder::new().name("oxicorn".into()).spawn(life);
     let thread = thread.map_err(|error| Error::io("cannot start a thread", error))?;
@@ -121,6 +116,19 @@ fn finish(thread: JoinHandle<Result<()>>) -> Result<()> {
 
 /// The listeners, until their files are removed.
 struct Files(Mutex<Option<Listeners>>);
+
+/// The end of a worker, which shows it.
+struct Ended<'a>(&'a WorkerContext, &'a Files);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let Self(context, files) = self;
+        files.close();
+        let slot = context.slot();
+        slot.set_connections(0);
+        slot.set_state(WorkerState::Empty);
+    }
+}
 
 impl Files {
     fn close(&self) {

@@ -21,23 +21,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::call_time::CallTimeAverage;
-use super::serving::{
-    AcceptDelay, DroppedHeaderNotice, addresses, answer, heed, leave_in_haste, make, poll_timeout,
-    preload, share, unload,
-};
+use super::hosts::WorkerHost;
+use super::service::{addresses, answer, check_signals, make, preload, unload};
 use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
-use crate::ipc::scoreboard::WorkerState;
 use crate::ipc::worker_signal::WorkerSignal;
-use crate::log;
 use crate::reactor::{Admit, BlockedCall, Host};
 use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::signal;
 use crate::time::MonoTime;
-use crate::worker::{Shutdown, Worker, WorkerContext};
+use crate::worker::{Worker, WorkerContext};
 
 /// A worker that calls its service on its main thread, one request at a time.
 #[derive(Debug)]
@@ -88,7 +84,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         let listeners = addresses(context);
         context.keep_memory();
         let service = make(&self.make, context, &listeners, 1)?;
-        let access_sink = self.access_sink.take().map(RefCell::new);
+        let host = WorkerHost::new(context, self.access_sink.take());
         let mut outcome = Ok(());
         if let Some(interrupter) = service.interrupter() {
             signal::set_interrupter(interrupter, WorkerSignal::Repeat.number());
@@ -96,13 +92,7 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         context.take_abort()?;
         service.runtime().enter(&mut || {
             let call_time = CallTimeAverage::new(self.keepalive_busy, context.workers());
-            outcome = serve(
-                &service,
-                &self.config,
-                call_time,
-                access_sink.as_ref(),
-                context,
-            );
+            outcome = serve(&service, &self.config, call_time, &host, context);
             service.retire();
         });
         signal::clear_interrupter();
@@ -152,7 +142,7 @@ fn serve<S: Service>(
     service: &S,
     config: &Config,
     call_time: CallTimeAverage,
-    access_sink: Option<&RefCell<Box<dyn AccessSink>>>,
+    worker: &WorkerHost<'_>,
     context: &WorkerContext,
 ) -> Result<()> {
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
@@ -164,14 +154,11 @@ fn serve<S: Service>(
     }
     let host = SyncHost {
         context,
+        worker,
         runtime: service.runtime(),
-        poll_timeout: poll_timeout(context),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
         call_time,
-        access_sink,
-        dropped_headers: DroppedHeaderNotice::default(),
-        accept_delay: AcceptDelay::default(),
         place: Cell::new(None),
     };
     host.reactor.borrow_mut().watch(context.wake())?;
@@ -182,28 +169,16 @@ fn serve<S: Service>(
         let poll_timeout = if reactor.has_pending() || host.woken.get() {
             Duration::ZERO
         } else {
-            host.poll_timeout
+            host.worker.poll_timeout()
         };
         let turned = reactor.poll(&host, Some(poll_timeout))?;
         context.beat(MonoTime::now());
         if turned.rested {
             context.rest();
         }
-        heed(service.runtime(), context);
+        check_signals(service.runtime(), context);
         if turned.woken || host.woken.take() {
-            let asked = context.shutdown();
-            if context.take_reopen() {
-                host.reopen_logs();
-            }
-            match asked {
-                Shutdown::Running => {}
-                Shutdown::Graceful => {
-                    context.slot().set_state(WorkerState::Draining);
-                    context.release_listeners();
-                    reactor.drain(MonoTime::now(), context.queue_policy());
-                }
-                Shutdown::Quick => leave_in_haste(context, &mut reactor),
-            }
+            host.worker.obey(&mut reactor, |_| {});
         }
         while let Some(mut ready) = reactor.next_request(&host) {
             // Nobody has the reactor during a call: it may have to be pumped.
@@ -224,7 +199,7 @@ fn serve<S: Service>(
                 break;
             }
         }
-        host.flush();
+        host.worker.flush();
         if reactor.is_done() {
             return Ok(());
         }
@@ -234,85 +209,40 @@ fn serve<S: Service>(
 /// The worker as its reactor sees it.
 struct SyncHost<'a> {
     context: &'a WorkerContext,
+    worker: &'a WorkerHost<'a>,
     runtime: &'a dyn ServiceRuntime,
-    poll_timeout: Duration,
     /// Borrowed except during a call.
     reactor: RefCell<Reactor>,
     /// Whether the worker was asked for something during a call: it sees to it afterwards.
     woken: Cell<bool>,
     call_time: CallTimeAverage,
-    access_sink: Option<&'a RefCell<Box<dyn AccessSink>>>,
-    dropped_headers: DroppedHeaderNotice,
-    accept_delay: AcceptDelay,
     /// Where the scoreboard has the running request.
     place: Cell<Option<usize>>,
 }
 
-impl SyncHost<'_> {
-    /// Records an answer, with the place of its call if a call has given it.
-    fn record(&self, place: Option<usize>, access: &Access<'_>) {
-        let slot = self.context.slot();
-        slot.end_request(place, access.finished, access.sent);
-        if let Some(log) = self.access_sink {
-            log.borrow_mut().record(access);
-        }
-    }
-
-    /// Opens the logs again: what was recorded before goes to the old ones.
-    fn reopen_logs(&self) {
-        self.flush();
-        log::reopen();
-    }
-
-    /// Writes the turn's access lines.
-    fn flush(&self) {
-        if let Some(log) = self.access_sink {
-            log.borrow_mut().flush();
-        }
-    }
-}
-
-/// The worker as its reactor sees it while it is pumped: the running call is none of its affairs.
-struct PollHost<'a>(&'a SyncHost<'a>);
-
-impl Host for PollHost<'_> {
-    fn connections(&self, open: usize) {
-        self.0.connections(open);
-    }
-
-    fn finished(&self, access: &Access<'_>) {
-        self.0.record(None, access);
-    }
-}
-
 impl Host for SyncHost<'_> {
     fn admit(&self, now: MonoTime, open: usize) -> Admit {
-        self.accept_delay.admit(self.context, now, open)
+        self.worker.admit(now, open)
     }
 
     fn share(&self, waiting: usize) -> usize {
-        share(self.context, waiting)
+        self.worker.share(waiting)
     }
 
     fn connections(&self, open: usize) {
-        self.context
-            .slot()
-            .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
+        self.worker.connections(open);
     }
 
     fn started(&self, now: MonoTime, head: &Head) {
-        let slot = self.context.slot();
-        self.place
-            .set(slot.begin_request(now, head.method(), head.target()));
-        self.dropped_headers.notice(head);
+        self.place.set(self.worker.begin_call(now, head));
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.record(self.place.take(), access);
+        self.worker.record(self.place.take(), access);
     }
 
     fn returned(&self, now: MonoTime) {
-        self.context.slot().end_request(self.place.take(), now, 0);
+        self.worker.end_call(self.place.take(), now);
     }
 
     fn is_own_process(&self) -> bool {
@@ -333,11 +263,13 @@ impl Host for SyncHost<'_> {
             Ok(reactor) if reactor.is_done() => {
                 return Err(Error::new("the worker leaves, and its client is slow"));
             }
-            Ok(mut reactor) => reactor.poll_others(&PollHost(self), call, self.poll_timeout)?,
+            Ok(mut reactor) => {
+                reactor.poll_others(self.worker, call, self.worker.poll_timeout())?
+            }
             Err(_) => return Err(Error::new("a call waits for its client already")),
         };
         self.progress();
-        self.flush();
+        self.worker.flush();
         self.woken.set(self.woken.get() | turned.woken);
         // A signal may have come before the wait.
         self.runtime.check_signals()

@@ -26,23 +26,19 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::hosts::WorkerHost;
 use super::leadership::Leadership;
-use super::serving::{
-    AcceptDelay, DroppedHeaderNotice, addresses, answer, heed, leave_in_haste, make, poll_timeout,
-    preload, share, unload,
-};
+use super::service::{addresses, answer, check_signals, make, preload, unload};
 use super::threads;
 use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
-use crate::ipc::scoreboard::WorkerState;
-use crate::log;
 use crate::reactor::{Admit, Host};
 use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::time::MonoTime;
-use crate::worker::{Shutdown, Worker, WorkerContext};
+use crate::worker::{Worker, WorkerContext};
 
 /// A worker that calls its service on several threads.
 #[derive(Debug)]
@@ -87,8 +83,13 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         let service = Box::new(make(&self.make, context, &listeners, self.threads)?);
         context.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
-        let access_sink = self.access_sink.take().map(Mutex::new);
-        let pool = ThreadPool::new(&*service, context, self.threads, reactor, access_sink)?;
+        let pool = ThreadPool::new(
+            &*service,
+            context,
+            self.threads,
+            reactor,
+            self.access_sink.take(),
+        )?;
         let pool = Box::new(pool);
         pool.serve()?;
         service.retire();
@@ -126,9 +127,7 @@ struct ThreadPool<'a, S> {
     runtime: &'a dyn ServiceRuntime,
     context: &'a WorkerContext,
     threads: usize,
-    access_sink: Option<Mutex<Box<dyn AccessSink>>>,
-    accept_delay: AcceptDelay,
-    dropped_headers: DroppedHeaderNotice,
+    host: WorkerHost<'a>,
     lead: Leadership<Reactor>,
     /// Answered connections on their way back to the reactor.
     returned: (Sender<PendingRequest>, Receiver<PendingRequest>),
@@ -146,7 +145,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         context: &'a WorkerContext,
         threads: usize,
         mut reactor: Reactor,
-        access_sink: Option<Mutex<Box<dyn AccessSink>>>,
+        access_sink: Option<Box<dyn AccessSink>>,
     ) -> Result<Self> {
         reactor.watch(context.wake())?;
         Ok(Self {
@@ -154,9 +153,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             runtime: service.runtime(),
             context,
             threads,
-            access_sink,
-            accept_delay: AcceptDelay::default(),
-            dropped_headers: DroppedHeaderNotice::default(),
+            host: WorkerHost::new(context, access_sink),
             waker: reactor.waker()?,
             lead: Leadership::new(reactor),
             returned: crossbeam_channel::unbounded(),
@@ -169,10 +166,10 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
     /// The worker's life: on this thread it is a wait for the end, and for signals.
     fn serve(&self) -> Result<()> {
         let count = self.threads + 1;
-        let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.live());
+        let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.run_thread());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
         let begun = &mut || self.context.ready();
-        let woken = &mut || heed(self.runtime, self.context);
+        let woken = &mut || check_signals(self.runtime, self.context);
         match self.runtime.run_threads(count, &*life, begun, woken) {
             Some(outcome) => outcome?,
             None => threads::run(count, &*life, begun)?,
@@ -181,7 +178,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
     }
 
     /// A thread's life.
-    fn live(&self) {
+    fn run_thread(&self) {
         let _end = EndOnPanic(&self.lead);
         if let Err(error) = self.work() {
             lock(&self.failure).get_or_insert(error);
@@ -241,12 +238,17 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             }
             self.context.beat(host.now());
             if turned.woken {
-                self.obey(reactor);
+                self.host.obey(reactor, |reactor| {
+                    // Calls that begin later answer the clients that are left.
+                    if !reactor.is_hasty() {
+                        self.service.interrupt();
+                    }
+                });
             }
             if reactor.is_done() {
                 if reactor.in_flight() > 0 {
                     // Their calls do not end.
-                    self.flush();
+                    self.host.flush();
                     reactor.part();
                     self.context.abandon(|| self.service.abandon());
                 }
@@ -262,41 +264,16 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         for ready in self.returned.1.try_iter() {
             reactor.give_back(ready, &host);
         }
-        self.flush();
+        self.host.flush();
         // The last connection of a worker that leaves may just have come back: nothing would end a poll.
         if reactor.is_done() || reactor.has_pending() && self.has_room() {
             return Ok(PollOutcome::default());
         }
-        let turned = reactor.poll(&host, Some(poll_timeout(self.context)))?;
+        let turned = reactor.poll(&host, Some(self.host.poll_timeout()))?;
         if turned.rested {
             self.context.rest();
         }
         Ok(turned)
-    }
-
-    /// Does what the worker is asked.
-    fn obey(&self, reactor: &mut Reactor) {
-        let asked = self.context.shutdown();
-        if self.context.take_reopen() {
-            // What was recorded before goes to the old ones.
-            self.flush();
-            log::reopen();
-        }
-        match asked {
-            Shutdown::Graceful => {
-                self.context.slot().set_state(WorkerState::Draining);
-                self.context.release_listeners();
-                reactor.drain(MonoTime::now(), self.context.queue_policy());
-            }
-            Shutdown::Quick => {
-                // Calls that begin later answer those who are left.
-                if !reactor.is_hasty() {
-                    self.service.interrupt();
-                }
-                leave_in_haste(self.context, reactor);
-            }
-            Shutdown::Running => {}
-        }
     }
 
     /// Leaves an answered connection for the leader.
@@ -315,25 +292,9 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
 
     fn admit(&self, now: MonoTime, open: usize) -> Admit {
         if self.has_room() {
-            self.accept_delay.admit(self.context, now, open)
+            self.host.admit(now, open)
         } else {
             Admit::Full
-        }
-    }
-
-    /// Records an answer, with the place of its call if a call has given it.
-    fn record(&self, place: Option<usize>, access: &Access<'_>) {
-        let slot = self.context.slot();
-        slot.end_request(place, access.finished, access.sent);
-        if let Some(log) = &self.access_sink {
-            lock(log).record(access);
-        }
-    }
-
-    /// Writes the access lines that are there.
-    fn flush(&self) {
-        if let Some(log) = &self.access_sink {
-            lock(log).flush();
         }
     }
 }
@@ -362,23 +323,19 @@ impl<S: Service + Sync> Host for CallHost<'_, S> {
     }
 
     fn connections(&self, open: usize) {
-        show_connections(self.pool.context, open);
+        self.pool.host.connections(open);
     }
 
     fn started(&self, now: MonoTime, head: &Head) {
-        let slot = self.pool.context.slot();
-        self.place
-            .set(slot.begin_request(now, head.method(), head.target()));
-        self.pool.dropped_headers.notice(head);
+        self.place.set(self.pool.host.begin_call(now, head));
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.pool.record(self.place.take(), access);
+        self.pool.host.record(self.place.take(), access);
     }
 
     fn returned(&self, now: MonoTime) {
-        let slot = self.pool.context.slot();
-        slot.end_request(self.place.take(), now, 0);
+        self.pool.host.end_call(self.place.take(), now);
     }
 
     fn is_own_process(&self) -> bool {
@@ -397,15 +354,15 @@ impl<S: Service + Sync> Host for LeaderHost<'_, S> {
     }
 
     fn share(&self, waiting: usize) -> usize {
-        share(self.pool.context, waiting)
+        self.pool.host.share(waiting)
     }
 
     fn connections(&self, open: usize) {
-        show_connections(self.pool.context, open);
+        self.pool.host.connections(open);
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.pool.record(None, access);
+        self.pool.host.finished(access);
     }
 
     fn wait(&self, block: &mut (dyn FnMut() + Send)) {
@@ -419,12 +376,6 @@ impl<S: Service + Sync> Host for LeaderHost<'_, S> {
         block();
         pool.polling.store(false, Ordering::SeqCst);
     }
-}
-
-fn show_connections(context: &WorkerContext, open: usize) {
-    context
-        .slot()
-        .set_connections(u32::try_from(open).unwrap_or(u32::MAX));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
