@@ -2,37 +2,45 @@
 //! It knows no socket, no worker and no process.
 //!
 //! ```text
-//!   App ── load: spec, interpreter ──▶ Application
-//!                                          │ call
-//!      environ (template, names, input) ───┤
-//!      start_response ── outline ──┐       ▼
-//!      write ── scoped call ──▶ response ◀──┴── callable(environ, start_response)
-//!                           ▲              │
-//!                           └── body ◀─────┘ blocks, then close()
+//!   App ── load: interpreter, import ──▶ Application
+//!                                            │ call
+//!        environ (template, names, input) ───┤
+//!   start_response ── head ─────┐            ▼
+//!   write ── scoped call ──▶ response ◀── callable(environ, start_response)
+//!                               ▲            │
+//!                               └── body ◀───┘ blocks, then close()
 //! ```
+//!
+//! [`pyo3`] is re-exported in the version that this crate uses, for programs that prepare the interpreter themselves.
 //!
 //! *Invariants*
 //!
-//! - A Python object reaches a running call only through `lend`, only until the call is over, and only where its
-//!   frames are: on its own thread, in its own greenlet.
-//! - No lock of ours is held while Python runs or an exchange works, and nothing takes the interpreter's
-//!   lock for one of ours: builds without it are right too.
-//! - What a client sends is never interned, and no memory of it grows without bound.
+//! - A Python object reaches a running call only through a `ScopedCall`, only until the call is over, and only from the
+//!   call's own thread and greenlet.
+//! - No lock of this module is held while Python runs or an exchange works, and nothing takes the interpreter's lock for
+//!   one of them: builds of Python without that lock work as well.
+//! - Nothing that a client sends is interned, and no cache of it grows without bound.
 //! - The process's signal handlers stay in force, whatever Python is shown in their place.
 //! - `close()` of a response is called exactly once, whatever happened.
 
 mod app;
+mod application;
 mod body;
 mod early_hints;
 mod environ;
 mod error_stream;
+mod failure;
 mod file_wrapper;
 mod input;
 mod names;
 mod response;
+mod response_head;
 mod scoped_call;
 mod start_response;
 #[cfg(test)]
 mod testing;
+mod thread_cache;
 
-pub use app::{App, Application};
+pub use app::App;
+pub use application::Application;
+pub use pyo3;

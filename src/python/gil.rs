@@ -48,3 +48,22 @@ impl ServiceRuntime for Gil {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_python;
+    use super::*;
+
+    #[test]
+    fn a_life_holds_nothing_that_other_threads_need() {
+        with_python(|_| {
+            let mut there = false;
+            Gil.enter(&mut || {
+                let other = std::thread::spawn(|| Python::attach(|py| py.version_info().major));
+                there = other.join().unwrap() == 3;
+            });
+            assert!(there);
+            assert!(Gil.check_signals().is_ok());
+        });
+    }
+}

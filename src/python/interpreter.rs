@@ -127,6 +127,24 @@ pub(crate) fn set_environ<'v>(
     Ok(())
 }
 
+/// Gives the variables `keys` in `os.environ` the values that the process itself has for them, or removes them. Python
+/// alone sees it.
+pub(crate) fn reset_environ<'k>(
+    py: Python<'_>,
+    keys: impl IntoIterator<Item = &'k OsStr>,
+) -> PyResult<()> {
+    let environ = py.import("os")?.getattr("environ")?;
+    let data = environ.getattr("_data")?;
+    for key in keys {
+        let name = environ.call_method1("encodekey", (key,))?;
+        match env::var_os(key) {
+            Some(value) => data.set_item(name, environ.call_method1("encodevalue", (value,))?)?,
+            None => drop(data.call_method1("pop", (name, py.None()))?),
+        }
+    }
+    Ok(())
+}
+
 /// Compares the version of the loaded library with that of the build. Another minor version is an error, since its
 /// structures differ; another patch version is a warning.
 fn compare_versions(running: &str) -> Result<()> {

@@ -1,50 +1,30 @@
-//! [`App`], the recipe for a WSGI application, and [`Application`], the loaded one.
-//! Neither knows sockets, workers or signals: an application answers through its exchange.
+//! [`App`]: the recipe for a WSGI application.
 
-use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyOSError;
-use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::body::{self, Ending, Failure};
-use super::early_hints::EarlyHints;
-use super::environ::{Content, Memory, SOFTWARE, Templates};
-use super::error_stream::ErrorStream;
-use super::input::Input;
-use super::response::{Answer, Whole};
-use super::start_response::StartResponse;
+use super::application::Application;
+use super::environ::SOFTWARE;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::python::calls::{self, Call};
-use crate::python::errors;
-use crate::python::ffi;
-use crate::python::finalize;
-use crate::python::fork;
-use crate::python::gil::Gil;
-use crate::python::greenlet::GreenletId;
 use crate::python::import_spec::ImportSpec;
-use crate::python::interpreter;
 use crate::python::preload::Preloaded;
 use crate::python::signals::{self, ProcessKind, SignalProxies};
-use crate::python::stacks;
-use crate::service::{
-    MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
-};
+use crate::python::{errors, ffi, finalize, fork, interpreter, stacks};
+use crate::service::{MakeService, Releaser, ServiceContext};
 use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
 ///
-/// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself, unless
-/// the arbiter is to do so for all of them ([`preload_app`](Self::preload_app)).
+/// A recipe ([`MakeService`]): each worker starts an interpreter and imports the application by itself, unless the
+/// arbiter loads it for all of them ([`preload_app`](Self::preload_app)).
 ///
-/// The specification is `module`, which stands for its `application` or else its `app`; `module:name`,
-/// also with dots; or `module:factory(1, key="two")`, with literals as arguments.
+/// The specification is `module`, which stands for its `application` or else its `app`; `module:name`, also with dots;
+/// or `module:factory(1, key="two")`, with literals as arguments.
 ///
 /// ```no_run
 /// use oxicorn::wsgi::App;
@@ -54,116 +34,170 @@ use crate::trace;
 ///     .python_path(["src"])
 ///     .env("DJANGO_SETTINGS_MODULE", "shop.settings");
 /// ```
+///
+/// # One application after another
+///
+/// An `App` is a value: nothing happens before it is loaded, and a process can have any number of them. After a reload,
+/// an arbiter without an interpreter can serve another one, with another specification, virtual environment, path and
+/// variables: its workers start anew. Where the arbiter has an interpreter, that keeps its virtual environment and an
+/// application that was preloaded ([`MakeService::succeed`]). Path and variables are new in any case. Clones share what
+/// was loaded beforehand.
 #[derive(Clone, Debug)]
 pub struct App {
+    recipe: Recipe,
+    preload: bool,
+    slot: Arc<PreloadSlot>,
+}
+
+/// What an application is loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Recipe {
     spec: String,
     venv: Option<PathBuf>,
     paths: Vec<PathBuf>,
     env: Vec<(OsString, OsString)>,
-    preload: bool,
-    /// Whether loading an application in the arbiter was begun, by this recipe or one before it.
-    loading: Arc<AtomicBool>,
-    preloaded: Option<Arc<Preloaded>>,
+}
+
+/// What this process has loaded beforehand, for all clones of an [`App`].
+#[derive(Debug, Default)]
+struct PreloadSlot {
+    /// Whether loading was begun, also where it has failed.
+    begun: AtomicBool,
+    preloaded: Mutex<Option<Arc<PreloadedApp>>>,
+}
+
+#[derive(Debug)]
+struct PreloadedApp {
+    recipe: Recipe,
+    application: Preloaded,
+}
+
+impl PreloadSlot {
+    fn get(&self) -> Option<Arc<PreloadedApp>> {
+        self.lock().clone()
+    }
+
+    /// No Python runs while this lock is held.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<PreloadedApp>>> {
+        self.preloaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl App {
-    /// An application by its specification, which is looked at when it is loaded.
+    /// An application by its specification, which is parsed when the application is loaded.
     pub fn new(spec: impl Into<String>) -> Self {
         Self {
-            spec: spec.into(),
-            venv: None,
-            paths: Vec::new(),
-            env: Vec::new(),
+            recipe: Recipe {
+                spec: spec.into(),
+                venv: None,
+                paths: Vec::new(),
+                env: Vec::new(),
+            },
             preload: false,
-            loading: Arc::default(),
-            preloaded: None,
+            slot: Arc::default(),
         }
     }
 
-    /// Takes packages from the virtual environment in `folder`, instead of the activated one
-    /// (`$VIRTUAL_ENV`, or the `python3` that `PATH` finds).
+    /// Takes packages from the virtual environment in `folder`, instead of the activated one (`$VIRTUAL_ENV`, or the
+    /// one of the `python3` on `PATH`).
     ///
-    /// Only the first application of a process decides: it starts the interpreter.
+    /// It is a property of the interpreter. Where the process has an interpreter already, it has no effect.
     #[must_use]
     pub fn venv(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.venv = Some(folder.into());
+        self.recipe.venv = Some(folder.into());
         self
     }
 
     /// Adds folders to `sys.path`, after the current folder, which is always first.
     #[must_use]
     pub fn python_path(mut self, folders: impl IntoIterator<Item: Into<PathBuf>>) -> Self {
-        self.paths.extend(folders.into_iter().map(Into::into));
+        self.recipe
+            .paths
+            .extend(folders.into_iter().map(Into::into));
         self
     }
 
     /// Sets a variable in `os.environ` before the application is imported.
     #[must_use]
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.push((key.into(), value.into()));
+        self.recipe.env.push((key.into(), value.into()));
         self
     }
 
-    /// Has the arbiter load the application before it forks the first worker. Workers then start in a moment
-    /// and share the application's memory; but a reload does not load it again, it is loaded with the
-    /// arbiter's privileges, and what it opens while it is imported, all workers have.
+    /// Has the arbiter load the application before it forks the first worker. Workers then start in a moment and share
+    /// the application's memory. But a reload does not load the application again, it is loaded with the arbiter's
+    /// privileges, and all workers have what it opens while it is imported.
     ///
-    /// It is for an `App` that is the recipe itself. One that a worker makes and [loads](Self::load) by itself, as in
-    /// [`per_worker`](crate::per_worker), comes too late for it: it is loaded there, and a warning says so.
+    /// It works for an `App` that is the server's own recipe. An `App` that a worker makes and [loads](Self::load) by
+    /// itself, as in [`per_worker`](crate::per_worker), is made too late: it is loaded there, with a warning.
     #[must_use]
     pub fn preload_app(mut self, preload: bool) -> Self {
         self.preload = preload;
         self
     }
 
-    /// Starts the interpreter, unless this process has one, and imports the application, which learns
-    /// from `site` whether other processes and threads call it too.
+    /// Starts the interpreter, unless this process has one, and imports the application, which learns from `context`
+    /// whether other processes and threads call it, too.
     ///
-    /// The first call's thread becomes Python's main thread, on which alone `signal.signal` works.
+    /// The thread of the first call becomes Python's main thread, on which alone `signal.signal` works.
     ///
     /// # Errors
     ///
-    /// In one sentence that names the module, its file and the cause; the traceback of what was raised is
-    /// logged. [`exit_code`](Error::exit_code) is 4 where the specification does not name an application,
-    /// and 3 where Python could not start or importing failed.
+    /// In one sentence that names the module, its file and the cause. The traceback of an exception is logged.
+    /// [`exit_code`](Error::exit_code) is 4 where the specification does not name an application, and 3 where Python
+    /// did not start or importing failed.
     pub fn load(&self, context: &ServiceContext<'_>) -> Result<Application> {
-        let spec = ImportSpec::parse(&self.spec)?;
-        let preloaded = self.preloaded.as_deref();
+        let spec = ImportSpec::parse(&self.recipe.spec)?;
+        let preloaded = self.preloaded();
         if self.preload && preloaded.is_none() {
             trace::warning!(
                 "{} is loaded in this worker by itself, although it was to be loaded beforehand: only an App that is \
                  the server's own recipe can be",
-                self.spec
+                self.recipe.spec
             );
         }
         if preloaded.is_none() {
-            interpreter::start(self.venv.as_deref())?;
+            interpreter::start(self.recipe.venv.as_deref())?;
         }
         Python::attach(|py| {
-            let failed = |error| python_failed(py, &error);
-            // Before the import, which may hang, too.
+            let failed = |error| setup_failed(py, &error);
+            // Before the import, since that may hang.
             if let Some(stacks) = context.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
-            let home = if fork::is_forked() {
+            let kind = if fork::is_forked() {
                 ProcessKind::ForkedWorker
             } else {
                 ProcessKind::Worker
             };
-            // The signals of a program are its own.
+            // A program's process keeps its handlers as they are.
             let proxies = context
                 .own_process
-                .then(|| SignalProxies::install(py, home));
+                .then(|| SignalProxies::install(py, kind));
             let proxies = proxies.transpose().map_err(failed)?;
+            if let Some(before) = self.slot.get() {
+                self.recipe
+                    .unset_variables_of(py, &before.recipe)
+                    .map_err(failed)?;
+            }
             let application = match preloaded {
                 Some(preloaded) => {
                     if context.worker == 1 {
-                        preloaded.compare_users(py);
+                        preloaded.application.compare_users(py);
                     }
-                    self.set_environ(py, context.own_process).map_err(failed)?;
-                    preloaded.object.bind(py).clone()
+                    if preloaded.recipe.paths != self.recipe.paths {
+                        self.recipe
+                            .set_path(py, context.own_process)
+                            .map_err(failed)?;
+                    }
+                    self.recipe
+                        .set_environ(py, context.own_process)
+                        .map_err(failed)?;
+                    preloaded.application.object.bind(py).clone()
                 }
-                None => self.import(py, &spec, context.own_process)?,
+                None => self.recipe.import(py, &spec, context.own_process)?,
             };
             if let Some(proxies) = proxies {
                 proxies.restore_own_handlers(py).map_err(failed)?;
@@ -172,20 +206,38 @@ impl App {
         })
     }
 
+    /// What this process has loaded beforehand, if it is this application.
+    fn preloaded(&self) -> Option<Arc<PreloadedApp>> {
+        let preloaded = self.slot.get();
+        preloaded.filter(|preloaded| preloaded.recipe.spec == self.recipe.spec)
+    }
+}
+
+impl Recipe {
     fn import<'py>(
         &self,
         py: Python<'py>,
         spec: &ImportSpec<'_>,
         own_process: bool,
     ) -> Result<Bound<'py, PyAny>> {
-        interpreter::set_path(py, &self.paths, own_process)
+        self.set_path(py, own_process)
             .and_then(|()| self.set_environ(py, own_process))
-            .map_err(|error| python_failed(py, &error))?;
+            .map_err(|error| setup_failed(py, &error))?;
         spec.load(py)
     }
 
-    /// Puts the variables of this application into `os.environ`, and `SERVER_SOFTWARE`, unless the interpreter is a
-    /// program's own.
+    fn set_path(&self, py: Python<'_>, own_process: bool) -> PyResult<()> {
+        interpreter::set_path(py, &self.paths, own_process)
+    }
+
+    /// Resets the variables that `before` has set in the interpreter, and this recipe does not set.
+    fn unset_variables_of(&self, py: Python<'_>, before: &Self) -> PyResult<()> {
+        let set = before.env.iter().map(|(key, _)| &**key);
+        let unset = set.filter(|key| self.env.iter().all(|(other, _)| other != key));
+        interpreter::reset_environ(py, unset)
+    }
+
+    /// Sets the variables in `os.environ`, and `SERVER_SOFTWARE`, unless the interpreter is a program's own.
     fn set_environ(&self, py: Python<'_>, own_process: bool) -> PyResult<()> {
         let software = own_process || interpreter::is_ours();
         let software = software.then_some((OsStr::new("SERVER_SOFTWARE"), OsStr::new(SOFTWARE)));
@@ -201,43 +253,46 @@ impl MakeService for App {
         self.load(context)
     }
 
-    /// Without an interpreter in this process all of this recipe is new. With one, its virtual environment stays, and so
-    /// does an application that was preloaded.
+    /// Takes over what `former` has loaded in this process. Where the process has an interpreter, a change of the virtual
+    /// environment is not taken, nor is another application in the place of a preloaded one; each is logged.
     fn succeed(&mut self, former: &Self) {
-        self.loading = Arc::clone(&former.loading);
+        self.slot = Arc::clone(&former.slot);
         if !ffi::is_running() {
             return;
         }
-        if self.venv != former.venv {
-            refuse("venv", "Python runs in the arbiter already");
-            self.venv.clone_from(&former.venv);
+        let (new, old) = (&mut self.recipe, &former.recipe);
+        if new.venv != old.venv {
+            log_kept("venv", "Python runs in the arbiter already");
+            new.venv.clone_from(&old.venv);
         }
-        if former.preloaded.is_some() && (self.preload || self.spec == former.spec) {
-            if self.spec != former.spec {
-                refuse("wsgi_app", "the application was preloaded");
-                self.spec.clone_from(&former.spec);
+        if let Some(preloaded) = self.slot.get().filter(|_| self.preload) {
+            if new.spec != preloaded.recipe.spec {
+                log_kept("wsgi_app", "the application was preloaded");
+                new.spec.clone_from(&preloaded.recipe.spec);
             }
-            self.preloaded.clone_from(&former.preloaded);
         }
     }
 
     fn preload(&mut self) -> Result<()> {
-        if !self.preload || self.preloaded.is_some() {
+        if !self.preload || self.preloaded().is_some() {
             return Ok(());
         }
-        let spec = ImportSpec::parse(&self.spec)?;
-        interpreter::start(self.venv.as_deref())?;
-        self.loading.store(true, Ordering::Relaxed);
-        let preloaded = Python::attach(|py| {
-            let failed = |error| python_failed(py, &error);
+        let spec = ImportSpec::parse(&self.recipe.spec)?;
+        interpreter::start(self.recipe.venv.as_deref())?;
+        self.slot.begun.store(true, Ordering::Relaxed);
+        let application = Python::attach(|py| {
+            let failed = |error| setup_failed(py, &error);
             let proxies = SignalProxies::install(py, ProcessKind::Arbiter).map_err(failed)?;
-            let imported = signals::interruptible(py, || self.import(py, &spec, false));
+            let imported = signals::interruptible(py, || self.recipe.import(py, &spec, false));
             let application = imported
                 .unwrap_or_else(|| Err(Error::boot("the server was told to stop before it")))?;
             proxies.restore_own_handlers(py).map_err(failed)?;
             Preloaded::new(application).map_err(failed)
         })?;
-        self.preloaded = Some(Arc::new(preloaded));
+        *self.slot.lock() = Some(Arc::new(PreloadedApp {
+            recipe: self.recipe.clone(),
+            application,
+        }));
         Ok(())
     }
 
@@ -246,32 +301,37 @@ impl MakeService for App {
     }
 
     fn is_preloaded(&self) -> bool {
-        self.preloaded.is_some()
+        self.preloaded().is_some()
     }
 
-    /// With what Python does around a fork, where there is an interpreter, whoever has started it.
+    /// Forks between Python's own steps, where there is an interpreter, whether the application is loaded in it or not.
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
         if !ffi::is_running() {
             fork();
             return;
         }
+        let preloaded = self.slot.get();
+        let own = self.preloaded().is_some() && interpreter::is_ours();
         Python::attach(|py| {
-            let (files, own) = match &self.preloaded {
-                Some(loaded) => (Ok(loaded.files.clone_ref(py)), interpreter::is_ours()),
-                None => (fork::flush(py), false),
+            let files = match &preloaded {
+                Some(preloaded) => Ok(preloaded.application.files.clone_ref(py)),
+                None => fork::flush(py),
             };
             fork::around_fork(py, files, own, fork);
         });
     }
 
     fn unload(&mut self) {
-        if self.loading.swap(false, Ordering::Relaxed) && interpreter::is_ours() {
+        let begun = self.slot.begun.swap(false, Ordering::Relaxed);
+        let preloaded = self.slot.lock().take();
+        if begun && interpreter::is_ours() {
             Python::attach(|py| signals::interruptible(py, || finalize::unload(py)));
         }
+        drop(preloaded);
     }
 
-    /// As any Python program ends (`Py_FinalizeEx`), if the interpreter is this server's: else what files have
-    /// buffered is written.
+    /// Ends Python as any Python program does (`Py_FinalizeEx`), if the interpreter is this crate's; else saves what
+    /// files have buffered.
     fn end(&self) {
         match (ffi::is_running(), interpreter::is_ours()) {
             (true, true) => finalize::finalize(),
@@ -285,514 +345,25 @@ impl MakeService for App {
     }
 }
 
-/// Says that a reload leaves this setting as it is.
-fn refuse(setting: &str, reason: &str) {
+/// Logs that a reload does not take a setting.
+fn log_kept(setting: &str, reason: &str) {
     trace::error!("{setting} stays as it is, since {reason}: an upgrade (USR2) takes the new one");
 }
 
-/// Python failed in something that works in every sound installation.
-fn python_failed(py: Python<'_>, error: &PyErr) -> Error {
+/// The error of a step that works in every sound installation of Python.
+fn setup_failed(py: Python<'_>, error: &PyErr) -> Error {
     errors::log(py, &errors::traceback(py, error));
     let summary = errors::summary(py, error);
     Error::boot(format!("Python cannot be made ready: {summary}"))
 }
 
-/// A loaded WSGI application: a [`Service`].
-///
-/// A call whose application raises gives an error that says what, in one line, and has the traceback as its
-/// source: [`Error::report`] shows both. A client that has gone gives [`Error::disconnected`].
-pub struct Application {
-    callable: Py<PyAny>,
-    templates: Templates,
-    /// Where it is one of those that a program's process has.
-    guest: Option<Guest>,
-}
-
-/// An application in a process that does not end with it.
-struct Guest;
-
-/// How many of them live.
-static GUESTS: AtomicUsize = AtomicUsize::new(0);
-
-impl Guest {
-    fn new() -> Self {
-        GUESTS.fetch_add(1, Ordering::Relaxed);
-        Self
-    }
-
-    fn is_last() -> bool {
-        GUESTS.load(Ordering::Relaxed) == 1
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        GUESTS.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Application {
-    pub(super) fn new(callable: &Bound<'_, PyAny>, context: &ServiceContext<'_>) -> PyResult<Self> {
-        let py = callable.py();
-        let script_name = py
-            .import("os")?
-            .getattr("environ")?
-            .call_method1("get", ("SCRIPT_NAME", ""))?
-            .extract::<String>()?;
-        Ok(Self {
-            templates: Templates::new(py, context, &script_name)?,
-            callable: callable.clone().unbind(),
-            guest: (!context.own_process).then(Guest::new),
-        })
-    }
-
-    /// Python's part of a call.
-    fn answer<'a>(
-        &self,
-        py: Python<'_>,
-        kit: &mut Kit,
-        request: Request<'a>,
-        reply: Responder<'a>,
-    ) -> Result<Answered<'a>> {
-        let (head, connection, body) = request.into_parts();
-        let failed = |failure| explain(py, None, failure);
-        let start = match kit.start_response.take() {
-            Some(start) => start,
-            None => StartResponse::new(py).map_err(|error| failed(error.into()))?,
-        };
-        let collected = body.left();
-        let (input, streamed) = if body.is_empty() {
-            (None, None)
-        } else {
-            let (input, streamed) = match body.detach() {
-                Ok(body) => (Input::owned(body), None),
-                Err(body) => (Input::lent(start.clone_ref(py)), Some(body)),
-            };
-            let input = Py::new(py, input).map_err(|error| failed(error.into()))?;
-            (Some(input), streamed)
-        };
-        let content = Content {
-            input: input.as_ref(),
-            collected,
-        };
-        let environ = self
-            .templates
-            .environ(py, &mut kit.memory, head, connection, &content)
-            .map_err(failed)?;
-        let hints = match kit.early_hints.take() {
-            Some(hints) => hints,
-            None => Py::new(py, EarlyHints::default()).map_err(|error| failed(error.into()))?,
-        };
-        environ
-            .set_item(intern!(py, "wsgi.early_hints"), &hints)
-            .map_err(|error| failed(error.into()))?;
-        let errors = match kit.errors.take() {
-            Some(errors) => errors,
-            None => Py::new(py, ErrorStream::default()).map_err(|error| failed(error.into()))?,
-        };
-        environ
-            .set_item(intern!(py, "wsgi.errors"), &errors)
-            .map_err(|error| failed(error.into()))?;
-
-        let write = start.get().write();
-        let head_only = head.method() == "HEAD";
-        let answer = Answer::new(write, reply, streamed, head_only);
-        let mut kept = std::mem::take(&mut kit.block);
-        let call = || {
-            let result = self.callable.bind(py).call1((environ, start.bind(py)))?;
-            body::send(&result, &answer, &mut kept)
-        };
-        let here = GreenletId::current(py);
-        let outcome = write
-            .slot()
-            .lend(here, &answer, || {
-                hints.get().slot().lend(here, &answer, call)
-            })
-            .flatten();
-        if let Some(input) = input {
-            input.get().close();
-        }
-        errors.get().end(py);
-        let outcome = outcome
-            .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
-            .and_then(|ending| {
-                if let Ending::Responded(sent) = ending {
-                    return Ok(Answered::Responded(sent));
-                }
-                // Who holds it still may call it, and has to be told that the response has left.
-                let unheld = StartResponse::is_unheld(py, &start);
-                if let Some((reply, outline)) = unheld.then(|| answer.take_unbegun()).flatten() {
-                    let block = std::mem::take(&mut kept);
-                    return Ok(Answered::Kept(Whole {
-                        reply,
-                        outline,
-                        block,
-                        head_only,
-                    }));
-                }
-                let sent = answer.finish(Some(kept.len() as u64), &kept)?;
-                Ok(Answered::Responded(sent))
-            })
-            .map_err(|failure| explain(py, answer.take_failure(), failure));
-        kit.block = kept;
-        kit.start_response = StartResponse::recycle(py, start);
-        kit.early_hints = EarlyHints::recycle(py, hints);
-        kit.errors = ErrorStream::recycle(py, errors);
-        outcome
-    }
-}
-
-impl Service for Application {
-    fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
-        let mut kit = Kit::take();
-        let answered = Python::attach(|py| {
-            let _call = Call::begin(py);
-            self.answer(py, &mut kit, request, reply)
-        });
-        let outcome = match answered {
-            Ok(Answered::Responded(sent)) => Ok(sent),
-            Ok(Answered::Kept(whole)) => {
-                let (outcome, outline, block) = whole.send();
-                kit.block = block;
-                if let Some(start) = &kit.start_response {
-                    start.get().write().put_outline(outline);
-                }
-                outcome
-            }
-            Err(error) => Err(error),
-        };
-        kit.put_back();
-        outcome
-    }
-
-    /// What Python does when a program ends: waits for the threads that are not daemons, then calls the
-    /// functions registered with `atexit`. In a program's process Python goes on: there the functions are called, if
-    /// no other application is left and the interpreter is not the program's own.
-    fn retire(&self) {
-        if self.guest.is_none() {
-            Python::attach(finalize::shutdown);
-        } else if Guest::is_last() && interpreter::is_ours() {
-            Python::attach(finalize::run_exit_functions);
-        }
-    }
-
-    fn abandon(&self) {
-        Python::attach(finalize::save);
-    }
-
-    /// Raises `SystemExit` in them. A thread that waits in a call of the system is not woken for it.
-    fn interrupt(&self) {
-        Python::attach(calls::interrupt_others);
-    }
-
-    fn interrupter(&self) -> Option<fn(i32)> {
-        Some(signals::interrupter())
-    }
-
-    fn runtime(&self) -> &dyn ServiceRuntime {
-        &Gil
-    }
-}
-
-impl fmt::Debug for Application {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Application").finish_non_exhaustive()
-    }
-}
-
-/// The error that the server gets for a failed call, with the traceback of what was raised as its cause.
-///
-/// `exchange` is what the exchange failed with inside the application, as an `OSError` there: that is the
-/// failure, whether it came back out or was swallowed. A client that has gone is nobody's fault.
-fn explain(py: Python<'_>, exchange: Option<Error>, failure: Failure) -> Error {
-    let raised = match failure {
-        Failure::Refused(error) => return exchange.unwrap_or(error),
-        Failure::Raised(raised) => raised,
-    };
-    match exchange.filter(|_| raised.is_instance_of::<PyOSError>(py)) {
-        Some(error) if error.is_disconnected() => error,
-        Some(error) => error.because(errors::traceback(py, &raised)),
-        None => Error::new(errors::summary(py, &raised))
-            .because(errors::traceback(py, &raised))
-            .with_exit_status(errors::exit_status(py, &raised)),
-    }
-}
-
-/// What Python has left of a call.
-enum Answered<'a> {
-    Responded(Responded),
-    /// The response is there, and leaves without the interpreter's lock.
-    Kept(Whole<'a>),
-}
-
-/// What a thread keeps from one request to the next.
-#[derive(Debug, Default)]
-struct Kit {
-    memory: Memory,
-    /// Room for a short response.
-    block: Vec<u8>,
-    start_response: Option<Py<StartResponse>>,
-    early_hints: Option<Py<EarlyHints>>,
-    errors: Option<Py<ErrorStream>>,
-}
-
-thread_local! {
-    static KIT: Cell<Option<Kit>> = const { Cell::new(None) };
-}
-
-impl Kit {
-    /// The thread's kit, or a new one where a call is inside another call, or the thread is at its end.
-    fn take() -> Self {
-        KIT.try_with(Cell::take).ok().flatten().unwrap_or_default()
-    }
-
-    fn put_back(self) {
-        // Fails only at the thread's end.
-        let _ = KIT.try_with(|kit| kit.set(Some(self)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Script, connection, head, text};
     use super::*;
     use crate::python::testing::with_python;
-    use crate::service::{Body, Exchange};
-    use crate::testing::Recorder;
-
-    const HELLO: &str = r#"
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Id", "7")])
-    return [b"hello\n"]
-"#;
 
     #[test]
-    fn hello_leaves_in_one_block_with_its_length() {
-        let recorder = Script::new(HELLO).get();
-        assert_eq!(recorder.status(), Some(200));
-        assert_eq!(recorder.reason(), b"OK");
-        assert_eq!(recorder.headers().len(), 2);
-        assert_eq!(recorder.header("x-id").unwrap(), b"7");
-        assert_eq!(recorder.length(), Some(6));
-        assert_eq!(recorder.blocks(), [b"hello\n"]);
-        assert!(recorder.is_complete());
-    }
-
-    #[test]
-    fn an_exception_is_an_error_with_its_traceback() {
-        let script = Script::new(
-            r#"
-calls = []
-def app(environ, start_response):
-    calls.append(1)
-    if len(calls) == 1:
-        raise ValueError("too\nlarge")
-    start_response("200 OK", [])
-    return []
-"#,
-        );
-        let error = script.fail();
-        assert_eq!(error.to_string(), "ValueError: too");
-        let report = error.report();
-        assert!(report.contains("Traceback"), "{report}");
-        assert!(report.contains("in app"), "{report}");
-        assert!(script.get().is_complete());
-    }
-
-    #[test]
-    fn leaving_python_in_a_request_is_an_error_like_any_other() {
-        let script = Script::new("def app(environ, start_response): raise SystemExit(3)");
-        let error = script.fail();
-        assert_eq!(error.to_string(), "SystemExit: 3");
-        assert_eq!(error.exit_code(), 1);
-    }
-
-    #[test]
-    fn what_an_application_keeps_does_not_reach_another_request() {
-        let script = Script::new(
-            r#"
-kept = []
-def app(environ, start_response):
-    write = start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
-    kept.append((environ, start_response, write, environ["wsgi.input"]))
-    return [b"x"]
-
-def late(call, *arguments):
-    try:
-        return call(*arguments)
-    except Exception as error:
-        return type(error).__name__
-"#,
-        );
-        let (first, second) = (Recorder::new(), Recorder::new());
-        let _ = script
-            .call(&head("POST", "/1", &[]), Body::memory("one".into()), &first)
-            .unwrap();
-        let _ = script
-            .call(
-                &head("POST", "/2", &[]),
-                Body::memory("two".into()),
-                &second,
-            )
-            .unwrap();
-        assert_eq!(second.header("x-path").unwrap(), b"/2");
-        assert_eq!(
-            script.value(
-                "len({id(kept[0][i]) for i in range(4)} & {id(kept[1][i]) for i in range(4)})"
-            ),
-            "0"
-        );
-        assert_eq!(script.value("kept[0][0]['PATH_INFO']"), "'/1'");
-        assert_eq!(script.value("late(kept[0][2], b'x')"), "'ValueError'");
-        assert_eq!(script.value("late(kept[0][3].read)"), "'ValueError'");
-        assert_eq!(
-            script.value("late(kept[0][1], '200 OK', [])"),
-            "'AssertionError'"
-        );
-        assert_eq!(first.body(), b"x");
-    }
-
-    #[cfg(not(Py_GIL_DISABLED))]
-    #[test]
-    fn start_response_is_used_again_when_nobody_keeps_it() {
-        let script = Script::new(
-            r#"
-seen = set()
-def app(environ, start_response):
-    seen.add(id(start_response))
-    start_response("200 OK", [])
-    return []
-"#,
-        );
-        for _ in 0..5 {
-            script.get();
-        }
-        assert_eq!(script.value("len(seen)"), "1");
-    }
-
-    /// Calls the application again from within a write, as a handler of a signal might.
-    struct Inside<'s>(&'s Script, Recorder, Recorder);
-
-    impl Exchange for Inside<'_> {
-        fn begin<'h>(
-            &self,
-            status: u16,
-            reason: &[u8],
-            headers: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
-            len: Option<u64>,
-        ) -> Result<()> {
-            self.1.begin(status, reason, headers, len)
-        }
-
-        fn write(&self, bytes: &[u8]) -> Result<()> {
-            let _ = self.0.get_into(&self.2)?;
-            self.1.write(bytes)
-        }
-
-        fn write_last(&self, bytes: &[u8]) -> Result<()> {
-            self.1.write_last(bytes)
-        }
-
-        fn send_file(&self, _: std::fs::File, _: u64, _: u64) -> Result<()> {
-            unreachable!("no file is sent")
-        }
-
-        fn read(&self, _: &mut [u8]) -> Result<usize> {
-            unreachable!("nothing is read")
-        }
-    }
-
-    #[test]
-    fn a_call_inside_a_call_is_a_call_of_its_own() {
-        let script = Script::new(
-            r#"
-calls = 0
-def app(environ, start_response):
-    global calls
-    calls += 1
-    mine = calls
-    start_response("200 OK", [("X-Call", str(mine))])
-    if mine == 1:
-        return (b"outer" for _ in range(1))
-    return [b"inner"]
-"#,
-        );
-        let exchange = Inside(&script, Recorder::new(), Recorder::new());
-        let _ = script
-            .call(&head("GET", "/", &[]), Body::empty(), &exchange)
-            .unwrap();
-        let Inside(_, outer, inner) = exchange;
-        assert_eq!(
-            (text(&outer), text(&inner)),
-            ("outer".into(), "inner".into())
-        );
-        assert_eq!(outer.header("x-call").unwrap(), b"1");
-        assert_eq!(inner.header("x-call").unwrap(), b"2");
-    }
-
-    #[test]
-    fn an_application_passes_the_standard_librarys_validator() {
-        let script = Script::new(
-            r#"
-from wsgiref.validate import validator
-
-@validator
-def app(environ, start_response):
-    body = environ["wsgi.input"].read(3) + environ["wsgi.input"].readline(100)
-    for line in environ["wsgi.input"]:
-        body += line
-    environ["wsgi.errors"].flush()
-    write = start_response("200 OK", [("Content-Type", "text/plain")])
-    write(b"got ")
-    return iter([body])
-"#,
-        );
-        assert_eq!(text(&script.post("hello\nworld\n")), "got hello\nworld\n");
-        let recorder = Recorder::new();
-        let query = head(
-            "GET",
-            "/a%20b?c=d",
-            &[("cookie", b"a=1"), ("cookie", b"b=2")],
-        );
-        let _ = script.call(&query, Body::empty(), &recorder).unwrap();
-        assert_eq!(text(&recorder), "got ");
-    }
-
-    #[test]
-    fn threads_call_one_application_at_once() {
-        let script = Script::new(
-            r#"
-import time
-def app(environ, start_response):
-    start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
-    time.sleep(0.001)
-    return [environ["PATH_INFO"].encode()]
-"#,
-        );
-        let application = &script.application;
-        std::thread::scope(|threads| {
-            for thread in 0..4 {
-                threads.spawn(move || {
-                    application.runtime().enter(&mut || {
-                        for request in 0..20 {
-                            let path = format!("/{thread}/{request}");
-                            let (recorder, connection) = (Recorder::new(), connection());
-                            let head = head("GET", &path, &[]);
-                            let request = Request::new(&head, &connection, Body::empty());
-                            let _ = application
-                                .call(request, Responder::new(&recorder))
-                                .unwrap();
-                            assert_eq!(recorder.header("x-path").unwrap(), path.as_bytes());
-                            assert_eq!(text(&recorder), path);
-                        }
-                    });
-                });
-            }
-        });
-    }
-
-    #[test]
-    fn variables_and_folders_are_set_before_the_import() {
+    fn variables_and_folders_are_there_at_the_import() {
         let folder = tempfile::tempdir().unwrap();
         let source = "
 import os, sys
@@ -809,15 +380,28 @@ app = print
     }
 
     #[test]
-    fn a_life_holds_nothing_that_other_threads_need() {
-        with_python(|_| {
-            let mut there = false;
-            Gil.enter(&mut || {
-                let other = std::thread::spawn(|| Python::attach(|py| py.version_info().major));
-                there = other.join().unwrap() == 3;
-            });
-            assert!(there);
-            assert!(Gil.check_signals().is_ok());
+    fn variables_that_a_reload_removes_are_as_before() {
+        with_python(|py| {
+            let recipe = |app: App| app.recipe;
+            let before = recipe(App::new("a").env("T_KEPT", "1").env("T_GONE", "2"));
+            let next = recipe(App::new("a").env("T_KEPT", "3"));
+            before.set_environ(py, false).unwrap();
+            next.unset_variables_of(py, &before).unwrap();
+            next.set_environ(py, false).unwrap();
+            let code =
+                c"__import__('os').environ.get('T_KEPT'), __import__('os').environ.get('T_GONE')";
+            let values = py.eval(code, None, None).unwrap();
+            assert_eq!(values.to_string(), "('3', None)");
         });
+    }
+
+    #[test]
+    fn an_interpreter_keeps_its_venv() {
+        with_python(|_| ());
+        let former = App::new("shop").venv(".venv");
+        let mut next = App::new("other").venv("new").env("A", "b");
+        next.succeed(&former);
+        let expected = App::new("other").venv(".venv").env("A", "b");
+        assert_eq!(next.recipe, expected.recipe);
     }
 }

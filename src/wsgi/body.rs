@@ -1,5 +1,6 @@
-//! Sends what an application returned: an iterable of `bytes` (PEP 3333, "Buffering and Streaming").
-//! No block is delayed: each is written before the next one is produced. None is copied but a short one that is the
+//! Sends the iterable of `bytes` that an application returned (PEP 3333, "Buffering and Streaming").
+//!
+//! No block is delayed: each is written before the next one is produced. None is copied, except a short one that is the
 //! whole response. `close` is called exactly once, whatever happened.
 
 use pyo3::exceptions::PyTypeError;
@@ -7,121 +8,104 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use super::failure::Failure;
 use super::file_wrapper::FileWrapper;
-use super::response::Answer;
-use crate::error::Error;
+use super::response::Response;
 use crate::python::errors;
 use crate::service::Responded;
 
-/// Why a call has no response.
+/// The longest block that is copied, in bytes. To release the interpreter's lock for sending it would cost more.
+const COPIED_BLOCK: usize = 8 * 1024;
+
+/// What was done with the body.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The application raised it.
-    Raised(PyErr),
-    /// The exchange or the protocol refused.
-    Refused(Error),
+pub(super) enum Delivery {
+    /// The response was sent.
+    Sent(Responded),
+    /// The one block of the response was copied, and is to be sent when Python is done with the call.
+    Copied,
 }
 
-impl From<PyErr> for Failure {
-    fn from(error: PyErr) -> Self {
-        Self::Raised(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// The longest block that is copied, in bytes: to give the interpreter's lock up for its sending would cost more.
-const SHORT: usize = 8 * 1024;
-
-/// What has become of a response when its application has returned.
-#[derive(Debug)]
-pub(super) enum Ending {
-    Responded(Responded),
-    /// Its one block was kept, to be sent when Python is done with the call.
-    Kept,
-}
-
-/// Sends the blocks of `result`, ends the response and closes the iterable. A response of one short block is put into
-/// `kept` in place of that: nothing of Python has to follow it.
+/// Sends the blocks of `result`, ends the response and closes the iterable. One short block that is the whole response
+/// is copied into `copy` instead, where the iterable has no `close` that would have to follow it.
 pub(super) fn send(
     result: &Bound<'_, PyAny>,
-    answer: &Answer<'_, '_>,
-    kept: &mut Vec<u8>,
-) -> Result<Ending, Failure> {
+    response: &Response<'_, '_>,
+    copy: &mut Vec<u8>,
+) -> Result<Delivery, Failure> {
     // Lists and tuples have no `close`, and finding that out costs more than the whole environ.
     if let Ok(list) = result.cast_exact::<PyList>() {
         return match list.len() {
-            1 => one(&list.get_item(0)?, answer, kept),
-            _ => all(&list.iter().collect::<Vec<_>>(), answer),
+            1 => one(&list.get_item(0)?, response, copy),
+            _ => all(&list.iter().collect::<Vec<_>>(), response),
         };
     }
     if let Ok(tuple) = result.cast_exact::<PyTuple>() {
         return match tuple.len() {
-            1 => one(&tuple.get_item(0)?, answer, kept),
-            _ => all(&tuple.iter().collect::<Vec<_>>(), answer),
+            1 => one(&tuple.get_item(0)?, response, copy),
+            _ => all(&tuple.iter().collect::<Vec<_>>(), response),
         };
     }
-    let outcome = file(result, answer).unwrap_or_else(|| stream(result, answer));
+    let outcome = file(result, response).unwrap_or_else(|| stream(result, response));
     close(result);
-    outcome.map(Ending::Responded)
+    outcome.map(Delivery::Sent)
 }
 
-/// A response of one block: it leaves with its head, in one write.
+/// A response of one block, which leaves with its head in one write.
 fn one(
     item: &Bound<'_, PyAny>,
-    answer: &Answer<'_, '_>,
-    kept: &mut Vec<u8>,
-) -> Result<Ending, Failure> {
+    response: &Response<'_, '_>,
+    copy: &mut Vec<u8>,
+) -> Result<Delivery, Failure> {
     let block = bytes(item)?;
-    if block.len() <= SHORT {
-        kept.clear();
-        kept.extend_from_slice(block);
-        return Ok(Ending::Kept);
+    if block.len() <= COPIED_BLOCK {
+        copy.clear();
+        copy.extend_from_slice(block);
+        return Ok(Delivery::Copied);
     }
-    Ok(Ending::Responded(
-        answer.finish(Some(block.len() as u64), block)?,
+    Ok(Delivery::Sent(
+        response.finish(Some(block.len() as u64), block)?,
     ))
 }
 
-/// A response that is there as a whole, so that its length is known.
-fn all(items: &[Bound<'_, PyAny>], answer: &Answer<'_, '_>) -> Result<Ending, Failure> {
+/// A response whose blocks are all there, so that its length is known.
+fn all(items: &[Bound<'_, PyAny>], response: &Response<'_, '_>) -> Result<Delivery, Failure> {
     let mut total = 0;
     for item in items {
         total += bytes(item)?.len() as u64;
     }
     let Some((last, others)) = items.split_last() else {
-        return Ok(Ending::Responded(answer.finish(Some(0), b"")?));
+        return Ok(Delivery::Sent(response.finish(Some(0), b"")?));
     };
-    answer.start(Some(total))?;
+    response.start(Some(total))?;
     for item in others {
-        answer.block(bytes(item)?)?;
+        response.write_block(bytes(item)?)?;
     }
-    Ok(Ending::Responded(answer.finish(None, bytes(last)?)?))
+    Ok(Delivery::Sent(response.finish(None, bytes(last)?)?))
 }
 
 /// A response that is produced while it is sent.
-fn stream(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Result<Responded, Failure> {
+fn stream(result: &Bound<'_, PyAny>, response: &Response<'_, '_>) -> Result<Responded, Failure> {
     for item in result.try_iter()? {
-        answer.block(bytes(&item?)?)?;
+        response.write_block(bytes(&item?)?)?;
     }
-    // Only counts where there was no block at all.
-    Ok(answer.finish(Some(0), b"")?)
+    // The length counts only where there was no block at all.
+    Ok(response.finish(Some(0), b"")?)
 }
 
-/// A real file behind `wsgi.file_wrapper`, which the system sends. `None` for everything else.
-fn file(result: &Bound<'_, PyAny>, answer: &Answer<'_, '_>) -> Option<Result<Responded, Failure>> {
+/// A response that the system sends from a file, behind `wsgi.file_wrapper`. `None` for anything else.
+fn file(
+    result: &Bound<'_, PyAny>,
+    response: &Response<'_, '_>,
+) -> Option<Result<Responded, Failure>> {
     let wrapper = result.cast_exact::<FileWrapper>().ok()?;
     let real = wrapper.get().real_file(result.py())?;
-    // Of a file that is shorter than the application has announced it is yet to come.
-    let len = answer.content_length().unwrap_or(real.len);
+    // A file that is shorter than the application has announced may still grow: it is read through Python.
+    let len = response.content_length().unwrap_or(real.len);
     if len > real.len {
         return None;
     }
-    let sent = answer.send_file(real.file, real.offset, len);
+    let sent = response.send_file(real.file, real.offset, len);
     Some(sent.map_err(Failure::from))
 }
 

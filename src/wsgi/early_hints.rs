@@ -1,21 +1,20 @@
-//! `wsgi.early_hints`: what an application wants its client to fetch before the response is there (RFC 8297).
-//! It keeps nothing: each call is sent at once, or ignored where it comes too late.
+//! `wsgi.early_hints`: interim responses that tell a client what to fetch while the response is made (RFC 8297).
+//! Each call is sent at once, or ignored where the response has begun.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::scoped_call::Slot;
-use super::start_response::not_lent;
+use super::scoped_call::ScopedCall;
 use crate::python::errors::to_python;
 use crate::python::ffi;
 use crate::python::greenlet::GreenletId;
 
-/// The callable; takes `(name, value)` pairs of `str` or `bytes`, as often as one likes.
+/// The callable, which takes `(name, value)` pairs of `str` or `bytes`, any number of times.
 #[pyclass(frozen, module = "oxicorn", name = "early_hints")]
 #[derive(Debug, Default)]
 pub(super) struct EarlyHints {
-    slot: Slot,
+    call: ScopedCall,
 }
 
 #[pymethods]
@@ -27,11 +26,10 @@ impl EarlyHints {
             fields.push((octets(&name)?, octets(&value)?));
         }
         let mut fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
-        self.slot
-            .borrow(GreenletId::current(headers.py()), |call| {
+        self.call
+            .with(GreenletId::current(headers.py()), |call| {
                 call.send_informational(&mut fields)
-            })
-            .map_err(not_lent)?
+            })?
             .map_err(|error| {
                 if error.is_response() {
                     PyValueError::new_err(format!("wsgi.early_hints: {error}"))
@@ -43,18 +41,18 @@ impl EarlyHints {
 }
 
 impl EarlyHints {
-    /// The slot through which the running call is lent to this object.
-    pub(super) fn slot(&self) -> &Slot {
-        &self.slot
+    /// The place through which this object reaches the call that runs.
+    pub(super) fn call(&self) -> &ScopedCall {
+        &self.call
     }
 
-    /// The object again, unless somebody else still holds it: it must not reach another request.
+    /// The object for another request; `None` where the application still holds it.
     pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
         ffi::is_only_reference(py, &this).then_some(this)
     }
 }
 
-/// The bytes of a `bytes`, or of a `str` as PEP 3333 has it: one a character.
+/// The bytes of a `bytes`, or of a `str` by PEP 3333: one byte a character.
 fn octets(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(bytes.as_bytes().to_vec());

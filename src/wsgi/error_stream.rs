@@ -8,13 +8,13 @@ use pyo3::types::PyString;
 use crate::python::errors::log;
 use crate::python::ffi;
 
-/// Past so many bytes the beginning of a line is not kept any longer.
-const LONGEST: usize = 16 * 1024;
+/// The longest beginning of a line that is kept, in bytes.
+const LONGEST_PARTIAL_LINE: usize = 16 * 1024;
 
 /// Python's `wsgi.errors`: text that is written to it goes to the error log, whole lines at a time.
 ///
-/// Each request has one of its own, so that no line is joined from the text of two. What it has begun is logged at
-/// the request's end; what is written after that is logged at once, since nobody would ask for it any more.
+/// Each request has its own, so that no line joins the text of two. A line that the request leaves unfinished is logged
+/// at its end. Text that is written after the end is logged at once.
 #[pyclass(frozen, module = "oxicorn", name = "ErrorStream")]
 #[derive(Debug, Default)]
 pub(super) struct ErrorStream {
@@ -23,8 +23,8 @@ pub(super) struct ErrorStream {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The beginning of a line whose end has not come yet.
-    begun: String,
+    /// The beginning of an unfinished line.
+    partial_line: String,
     /// Whether the request is over.
     over: bool,
 }
@@ -34,7 +34,7 @@ impl ErrorStream {
     fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
         let py = text.py();
         let length = text.code_point_len()?;
-        let lines = self.state().take_in(&text.to_string_lossy());
+        let lines = self.state().add(&text.to_string_lossy());
         if let Some(lines) = lines {
             log(py, &lines);
         }
@@ -49,28 +49,28 @@ impl ErrorStream {
     }
 
     fn flush(&self, py: Python<'_>) {
-        let begun = std::mem::take(&mut self.state().begun);
-        if !begun.is_empty() {
-            log(py, &begun);
+        let partial = std::mem::take(&mut self.state().partial_line);
+        if !partial.is_empty() {
+            log(py, &partial);
         }
     }
 }
 
 impl ErrorStream {
-    /// One that belongs to no request.
-    pub(super) fn of_no_request() -> Self {
+    /// A stream that belongs to no request.
+    pub(super) fn without_request() -> Self {
         let stream = Self::default();
         stream.state().over = true;
         stream
     }
 
-    /// The request is over: nothing that it has written stays here.
+    /// Ends the stream with its request, and logs an unfinished line.
     pub(super) fn end(&self, py: Python<'_>) {
         self.state().over = true;
         self.flush(py);
     }
 
-    /// The object for another request, unless somebody still holds it.
+    /// The object for another request; `None` where the application still holds it.
     pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
         if !ffi::is_only_reference(py, &this) {
             return None;
@@ -79,34 +79,34 @@ impl ErrorStream {
         Some(this)
     }
 
-    /// No Python runs, and nothing waits, while this is held.
+    /// No Python runs, and nothing waits, while this lock is held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Takes in what was written, and gives what of it all is to be logged: whole lines, without the last one's
-    /// end.
-    fn take_in(&mut self, text: &str) -> Option<String> {
+    /// Adds text, and returns what is to be logged now: whole lines, without the end of the last one.
+    fn add(&mut self, text: &str) -> Option<String> {
         let (lines, rest) = match text.rsplit_once('\n') {
             Some((lines, rest)) => (Some(lines), rest),
             None => (None, text),
         };
         let mut logged = lines.map(|lines| {
-            let begun = std::mem::take(&mut self.begun);
-            begun + lines
+            let partial = std::mem::take(&mut self.partial_line);
+            partial + lines
         });
-        self.begun.push_str(rest);
-        let too_long = self.begun.len() > LONGEST || self.over && !self.begun.is_empty();
+        self.partial_line.push_str(rest);
+        let too_long = self.partial_line.len() > LONGEST_PARTIAL_LINE
+            || self.over && !self.partial_line.is_empty();
         if too_long {
-            let begun = std::mem::take(&mut self.begun);
+            let partial = std::mem::take(&mut self.partial_line);
             match &mut logged {
                 Some(logged) => {
                     logged.push('\n');
-                    logged.push_str(&begun);
+                    logged.push_str(&partial);
                 }
-                None => logged = Some(begun),
+                None => logged = Some(partial),
             }
         }
         logged
@@ -243,7 +243,10 @@ def app(environ, start_response):
         let lines: Vec<_> = log.lines().collect();
         assert_eq!(lines.len(), 16, "{}", lines.len());
         let longest = lines.iter().map(|line| line.len()).max().unwrap();
-        assert!(longest <= "ERROR ".len() + LONGEST + 256, "{longest}");
+        assert!(
+            longest <= "ERROR ".len() + LONGEST_PARTIAL_LINE + 256,
+            "{longest}"
+        );
         let text: usize = lines.iter().map(|line| line.len() - "ERROR ".len()).sum();
         assert_eq!(text, 1025 * 256);
     }

@@ -1,13 +1,13 @@
 //! `wsgi.input`: a request's body as a file that Python reads (PEP 3333, "Input and Error Streams").
-//! It never reads beyond the body, and refuses to be read when the request is over.
+//! It never reads beyond the body, and raises when it is read after the request.
 //!
-//! A complete body belongs to the object and may be read in any thread. One that is still arriving is
-//! borrowed from the running call (`lend`), in its own thread only.
+//! A complete body belongs to the object, and any thread may read it. One that is still arriving is read from the call
+//! that runs ([`ScopedCall`](super::scoped_call)), by the call's own thread only.
 //!
-//! What is there is copied once, into the object that Python gets. Where there is no room for that object it is
-//! Python's `MemoryError`.
+//! Bytes are copied once, into the object that Python gets. Where memory has no room for that object, reading raises
+//! `MemoryError`.
 //!
-//! *Invariants*: no lock is held while bytes are read or Python runs: the source is taken out meanwhile.
+//! *Invariants*: no lock is held while bytes are read or Python runs: the body is taken out meanwhile.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::mem;
@@ -20,7 +20,7 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError}
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 
-use super::start_response::{StartResponse, not_lent};
+use super::start_response::StartResponse;
 use crate::python::errors::to_python;
 use crate::python::ffi::{copy_bytes, detached};
 use crate::python::greenlet::GreenletId;
@@ -33,29 +33,29 @@ pub(super) struct Input(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
-    /// There is no body, and one object may serve any number of requests.
+    /// There is no body: one object may serve any number of requests.
     Empty,
-    Ready(Source),
-    /// It is being read in this moment.
+    Ready(Content),
+    /// A call reads it at this moment.
     Busy,
     /// The request is over.
     Over,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Content {
     Memory(Reader<Bytes>),
     File(BufReader<Spooled>),
-    Lent(BufReader<Lent>),
+    Streamed(BufReader<Streamed>),
 }
 
-impl Source {
-    /// How much is left to read, if that is known.
+impl Content {
+    /// The number of bytes that are left, if that is known.
     fn left(&self) -> Option<u64> {
         match self {
             Self::Memory(bytes) => Some(bytes.get_ref().len() as u64),
             Self::File(file) => Some(file.get_ref().0.left() + file.buffer().len() as u64),
-            Self::Lent(_) => None,
+            Self::Streamed(_) => None,
         }
     }
 
@@ -63,14 +63,14 @@ impl Source {
         match self {
             Self::Memory(bytes) => bytes,
             Self::File(file) => file,
-            Self::Lent(lent) => lent,
+            Self::Streamed(stream) => stream,
         }
     }
 
-    /// The next `limit` bytes, or what there is to the end.
+    /// The next `limit` bytes, or fewer at the end.
     fn read<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         let Some(left) = self.left() else {
-            return copy_bytes(py, &gathered(self.reader(), limit, None)?);
+            return copy_bytes(py, &read_growing(self.reader(), limit, None)?);
         };
         let len = usize::try_from(limit.min(left))?;
         match self {
@@ -83,29 +83,29 @@ impl Source {
         }
     }
 
-    /// The next `limit` bytes, or what there is to the end of a line.
+    /// The next `limit` bytes, or fewer where a line or the body ends before that.
     fn line<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         let reader = self.reader();
-        // Most lines are there as a whole.
-        if let (len, true) = wanted(reader.fill_buf()?, limit, Some(b'\n')) {
+        // Most lines lie in the buffer as a whole.
+        if let (len, true) = split_at(reader.fill_buf()?, limit, Some(b'\n')) {
             let line = copy_bytes(py, &reader.fill_buf()?[..len])?;
             reader.consume(len);
             return Ok(line);
         }
-        copy_bytes(py, &gathered(reader, limit, Some(b'\n'))?)
+        copy_bytes(py, &read_growing(reader, limit, Some(b'\n'))?)
     }
 }
 
-/// How many of `bytes` are wanted, and whether they are all that is: `limit` is reached, or the byte `until`.
-fn wanted(bytes: &[u8], limit: u64, until: Option<u8>) -> (usize, bool) {
+/// How many of `bytes` to take, and whether that completes the read: by `limit`, or by the byte `until`.
+fn split_at(bytes: &[u8], limit: u64, until: Option<u8>) -> (usize, bool) {
     let within = usize::try_from(limit).map_or(bytes, |limit| &bytes[..limit.min(bytes.len())]);
     let end = until.and_then(|until| memchr(until, within));
     let len = end.map_or(within.len(), |end| end + 1);
     (len, end.is_some() || len as u64 == limit)
 }
 
-/// Reads on to the end, to `limit`, or to the byte `until`, into memory that grows.
-fn gathered(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyResult<Vec<u8>> {
+/// Reads to the end, to `limit`, or to the byte `until`, into memory that grows.
+fn read_growing(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyResult<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let there = match reader.fill_buf() {
@@ -113,7 +113,7 @@ fn gathered(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyRe
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error.into()),
         };
-        let (len, done) = wanted(there, limit, until);
+        let (len, done) = split_at(there, limit, until);
         bytes
             .try_reserve(len)
             .map_err(|_| PyMemoryError::new_err(()))?;
@@ -127,7 +127,7 @@ fn gathered(reader: &mut dyn BufRead, mut limit: u64, until: Option<u8>) -> PyRe
     }
 }
 
-/// A complete body in a file. A disk may be slow: it is read without the interpreter's lock.
+/// A complete body in a file. It is read without the interpreter's lock, since a disk may be slow.
 #[derive(Debug)]
 struct Spooled(OwnedBody);
 
@@ -137,44 +137,47 @@ impl Read for Spooled {
     }
 }
 
-/// A body that is still arriving: the object through whose slot the running call is lent.
+/// A body that is still arriving, and the object through which the call that runs is reached.
 #[derive(Debug)]
-struct Lent(Py<StartResponse>);
+struct Streamed(Py<StartResponse>);
 
-impl Read for Lent {
+impl Read for Streamed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0
             .get()
             .write()
-            .slot()
-            .borrow(Python::attach(GreenletId::current), |call| {
+            .call()
+            .with(Python::attach(GreenletId::current), |call| {
                 call.read(buffer)
             })
-            .map_err(not_lent)
+            .map_err(PyErr::from)
             .and_then(|read| read.map_err(to_python))
             .map_err(io::Error::other)
     }
 }
 
 impl Input {
+    /// The input of requests without a body.
     pub(super) fn empty() -> Self {
         Self(Mutex::new(State::Empty))
     }
 
+    /// The input of a request whose body is complete.
     pub(super) fn owned(body: OwnedBody) -> Self {
-        let source = match body.into_bytes() {
-            Ok(bytes) => Source::Memory(bytes.reader()),
-            Err(file) => Source::File(BufReader::new(Spooled(file))),
+        let content = match body.into_bytes() {
+            Ok(bytes) => Content::Memory(bytes.reader()),
+            Err(file) => Content::File(BufReader::new(Spooled(file))),
         };
-        Self(Mutex::new(State::Ready(source)))
+        Self(Mutex::new(State::Ready(content)))
     }
 
-    pub(super) fn lent(start: Py<StartResponse>) -> Self {
-        let source = Source::Lent(BufReader::new(Lent(start)));
-        Self(Mutex::new(State::Ready(source)))
+    /// The input of a request whose body is still arriving, to be read through the call of `start_response`.
+    pub(super) fn streamed(start_response: Py<StartResponse>) -> Self {
+        let content = Content::Streamed(BufReader::new(Streamed(start_response)));
+        Self(Mutex::new(State::Ready(content)))
     }
 
-    /// Ends it with its request.
+    /// Ends the input with its request.
     pub(super) fn close(&self) {
         let state = mem::replace(&mut *self.state(), State::Over);
         drop(state);
@@ -184,11 +187,11 @@ impl Input {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `read` with the source, or answers with no bytes where there is none.
-    fn with_source<'py>(
+    /// Calls `read` with the body; returns no bytes where there is none.
+    fn with_content<'py>(
         &self,
         py: Python<'py>,
-        read: impl FnOnce(&mut Source) -> PyResult<Bound<'py, PyBytes>>,
+        read: impl FnOnce(&mut Content) -> PyResult<Bound<'py, PyBytes>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let taken = {
             let mut state = self.state();
@@ -205,20 +208,20 @@ impl Input {
                 }
             }
         };
-        let State::Ready(mut source) = taken else {
+        let State::Ready(mut content) = taken else {
             return copy_bytes(py, b"");
         };
-        let outcome = read(&mut source);
+        let outcome = read(&mut content);
         let mut state = self.state();
         // Unless the request ended meanwhile, in another thread.
         if matches!(*state, State::Busy) {
-            *state = State::Ready(source);
+            *state = State::Ready(content);
         }
         outcome
     }
 
     fn line<'py>(&self, py: Python<'py>, limit: Option<u64>) -> PyResult<Bound<'py, PyBytes>> {
-        self.with_source(py, |source| source.line(py, limit.unwrap_or(u64::MAX)))
+        self.with_content(py, |content| content.line(py, limit.unwrap_or(u64::MAX)))
     }
 }
 
@@ -231,7 +234,7 @@ impl Input {
         size: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let limit = limit(size)?.unwrap_or(u64::MAX);
-        self.with_source(py, |source| source.read(py, limit))
+        self.with_content(py, |content| content.read(py, limit))
     }
 
     #[pyo3(signature = (size=None, /))]
@@ -249,7 +252,7 @@ impl Input {
         py: Python<'py>,
         hint: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        // As of `io.IOBase.readlines`: no hint, and a hint of 0, is all.
+        // As `io.IOBase.readlines` does: no hint, and a hint of 0, read all.
         let enough = limit(hint)?.filter(|&hint| hint > 0).unwrap_or(u64::MAX);
         let (lines, mut total) = (PyList::empty(py), 0);
         while total < enough {
@@ -274,7 +277,7 @@ impl Input {
     }
 }
 
-/// A size argument: `None` and negative numbers are no limit; what is no number is refused.
+/// A size argument: `None` and negative numbers are no limit. Anything that is not a number raises.
 fn limit(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(size) = size else { return Ok(None) };
     let number = size.cast::<PyInt>().map_err(|_| {
@@ -286,7 +289,7 @@ fn limit(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     if number.lt(0)? {
         return Ok(None);
     }
-    // A size beyond all memory is no limit either.
+    // A size beyond all memory is no limit.
     Ok(number.extract::<u64>().ok())
 }
 

@@ -1,9 +1,10 @@
-//! Header names and values as Python strings, remembered from one request to the next.
-//! Bounded in size whatever clients send, and nothing that a client sends is ever interned (some
-//! versions of Python never free what is).
+//! [`HeaderNames`]: header names and values as Python strings, kept from one request to the next.
 //!
-//! A direct-mapped table: a name's slot holds its key (`HTTP_USER_AGENT`) and the last value that it
-//! had, since the headers of one client repeat. A name that finds its slot taken takes it over.
+//! The table is bounded in size whatever clients send, and nothing that a client sends is ever interned, since some
+//! versions of Python never free interned strings.
+//!
+//! The table is direct-mapped: a name's slot holds its key (`HTTP_USER_AGENT`) and its last value, since the headers of
+//! one client repeat. A name replaces another one that has its slot.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -12,14 +13,14 @@ use crate::python::ffi;
 
 /// Slots of the table: a power of two, for the mask.
 const SLOTS: usize = 128;
-/// Longer names are not remembered.
+/// The longest name that is kept, in bytes.
 const LONGEST_NAME: usize = 64;
-/// Longer values are not remembered.
+/// The longest value that is kept, in bytes.
 const LONGEST_VALUE: usize = 256;
 
-/// What becomes of a header in an environ.
+/// How the environ shows a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum HeaderKind {
     /// `HTTP_NAME`; repeated values are joined with a comma (RFC 9110 §5.3).
     Field,
     /// The same, but pairs of a cookie are joined with a semicolon (RFC 9113 §8.2.3).
@@ -28,13 +29,13 @@ pub(super) enum Kind {
     ContentType,
     /// `CONTENT_LENGTH`, made from the parsed head.
     ContentLength,
-    /// Shown as it came only where the body is read as it comes.
+    /// `HTTP_TRANSFER_ENCODING`, shown as it came only where the body is read as it arrives.
     TransferEncoding,
     /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385).
     Hidden,
 }
 
-impl Kind {
+impl HeaderKind {
     fn of(name: &[u8]) -> Self {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
@@ -50,28 +51,28 @@ impl Kind {
 
 /// A header as it goes into an environ.
 #[derive(Debug)]
-pub(super) struct Shown<'py> {
-    pub(super) kind: Kind,
+pub(super) struct Header<'py> {
+    pub(super) kind: HeaderKind,
     pub(super) key: Bound<'py, PyString>,
     pub(super) value: Bound<'py, PyString>,
-    /// Whether the name was there before in this request; `None` where it has to be looked up.
+    /// Whether the request has had the key before; `None` where the environ must be asked.
     pub(super) repeated: Option<bool>,
 }
 
-/// The table.
+/// The table of one thread.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct HeaderNames {
     slots: Box<[Option<Slot>]>,
-    /// The number of the present request.
+    /// The number of the current request.
     request: u64,
-    /// Whether it has a name with an underscore, whose key is that of another name, too.
+    /// Whether the request has a name with an underscore, whose key may be that of another name, too.
     ambiguous: bool,
 }
 
 #[derive(Debug)]
 struct Slot {
     name: Box<[u8]>,
-    kind: Kind,
+    kind: HeaderKind,
     key: Py<PyString>,
     bytes: Vec<u8>,
     value: Option<Py<PyString>>,
@@ -79,7 +80,7 @@ struct Slot {
     seen: u64,
 }
 
-impl Default for Names {
+impl Default for HeaderNames {
     fn default() -> Self {
         Self {
             slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
@@ -89,35 +90,35 @@ impl Default for Names {
     }
 }
 
-impl Names {
+impl HeaderNames {
     /// Begins a request.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin_request(&mut self) {
         self.request += 1;
         self.ambiguous = false;
     }
 
-    /// The strings for a header; `None` where it is not to be shown as one.
-    pub(super) fn show<'py>(
+    /// The strings for a header; `None` where the environ does not show it as one.
+    pub(super) fn get<'py>(
         &mut self,
         py: Python<'py>,
         name: &[u8],
         value: &[u8],
-    ) -> PyResult<Option<Shown<'py>>> {
-        // The protocol lets one through only where it is told to.
+    ) -> PyResult<Option<Header<'py>>> {
+        // The protocol lets such a name through only where the settings allow it.
         let underscored = name.contains(&b'_');
         self.ambiguous |= underscored;
         if name.is_empty() || name.len() > LONGEST_NAME || underscored {
-            let kind = Kind::of(name);
-            if kind == Kind::Hidden {
+            let kind = HeaderKind::of(name);
+            if kind == HeaderKind::Hidden {
                 return Ok(None);
             }
-            let shown = Shown {
+            let header = Header {
                 kind,
                 key: key(py, name, kind)?,
                 value: ffi::latin1(py, value)?,
                 repeated: None,
             };
-            return Ok(Some(shown));
+            return Ok(Some(header));
         }
         let place = &mut self.slots[place(name)];
         let known = place.as_ref().is_some_and(|slot| slot.is(name));
@@ -125,12 +126,12 @@ impl Names {
             Some(slot) if known => slot,
             _ => place.insert(Slot::new(py, name)?),
         };
-        if matches!(slot.kind, Kind::Hidden | Kind::ContentLength) {
+        if matches!(slot.kind, HeaderKind::Hidden | HeaderKind::ContentLength) {
             return Ok(None);
         }
         let repeated = (known && !self.ambiguous).then_some(slot.seen == self.request);
         slot.seen = self.request;
-        Ok(Some(Shown {
+        Ok(Some(Header {
             kind: slot.kind,
             key: slot.key.bind(py).clone(),
             value: slot.value(py, value)?,
@@ -141,7 +142,7 @@ impl Names {
 
 impl Slot {
     fn new(py: Python<'_>, name: &[u8]) -> PyResult<Self> {
-        let kind = Kind::of(name);
+        let kind = HeaderKind::of(name);
         Ok(Self {
             name: name.into(),
             kind,
@@ -172,7 +173,7 @@ impl Slot {
     }
 }
 
-/// A name's slot: by its length and four of its characters, in any case.
+/// The index of a name's slot: from its length and four of its characters, in any case.
 fn place(name: &[u8]) -> usize {
     let n = name.len();
     let at = |index: usize| usize::from(name[index] | 0x20);
@@ -180,9 +181,9 @@ fn place(name: &[u8]) -> usize {
 }
 
 /// The environ's key for a header: `HTTP_` and the name in capitals, with `_` for `-` (RFC 3875 §4.1.18).
-fn key<'py>(py: Python<'py>, name: &[u8], kind: Kind) -> PyResult<Bound<'py, PyString>> {
+fn key<'py>(py: Python<'py>, name: &[u8], kind: HeaderKind) -> PyResult<Bound<'py, PyString>> {
     let mut key = Vec::with_capacity(name.len() + 5);
-    if kind != Kind::ContentType {
+    if kind != HeaderKind::ContentType {
         key.extend_from_slice(b"HTTP_");
     }
     key.extend(name.iter().map(|byte| match byte {
@@ -238,21 +239,21 @@ mod tests {
     }
 
     #[test]
-    fn beside_an_underscore_nobody_claims_to_be_the_first() {
+    fn names_with_an_underscore_make_the_environ_be_asked() {
         with_python(|py| {
-            let mut names = Names::default();
+            let mut names = HeaderNames::default();
             for (fields, expected) in [
                 (&["X-A", "X-B", "X-A"][..], &[None, None, Some(true)][..]),
                 (&["X-A", "X_A", "X-B"], &[Some(false), None, None]),
                 (&["X_A", "X-A"], &[None, None]),
                 (&["X-A", "X-B"], &[Some(false), Some(false)]),
             ] {
-                names.begin();
+                names.begin_request();
                 for (name, repeated) in fields.iter().zip(expected) {
-                    let shown = names.show(py, name.as_bytes(), b"").unwrap().unwrap();
-                    assert_eq!(shown.repeated, *repeated, "{name} of {fields:?}");
+                    let header = names.get(py, name.as_bytes(), b"").unwrap().unwrap();
+                    assert_eq!(header.repeated, *repeated, "{name} of {fields:?}");
                     assert_eq!(
-                        shown.key.to_string(),
+                        header.key.to_string(),
                         name.replace('-', "_").replace("X_", "HTTP_X_")
                     );
                 }

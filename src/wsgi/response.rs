@@ -1,179 +1,161 @@
-//! One running call: its response from `start_response` to the last block, and a streamed request body.
-//! Knows no Python objects but the [`Write`] whose outline it sends, and never holds a borrow while the
-//! exchange works: what is in use is taken out of its cell, and a call from within finds it gone.
+//! [`Response`]: the response of one call, from `start_response` to the last block, and the call's streamed request
+//! body.
 //!
-//! The exchange works without the interpreter's lock: it may wait for a client, for a disk, or for what it likes. A
-//! response that is short and there as a whole leaves when the call has given that lock up for good ([`Whole`]).
-//!
-//! ```text
-//!   Waiting ── first block, or the end ──▶ Started ── end ──▶ Responded
-//!      └─────────── refused, or in use at this moment ─────▶ Gone
-//! ```
+//! Nothing is borrowed while the exchange works: the writer is taken out of its cell, and a call from within finds it
+//! gone. The exchange works without the interpreter's lock, since it may wait for a client or for a disk.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::time::Duration;
 
-use super::scoped_call::Lent;
-use super::start_response::{Outline, Write};
+use super::response_head::{ResponseHead, ResponseState};
+use super::scoped_call::RunningCall;
+use super::start_response::Write;
 use crate::error::{Error, Result};
 use crate::python::ffi;
 use crate::service::{Body, BodyWriter, Responded, Responder};
 use crate::time::MonoTime;
 
-/// How long nothing but empty blocks may come before the client is looked for, and between two looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long only empty blocks may come before the client is looked for, and the interval of further looks.
+const CLIENT_CHECK: Duration = Duration::from_secs(1);
 
-/// What is known of a response's length before it starts.
-type Length = Option<u64>;
-
-/// A running call.
-pub(super) struct Answer<'w, 'a> {
+/// The response of a running call. Its state is in the [`ResponseHead`] of its [`Write`].
+pub(super) struct Response<'w, 'a> {
     write: &'w Write,
     /// Whether the request was HEAD.
     head_only: bool,
-    stage: Cell<Stage<'a>>,
+    /// `None` while it is in use, and once the response has ended.
+    output: Cell<Option<Output<'a>>>,
+    /// The request's body, if it is still arriving. `None` while it is being read.
     input: Cell<Option<Body<'a>>>,
-    /// What the exchange failed with, told to Python as an exception.
+    /// The error of the exchange that the application got as an exception.
     failure: Cell<Option<Error>>,
-    /// When the client was last looked for, while nothing but empty blocks came.
-    looked: Cell<Option<MonoTime>>,
+    /// When the client was last looked for, while only empty blocks came.
+    checked: Cell<Option<MonoTime>>,
 }
 
-#[derive(Default)]
-enum Stage<'a> {
-    Waiting(Responder<'a>),
-    Started(BodyWriter<'a>),
-    #[default]
-    Gone,
+/// What the service gives for a response: a responder until the head is sent, a writer afterwards.
+enum Output<'a> {
+    Responder(Responder<'a>),
+    Writer(BodyWriter<'a>),
 }
 
-/// A response of one block that was not begun yet: what is left of a call when Python is done with it.
-pub(super) struct Whole<'a> {
-    pub(super) reply: Responder<'a>,
-    pub(super) outline: Box<Outline>,
-    pub(super) block: Vec<u8>,
-    pub(super) head_only: bool,
+/// A response of one short block that has not begun. It is sent once the call has released the interpreter's lock for
+/// good.
+pub(super) struct DeferredResponse<'a> {
+    responder: Responder<'a>,
+    head: Box<ResponseHead>,
+    block: Vec<u8>,
+    head_only: bool,
 }
 
-impl Whole<'_> {
-    /// Sends it, and gives the buffers back.
-    pub(super) fn send(mut self) -> (Result<Responded>, Box<Outline>, Vec<u8>) {
+impl DeferredResponse<'_> {
+    /// Sends the response, and returns the buffers.
+    pub(super) fn send(mut self) -> (Result<Responded>, Box<ResponseHead>, Vec<u8>) {
         let length = Some(self.block.len() as u64);
         let outcome = ffi::unattached(|| {
-            begin(self.reply, &mut self.outline, self.head_only, length)?.finish_with(&self.block)
+            begin(self.responder, &mut self.head, self.head_only, length)?.finish_with(&self.block)
         });
-        self.outline.clear();
-        (outcome, self.outline, self.block)
+        self.head.clear();
+        (outcome, self.head, self.block)
     }
 }
 
-/// Begins a response, for which `start_response` was called.
+/// Sends the head, which is set. `length` is the length of the body in bytes, where it is known.
 fn begin<'a>(
-    reply: Responder<'a>,
-    outline: &mut Outline,
+    responder: Responder<'a>,
+    head: &mut ResponseHead,
     head_only: bool,
-    length: Length,
+    length: Option<u64>,
 ) -> Result<BodyWriter<'a>> {
-    // The empty body of an answer to HEAD, or of a 304, says nothing of the length that GET would have met
+    // The empty body of a response to HEAD, or of a 304, says nothing about the length that GET would have had
     // (RFC 9110 §8.6).
-    let left_out = head_only || outline.status() == 304;
-    let length = length.filter(|&length| !(left_out && length == 0));
-    outline.mark_sent();
-    reply.start(outline.status(), outline.reason(), outline.fields(), length)
+    let is_left_out = head_only || head.status() == 304;
+    let length = length.filter(|&length| !(is_left_out && length == 0));
+    head.mark_sent();
+    responder.start(head.status(), head.reason(), head.fields(), length)
 }
 
-impl<'w, 'a> Answer<'w, 'a> {
-    /// A call whose response is to be given to `reply`. `input` is the request's body if it is still
+impl<'w, 'a> Response<'w, 'a> {
+    /// The response of a call that is to be given to `responder`. `input` is the request's body if it is still
     /// arriving.
     pub(super) fn new(
         write: &'w Write,
-        reply: Responder<'a>,
+        responder: Responder<'a>,
         input: Option<Body<'a>>,
         head_only: bool,
     ) -> Self {
         Self {
             write,
             head_only,
-            stage: Cell::new(Stage::Waiting(reply)),
+            output: Cell::new(Some(Output::Responder(responder))),
             input: Cell::new(input),
             failure: Cell::new(None),
-            looked: Cell::new(None),
+            checked: Cell::new(None),
         }
     }
 
-    /// What the exchange failed with, if it did.
+    /// The error of the exchange, if it has failed.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.take()
     }
 
     /// The application's own Content-Length.
     pub(super) fn content_length(&self) -> Option<u64> {
-        self.write.with_outline(|outline| outline.content_length())
+        self.write.with_head(|head| head.content_length())
     }
 
-    /// Starts the response, where that was not done yet.
-    pub(super) fn start(&self, length: Length) -> Result<()> {
+    /// Sends the head, unless it is sent. `length` is the length of the whole body in bytes, where it is known.
+    pub(super) fn start(&self, length: Option<u64>) -> Result<()> {
         ffi::unattached(|| {
-            self.stage.set(Stage::Started(self.writer(length)?));
+            let writer = self.writer(length)?;
+            self.output.set(Some(Output::Writer(writer)));
             Ok(())
         })
     }
 
-    /// Sends a block of the body, which must not be delayed. An empty one does not start the response; but an
-    /// application that makes nothing else would never find out that its client has gone.
-    pub(super) fn block(&self, block: &[u8]) -> Result<()> {
+    /// Sends a block of the body without delay. An empty block does not send the head. Now and then it has the client
+    /// looked for, since an application that gives only empty blocks would never learn that its client has gone.
+    pub(super) fn write_block(&self, block: &[u8]) -> Result<()> {
         if block.is_empty() {
-            return self.look_now_and_then();
+            return self.check_client();
         }
-        self.looked.set(None);
+        self.checked.set(None);
         ffi::unattached(|| {
             let mut writer = self.writer(None)?;
             writer.write_all(block)?;
-            self.stage.set(Stage::Started(writer));
+            self.output.set(Some(Output::Writer(writer)));
             Ok(())
         })
     }
 
-    fn look_now_and_then(&self) -> Result<()> {
+    fn check_client(&self) -> Result<()> {
         let now = MonoTime::now();
-        match self.looked.get() {
-            Some(before) if now.since(before) >= LOOK => self.looked.set(Some(now)),
+        match self.checked.get() {
+            Some(before) if now.since(before) >= CLIENT_CHECK => self.checked.set(Some(now)),
             Some(_) => return Ok(()),
             None => {
-                self.looked.set(Some(now));
+                self.checked.set(Some(now));
                 return Ok(());
             }
         }
         ffi::unattached(|| {
-            let stage = self.stage.take();
-            let outcome = match &stage {
-                Stage::Waiting(reply) => reply.look(),
-                Stage::Started(writer) => writer.look(),
-                Stage::Gone => Ok(()),
+            let output = self.output.take();
+            let outcome = match &output {
+                Some(Output::Responder(responder)) => responder.look(),
+                Some(Output::Writer(writer)) => writer.look(),
+                None => Ok(()),
             };
-            self.stage.set(stage);
+            self.output.set(output);
             outcome
         })
     }
 
-    /// Sends the last block, which may be empty.
-    pub(super) fn finish(&self, length: Length, block: &[u8]) -> Result<Responded> {
+    /// Ends the response with its last block, which may be empty. `length` is the length of the whole body in bytes,
+    /// where it is known.
+    pub(super) fn finish(&self, length: Option<u64>, block: &[u8]) -> Result<Responded> {
         ffi::unattached(|| self.writer(length)?.finish_with(block))
-    }
-
-    /// The responder and what was said, if `start_response` was called and nothing has left yet.
-    pub(super) fn take_unbegun(&self) -> Option<(Responder<'a>, Box<Outline>)> {
-        match self.stage.take() {
-            Stage::Waiting(reply) if self.write.with_outline(|outline| outline.is_said()) => {
-                Some((reply, self.write.take_outline().unwrap_or_default()))
-            }
-            other => {
-                self.stage.set(other);
-                None
-            }
-        }
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
@@ -181,24 +163,42 @@ impl<'w, 'a> Answer<'w, 'a> {
         ffi::unattached(|| self.writer(Some(len))?.send_file(file, offset, len))
     }
 
-    /// Takes the writer out of its cell, for the last act or for the next.
-    fn writer(&self, length: Length) -> Result<BodyWriter<'a>> {
-        match self.stage.take() {
-            Stage::Started(writer) => Ok(writer),
-            Stage::Waiting(reply) => self.write.with_outline(|outline| {
-                if !outline.is_said() {
-                    self.stage.set(Stage::Waiting(reply));
+    /// Takes the response out, to be sent later with `block` as its body. `None`, without taking the block, where the
+    /// head is not set or is sent.
+    pub(super) fn defer(&self, block: &mut Vec<u8>) -> Option<DeferredResponse<'a>> {
+        let is_set = self.write.with_head(|head| head.state()) == ResponseState::Set;
+        match self.output.take() {
+            Some(Output::Responder(responder)) if is_set => Some(DeferredResponse {
+                responder,
+                head: self.write.take_head(),
+                block: std::mem::take(block),
+                head_only: self.head_only,
+            }),
+            other => {
+                self.output.set(other);
+                None
+            }
+        }
+    }
+
+    /// Takes the writer out of its cell, after it has sent the head where that is still to be done.
+    fn writer(&self, length: Option<u64>) -> Result<BodyWriter<'a>> {
+        match self.output.take() {
+            Some(Output::Writer(writer)) => Ok(writer),
+            Some(Output::Responder(responder)) => self.write.with_head(|head| {
+                if head.state() == ResponseState::NotCalled {
+                    self.output.set(Some(Output::Responder(responder)));
                     return Err(Error::new(
                         "the application did not call start_response before its response's first block",
                     ));
                 }
-                begin(reply, outline, self.head_only, length)
+                begin(responder, head, self.head_only, length)
             }),
-            Stage::Gone => Err(Error::new("the response is over, or is being written")),
+            None => Err(Error::new("the response is over, or is being written")),
         }
     }
 
-    /// Keeps a failure, and gives one to show to Python.
+    /// Keeps an error of the exchange, and returns one for the application.
     fn keep(&self, error: Error) -> Error {
         let shown = if error.is_disconnected() {
             Error::disconnected()
@@ -210,24 +210,24 @@ impl<'w, 'a> Answer<'w, 'a> {
     }
 }
 
-impl Lent for Answer<'_, '_> {
+impl RunningCall for Response<'_, '_> {
     fn write(&self, block: &[u8]) -> Result<()> {
-        self.block(block).map_err(|error| self.keep(error))
+        self.write_block(block).map_err(|error| self.keep(error))
     }
 
     fn send_informational<'h>(
         &self,
         fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<()> {
-        let reply = match self.stage.take() {
-            Stage::Waiting(reply) => reply,
+        let responder = match self.output.take() {
+            Some(Output::Responder(responder)) => responder,
             late => {
-                self.stage.set(late);
+                self.output.set(late);
                 return Ok(());
             }
         };
-        let outcome = ffi::unattached(|| reply.send_informational(103, fields));
-        self.stage.set(Stage::Waiting(reply));
+        let outcome = ffi::unattached(|| responder.send_informational(103, fields));
+        self.output.set(Some(Output::Responder(responder)));
         outcome.map_err(|error| {
             if error.is_response() {
                 error
@@ -261,7 +261,7 @@ mod tests {
     use crate::service::Exchange;
     use crate::testing::Recorder;
 
-    /// An exchange that takes as long as somebody else needs to get into Python, and notes whether he did.
+    /// An exchange that waits in each call until another thread has entered Python, and notes whether it did.
     struct Slow {
         recorder: Recorder,
         noted: RefCell<Vec<(&'static str, bool)>>,
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    /// What the exchange was asked for, and whether Python was free meanwhile.
+    /// The calls of the exchange, and whether Python was free during each.
     fn noted(app: &str) -> Vec<(&'static str, bool)> {
         let slow = Slow {
             recorder: Recorder::with_input("body"),

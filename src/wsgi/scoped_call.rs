@@ -1,31 +1,34 @@
-//! Lends a running call to Python objects, which know no lifetimes, and takes it back at the scope's end.
-//! Knows nothing of Python, and gives a loan to no other thread or greenlet and to nobody after the scope.
+//! [`ScopedCall`]: a place from which Python objects, which know no lifetimes, reach the call that runs, until its
+//! scope ends.
 //!
 //! ```text
-//!   lend(call) ──▶ [ owner: this strand, value: &call ] ──▶ scope ends, also by a panic ──▶ [ empty ]
-//!                        ▲
-//!                        └── borrow: same strand? ──▶ &call, for a closure
+//!   enter(call) ──▶ [ owner: this greenlet, value: &call ] ──▶ the scope ends, also by a panic ──▶ [ empty ]
+//!                          ▲
+//!                          └── with: same thread, same greenlet? ──▶ &call, for a closure
 //! ```
 //!
-//! What is lent is somebody else's: its caller has it on a stack, and nothing here can put it elsewhere. So it is
-//! not enough to be on the same thread: greenlets share one, and each sees its own stack.
+//! The call is on the stack of its caller, and cannot be moved from there. So the same thread is not enough: greenlets
+//! share one, and each sees its own stack.
 //!
-//! *Invariants*: the value's place is read only on the [`GreenletId`] that has lent it; a slot names one only while that
-//! is inside [`Slot::lend`]'s scope.
+//! *Invariants*: the place of the value is read only in the greenlet that has entered the call; a [`ScopedCall`] names a
+//! greenlet only while that is inside [`ScopedCall::enter`].
 #![allow(unsafe_code)]
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use pyo3::PyErr;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+
 use crate::error::Result;
 use crate::python::greenlet::GreenletId;
 
-/// What of a running call Python objects may use.
-pub(super) trait Lent {
+/// What Python objects may do with the call that runs.
+pub(super) trait RunningCall {
     /// Sends a block of the response's body.
     fn write(&self, block: &[u8]) -> Result<()>;
 
-    /// Sends early hints, unless it is too late for them.
+    /// Sends early hints. Does nothing where the response has begun.
     fn send_informational<'h>(
         &self,
         fields: &mut dyn Iterator<Item = (&'h [u8], &'h [u8])>,
@@ -35,38 +38,54 @@ pub(super) trait Lent {
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
 }
 
-/// The place through which a call is lent.
+/// The place through which a call is reached.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
-    /// The thread in whose scope the value is lent, or 0.
+pub(super) struct ScopedCall {
+    /// The thread that has entered a call, or 0.
     thread: AtomicUsize,
-    /// Its greenlet: of that thread's alone to write and to read.
+    /// Its greenlet. Only that thread writes and reads it.
     greenlet: AtomicUsize,
-    /// Where on its stack the reference lies: a `*const &dyn Lent`. As the greenlet.
+    /// Where the reference lies on its stack: a `*const &dyn RunningCall`. Only that thread writes and reads it.
     value: AtomicPtr<()>,
 }
 
-/// Why there is nothing to borrow.
+/// Why the call that runs cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotLent {
+pub(super) enum Unreachable {
     /// The call is over.
-    Over,
+    CallOver,
     /// The call belongs to another thread.
-    Elsewhere,
-    /// It belongs to another greenlet of this thread.
+    OtherThread,
+    /// The call belongs to another greenlet of this thread.
     OtherGreenlet,
 }
 
-impl Slot {
-    /// Lends `value` on this strand until `scope` has run. `None` where something is lent already.
-    pub(super) fn lend<R>(
+impl From<Unreachable> for PyErr {
+    fn from(reason: Unreachable) -> Self {
+        match reason {
+            Unreachable::CallOver => PyValueError::new_err("the request is over"),
+            Unreachable::OtherThread => {
+                PyRuntimeError::new_err("only the thread that serves the request may do this")
+            }
+            Unreachable::OtherGreenlet => PyRuntimeError::new_err(
+                "only the greenlet that serves the request may do this: greenlets of one thread share its stack, and \
+                 the call is not on it while another one runs",
+            ),
+        }
+    }
+}
+
+impl ScopedCall {
+    /// Makes `call` reachable in this greenlet until `scope` has run. `None`, without running it, where a call was
+    /// entered already.
+    pub(super) fn enter<R>(
         &self,
         here: GreenletId,
-        value: &dyn Lent,
+        call: &dyn RunningCall,
         scope: impl FnOnce() -> R,
     ) -> Option<R> {
-        struct TakeBack<'s>(&'s Slot);
-        impl Drop for TakeBack<'_> {
+        struct Leave<'s>(&'s ScopedCall);
+        impl Drop for Leave<'_> {
             fn drop(&mut self) {
                 self.0.thread.store(0, Ordering::Release);
             }
@@ -75,42 +94,41 @@ impl Slot {
         self.thread
             .compare_exchange(0, here.thread, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
-        // Declared before the guard, so that it outlives it.
-        let value: &dyn Lent = value;
-        let _guard = TakeBack(self);
-        let place = ptr::from_ref(&value).cast_mut().cast();
+        // Declared before the guard, so that it outlives the guard.
+        let call: &dyn RunningCall = call;
+        let _guard = Leave(self);
+        let place = ptr::from_ref(&call).cast_mut().cast();
         self.value.store(place, Ordering::Relaxed);
         self.greenlet.store(here.greenlet, Ordering::Relaxed);
         Some(scope())
     }
 
-    /// Calls `f` with what is lent.
+    /// Calls `f` with the call that runs in this greenlet.
     ///
     /// # Errors
     ///
-    /// Where nothing is lent on this strand.
-    pub(super) fn borrow<R>(
+    /// Where no call was entered in this greenlet.
+    pub(super) fn with<R>(
         &self,
         here: GreenletId,
-        f: impl FnOnce(&dyn Lent) -> R,
-    ) -> Result<R, NotLent> {
+        f: impl FnOnce(&dyn RunningCall) -> R,
+    ) -> Result<R, Unreachable> {
         match self.thread.load(Ordering::Relaxed) {
-            0 => Err(NotLent::Over),
-            thread if thread != here.thread => Err(NotLent::Elsewhere),
+            0 => Err(Unreachable::CallOver),
+            thread if thread != here.thread => Err(Unreachable::OtherThread),
             _ if self.greenlet.load(Ordering::Relaxed) != here.greenlet => {
-                Err(NotLent::OtherGreenlet)
+                Err(Unreachable::OtherGreenlet)
             }
             _ => {
                 let place = self.value.load(Ordering::Relaxed).cast_const();
-                // SAFETY: the slot names this thread, which nobody but the thread itself can have written, so
-                // that what it has written to the two other fields is read, too; and it names this greenlet. So a
-                // scope of `lend` is under way, which began in this greenlet and has not ended, and this call runs
-                // in that greenlet: the stack on which it runs is the one that has the frame of `lend`, with the
-                // place, and below it the frames of those who called `lend`, in which the value lies. The
+                // SAFETY: `thread` names this thread, and only this thread can have stored that, so that the other two
+                // fields have what it stored. `greenlet` names this greenlet. So `enter` was called in this greenlet
+                // and its scope has not ended, and this call runs in that greenlet: its stack has the frame of `enter`,
+                // with the place, and below it the frames of the callers of `enter`, in which the call lies. The
                 // reference in the place lives until the scope has ended, and `f` cannot keep what it gets.
-                // `GreenletId::current` is true of the place where it is asked, and both callers ask at once.
-                let value: &dyn Lent = unsafe { *place.cast::<&dyn Lent>() };
-                Ok(f(value))
+                // `GreenletId::current` holds at the place where it is called, and all callers call it right before.
+                let call: &dyn RunningCall = unsafe { *place.cast::<&dyn RunningCall>() };
+                Ok(f(call))
             }
         }
     }
@@ -139,7 +157,7 @@ mod tests {
     #[derive(Default)]
     struct Notes(RefCell<Vec<u8>>);
 
-    impl Lent for Notes {
+    impl RunningCall for Notes {
         fn write(&self, block: &[u8]) -> Result<()> {
             self.0.borrow_mut().extend(block);
             Ok(())
@@ -158,52 +176,57 @@ mod tests {
     }
 
     #[test]
-    fn a_loan_reaches_its_value_and_ends_with_the_scope() {
-        let (slot, notes) = (Slot::default(), Notes::default());
-        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
-        slot.lend(HERE, &notes, || {
-            slot.borrow(HERE, |call| call.write(b"x").is_ok())
-        })
-        .unwrap()
-        .unwrap();
+    fn the_call_is_reached_until_its_scope_ends() {
+        let (scoped, notes) = (ScopedCall::default(), Notes::default());
+        assert_eq!(scoped.with(HERE, |_| ()), Err(Unreachable::CallOver));
+        scoped
+            .enter(HERE, &notes, || {
+                scoped.with(HERE, |call| call.write(b"x").is_ok())
+            })
+            .unwrap()
+            .unwrap();
         assert_eq!(*notes.0.borrow(), b"x");
-        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
+        assert_eq!(scoped.with(HERE, |_| ()), Err(Unreachable::CallOver));
     }
 
     #[test]
-    fn a_loan_ends_with_a_panic_too() {
-        let (slot, notes) = (Slot::default(), Notes::default());
-        let scope = || slot.lend(HERE, &notes, || panic!("as intended"));
+    fn a_panic_ends_the_scope_too() {
+        let (scoped, notes) = (ScopedCall::default(), Notes::default());
+        let scope = || scoped.enter(HERE, &notes, || panic!("as intended"));
         assert!(catch_unwind(AssertUnwindSafe(scope)).is_err());
-        assert_eq!(slot.borrow(HERE, |_| ()), Err(NotLent::Over));
+        assert_eq!(scoped.with(HERE, |_| ()), Err(Unreachable::CallOver));
     }
 
     #[test]
-    fn another_thread_or_greenlet_gets_nothing() {
-        let (slot, notes) = (Slot::default(), Notes::default());
-        for (lender, others) in [
+    fn another_thread_or_greenlet_reaches_nothing() {
+        let (scoped, notes) = (ScopedCall::default(), Notes::default());
+        for (owner, others) in [
             (HERE, [OTHER_GREENLET, OTHER_THREAD]),
             (OTHER_GREENLET, [HERE, OTHER_THREAD]),
         ] {
-            slot.lend(lender, &notes, || {
-                assert_eq!(
-                    others.map(|other| slot.borrow(other, |_| ())),
-                    [Err(NotLent::OtherGreenlet), Err(NotLent::Elsewhere)]
-                );
-                for other in others {
-                    assert_eq!(slot.lend(other, &Notes::default(), || ()), None);
-                }
-                assert_eq!(slot.borrow(lender, |_| ()), Ok(()));
-            })
-            .unwrap();
+            scoped
+                .enter(owner, &notes, || {
+                    assert_eq!(
+                        others.map(|other| scoped.with(other, |_| ())),
+                        [
+                            Err(Unreachable::OtherGreenlet),
+                            Err(Unreachable::OtherThread)
+                        ]
+                    );
+                    for other in others {
+                        assert_eq!(scoped.enter(other, &Notes::default(), || ()), None);
+                    }
+                    assert_eq!(scoped.with(owner, |_| ()), Ok(()));
+                })
+                .unwrap();
         }
     }
 
     #[test]
-    fn a_second_loan_inside_the_first_is_refused() {
-        let (slot, notes) = (Slot::default(), Notes::default());
-        slot.lend(HERE, &notes, || {
-            assert_eq!(slot.lend(HERE, &Notes::default(), || ()), None);
+    fn a_second_call_inside_the_first_is_refused() {
+        let (scoped, notes) = (ScopedCall::default(), Notes::default());
+        scoped.enter(HERE, &notes, || {
+            assert_eq!(scoped.enter(HERE, &Notes::default(), || ()), None);
         });
     }
 }

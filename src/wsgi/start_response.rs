@@ -1,187 +1,19 @@
 //! `start_response` and the `write` that it returns (PEP 3333).
-//! It sends nothing by itself: it keeps what the application said until the first block of the body.
 //!
-//! *Invariants*: what an application says is copied when it says it, so that changing its list later
-//! changes nothing; a call of one request never reaches the response of another (an object that an
-//! application keeps is never used again); no lock is held while Python runs.
+//! *Invariants*: a call of one request never reaches the response of another, since an object that an application keeps
+//! is never used again; no lock is held while Python runs.
 
-use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::PyBytes;
 
-use super::scoped_call::{NotLent, Slot};
+use super::response_head::{ResponseHead, ResponseState};
+use super::scoped_call::ScopedCall;
 use crate::python::errors::to_python;
 use crate::python::ffi;
 use crate::python::greenlet::GreenletId;
-
-/// What an application said of its response, before it is sent. Its buffers are used again.
-#[derive(Debug, Default)]
-pub(super) struct Outline {
-    stage: Stage,
-    status: u16,
-    /// The reason phrase, then names and values, one after the other.
-    text: Vec<u8>,
-    /// Where the reason phrase ends.
-    reason: usize,
-    /// Where each name and each value ends.
-    ends: Vec<(usize, usize)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// `start_response` was not called yet.
-    #[default]
-    Blank,
-    Said,
-    /// It has gone out and cannot be changed.
-    Responded,
-}
-
-impl Outline {
-    pub(super) fn is_said(&self) -> bool {
-        self.stage != Stage::Blank
-    }
-
-    pub(super) fn mark_sent(&mut self) {
-        self.stage = Stage::Responded;
-    }
-
-    pub(super) fn status(&self) -> u16 {
-        self.status
-    }
-
-    pub(super) fn reason(&self) -> &[u8] {
-        &self.text[..self.reason]
-    }
-
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut start = self.reason;
-        self.ends.iter().map(move |&(name, value)| {
-            let from = mem::replace(&mut start, value);
-            (&self.text[from..name], &self.text[name..value])
-        })
-    }
-
-    /// The value of the application's own `Content-Length`, if it is a number.
-    pub(super) fn content_length(&self) -> Option<u64> {
-        let (_, value) = self
-            .fields()
-            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))?;
-        std::str::from_utf8(value).ok()?.trim().parse().ok()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.stage = Stage::Blank;
-        self.text.clear();
-        self.ends.clear();
-    }
-
-    /// Replaces all that was said.
-    fn say(&mut self, status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.clear();
-        push(&mut self.text, status, "the status")?;
-        self.status = parse_status(&self.text).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "start_response: {} is not a status: three digits, then a space and a reason",
-                status
-                    .repr()
-                    .map_or_else(|_| String::new(), |text| text.to_string()),
-            ))
-        })?;
-        self.text.drain(..self.text.len().min(4));
-        self.reason = self.text.len();
-        if let Ok(list) = headers.cast_exact::<PyList>() {
-            for field in list.iter() {
-                self.field(&field)?;
-            }
-        } else {
-            let fields = headers.try_iter().map_err(|_| {
-                wrong_type("the headers", "a list of (name, value) tuples", headers)
-            })?;
-            for field in fields {
-                self.field(&field?)?;
-            }
-        }
-        self.stage = Stage::Said;
-        Ok(())
-    }
-
-    fn field(&mut self, field: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mismatch = || wrong_type("a header", "a (name, value) tuple", field);
-        if let Ok(pair) = field.cast_exact::<PyTuple>() {
-            if pair.len() != 2 {
-                return Err(mismatch());
-            }
-            return self.pair(
-                pair.get_borrowed_item(0)?.as_any(),
-                pair.get_borrowed_item(1)?.as_any(),
-            );
-        }
-        if field.len().ok() != Some(2) {
-            return Err(mismatch());
-        }
-        let item = |index: usize| field.get_item(index).map_err(|_| mismatch());
-        self.pair(&item(0)?, &item(1)?)
-    }
-
-    fn pair(&mut self, name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        push(&mut self.text, name, "a header's name")?;
-        let end = self.text.len();
-        push(&mut self.text, value, "a header's value")?;
-        self.ends.push((end, self.text.len()));
-        Ok(())
-    }
-}
-
-/// Appends a `str` as the bytes that PEP 3333 lets it stand for: one a character.
-fn push(text: &mut Vec<u8>, object: &Bound<'_, PyAny>, what: &str) -> PyResult<()> {
-    let string = object
-        .cast::<PyString>()
-        .map_err(|_| wrong_type(what, "str", object))?;
-    // Fails for lone surrogates only.
-    let string = string.to_str()?;
-    if string.is_ascii() {
-        text.extend_from_slice(string.as_bytes());
-        return Ok(());
-    }
-    for character in string.chars() {
-        text.push(u8::try_from(character).map_err(|_| {
-            PyValueError::new_err(format!(
-                "start_response: {what} holds {character:?}, which is not latin-1 (PEP 3333)"
-            ))
-        })?);
-    }
-    Ok(())
-}
-
-/// `200 OK`, `200 ` or `200`, with a reason of RFC 9112 §4: HTAB, SP, visible characters, obs-text.
-fn parse_status(text: &[u8]) -> Option<u16> {
-    let (code, rest) = text.split_at_checked(3)?;
-    let reason = match rest {
-        [] => rest,
-        [b' ', reason @ ..] => reason,
-        _ => return None,
-    };
-    let visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-    if !code.iter().all(u8::is_ascii_digit) || !reason.iter().all(visible) {
-        return None;
-    }
-    std::str::from_utf8(code).ok()?.parse().ok()
-}
-
-fn wrong_type(what: &str, wanted: &str, object: &Bound<'_, PyAny>) -> PyErr {
-    let kind = object.get_type();
-    let kind = kind.name();
-    let kind = kind
-        .as_ref()
-        .map_or("something else".into(), |name| name.to_string_lossy());
-    PyTypeError::new_err(format!(
-        "start_response: {what} must be {wanted}, not {kind}"
-    ))
-}
 
 /// The callable that an application starts its response with.
 #[pyclass(frozen, module = "oxicorn")]
@@ -205,19 +37,21 @@ impl StartResponse {
             Some(info) if info.is_truthy()? => Some(info),
             _ => None,
         };
-        write.with_outline(|outline| match (outline.stage, exc_info) {
-            (Stage::Said | Stage::Responded, None) => Err(PyAssertionError::new_err(
+        write.with_head(|head| match (head.state(), exc_info) {
+            (ResponseState::Set | ResponseState::Sent, None) => Err(PyAssertionError::new_err(
                 "start_response was called a second time without exc_info",
             )),
-            (Stage::Responded, Some(info)) => Err(raised(info)),
-            (Stage::Blank, _) | (Stage::Said, Some(_)) => outline.say(status, headers),
+            (ResponseState::Sent, Some(info)) => Err(exception_of(info)),
+            (ResponseState::NotCalled, _) | (ResponseState::Set, Some(_)) => {
+                head.set(status, headers)
+            }
         })?;
         Ok(self.write.clone_ref(py))
     }
 }
 
-/// The exception of a `sys.exc_info()`, to be raised again as it was.
-fn raised(info: &Bound<'_, PyAny>) -> PyErr {
+/// The exception of a `sys.exc_info()`, with its traceback.
+fn exception_of(info: &Bound<'_, PyAny>) -> PyErr {
     let error = || -> PyResult<PyErr> {
         let value = info.get_item(1)?;
         let value = value.call_method1("with_traceback", (info.get_item(2)?,))?;
@@ -236,21 +70,20 @@ impl StartResponse {
         self.write.get()
     }
 
-    /// Makes the object as new. `None` where somebody else still holds a part of it, so that it must
-    /// not be used for another request.
+    /// The object for another request; `None` where the application still holds it, or its `write`.
     pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
-        if !Self::is_unheld(py, &this) {
+        if Self::is_held(py, &this) {
             return None;
         }
-        if let Some(outline) = &mut *this.get().write().outline() {
-            outline.clear();
+        if let Some(head) = &mut *this.get().write().lock() {
+            head.clear();
         }
         Some(this)
     }
 
-    /// Whether nobody else holds a part of it, and so can say no more.
-    pub(super) fn is_unheld(py: Python<'_>, this: &Py<Self>) -> bool {
-        ffi::is_only_reference(py, this) && ffi::is_only_reference(py, &this.get().write)
+    /// Whether the application still holds the object, or its `write`, and so may call it.
+    pub(super) fn is_held(py: Python<'_>, this: &Py<Self>) -> bool {
+        !(ffi::is_only_reference(py, this) && ffi::is_only_reference(py, &this.get().write))
     }
 }
 
@@ -258,8 +91,9 @@ impl StartResponse {
 #[pyclass(frozen, module = "oxicorn", name = "write")]
 #[derive(Debug, Default)]
 pub(super) struct Write {
-    outline: Mutex<Option<Box<Outline>>>,
-    slot: Slot,
+    /// `None` stands for an empty one, and for one that is in use.
+    head: Mutex<Option<Box<ResponseHead>>>,
+    call: ScopedCall,
 }
 
 #[pymethods]
@@ -273,80 +107,44 @@ impl Write {
                 PyTypeError::new_err(format!("write takes bytes, not {kind}"))
             })?
             .as_bytes();
-        self.slot
-            .borrow(here, |call| call.write(block))
-            .map_err(not_lent)?
+        self.call
+            .with(here, |call| call.write(block))?
             .map_err(to_python)
     }
 }
 
 impl Write {
-    /// The slot through which the running call is lent to this object.
-    pub(super) fn slot(&self) -> &Slot {
-        &self.slot
+    /// The place through which this object, and `wsgi.input`, reach the call that runs.
+    pub(super) fn call(&self) -> &ScopedCall {
+        &self.call
     }
 
-    /// Runs `f` with the outline, which is taken out meanwhile, so that no lock is held: who asks for it
-    /// from within finds a blank one.
-    pub(super) fn with_outline<R>(&self, f: impl FnOnce(&mut Outline) -> R) -> R {
-        let mut outline = self.take_outline().unwrap_or_default();
-        let result = f(&mut outline);
-        self.put_outline(outline);
+    /// Calls `f` with the head, which is taken out meanwhile, so that no lock is held: a call from within finds an empty
+    /// one.
+    pub(super) fn with_head<R>(&self, f: impl FnOnce(&mut ResponseHead) -> R) -> R {
+        let mut head = self.take_head();
+        let result = f(&mut head);
+        self.put_head(head);
         result
     }
 
-    /// Takes the outline out; `None` stands for a blank one.
-    pub(super) fn take_outline(&self) -> Option<Box<Outline>> {
-        self.outline().take()
+    pub(super) fn take_head(&self) -> Box<ResponseHead> {
+        self.lock().take().unwrap_or_default()
     }
 
-    pub(super) fn put_outline(&self, outline: Box<Outline>) {
-        *self.outline() = Some(outline);
+    pub(super) fn put_head(&self, head: Box<ResponseHead>) {
+        *self.lock() = Some(head);
     }
 
-    fn outline(&self) -> MutexGuard<'_, Option<Box<Outline>>> {
-        self.outline.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why the running call cannot be used, as Python sees it.
-pub(super) fn not_lent(reason: NotLent) -> PyErr {
-    match reason {
-        NotLent::Over => PyValueError::new_err("the request is over"),
-        NotLent::Elsewhere => {
-            PyRuntimeError::new_err("only the thread that serves the request may do this")
-        }
-        NotLent::OtherGreenlet => PyRuntimeError::new_err(
-            "only the greenlet that serves the request may do this: greenlets of one thread share its stack, and \
-             the call is not on it while another one runs",
-        ),
+    fn lock(&self) -> MutexGuard<'_, Option<Box<ResponseHead>>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Script, text};
-    use super::*;
     use crate::testing::Recorder;
-
-    #[test]
-    fn a_status_is_three_digits_and_perhaps_a_reason() {
-        assert_eq!(parse_status(b"200 OK"), Some(200));
-        assert_eq!(parse_status(b"404"), Some(404));
-        assert_eq!(parse_status(b"500 "), Some(500));
-        assert_eq!(parse_status(b"299 caf\xe9\ttwo"), Some(299));
-        for wrong in [
-            &b""[..],
-            b"20",
-            b"2000",
-            b"20x OK",
-            b"200OK",
-            b"200 a\r\nb: c",
-            b"+20 OK",
-        ] {
-            assert_eq!(parse_status(wrong), None, "{wrong:?}");
-        }
-    }
 
     /// The error of an application that calls `start_response` so.
     fn refused(call: &str) -> String {

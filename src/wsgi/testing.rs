@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::app::Application;
+use super::application::Application;
 use crate::error::{Error, Result};
 use crate::h1::{Head, Version};
 use crate::python::testing::with_python;

@@ -1,0 +1,80 @@
+//! `SCRIPT_NAME`, `PATH_INFO`, `QUERY_STRING` and `RAW_URI`.
+
+use percent_encoding::percent_decode_str;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::super::failure::Failure;
+use crate::error::Error;
+use crate::h1::Head;
+use crate::python::ffi;
+use crate::service::ConnectionInfo;
+
+/// Sets what the request's target says, where it differs from the template's `/`. The application lives under
+/// `script_name`, unless a trusted forwarder says otherwise.
+pub(super) fn set_target(
+    environ: &Bound<'_, PyDict>,
+    head: &Head,
+    connection: &ConnectionInfo,
+    script_name: &[u8],
+) -> Result<(), Failure> {
+    let py = environ.py();
+    let target = head.target();
+    let script_name = match forwarded_script_name(head, connection) {
+        Some(name) => {
+            environ.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, name)?)?;
+            name
+        }
+        None => script_name,
+    };
+    if target == "/" && script_name.is_empty() {
+        return Ok(());
+    }
+    let (path, query) = (head.path(), head.query());
+    if !query.is_empty() {
+        environ.set_item(intern!(py, "QUERY_STRING"), query)?;
+    }
+    let uri = PyString::new(py, target);
+    environ.set_item(intern!(py, "RAW_URI"), &uri)?;
+    let path_info = intern!(py, "PATH_INFO");
+    if script_name.is_empty() && !path.contains('%') {
+        if path == target {
+            environ.set_item(path_info, uri)?;
+        } else if path != "/" {
+            environ.set_item(path_info, path)?;
+        }
+        return Ok(());
+    }
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    let rest = strip_script_name(&decoded, script_name).ok_or_else(|| {
+        Error::new(format!(
+            "the path {path} is not below SCRIPT_NAME, which is {}",
+            String::from_utf8_lossy(script_name)
+        ))
+    })?;
+    environ.set_item(path_info, ffi::latin1(py, rest)?)?;
+    Ok(())
+}
+
+/// The `SCRIPT_NAME` that a trusted forwarder has sent; of several the last, which is its own.
+fn forwarded_script_name<'h>(head: &'h Head, connection: &ConnectionInfo) -> Option<&'h [u8]> {
+    if !connection.trusted {
+        return None;
+    }
+    let sent = head
+        .fields()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"script_name"));
+    let (_, mut name) = sent.last()?;
+    while let Some(shorter) = name.strip_suffix(b"/") {
+        name = shorter;
+    }
+    Some(name)
+}
+
+/// The part of a path after the script's name, which must end at a boundary between segments; `None` where the path
+/// does not start with it.
+pub(super) fn strip_script_name<'p>(path: &'p [u8], script_name: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(script_name)?;
+    (script_name.is_empty() || rest.is_empty() || rest[0] == b'/').then_some(rest)
+}

@@ -1,0 +1,361 @@
+use std::ffi::CString;
+
+use super::path::strip_script_name;
+use super::server_name::split_host;
+use super::*;
+use crate::python::testing::with_python;
+use crate::service::Proxied;
+use crate::wsgi::testing::{connection, head, ip};
+
+/// What an expression over `e`, the environ of a request, is worth.
+struct Asked<'a> {
+    listeners: &'a [Address],
+    script_name: &'a str,
+    connection: ConnectionInfo,
+    body: BodyInfo<'a>,
+}
+
+const NO_BODY: BodyInfo<'static> = BodyInfo {
+    input: None,
+    collected: Some(0),
+};
+
+impl Asked<'_> {
+    fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
+        with_python(|py| {
+            let templates =
+                EnvironTemplates::new(py, &ServiceContext::new(self.listeners), self.script_name)
+                    .unwrap();
+            let mut cache = EnvironCache::default();
+            let mut environ =
+                || templates.environ(py, &mut cache, head, &self.connection, &self.body);
+            let first = environ().map_err(|failure| format!("{failure:?}"))?;
+            // What is remembered must not change the next environ.
+            let second = environ().map_err(|failure| format!("{failure:?}"))?;
+            assert!(first.eq(&second).unwrap());
+            let names = PyDict::new(py);
+            names.set_item("e", first).unwrap();
+            let expression = CString::new(expression).unwrap();
+            let value = py.eval(&expression, Some(&names), None).unwrap();
+            Ok(value.repr().unwrap().to_string())
+        })
+    }
+}
+
+fn asked(head: &Head, expression: &str) -> String {
+    let listeners = [ip("127.0.0.1:8000")];
+    let asked = Asked {
+        listeners: &listeners,
+        script_name: "",
+        connection: connection(),
+        body: NO_BODY,
+    };
+    asked.value(head, expression).unwrap()
+}
+
+fn get(target: &str) -> Head {
+    head("GET", target, &[])
+}
+
+#[test]
+fn a_plain_request_has_the_keys_that_it_should() {
+    assert_eq!(
+        asked(&get("/"), "sorted(k for k in e if k.isupper())"),
+        "['HTTP_HOST', 'PATH_INFO', 'QUERY_STRING', 'RAW_URI', 'REMOTE_ADDR', 'REMOTE_PORT', \
+         'REQUEST_METHOD', 'SCRIPT_NAME', 'SERVER_NAME', 'SERVER_PORT', 'SERVER_PROTOCOL', \
+         'SERVER_SOFTWARE']"
+    );
+    for (expression, value) in [
+        ("type(e) is dict and all(type(k) is str for k in e)", "True"),
+        ("e['wsgi.version']", "(1, 0)"),
+        ("e['wsgi.url_scheme']", "'http'"),
+        (
+            "(e['wsgi.input_terminated'], e['wsgi.run_once'])",
+            "(True, False)",
+        ),
+        (
+            "(e['wsgi.multithread'], e['wsgi.multiprocess'])",
+            "(False, False)",
+        ),
+        ("e['SERVER_SOFTWARE'].partition('/')[0]", "'oxicorn'"),
+        (
+            "(e['REMOTE_ADDR'], e['REMOTE_PORT'])",
+            "('192.0.2.7', '4711')",
+        ),
+        (
+            "(e['SERVER_NAME'], e['SERVER_PORT'])",
+            "('127.0.0.1', '8000')",
+        ),
+        (
+            "(e['REQUEST_METHOD'], e['SERVER_PROTOCOL'])",
+            "('GET', 'HTTP/1.1')",
+        ),
+    ] {
+        assert_eq!(asked(&get("/"), expression), value, "{expression}");
+    }
+}
+
+#[test]
+fn a_target_is_shown_raw_and_decoded() {
+    let expression = "(e['RAW_URI'], e['PATH_INFO'], e['QUERY_STRING'])";
+    for (target, value) in [
+        ("/", "('/', '/', '')"),
+        ("/a", "('/a', '/a', '')"),
+        ("/?x=%20", "('/?x=%20', '/', 'x=%20')"),
+        ("//a/../b?c", "('//a/../b?c', '//a/../b', 'c')"),
+        ("/%C3%A9%2f%zz", "('/%C3%A9%2f%zz', '/Ã©/%zz', '')"),
+        ("http://h/p?q", "('http://h/p?q', '/p', 'q')"),
+        ("http://h", "('http://h', '/', '')"),
+        ("http://h?q", "('http://h?q', '/', 'q')"),
+    ] {
+        assert_eq!(asked(&get(target), expression), value);
+    }
+    let options = head("OPTIONS", "*", &[]);
+    assert_eq!(
+        asked(&options, "(e['REQUEST_METHOD'], e['PATH_INFO'])"),
+        "('OPTIONS', '*')"
+    );
+}
+
+#[test]
+fn an_old_version_is_shown() {
+    let old = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
+    assert_eq!(asked(&old, "e['SERVER_PROTOCOL']"), "'HTTP/1.0'");
+}
+
+#[test]
+fn fields_are_joined_and_cookies_stay_cookies() {
+    let fields: [(&str, &[u8]); 8] = [
+        ("Accept", b"a"),
+        ("COOKIE", b"a=1"),
+        ("X-Some-Name", b"caf\xe9"),
+        ("accept", b"b"),
+        ("cookie", b"b=2"),
+        ("Proxy", b"http://evil"),
+        ("Accept", b"c"),
+        ("Content-Type", b"text/plain"),
+    ];
+    let head = head("GET", "/", &fields);
+    for (expression, value) in [
+        ("e['HTTP_ACCEPT']", "'a,b,c'"),
+        ("e['HTTP_COOKIE']", "'a=1; b=2'"),
+        ("e['HTTP_X_SOME_NAME']", "'café'"),
+        ("e['CONTENT_TYPE']", "'text/plain'"),
+        ("'HTTP_PROXY' in e or 'HTTP_CONTENT_TYPE' in e", "False"),
+    ] {
+        assert_eq!(asked(&head, expression), value, "{expression}");
+    }
+}
+
+#[test]
+fn many_names_and_long_ones_are_all_shown_and_joined() {
+    let long = "x".repeat(100);
+    let names: Vec<String> = (0..300).map(|n| format!("x-n{n}")).chain([long]).collect();
+    let mut fields: Vec<(&str, &[u8])> = Vec::new();
+    for value in [&b"1"[..], b"2"] {
+        fields.extend(names.iter().map(|name| (name.as_str(), value)));
+    }
+    let head = head("GET", "/", &fields);
+    assert_eq!(
+        asked(
+            &head,
+            "sum(v == '1,2' for k, v in e.items() if k.startswith('HTTP_X'))"
+        ),
+        "301"
+    );
+}
+
+#[test]
+fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
+    let expression = "[e.get(k) for k in ('CONTENT_LENGTH', 'HTTP_TRANSFER_ENCODING', \
+                      'HTTP_CONTENT_LENGTH', 'wsgi.input_terminated')]";
+    let length = |value: &'static [u8]| head("POST", "/", &[("content-length", value)]);
+    let chunked = |codings: &'static [u8]| head("POST", "/", &[("Transfer-Encoding", codings)]);
+    for (head, collected, wanted) in [
+        (length(b"5"), Some(5), "['5', None, None, True]"),
+        (length(b"5"), None, "['5', None, None, True]"),
+        (length(b"0"), Some(0), "['0', None, None, True]"),
+        (length(b"00"), Some(0), "['0', None, None, True]"),
+        (head("POST", "/", &[]), Some(0), "[None, None, None, True]"),
+        (get("/"), Some(0), "[None, None, None, True]"),
+        (chunked(b"chunked"), Some(13), "['13', None, None, True]"),
+        (chunked(b"Chunked"), Some(0), "['0', None, None, True]"),
+        (
+            chunked(b"identity, chunked"),
+            Some(1),
+            "['1', None, None, True]",
+        ),
+        (
+            chunked(b"gzip, chunked"),
+            Some(9),
+            "['9', 'gzip', None, True]",
+        ),
+        (chunked(b"chunked"), None, "[None, 'chunked', None, True]"),
+        (
+            chunked(b"gzip, chunked"),
+            None,
+            "[None, 'gzip, chunked', None, True]",
+        ),
+    ] {
+        let asked = Asked {
+            listeners: &[],
+            script_name: "",
+            connection: connection(),
+            body: BodyInfo {
+                input: None,
+                collected,
+            },
+        };
+        assert_eq!(asked.value(&head, expression).unwrap(), wanted, "{head:?}");
+    }
+}
+
+#[test]
+fn a_script_name_is_taken_off_at_a_boundary() {
+    let asked = Asked {
+        listeners: &[],
+        script_name: "/pre/",
+        connection: connection(),
+        body: NO_BODY,
+    };
+    let expression = "(e['SCRIPT_NAME'], e['PATH_INFO'], e['RAW_URI'])";
+    for (target, value) in [
+        ("/pre/x?y", "('/pre', '/x', '/pre/x?y')"),
+        ("/pre", "('/pre', '', '/pre')"),
+        ("/%70re/%78", "('/pre', '/x', '/%70re/%78')"),
+    ] {
+        assert_eq!(asked.value(&get(target), expression).unwrap(), value);
+    }
+    for target in ["/prefixed", "/", "/other"] {
+        let refused = asked.value(&get(target), expression).unwrap_err();
+        assert!(
+            refused.contains("not below SCRIPT_NAME, which is /pre"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_scheme_is_the_connections_and_gives_the_usual_port() {
+    let unix = Address::Unix(Some("/run/x.sock".into()));
+    let mut asked = Asked {
+        listeners: std::slice::from_ref(&unix),
+        script_name: "",
+        connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
+        body: NO_BODY,
+    };
+    asked.connection.scheme = Scheme::Https;
+    assert_eq!(
+        asked
+            .value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
+            .unwrap(),
+        "('https', '443')"
+    );
+}
+
+#[test]
+fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
+    let unix = Address::Unix(Some("/run/x.sock".into()));
+    let asked = Asked {
+        listeners: std::slice::from_ref(&unix),
+        script_name: "",
+        connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
+        body: NO_BODY,
+    };
+    let expression = "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
+    for (host, value) in [
+        ("shop.example", "('shop.example', '80', '', False)"),
+        ("shop.example:81", "('shop.example', '81', '', False)"),
+        ("[::1]:82", "('[::1]', '82', '', False)"),
+    ] {
+        let head = head("GET", "/", &[("host", host.as_bytes())]);
+        assert_eq!(asked.value(&head, expression).unwrap(), value);
+    }
+    let bare = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
+    assert_eq!(
+        asked.value(&bare, expression).unwrap(),
+        "('/run/x.sock', '', '', False)"
+    );
+}
+
+#[test]
+fn an_announced_client_is_shown_with_who_announced_it() {
+    let mut connection = connection();
+    connection.peer = ip("203.0.113.9:5");
+    connection.proxied = Some(Proxied {
+        protocol: "TCP4",
+        source: connection.peer.ip(),
+        destination: Some("198.51.100.1:443".parse().unwrap()),
+    });
+    let mut asked = Asked {
+        listeners: &[],
+        script_name: "",
+        connection,
+        body: NO_BODY,
+    };
+    for (expression, value) in [
+        (
+            "(e['REMOTE_ADDR'], e['REMOTE_PORT'])",
+            "('203.0.113.9', '5')",
+        ),
+        (
+            "(e['oxicorn.peer_addr'], e['oxicorn.peer_port'])",
+            "('192.0.2.7', '4711')",
+        ),
+        (
+            "(e['PROXY_PROTOCOL'], e['PROXY_ADDR'], e['PROXY_PORT'])",
+            "('TCP4', '198.51.100.1', '443')",
+        ),
+    ] {
+        assert_eq!(asked.value(&get("/"), expression).unwrap(), value);
+    }
+    asked.connection.peer = asked.connection.direct.clone();
+    asked.connection.proxied = Some(Proxied {
+        protocol: "LOCAL",
+        source: None,
+        destination: None,
+    });
+    let expression = "(e['REMOTE_ADDR'], e['PROXY_PROTOCOL'], 'PROXY_ADDR' in e)";
+    assert_eq!(
+        asked.value(&get("/"), expression).unwrap(),
+        "('192.0.2.7', 'LOCAL', False)"
+    );
+}
+
+#[test]
+fn an_ipv6_listener_has_brackets_an_unknown_one_asks_the_socket() {
+    let listeners = [ip("[::1]:8000")];
+    let mut asked = Asked {
+        listeners: &listeners,
+        script_name: "",
+        connection: connection(),
+        body: NO_BODY,
+    };
+    let expression = "(e['SERVER_NAME'], e['SERVER_PORT'])";
+    assert_eq!(
+        asked.value(&get("/"), expression).unwrap(),
+        "('[::1]', '8000')"
+    );
+    asked.connection.listener = 7;
+    assert_eq!(
+        asked.value(&get("/"), expression).unwrap(),
+        "('127.0.0.1', '8000')"
+    );
+}
+
+#[test]
+fn a_script_name_ends_at_a_boundary() {
+    assert_eq!(strip_script_name(b"/pre/x", b"/pre"), Some(&b"/x"[..]));
+    assert_eq!(strip_script_name(b"/pre", b"/pre"), Some(&b""[..]));
+    assert_eq!(strip_script_name(b"/prefixed", b"/pre"), None);
+    assert_eq!(strip_script_name(b"*", b""), Some(&b"*"[..]));
+}
+
+#[test]
+fn a_host_splits_outside_its_brackets() {
+    assert_eq!(split_host("[::1]:80"), ("[::1]", Some("80")));
+    assert_eq!(split_host("[::1]"), ("[::1]", None));
+    assert_eq!(split_host("a.example:8000"), ("a.example", Some("8000")));
+    assert_eq!(split_host("a.example"), ("a.example", None));
+    assert_eq!(split_host("a:"), ("a", None));
+}
