@@ -133,8 +133,8 @@ impl Application {
         let outcome = delivery
             .unwrap_or_else(|| Err(Error::new("a call's start_response was in use").into()))
             .and_then(|delivery| {
-                if let Delivery::Sent(responded) = delivery {
-                    return Ok(CallOutcome::Sent(responded));
+                if let Delivery::Sent(sent) = delivery {
+                    return Ok(CallOutcome::Sent(sent));
                 }
                 // An application that still holds start_response may call it, and must get that the head was sent.
                 if !StartResponse::is_held(py, &objects.start_response) {
@@ -142,8 +142,8 @@ impl Application {
                         return Ok(CallOutcome::Deferred(deferred));
                     }
                 }
-                let responded = response.finish(Some(block.len() as u64), &block)?;
-                Ok(CallOutcome::Sent(responded))
+                let sent = response.finish(Some(block.len() as u64), &block)?;
+                Ok(CallOutcome::Sent(sent))
             })
             .map_err(|failure| failure.into_error(py, response.take_failure()));
         cache.block = block;
@@ -198,7 +198,7 @@ impl Service for Application {
             self.call_python(py, &mut cache, request, responder)
         });
         let outcome = called.and_then(|outcome| match outcome {
-            CallOutcome::Sent(responded) => Ok(responded),
+            CallOutcome::Sent(sent) => Ok(sent),
             CallOutcome::Deferred(response) => {
                 let (outcome, head, block) = response.send();
                 cache.recycle_buffers(head, block);

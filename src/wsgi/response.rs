@@ -170,7 +170,7 @@ impl<'w, 'a> Response<'w, 'a> {
         match self.output.take() {
             Some(Output::Responder(responder)) if is_set => Some(DeferredResponse {
                 responder,
-                head: self.write.take_head(),
+                head: self.write.take_head().unwrap_or_default(),
                 block: std::mem::take(block),
                 head_only: self.head_only,
             }),

@@ -122,14 +122,15 @@ impl Write {
     /// Calls `f` with the head, which is taken out meanwhile, so that no lock is held: a call from within finds an empty
     /// one.
     pub(super) fn with_head<R>(&self, f: impl FnOnce(&mut ResponseHead) -> R) -> R {
-        let mut head = self.take_head();
+        let mut head = self.take_head().unwrap_or_default();
         let result = f(&mut head);
         self.put_head(head);
         result
     }
 
-    pub(super) fn take_head(&self) -> Box<ResponseHead> {
-        self.lock().take().unwrap_or_default()
+    /// Takes the head out. `None` stands for an empty one.
+    pub(super) fn take_head(&self) -> Option<Box<ResponseHead>> {
+        self.lock().take()
     }
 
     pub(super) fn put_head(&self, head: Box<ResponseHead>) {
