@@ -11,8 +11,8 @@ use oxicorn::MonoTime;
 use crate::Size;
 use crate::site::{CLIENTS, House, PYTHON, REQUESTS, SITES, Site};
 use crate::support::load::Load;
-use crate::support::{eventually, send};
-use crate::watch::{is_there, wait_for_workers};
+use crate::support::{eventually, is_there, send};
+use crate::watch::wait_for_workers;
 
 const WORKERS: usize = 2;
 /// How soon a new arbiter has the pid file's name to itself; ten times what it is to be, on a busy machine.

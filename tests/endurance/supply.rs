@@ -10,8 +10,8 @@ use oxicorn::MonoTime;
 use crate::Size;
 use crate::site::{CLIENTS, REQUESTS, SITES, Site};
 use crate::support::load::{Load, ask_once};
-use crate::support::{eventually, send};
-use crate::watch::{children, descriptors, resident, workers};
+use crate::support::{children, eventually, send};
+use crate::watch::{descriptors, resident, workers};
 
 /// More and fewer workers, over and over, faster than they boot.
 pub(crate) fn scale(size: Size) {
@@ -78,7 +78,7 @@ pub(crate) fn kill_storm(size: Size) {
         herd.wait_until_whole();
     }
     eventually("a zombie is left", || {
-        (!children(arbiter).iter().any(|child| child.zombie)).then_some(())
+        (!children(arbiter).iter().any(|(_, is_zombie)| *is_zombie)).then_some(())
     });
     let (memory, open) = before;
     let (memory_now, open_now) = (resident(arbiter), descriptors(arbiter));

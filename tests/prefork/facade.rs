@@ -4,9 +4,6 @@
 //! The roles first, then the tests that start them.
 
 use std::cell::OnceCell;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -24,7 +21,8 @@ use oxicorn::{
 };
 
 use crate::roles::tell;
-use crate::server::{Ended, Server, send, wait_until};
+use crate::server::{Server, send};
+use crate::support::{Address, Client, Exited, wait_until};
 use crate::{Test, tests};
 
 /// Plays a role of this file, if it is one.
@@ -334,20 +332,20 @@ pub(crate) const TESTS: &[Test] = tests![
     servers_follow_each_other_and_leave_the_hosts_frames_alone,
 ];
 
-fn get(server: &mut Server, path: &str) -> String {
+fn connect(server: &mut Server) -> Client {
     let line = server.wait_for_line("started http://");
     let address = line.trim_start_matches("started http://");
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("it answers");
+    Client::connect(address.parse().expect("an address"))
+}
+
+fn get(server: &mut Server, path: &str) -> String {
+    let response = connect(server).send_last(path).read_all();
     response.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The hooks that were called, with the process as a word: the arbiter, or a worker.
-fn called(ended: &Ended, arbiter: i32) -> Vec<String> {
-    let lines = ended.seen.iter();
+fn called(ended: &Exited, arbiter: i32) -> Vec<String> {
+    let lines = ended.stdout.iter();
     let calls = lines.filter_map(|line| line.strip_prefix("hook ")?.split_once(' '));
     let named = calls.map(|(pid, call)| {
         let who = if pid == arbiter.to_string() {
@@ -374,7 +372,7 @@ fn hooks_are_called_in_gunicorns_order_and_processes() {
     server.wait_for_line(&format!("hook {arbiter} child_exit 2"));
     server.signal(Signal::SIGINT);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let expected = [
         "arbiter: nworkers_changed None 1",
         "arbiter: on_starting",
@@ -417,7 +415,7 @@ fn hooks_are_told_before_the_program_is_executed_anew() {
     let ended = server.wait_for_end();
     let prefix = format!("hook {new} ");
     let mut calls = ended
-        .seen
+        .stdout
         .iter()
         .filter_map(|line| line.strip_prefix(&prefix));
     assert_eq!(calls.next(), Some("pre_exec"), "{ended:?}");
@@ -434,10 +432,10 @@ fn a_hook_that_fails_at_the_start_ends_it_before_any_worker() {
         ("when_ready", "when_ready failed: it was told to"),
     ] {
         let ended = Server::start(&["hooked", fails]).wait_for_end();
-        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert_eq!(ended.status, 1, "{ended:?}");
         let sentence = format!("Error: the hook {why}");
-        assert_eq!(ended.log.lines().last(), Some(sentence.as_str()));
-        assert!(!ended.seen.iter().any(|line| line.starts_with("spawned")));
+        assert_eq!(ended.last(), sentence);
+        assert!(!ended.stdout.iter().any(|line| line.starts_with("spawned")));
     }
 }
 
@@ -446,8 +444,8 @@ fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
         let server = Server::start(&["hooked", fails]);
         let arbiter = server.pid();
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-        let last = ended.log.lines().last().unwrap_or_default();
+        assert_eq!(ended.status, 3, "{ended:?}");
+        let last = ended.last();
         let hook = fails.trim_end_matches('!');
         assert!(last.contains(&format!("the hook {hook} ")), "{last}");
         let calls = called(&ended, arbiter);
@@ -476,12 +474,12 @@ fn a_hook_that_fails_around_a_request_costs_at_most_that_one() {
         assert_eq!(get(&mut server, "/"), status);
         server.signal(Signal::SIGTERM);
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
         let calls = called(&ended, arbiter);
         let call = format!("worker: {call}");
         assert_eq!(calls.iter().filter(|made| **made == call).count(), 2);
         let spawned = |line: &&String| line.starts_with("spawned");
-        assert_eq!(ended.seen.iter().filter(spawned).count(), 1, "{ended:?}");
+        assert_eq!(ended.stdout.iter().filter(spawned).count(), 1, "{ended:?}");
     }
 }
 
@@ -514,7 +512,7 @@ fn a_hook_that_panics_later_costs_nothing() {
         assert_eq!(get(&mut server, "/"), "HTTP/1.1 200 OK");
         server.signal(Signal::SIGINT);
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
     }
 }
 
@@ -524,17 +522,14 @@ fn hooks_survive_new_settings_and_see_a_worker_leave() {
     server.signal(Signal::SIGHUP);
     server.wait_for_line(&format!("hook {arbiter} child_exit 1"));
     server.wait_for_workers(2);
-    let line = server.wait_for_line("started http://");
-    let address = line.trim_start_matches("started http://");
-    let mut client = TcpStream::connect(address).expect("the server listens");
-    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    client.write_all(request).expect("it reads");
+    let mut client = connect(&mut server);
+    client.send_get("/");
     server.wait_until("a request is begun", |server| {
         server.seen().any(|line| line.contains(" pre_request /"))
     });
     server.signal(Signal::SIGINT);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let calls = called(&ended, arbiter);
     let place = |call: &str| calls.iter().position(|made| made == call);
     let reload = place("arbiter: on_reload").expect("it was reloaded");
@@ -553,11 +548,8 @@ fn wrong_settings_change_nothing_and_good_ones_move_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let answers = |name: &str| {
-        let mut stream = UnixStream::connect(path(name)).ok()?;
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).ok()?;
-        let mut response = String::new();
-        stream.read_to_string(&mut response).ok()?;
+        let mut client = Address::Unix(path(name)).try_client()?;
+        let response = client.send_last("/").read_all();
         response.ends_with("served\n").then_some(())
     };
     let argument = folder.path().display().to_string();
@@ -579,7 +571,7 @@ fn wrong_settings_change_nothing_and_good_ones_move_the_server() {
     assert!(answers("first").is_none() && answers("second").is_some());
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let left = std::fs::read_dir(folder.path()).expect("the folder");
     assert_eq!(left.count(), 0);
 }
@@ -600,7 +592,7 @@ fn a_reload_that_fails_leaves_the_stage_as_it_was() {
     server.signal(Signal::SIGHUP);
     assert_eq!(server.wait_for_nth("kept ", 3), "kept Quiesced");
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_host_keeps_its_signals_and_has_a_handle() {
@@ -621,19 +613,19 @@ fn a_host_keeps_its_signals_and_has_a_handle() {
     assert_eq!(get(&mut server, "/"), "HTTP/1.1 200 OK");
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(ended.seen.contains(&"host SIGTERM".to_owned()));
-    assert!(ended.seen.contains(&"returned".to_owned()));
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(ended.stdout.contains(&"host SIGTERM".to_owned()));
+    assert!(ended.stdout.contains(&"returned".to_owned()));
 }
 
 fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
     let server = Server::start(&["several"]);
     let host = server.pid();
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let count = |text: &str| {
         ended
-            .seen
+            .stdout
             .iter()
             .filter(|line| line.starts_with(text))
             .count()

@@ -25,18 +25,18 @@ fn a_pid_file_of_a_living_process_is_refused_untouched() {
     let path = folder.path().join("pid").display().to_string();
     let first = Server::started(&["steady", "--pid", &path], 2);
     let second = Server::start(&["steady", "--pid", &path]).wait_for_end();
-    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert_eq!(second.status, 1, "{second:?}");
     let sentence = format!(
         "Error: Already running on PID {} (pid file {path})",
         first.pid()
     );
-    assert_eq!(second.log.lines().last(), Some(sentence.as_str()));
+    assert_eq!(second.last(), sentence);
     assert_eq!(
         fs::read_to_string(&path).ok(),
         Some(format!("{}\n", first.pid()))
     );
     first.signal(Signal::SIGTERM);
-    assert_eq!(first.wait_for_end().status.code(), Some(0));
+    assert_eq!(first.wait_for_end().status, 0);
 }
 
 fn the_pid_files_lock_is_the_arbiters_alone() {
@@ -61,7 +61,7 @@ fn the_pid_files_lock_is_the_arbiters_alone() {
     server.wait_for_end();
     let next = Server::started(&["steady", "--pid", &text], 2);
     next.signal(Signal::SIGINT);
-    assert_eq!(next.wait_for_end().status.code(), Some(0));
+    assert_eq!(next.wait_for_end().status, 0);
 }
 
 fn a_stale_pid_file_is_replaced_and_gone_at_the_end() {
@@ -76,7 +76,7 @@ fn a_stale_pid_file_is_replaced_and_gone_at_the_end() {
             Some(format!("{}\n", server.pid()))
         );
         server.signal(Signal::SIGINT);
-        assert_eq!(server.wait_for_end().status.code(), Some(0));
+        assert_eq!(server.wait_for_end().status, 0);
         assert!(fs::read_dir(folder.path()).is_ok_and(|mut files| files.next().is_none()));
     }
 }
@@ -87,8 +87,8 @@ fn a_pid_file_in_a_missing_folder_is_one_clear_error() {
     let bind = format!("unix:{}", socket.display());
     let role = ["steady", "--pid", "/nowhere/at/all/pid", "--bind", &bind];
     let ended = Server::start(&role).wait_for_end();
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let last = ended.log.lines().last().unwrap_or_default();
+    assert_eq!(ended.status, 1, "{ended:?}");
+    let last = ended.last();
     assert!(
         last.starts_with("Error: cannot write the pid file /nowhere/at/all/pid: "),
         "{last}"
@@ -98,18 +98,18 @@ fn a_pid_file_in_a_missing_folder_is_one_clear_error() {
 
 fn a_host_that_has_threads_is_refused_with_advice() {
     let ended = Server::start(&["threaded"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.status, 1, "{ended:?}");
     assert!(
-        ended.log.contains("this process has 2 threads"),
+        ended.log().contains("this process has 2 threads"),
         "{}",
-        ended.log
+        ended.log()
     );
 }
 
 fn run_returns_and_can_be_called_again() {
     let ended = Server::start(&["twice"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    let returned = ended.seen.iter().filter(|line| *line == "returned");
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let returned = ended.stdout.iter().filter(|line| *line == "returned");
     assert_eq!(returned.count(), 2, "{ended:?}");
 }
 
@@ -117,7 +117,13 @@ fn the_hosts_children_and_its_unwritten_output_stay_its_own() {
     let server = Server::started(&["steady"], 2);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    let has = |text: &str| ended.seen.iter().filter(|line| line.contains(text)).count();
+    let has = |text: &str| {
+        ended
+            .stdout
+            .iter()
+            .filter(|line| line.contains(text))
+            .count()
+    };
     assert_eq!(has("own child exit status: 0"), 1, "{ended:?}");
     assert_eq!(has("once "), 1, "{ended:?}");
 }
@@ -129,6 +135,6 @@ fn a_stop_while_the_observer_hears_of_the_start_leaves_no_file() {
     let pid = pid.to_string_lossy();
     let server = Server::start(&["stopped-while-it-starts", "--pid", &pid, "--bind", &bind]);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(!at("pid").exists() && !at("sock").exists(), "{ended:?}");
 }

@@ -18,6 +18,8 @@ mod renewed;
 mod roles;
 mod server;
 mod supervision;
+#[path = "../support/mod.rs"]
+mod support;
 mod titles;
 mod trial;
 mod unheard;

@@ -4,8 +4,7 @@
 //! test.
 
 use std::ffi::CString;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -15,6 +14,7 @@ use pyo3::prelude::*;
 
 use crate::roles::tell;
 use crate::server::Server;
+use crate::support::Client;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -117,11 +117,7 @@ fn start(app: App) -> Result<Running> {
 }
 
 fn get(address: SocketAddr) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
+    let answer = Client::connect(address).send_last("/").read_all();
     println!("answer {}", answer.ends_with("ok"));
 }
 
@@ -228,8 +224,8 @@ fn role(name: &str) -> Role {
 #[track_caller]
 fn played(name: &str) -> Vec<String> {
     let ended = role(name).server.wait_for_end();
-    assert!(ended.status.success(), "{ended:#?}");
-    ended.seen
+    assert!(ended.status == 0, "{ended:#?}");
+    ended.stdout
 }
 
 #[track_caller]
@@ -282,9 +278,9 @@ fn a_thread_that_is_attached_to_python_serves_and_stops_in_time() {
     role.server.wait_for_workers(2);
     role.server.signal(Signal::SIGTERM);
     let ended = role.server.wait_for_end();
-    assert!(ended.status.success(), "{ended:#?}");
+    assert!(ended.status == 0, "{ended:#?}");
     let exited: Vec<_> = ended
-        .seen
+        .stdout
         .iter()
         .filter(|line| line.starts_with("exited"))
         .collect();
@@ -312,7 +308,7 @@ fn workers_of_an_older_python_run_its_fork_functions() {
         .count();
     assert_eq!(forked, 2);
     role.server.signal(Signal::SIGTERM);
-    assert!(role.server.wait_for_end().status.success());
+    assert!(role.server.wait_for_end().status == 0);
 }
 
 fn workers_leave_what_their_program_has_begun_in_python() {
@@ -320,9 +316,15 @@ fn workers_leave_what_their_program_has_begun_in_python() {
     role.server.wait_for_workers(1);
     role.server.signal(Signal::SIGTERM);
     let ended = role.server.wait_for_end();
-    assert!(ended.status.success(), "{ended:#?}");
-    assert_has(&ended.seen, &["left True True", "lines ['once']"]);
-    let exits = |text: &str| ended.seen.iter().filter(|line| line.contains(text)).count();
+    assert!(ended.status == 0, "{ended:#?}");
+    assert_has(&ended.stdout, &["left True True", "lines ['once']"]);
+    let exits = |text: &str| {
+        ended
+            .stdout
+            .iter()
+            .filter(|line| line.contains(text))
+            .count()
+    };
     assert_eq!(
         (exits("application exit"), exits("program's exit")),
         (1, 0),

@@ -10,7 +10,8 @@ use nix::sys::signal::{self, SigHandler, Signal};
 use oxicorn::{Arbiter, Error, Result, Shutdown, Worker, WorkerContext, arbiter};
 
 use crate::roles::tell;
-use crate::server::{Server, wait_until};
+use crate::server::Server;
+use crate::support::wait_until;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -82,7 +83,7 @@ fn signals_that_preloading_takes_are_the_arbiters_again() {
     server.signal(Signal::SIGHUP);
     server.wait_for_line("kept it cannot be loaded");
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_stop_while_something_is_preloaded_is_what_follows() {
@@ -96,9 +97,9 @@ fn a_stop_while_something_is_preloaded_is_what_follows() {
         server.signal(signal);
         fs::remove_file(&wait).expect("the file");
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
         assert!(!folder.path().join("pid").exists());
-        let spawned = ended.seen.iter().any(|line| line.starts_with("spawned"));
+        let spawned = ended.stdout.iter().any(|line| line.starts_with("spawned"));
         assert!(!spawned, "{ended:?}");
     }
 }

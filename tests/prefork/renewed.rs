@@ -3,8 +3,6 @@
 //! The role first, then the tests that start it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +13,7 @@ use oxicorn::{Error, Result, ServiceContext};
 
 use crate::roles::tell;
 use crate::server::Server;
+use crate::support::Address;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -123,11 +122,10 @@ impl Place {
 
     /// What the application says: its folder, its name, its prefix and its variable.
     fn ask(&self) -> String {
-        let mut stream = UnixStream::connect(self.path().join("socket")).expect("it listens");
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("it reads");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("it answers");
+        let response = Address::Unix(self.path().join("socket"))
+            .client()
+            .send_last("/")
+            .read_all();
         let body = response.rsplit("\r\n").find(|line| line.contains(' '));
         body.expect("it says something").to_owned()
     }
@@ -137,8 +135,8 @@ impl Place {
         let server = self.server.expect("it runs");
         server.signal(Signal::SIGTERM);
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-        ended.log
+        assert_eq!(ended.status, 0, "{ended:?}");
+        ended.log()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::server::wait_until;
+use crate::support::wait_until;
 use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};

@@ -1,40 +1,24 @@
 //! An arbiter in a process of its own, seen from outside: [`Server`].
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::Pid;
 use oxicorn::MonoTime;
 
-/// How long anything that must happen may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{Exited, PATIENCE, Process, is_there, wait_until};
 
-/// A running role of this program. Killed when it is dropped, so that a failed test leaves nothing.
+/// A running role of this program.
 pub(crate) struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    log: Option<JoinHandle<String>>,
+    process: Process,
     /// The workers that exist, with whether they are ready.
     workers: BTreeMap<i32, bool>,
     /// Every worker there ever was.
     all: Vec<i32>,
     /// Every line that was printed.
     seen: Vec<String>,
-}
-
-/// What is left of a server that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) log: String,
-    pub(crate) seen: Vec<String>,
 }
 
 impl Server {
@@ -46,37 +30,9 @@ impl Server {
 
     /// Starts a role by a command that begins as this program does.
     pub(crate) fn spawn(mut command: Command, arguments: &[&str]) -> Self {
-        // Without the terminal that the tests may have: its WINCH is not the operator's.
-        // SAFETY: setsid(2) is all that happens between fork and exec.
-        #[expect(unsafe_code, reason = "the standard library has no stable setsid(2)")]
-        unsafe {
-            command.pre_exec(|| Ok(setsid().map(drop)?));
-        }
-        let mut child = command
-            .arg("--role")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("this program does not start");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut errors = child.stderr.take().expect("piped");
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let log = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = errors.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        command.arg("--role").args(arguments).stdin(Stdio::null());
         Self {
-            child,
-            lines,
-            log: Some(log),
+            process: Process::spawn(&mut command, None),
             workers: BTreeMap::new(),
             all: Vec::new(),
             seen: Vec::new(),
@@ -91,7 +47,7 @@ impl Server {
     }
 
     pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a process id")
+        self.process.pid().as_raw()
     }
 
     /// The workers that are ready, oldest process first.
@@ -160,24 +116,17 @@ impl Server {
         address.parse().expect("an address")
     }
 
-    /// Waits for the server's own end.
+    /// Waits for the server's own end, and that of all that it has started.
     #[track_caller]
-    pub(crate) fn wait_for_end(mut self) -> Ended {
-        let deadline = MonoTime::now() + PATIENCE;
-        while self.take_line(deadline, "the end") {}
-        let status = self.child.wait().expect("our own child");
-        let log = self.log.take().expect("taken once").join();
-        let ended = Ended {
-            status,
-            log: log.expect("the log's thread panicked"),
-            seen: std::mem::take(&mut self.seen),
-        };
-        for pid in &self.all {
+    pub(crate) fn wait_for_end(mut self) -> Exited {
+        while self.take_line("the end") {}
+        let ended = self.process.wait_for_streams();
+        for pid in self.all {
             // Of one that outlives a killed arbiter, process 1 takes the remains.
-            if ended.status.signal().is_some() {
-                wait_until("the end of a worker", || !exists(*pid));
+            if ended.status > 128 {
+                wait_until("the end of a worker", || !exists(pid));
             }
-            assert!(!exists(*pid), "worker {pid} is left: {ended:?}");
+            assert!(!exists(pid), "worker {pid} is left: {ended:?}");
         }
         ended
     }
@@ -186,21 +135,18 @@ impl Server {
     pub(crate) fn wait_until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = MonoTime::now() + PATIENCE;
         while !condition(self) {
-            assert!(
-                self.take_line(deadline, what),
-                "the server ended before {what}: {:?}",
-                self.seen
-            );
+            let in_time = MonoTime::now() < deadline;
+            assert!(in_time, "no {what} in time: {:?}", self.seen);
+            let more = self.take_line(what);
+            assert!(more, "the server ended before {what}: {:?}", self.seen);
         }
     }
 
     /// Takes the next line in; `false` where there will be none.
     #[track_caller]
-    fn take_line(&mut self, deadline: MonoTime, what: &str) -> bool {
-        let line = match self.lines.recv_timeout(deadline.since(MonoTime::now())) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => panic!("no {what} in time: {:?}", self.seen),
+    fn take_line(&mut self, what: &str) -> bool {
+        let Some(line) = self.process.stdout.nth(self.seen.len(), what) else {
+            return false;
         };
         let mut words = line.split_whitespace().skip_while(|word| *word == "once");
         let what = words.next();
@@ -223,44 +169,13 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Also the workers: the arbiter's end would let them finish first.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let upgraded = self
-            .seen
-            .iter()
-            .filter_map(|line| line.strip_prefix("upgraded "));
-        for pid in upgraded.filter_map(|pid| pid.parse().ok()) {
-            send(pid, Signal::SIGKILL);
-        }
-        for pid in self.workers.keys() {
-            send(*pid, Signal::SIGKILL);
-        }
-    }
-}
-
-/// Sends a signal as an operator would.
+/// Sends a signal as an operator would, to a process that may have gone.
 #[expect(clippy::disallowed_methods, reason = "the test plays the operator")]
 pub(crate) fn send(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// Whether there is such a process. One that is dead does not count: whoever inherits an orphan may not
-/// wait for it (`proc_pid_stat(5)`).
+/// Whether there is such a process, and no zombie.
 pub(crate) fn exists(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, state)| state);
-    state.is_some_and(|state| !state.starts_with('Z'))
-}
-
-/// Waits for what no line announces.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = MonoTime::now() + PATIENCE;
-    while !condition() {
-        assert!(MonoTime::now() < deadline, "{what}: not in time");
-        thread::sleep(Duration::from_millis(5));
-    }
+    is_there(Pid::from_raw(pid))
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use oxicorn::MonoTime;
 
-use crate::server::{Server, exists, send, wait_until};
+use crate::server::{Server, exists, send};
+use crate::support::wait_until;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -43,7 +43,7 @@ fn workers_start_and_become_ready() {
     assert!(server.wait_for_line("ready 3").starts_with("ready 3"));
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     if cfg!(feature = "tracing") {
         for line in [
             "Starting oxicorn ",
@@ -52,7 +52,7 @@ fn workers_start_and_become_ready() {
             "Worker exiting (pid: ",
             "Shutting down: Master",
         ] {
-            assert!(ended.log.contains(line), "{line}: {}", ended.log);
+            assert!(ended.log().contains(line), "{line}: {}", ended.log());
         }
     }
 }
@@ -67,7 +67,7 @@ fn a_killed_worker_is_replaced_within_a_second() {
     server.wait_for_workers(2);
     assert!(server.workers().contains(&before[1]));
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn workers_that_die_early_repeatedly_are_replaced_all_the_same() {
@@ -78,7 +78,7 @@ fn workers_that_die_early_repeatedly_are_replaced_all_the_same() {
         server.wait_for_workers(2);
     }
     server.signal(Signal::SIGINT);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn term_lets_the_workers_finish() {
@@ -94,9 +94,9 @@ fn term_lets_the_workers_finish() {
     );
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let finished = ended
-        .seen
+        .stdout
         .iter()
         .filter(|line| line.starts_with("finished"));
     assert_eq!(finished.count(), 2, "{ended:?}");
@@ -108,7 +108,7 @@ fn a_worker_that_stays_is_killed_after_graceful_timeout() {
     let start = MonoTime::now();
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     let took = MonoTime::now().since(start);
     assert!(took >= Duration::from_millis(300), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -118,7 +118,7 @@ fn int_ends_stubborn_workers_within_three_seconds() {
     let server = Server::started(&["stubborn"], 2);
     let start = MonoTime::now();
     server.signal(Signal::SIGINT);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
     assert!(MonoTime::now().since(start) < Duration::from_secs(3));
 }
 
@@ -131,7 +131,7 @@ fn int_during_a_graceful_stop_makes_it_quick() {
     server.signal(Signal::SIGTERM);
     server.signal(Signal::SIGQUIT);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(MonoTime::now().since(start) < Duration::from_secs(2));
 }
 
@@ -151,8 +151,13 @@ fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
     assert_eq!(server.workers(), [youngest]);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(!ended.seen.iter().any(|line| line.starts_with("spawned 4")));
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(
+        !ended
+            .stdout
+            .iter()
+            .any(|line| line.starts_with("spawned 4"))
+    );
 }
 
 fn a_silent_worker_is_aborted_replaced_and_its_request_named() {
@@ -165,13 +170,17 @@ fn a_silent_worker_is_aborted_replaced_and_its_request_named() {
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
     if cfg!(feature = "tracing") {
-        assert!(ended.log.contains("WORKER TIMEOUT (pid:"), "{}", ended.log);
         assert!(
-            ended.log.contains("in POST /slow?x=1 for "),
+            ended.log().contains("WORKER TIMEOUT (pid:"),
             "{}",
-            ended.log
+            ended.log()
         );
-        assert!(!ended.log.contains("memory"), "{}", ended.log);
+        assert!(
+            ended.log().contains("in POST /slow?x=1 for "),
+            "{}",
+            ended.log()
+        );
+        assert!(!ended.log().contains("memory"), "{}", ended.log());
     }
 }
 
@@ -190,35 +199,35 @@ fn a_boot_failure_of_four_workers_is_one_sentence_and_status_3() {
         &bind,
     ];
     let ended = Server::start(&role).wait_for_end();
-    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    let last = ended.log.lines().last();
+    assert_eq!(ended.status, 3, "{ended:?}");
+    let last = Some(ended.last());
     assert_eq!(
         last,
         Some("Error: no module named 'shop' (shop.py, line 1)")
     );
-    let spawned = ended.seen.iter().filter(|line| line.contains("spawned "));
+    let spawned = ended.stdout.iter().filter(|line| line.contains("spawned "));
     assert_eq!(spawned.count(), 4, "no respawn: {ended:?}");
     assert!(!socket.exists() && !pid.exists());
 }
 
 fn an_application_that_is_not_found_is_status_4() {
     let ended = Server::start(&["app-failure", "--workers", "4"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(4), "{ended:?}");
-    let last = ended.log.lines().last();
+    assert_eq!(ended.status, 4, "{ended:?}");
+    let last = Some(ended.last());
     assert_eq!(last, Some("Error: module 'shop' has no attribute 'app'"));
 }
 
 fn a_panic_at_boot_is_a_boot_failure() {
     let ended = Server::start(&["panic"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    let last = ended.log.lines().last();
+    assert_eq!(ended.status, 3, "{ended:?}");
+    let last = Some(ended.last());
     assert_eq!(last, Some("Error: the worker panicked: at the disco"));
 }
 
 fn a_worker_that_leaves_before_it_is_ready_has_failed_to_boot() {
     let ended = Server::start(&["returns-unready"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    let last = ended.log.lines().last();
+    assert_eq!(ended.status, 3, "{ended:?}");
+    let last = Some(ended.last());
     assert_eq!(
         last,
         Some("Error: a worker exited with code 0 before it was ready")
@@ -227,8 +236,8 @@ fn a_worker_that_leaves_before_it_is_ready_has_failed_to_boot() {
 
 fn a_worker_that_is_never_ready_fails_the_start() {
     let ended = Server::start(&["hangs-in-boot", "--boot-timeout", "300"]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    let last = ended.log.lines().last();
+    assert_eq!(ended.status, 3, "{ended:?}");
+    let last = Some(ended.last());
     assert_eq!(last, Some("Error: a worker was not ready within 0.3 s"));
 }
 
@@ -240,12 +249,12 @@ fn a_failure_after_ready_is_no_boot_failure() {
     server.wait_for_workers(2);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     if cfg!(feature = "tracing") {
         assert!(
-            ended.log.contains("exited with code 255: it broke later"),
+            ended.log().contains("exited with code 255: it broke later"),
             "{}",
-            ended.log
+            ended.log()
         );
     }
 }
@@ -269,10 +278,10 @@ fn a_later_boot_failure_is_retried_beside_a_healthy_worker() {
     assert!(server.workers().contains(&before[1]));
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     if cfg!(feature = "tracing") {
         let line = "exited with code 3: the flag is up; the next attempt follows in 0.5 s";
-        assert!(ended.log.contains(line), "{}", ended.log);
+        assert!(ended.log().contains(line), "{}", ended.log());
     }
 }
 
@@ -291,7 +300,7 @@ fn a_worker_that_leaves_with_status_0_before_ready_is_logged() {
     server.wait_for_workers(2);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     if cfg!(feature = "tracing") {
         let told = |line: &str| {
             let line = line.contains("WARN").then_some(line);
@@ -299,7 +308,7 @@ fn a_worker_that_leaves_with_status_0_before_ready_is_logged() {
                 line.contains("exited with code 0; the next attempt follows in 0.25 s")
             })
         };
-        assert!(ended.log.lines().any(told), "{}", ended.log);
+        assert!(ended.log().lines().any(told), "{}", ended.log());
     }
 }
 
@@ -325,7 +334,7 @@ fn a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to() {
         server.signal(end);
         let ended = server.wait_for_end();
         if end == Signal::SIGTERM {
-            assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+            assert_eq!(ended.status, 0, "{ended:?}");
         }
         wait_until("the end of a worker that boots", || !exists(booting));
     }
@@ -341,7 +350,7 @@ fn hup_puts_new_workers_in_the_place_of_all() {
     let now = server.workers();
     assert!(now.len() == 2 && now.iter().all(|worker| !before.contains(worker)));
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
@@ -353,7 +362,7 @@ fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
         server.wait_for_line(line);
     }
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn winch_sends_all_workers_away_until_one_is_asked_for() {
@@ -365,7 +374,7 @@ fn winch_sends_all_workers_away_until_one_is_asked_for() {
     server.signal(Signal::SIGHUP);
     server.wait_for_workers(2);
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn other_signals_kill_nobody() {
@@ -396,7 +405,7 @@ fn other_signals_kill_nobody() {
             .all(|worker| server.workers().contains(worker))
     );
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn workers_leave_when_their_arbiter_is_killed() {
@@ -407,7 +416,7 @@ fn workers_leave_when_their_arbiter_is_killed() {
         wait_until("the orphan's end", || !exists(worker));
     }
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.signal(), Some(9), "{ended:?}");
+    assert_eq!(ended.status, 128 + 9, "{ended:?}");
 }
 
 fn a_busy_orphan_closes_its_listeners_and_has_the_grace_period() {

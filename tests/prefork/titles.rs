@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use oxicorn::{Arbiter, Error, Result, Shutdown, WorkerContext, arbiter};
 
 use crate::roles::tell;
-use crate::server::{Server, exists, send, wait_until};
+use crate::server::{Server, exists, send};
+use crate::support::wait_until;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -99,8 +100,8 @@ fn an_arbiter_and_its_workers_show_their_name_until_it_returns() {
     wait_for_title(server.workers()[0], "worker", &name);
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    let last = ended.seen.last().map(String::as_str);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let last = ended.stdout.last().map(String::as_str);
     assert_eq!(last, Some("the same as before: true"), "{ended:?}");
 }
 
@@ -113,7 +114,7 @@ fn an_arbiter_without_a_name_shows_what_it_was_called_with() {
         assert!(line.ends_with(&call), "{line}");
     }
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_reload_changes_the_name_and_gives_it_back_where_it_fails() {
@@ -134,7 +135,7 @@ fn a_reload_changes_the_name_and_gives_it_back_where_it_fails() {
     wait_for_title(server.pid(), "master", "market");
     wait_for_title(worker, "worker", "market");
     server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_new_arbiter_has_the_name_with_a_2_until_it_is_promoted() {
@@ -154,5 +155,5 @@ fn a_new_arbiter_has_the_name_with_a_2_until_it_is_promoted() {
     wait_until("the old arbiter's end", || !exists(old));
     wait_for_title(new, "master", "shop");
     send(new, Signal::SIGTERM);
-    assert_eq!(server.wait_for_end().status.code(), Some(0));
+    assert_eq!(server.wait_for_end().status, 0);
 }

@@ -3,8 +3,6 @@
 //! The role first, then the tests that start it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -12,7 +10,8 @@ use oxicorn::config::Settings;
 use oxicorn::{Error, Request, Responder, Result, per_worker};
 
 use crate::roles::tell;
-use crate::server::{Server, exists, send, wait_until};
+use crate::server::{Server, exists, send};
+use crate::support::{Address, wait_until};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -123,11 +122,7 @@ impl Place {
     #[track_caller]
     fn assert_serves_at(&self, socket: &str) {
         let path = self.folder.path().join("run").join(socket);
-        let mut stream = UnixStream::connect(path).expect("it listens");
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("it reads");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("it answers");
+        let response = Address::Unix(path).client().send_last("/").read_all();
         assert!(response.ends_with("served\n"), "{response}");
     }
 
@@ -135,7 +130,7 @@ impl Place {
     fn end(self) {
         self.server.signal(Signal::SIGTERM);
         let ended = self.server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
         let left = fs::read_dir(self.folder.path().join("run")).expect("the folder");
         assert_eq!(left.count(), 0, "{ended:?}");
     }
@@ -230,5 +225,5 @@ fn what_a_program_says_of_its_retirement_outlives_a_reload() {
     wait_until("the old arbiter's end", || !exists(old));
     send(new.expect("a process id"), Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
 }

@@ -2,12 +2,10 @@
 //!
 //! The role first, which sets no subscriber, then the tests that start it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use oxicorn::{Error, Request, Responded, Responder, Result, Server as Http};
 
 use crate::server::Server;
+use crate::support::Client;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -34,11 +32,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     };
     let running = running.expect("a running server");
     let address = running.listeners()[0].ip()?;
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let request = b"GET /here HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
+    let answer = Client::connect(address).send_last("/here").read_all();
     println!("{}", answer.lines().next().unwrap_or_default());
     Some(running.stop())
 }
@@ -54,13 +48,17 @@ fn panics(_: Request<'_>, _: Responder<'_>) -> Result<Responded> {
 #[track_caller]
 fn assert_said(arguments: &[&str], words: &[&str]) {
     let ended = Server::start(arguments).wait_for_end();
-    assert!(ended.status.success(), "{ended:#?}");
-    assert_eq!(ended.seen, ["HTTP/1.1 500 Internal Server Error"]);
+    assert!(ended.status == 0, "{ended:#?}");
+    assert_eq!(ended.stdout, ["HTTP/1.1 500 Internal Server Error"]);
     for words in words {
-        assert!(ended.log.contains(words), "no {words:?} in {}", ended.log);
+        assert!(
+            ended.log().contains(words),
+            "no {words:?} in {}",
+            ended.log()
+        );
     }
     // Only what is grave is said unasked.
-    assert!(!ended.log.contains("INFO"), "{}", ended.log);
+    assert!(!ended.log().contains("INFO"), "{}", ended.log());
 }
 
 fn failures_of_a_service_go_to_the_standard_error() {

@@ -1,7 +1,6 @@
 //! One arbiter after another: the program executed anew, with the listeners that are open.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,7 +12,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use oxicorn::MonoTime;
 
-use crate::server::{Server, exists, send, wait_until};
+use crate::server::{Server, exists, send};
+use crate::support::{Address, Client, wait_until};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -110,10 +110,13 @@ fn usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone() {
     assert!(place.listens());
     send(new, Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(place.is_empty(), "{ended:?}");
     if cfg!(feature = "tracing") {
-        assert!(ended.log.contains("Master has been promoted."), "{ended:?}");
+        assert!(
+            ended.log().contains("Master has been promoted."),
+            "{ended:?}"
+        );
     }
 }
 
@@ -132,7 +135,7 @@ fn an_upgrade_is_rolled_back_by_hup_to_old_and_term_to_new() {
     assert!(place.listens());
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(place.is_empty(), "{ended:?}");
 }
 
@@ -159,7 +162,7 @@ fn fail_to_upgrade(place: &Place, mut server: Server) -> String {
     assert!(place.listens());
     server.signal(Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(place.is_empty(), "{ended:?}");
     line
 }
@@ -205,10 +208,16 @@ fn a_second_usr2_is_refused_on_both_sides() {
     send(new, Signal::SIGTERM);
     let ended = server.wait_for_end();
     assert!(place.is_empty(), "{ended:?}");
-    let count = |text| ended.seen.iter().filter(|line| line.contains(text)).count();
+    let count = |text| {
+        ended
+            .stdout
+            .iter()
+            .filter(|line| line.contains(text))
+            .count()
+    };
     assert_eq!(count("upgraded "), 1, "{ended:?}");
     if cfg!(feature = "tracing") {
-        let refusals = ended.log.matches("Upgrade refused").count();
+        let refusals = ended.log().matches("Upgrade refused").count();
         assert_eq!(refusals, 2, "{ended:?}");
     }
 }
@@ -241,7 +250,7 @@ fn an_arbiter_can_retire_by_itself() {
     assert_eq!(place.pids(), [Some(new), None]);
     send(new, Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(place.is_empty(), "{ended:?}");
 }
 
@@ -281,7 +290,7 @@ fn service_managers_sockets_go_from_arbiter_to_arbiter() {
     server.wait_for_line(&format!("promoted {third}"));
     send(third, Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
 }
 
 fn the_socket_file_of_a_service_manager_is_never_removed() {
@@ -294,7 +303,7 @@ fn the_socket_file_of_a_service_manager_is_never_removed() {
     assert!(place.listens());
     send(new, Signal::SIGTERM);
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
     assert!(place.socket.exists() && !place.listens());
 }
 
@@ -319,13 +328,12 @@ impl Listed {
     }
 
     /// Starts a request that takes as long as the guard is there.
-    fn hold(&mut self) -> (UnixStream, Guard) {
+    fn hold(&mut self) -> (Client, Guard) {
         let guard = self.guard("hold");
-        let mut stream = UnixStream::connect(self.folder.path().join("first")).expect("it listens");
-        let request = b"GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("it reads");
+        let mut client = Address::Unix(self.folder.path().join("first")).client();
+        client.send_last("/hold");
         self.server.wait_for_line("begun");
-        (stream, guard)
+        (client, guard)
     }
 
     fn guard(&self, name: &str) -> Guard {
@@ -370,7 +378,7 @@ impl Listed {
     fn end(self, arbiter: i32) {
         send(arbiter, Signal::SIGTERM);
         let ended = self.server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
         let left = fs::read_dir(self.folder.path()).expect("the folder");
         let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["binds"], "{ended:?}");
@@ -459,7 +467,7 @@ fn an_ending_arbiter_leaves_the_socket_files_to_its_successor() {
     assert!(place.is_empty());
     fs::write(&flag, "").expect("a flag");
     let ended = server.wait_for_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.status, 0, "{ended:?}");
 }
 
 fn a_stop_during_a_trial_removes_the_socket_files_of_both() {

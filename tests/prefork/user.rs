@@ -3,7 +3,6 @@
 //! The role first, then the tests that start it. All but one need root, and are passed over without.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -13,7 +12,8 @@ use oxicorn::config::Settings;
 use oxicorn::{Hooks, Request, Responder, Result, WorkerInfo};
 
 use crate::roles::tell;
-use crate::server::{Server, exists, wait_until};
+use crate::server::{Server, exists};
+use crate::support::{Client, wait_until};
 use crate::{Test, tests};
 
 /// The arguments: user, group, `initgroups` or not, and the path of a Unix socket.
@@ -82,18 +82,15 @@ fn address(server: &mut Server) -> String {
     addresses.split(',').next().expect("there are two").into()
 }
 
-fn ask(server: &mut Server, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address(server)).expect("the server listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    stream
+fn ask(server: &mut Server, path: &str) -> Client {
+    let mut client = Client::connect(address(server).parse().expect("an address"));
+    client.send_last(path);
+    client
 }
 
 /// The numbers of a line of the worker's own status.
 fn facts(server: &mut Server) -> impl Fn(&str) -> Vec<u32> + use<> {
-    let mut status = String::new();
-    let mut stream = ask(server, "/");
-    stream.read_to_string(&mut status).expect("it answers");
+    let status = ask(server, "/").read_all();
     move |name| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let words = line.expect("proc_pid_status(5) has it").split_whitespace();
@@ -122,7 +119,7 @@ fn workers_become_the_user_after_post_fork_without_its_groups() {
         assert_eq!(socket.permissions().mode() & 0o777, 0o770);
         server.signal(Signal::SIGTERM);
         let ended = server.wait_for_end();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.status, 0, "{ended:?}");
         assert!(!folder.path().join("socket").exists());
     }
 }
@@ -155,10 +152,10 @@ fn an_unavailable_user_is_refused_before_anything_is_opened() {
     let socket = folder.path().join("socket");
     let socket = socket.to_str().expect("UTF-8");
     let ended = Server::start(&["user", "no-such-user", "-", "-", socket]).wait_for_end();
-    assert_eq!(ended.status.code(), Some(1));
-    let last = ended.log.lines().last().unwrap_or_default();
+    assert_eq!(ended.status, 1);
+    let last = ended.last();
     assert_eq!(last, "Error: user: there is no user \"no-such-user\"");
-    assert!(ended.seen.is_empty() && !folder.path().join("socket").exists());
+    assert!(ended.stdout.is_empty() && !folder.path().join("socket").exists());
 }
 
 fn the_arbiters_death_reaches_a_worker_of_another_user() {

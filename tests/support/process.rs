@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -99,6 +99,21 @@ impl Lines {
         }
     }
 
+    /// Waits for the line of that number, the first being 0; `None` where the stream ends before.
+    #[track_caller]
+    pub(crate) fn nth(&self, number: usize, what: &str) -> Option<String> {
+        let mut collected = self.lock();
+        let start = MonoTime::now();
+        while collected.lines.len() <= number && !collected.ended {
+            let waited = MonoTime::now().since(start);
+            assert!(waited < PATIENCE, "no {what}: {:?}", collected.lines);
+            let left = PATIENCE.saturating_sub(waited);
+            let woken = self.0.1.wait_timeout(collected, left);
+            collected = woken.expect("no reader panics").0;
+        }
+        collected.lines.get(number).cloned()
+    }
+
     fn wait_for_end(&self) {
         let collected = self.lock();
         let wait = self
@@ -120,6 +135,11 @@ pub(crate) struct Exited {
 }
 
 impl Exited {
+    /// The error stream as one text.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.iter().flat_map(|line| [line, "\n"]).collect()
+    }
+
     /// The last line of the error stream.
     pub(crate) fn last(&self) -> &str {
         self.stderr.last().map_or("", String::as_str)
@@ -177,9 +197,7 @@ impl Process {
     /// The same, where its group may outlive the process for a while.
     #[track_caller]
     pub(crate) fn wait_for_group(mut self, patience: Duration) -> Exited {
-        let status = eventually("the process has not ended", || {
-            self.child.try_wait().expect("it is our child")
-        });
+        let status = self.status();
         let (start, mut left) = (MonoTime::now(), members(self.pid()));
         while !left.is_empty() && MonoTime::now().since(start) < patience {
             std::thread::sleep(Duration::from_millis(5));
@@ -187,6 +205,25 @@ impl Process {
         }
         let stderr = self.stderr.all().join("\n");
         assert!(left.is_empty(), "{left:?} are left behind:\n{stderr}");
+        self.exited(status)
+    }
+
+    /// Waits for the process, and for all that write to its streams: another one that it has started too.
+    #[track_caller]
+    pub(crate) fn wait_for_streams(mut self) -> Exited {
+        let status = self.status();
+        self.exited(status)
+    }
+
+    #[track_caller]
+    fn status(&mut self) -> ExitStatus {
+        eventually("the process has not ended", || {
+            self.child.try_wait().expect("it is our child")
+        })
+    }
+
+    #[track_caller]
+    fn exited(&self, status: ExitStatus) -> Exited {
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
         Exited {
@@ -232,22 +269,56 @@ pub(crate) fn send(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {pid}: {e}"));
 }
 
-/// The processes of a group that are not zombies (`proc_pid_stat(5)`).
-fn members(group: Pid) -> Vec<Pid> {
-    let mut pids = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
-            continue;
-        };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+/// A process, as `proc_pid_stat(5)` has it.
+struct Stat {
+    state: char,
+    parent: i32,
+    group: i32,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The command's name is in parentheses and may hold anything; state, parent and group follow it.
-        let mut fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
-        let (state, group_id) = (fields.next(), fields.nth(1));
-        if !matches!(state, None | Some("Z" | "X"))
-            && group_id.and_then(|g| g.parse().ok()) == Some(group.as_raw())
-        {
-            pids.push(Pid::from_raw(pid));
-        }
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let (state, parent, group) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Self {
+            state: state.chars().next()?,
+            parent: parent.parse().ok()?,
+            group: group.parse().ok()?,
+        })
     }
-    pids
+
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Every process that there is.
+fn processes() -> impl Iterator<Item = (Pid, Stat)> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.map(Pid::from_raw)
+        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+}
+
+/// Whether a process is there, and no zombie: what inherits an orphan may not wait for it.
+pub(crate) fn is_there(pid: Pid) -> bool {
+    Stat::read(pid).is_some_and(|stat| !stat.is_zombie())
+}
+
+/// The children of a process, each with whether it is a zombie.
+pub(crate) fn children(parent: Pid) -> Vec<(Pid, bool)> {
+    processes()
+        .filter(|(_, stat)| stat.parent == parent.as_raw())
+        .map(|(pid, stat)| (pid, stat.is_zombie()))
+        .collect()
+}
+
+/// The processes of a group that are not zombies.
+fn members(group: Pid) -> Vec<Pid> {
+    processes()
+        .filter(|(_, stat)| stat.group == group.as_raw() && !stat.is_zombie())
+        .map(|(pid, _)| pid)
+        .collect()
 }
