@@ -19,7 +19,7 @@ struct Log;
 impl Host for Log {
     fn finished(&self, access: &Access<'_>) {
         let request = access.head.map_or("-", |head| head.target());
-        eprintln!("{} {request} {}", access.connection.peer, access.status);
+        eprintln!("{} {request} {}", access.client(), access.status);
     }
 }
 
@@ -38,7 +38,7 @@ fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
 fn serve(listeners: &Listeners, stopped: &UnixStream) -> Result<()> {
     let mut reactor = Reactor::new(listeners, Config::default())?;
     reactor.watch(stopped.as_fd())?;
-    while !reactor.is_done() {
+    while !reactor.is_done(MonoTime::now()) {
         if reactor.poll(&Log, None)?.woken {
             reactor.drain(MonoTime::now(), QueuePolicy::DrainAndClose);
         }

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{Read, Write, stdin, stdout};
 
 use bytes::BytesMut;
-use oxicorn::h1::{Config, Conn, Event, error_page, refuse};
+use oxicorn::h1::{Config, Conn, Event, error_page};
 
 /// Answers with the body's length.
 fn answer(conn: &mut Conn, length: usize) -> Result<BytesMut, Box<dyn Error>> {
@@ -59,7 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => {
                 let mut out = BytesMut::new();
                 let page = error_page(error.status(), &error.to_string());
-                refuse(&mut out, b"", &page, false).map_err(std::io::Error::other)?;
+                conn.refuse(&mut out, b"", &page)
+                    .map_err(std::io::Error::other)?;
                 stdout().write_all(&out)?;
                 eprintln!("refused: {error}");
                 false

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::h1::Head;
-use crate::service::ConnectionInfo;
+use crate::service::{Address, ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
 
 /// The facts of one answered exchange, refused requests included.
@@ -20,6 +20,8 @@ pub struct Access<'a> {
     pub worker: u64,
     /// The connection's two ends.
     pub connection: &'a ConnectionInfo,
+    /// What a trusted forwarder told of the request.
+    pub request: &'a RequestInfo,
     /// The request's head; `None` where none could be parsed.
     pub head: Option<&'a Head>,
     /// The status that was sent, or 0 where the client left before there was one.
@@ -34,6 +36,12 @@ pub struct Access<'a> {
 }
 
 impl Access<'_> {
+    /// The client: the one that a trusted forwarder named, else the connection's peer.
+    #[must_use]
+    pub fn client(&self) -> &Address {
+        self.request.client(self.connection)
+    }
+
     /// From the complete head to the end of the response.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

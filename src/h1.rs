@@ -62,10 +62,11 @@ mod types;
 
 pub use config::{Config, Leniency, Limits, Names, Underscores};
 pub use conn::Conn;
-pub use encode::{HeadEncoder, refuse};
+pub use encode::HeadEncoder;
 pub use error::{EncodeError, ParseError};
 pub use event::{CloseReason, Event};
 pub use frame::{Frame, Prefix};
 pub use head::Head;
+pub use state::ResponseState;
 pub use status::{Page, error_page, reason_phrase};
 pub use types::{BodyLength, Version};

@@ -106,8 +106,8 @@ pub use ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
 pub use server::{Server, ServerBuilder};
 pub use service::{
     Address, Body, BodyWriter, ConnectionInfo, Exchange, MakeService, NoRuntime, OwnedBody,
-    PerWorker, Proxied, Releaser, Request, Responded, Responder, Scheme, Service, ServiceContext,
-    ServiceRuntime, Stacks, per_worker, service_fn,
+    PerWorker, Proxied, Releaser, Request, RequestInfo, Responded, Responder, Scheme, Service,
+    ServiceContext, ServiceRuntime, Stacks, per_worker, service_fn,
 };
 pub use sys::daemon::daemonize;
 pub use sys::user::Credentials;

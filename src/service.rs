@@ -11,7 +11,7 @@
 //! *Invariants*: a [`Responded`] exists only where exactly one complete response was given to the exchange.
 
 mod body;
-mod connection;
+mod info;
 mod responder;
 
 use std::fs::File;
@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
 pub use body::{Body, OwnedBody};
-pub use connection::{Address, ConnectionInfo, Proxied, Scheme};
+pub use info::{Address, ConnectionInfo, Proxied, RequestInfo, Scheme};
 pub use responder::{BodyWriter, Responded, Responder};
 
 /// Something that answers requests.
@@ -326,18 +326,26 @@ pub trait Exchange {
 pub struct Request<'a> {
     head: &'a Head,
     connection: &'a ConnectionInfo,
+    info: &'a RequestInfo,
     body: Body<'a>,
 }
 
 impl<'a> Request<'a> {
-    /// Puts a request together; for servers and for tests.
+    /// Puts a request together, of which no forwarder tells anything; for servers and for tests.
     #[must_use]
     pub fn new(head: &'a Head, connection: &'a ConnectionInfo, body: Body<'a>) -> Self {
         Self {
             head,
             connection,
+            info: RequestInfo::NONE,
             body,
         }
+    }
+
+    /// The same request, with what a forwarder tells of it.
+    #[must_use]
+    pub fn with_info(self, info: &'a RequestInfo) -> Self {
+        Self { info, ..self }
     }
 
     /// The method as it was sent: `GET`.
@@ -374,6 +382,25 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn connection(&self) -> &'a ConnectionInfo {
         self.connection
+    }
+
+    /// What is known of this request beside its connection.
+    #[must_use]
+    pub fn info(&self) -> &'a RequestInfo {
+        self.info
+    }
+
+    /// The client: the one that a trusted forwarder names, else the connection's
+    /// [peer](ConnectionInfo::peer).
+    #[must_use]
+    pub fn client(&self) -> &'a Address {
+        self.info.client(self.connection)
+    }
+
+    /// What the client speaks.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.info.scheme
     }
 
     /// The body, to read from.

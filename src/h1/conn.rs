@@ -10,13 +10,14 @@ use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
 use super::config::Config;
-use super::encode::{CONTINUE, HeadEncoder, say_close};
+use super::encode::{CONTINUE, HeadEncoder, put_page, say_close};
 use super::error::{EncodeError, ParseError};
 use super::event::{CloseReason, Event};
 use super::frame::{Frame, LAST_CHUNK};
 use super::head::Head;
 use super::parse::Scan;
-use super::state::{Client, Framing, State};
+use super::state::{Client, Framing, ResponseState, State};
+use super::status::Page;
 use super::types::{BodyLength, Span};
 
 /// The first memory for what a client sends, in bytes: most heads fit.
@@ -137,8 +138,8 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// Where it is not HTTP/1.1, or would be unsafe to take for it. Answer with [`refuse`](super::refuse),
-    /// unless a response is under way, and close: the events that follow are [`Event::Closed`].
+    /// Where it is not HTTP/1.1, or would be unsafe to take for it. [Refuse](Self::refuse) it, unless a response is
+    /// under way, and close: the events that follow are [`Event::Closed`].
     pub fn next_event(&mut self) -> Result<Event, ParseError> {
         let event = match self.state.client() {
             Client::Head => self.next_head(),
@@ -324,6 +325,42 @@ impl Conn {
             Framing::Chunked => LAST_CHUNK,
             Framing::None | Framing::Sized(_) | Framing::UntilClose => b"",
         })
+    }
+
+    /// Writes a whole response of the server's own: the request is refused, or could not be answered. `preamble`
+    /// holds encoded lines, as for [`HeadEncoder::preamble`]. The page itself is left out where the request was
+    /// HEAD (RFC 9110 §9.3.2). The connection has to close after it: no further request comes.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::NotDue`] where a response has begun, or was given already; and where the page has a status
+    /// that is no error's, or a reason or a content type that cannot be sent. Nothing is written then.
+    pub fn refuse(
+        &mut self,
+        out: &mut BytesMut,
+        preamble: &[u8],
+        page: &Page,
+    ) -> Result<(), EncodeError> {
+        if !self.state.may_refuse() {
+            return Err(EncodeError::NotDue);
+        }
+        let is_head = self.state.response() == ResponseState::Due && self.state.is_head();
+        put_page(out, preamble, page, is_head)?;
+        self.state.refused();
+        self.bytes = BytesMut::new();
+        Ok(())
+    }
+
+    /// Takes back a response's head that was encoded and has not left: the response is due again. Tells whether one
+    /// was begun.
+    pub fn retract(&mut self) -> bool {
+        self.state.retract()
+    }
+
+    /// How far the response to the current request has come; between two requests, that to the one before.
+    #[must_use]
+    pub fn response(&self) -> ResponseState {
+        self.state.response()
     }
 
     /// The response cannot be completed, or was given in another way: the connection must close.

@@ -1,4 +1,4 @@
-//! Responses as bytes: the head ([`HeadEncoder`]) and whole error answers.
+//! Responses as bytes: the head ([`HeadEncoder`]) and whole error responses.
 //!
 //! No field reaches the wire unchecked, and no byte of a body passes through here (`frame`).
 //!
@@ -290,16 +290,14 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a whole answer that refuses a request, after which the connection must close: `preamble` holds
-/// encoded lines, as for [`HeadEncoder::preamble`]. The version is HTTP/1.1, since there may be no request to
-/// tell another. The page itself is left out where `head_only` tells that the request was HEAD (RFC 9110
-/// §9.3.2).
+/// Writes a whole response of the server's own, after which the connection must close. The version is HTTP/1.1,
+/// since there may be no request to tell another.
 ///
 /// # Errors
 ///
 /// Where the page has a status that is no error's, or a reason or a content type that cannot be sent. Nothing
 /// is written then.
-pub fn refuse(
+pub(super) fn put_page(
     out: &mut BytesMut,
     preamble: &[u8],
     page: &Page,

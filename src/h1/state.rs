@@ -6,7 +6,7 @@
 //!   client   Head ──request──▶ Body ──its end──▶ Done ─┐
 //!             ▲ └──request without a body────────▶─────┤  both done: the next cycle,
 //!             └────────────────────────────────────────┤  or Closed(Requested)
-//!   server   Idle ──request──▶ Due ──head──▶ Body ──its end──▶ Done
+//!   server   Idle ──request──▶ Due ──head──▶ Body ──its end──▶ Done ──request──▶ Due
 //!                               ▲ └─1xx─┐
 //!                               └───────┘
 //! ```
@@ -17,12 +17,16 @@
 //! | `body_ended` | Body → Done | |
 //! | `responded` | | Due → Body |
 //! | `finished` | | Body → Done |
-//! | both Done, reusable | → Head | → Idle |
-//! | both Done otherwise | → Closed(Requested) | → Idle |
-//! | `close` (bad bytes, end of input, abort) | → Closed(reason) | stays: an answer may still be owed |
+//! | both Done, reusable | → Head | stays, until the next request |
+//! | both Done otherwise | → Closed(Requested) | stays |
+//! | `close` within a head | → Closed(reason) | → Idle: the head may be answered |
+//! | `close` later (bad bytes, end of input) | → Closed(reason) | stays |
+//! | `retract` | | Body → Due |
+//! | `refuse` | → Closed(Refused) | Idle or Due → Done |
+//! | `abort` | → Closed(Aborted) | → Aborted |
 //!
-//! *Invariants*: Closed is for ever; a request is announced only with the server Idle; `reusable` never
-//! becomes true again.
+//! *Invariants*: Closed is final; a request is announced only with the server Idle or Done; each request has one
+//! response at the most; `reusable` never becomes true again.
 
 use super::error::EncodeError;
 use super::event::CloseReason;
@@ -46,6 +50,22 @@ enum Server {
     Due,
     Body(Framing),
     Done,
+    Aborted,
+}
+
+/// How far the response to the current request has come; between two requests, that to the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseState {
+    /// No request has come yet, or what has come was no request.
+    Idle,
+    /// The response has not begun. Interim responses may have been sent.
+    Due,
+    /// Its head was encoded.
+    Started,
+    /// All of it was encoded.
+    Complete,
+    /// It cannot be completed: the connection has to close.
+    Aborted,
 }
 
 /// How the end of a response's body is shown (RFC 9112 §6.3).
@@ -181,6 +201,9 @@ impl State {
 
     /// The client's side is over. Of several reasons the first stays.
     pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.client == Client::Head {
+            self.server = Server::Idle;
+        }
         if !matches!(self.client, Client::Closed(_)) {
             self.client = Client::Closed(reason);
         }
@@ -191,7 +214,48 @@ impl State {
     /// The response cannot be completed.
     pub(super) fn abort(&mut self) {
         self.close(CloseReason::Aborted);
-        self.server = Server::Idle;
+        self.server = Server::Aborted;
+    }
+
+    /// The head of the response has not left, and will not: the response is due as before. Tells whether it was
+    /// begun.
+    pub(super) fn retract(&mut self) -> bool {
+        let begun = matches!(self.server, Server::Body(_));
+        if begun {
+            self.server = Server::Due;
+        }
+        begun
+    }
+
+    /// Whether the server may answer by itself what has come: nothing has answered it.
+    pub(super) fn may_refuse(&self) -> bool {
+        match self.server {
+            Server::Idle | Server::Due => true,
+            Server::Done => self.client == Client::Head,
+            Server::Body(_) | Server::Aborted => false,
+        }
+    }
+
+    /// A whole response of the server's own has gone: no further request.
+    pub(super) fn refused(&mut self) {
+        self.close(CloseReason::Refused);
+        self.server = Server::Done;
+    }
+
+    /// How far the response has come.
+    pub(super) fn response(&self) -> ResponseState {
+        match self.server {
+            Server::Idle => ResponseState::Idle,
+            Server::Due => ResponseState::Due,
+            Server::Body(_) => ResponseState::Started,
+            Server::Done => ResponseState::Complete,
+            Server::Aborted => ResponseState::Aborted,
+        }
+    }
+
+    /// Whether the request was HEAD.
+    pub(super) fn is_head(&self) -> bool {
+        self.request.is_head
     }
 
     /// Whether a request waits for the head of its response.
@@ -295,7 +359,6 @@ impl State {
     /// The next cycle, where both sides are done with this one.
     fn settle(&mut self) {
         if self.client == Client::Done && self.server == Server::Done {
-            self.server = Server::Idle;
             self.client = if self.reusable {
                 Client::Head
             } else {

@@ -99,9 +99,10 @@ impl<S: Service> Service for WatchedService<S> {
         let Some(hooks) = &self.hooks else {
             return self.service.call(request, reply);
         };
+        let info = request.info();
         let (head, connection, body) = request.into_parts();
         let witness = Witness::new(reply.into_exchange());
-        let request = Request::new(head, connection, body);
+        let request = Request::new(head, connection, body).with_info(info);
         let outcome =
             guard("pre_request", || hooks.pre_request(&self.worker, &request)).and_then(|()| {
                 let reply = Responder::new(&witness);

@@ -172,7 +172,7 @@ fn whole_lines(lines: &[u8], most: usize) -> usize {
 }
 
 fn line(out: &mut Vec<u8>, access: &Access<'_>, time: &str) {
-    match &access.connection.peer {
+    match access.client() {
         Address::Ip(peer) => {
             // Writing to memory cannot fail.
             let _ = write!(out, "{}", peer.ip());
@@ -272,7 +272,7 @@ const BEGINNING: LocalTime = LocalTime {
 mod tests {
     use super::*;
     use crate::h1::{Head, Version};
-    use crate::service::ConnectionInfo;
+    use crate::service::{ConnectionInfo, RequestInfo};
     use crate::time::MonoTime;
     use std::fs;
     use std::io::Read;
@@ -299,6 +299,7 @@ mod tests {
             pid: 1,
             worker: 1,
             connection,
+            request: RequestInfo::NONE,
             head,
             status: 200,
             sent: 5,

@@ -305,11 +305,11 @@ impl Listener {
         match &self.inner {
             Inner::Tcp { socket, .. } => {
                 let (stream, peer) = socket.accept()?;
-                Ok((stream.into(), Some(peer)))
+                Ok((Stream::adopt(stream), Some(peer)))
             }
             Inner::Unix { socket, .. } => {
                 let (stream, _) = socket.accept()?;
-                Ok((stream.into(), None))
+                Ok((Stream::adopt(stream), None))
             }
         }
     }

@@ -3,15 +3,13 @@
 //! Never blocking and never buffering: each method is one system call, and `WouldBlock` is its caller's
 //! business.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
-use mio::event::Source;
-use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
 use nix::sys::sendfile::sendfile64;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
 
 use crate::sys::sigpipe::shielded;
@@ -20,32 +18,41 @@ use crate::sys::{fork, socket};
 /// An accepted connection.
 ///
 /// All calls are non-blocking and take `&self`. A write to a peer that has gone is an error and no signal, whatever
-/// the process does with `SIGPIPE`.
+/// the process does with `SIGPIPE`. To wait for it, register its descriptor with a poll.
 #[derive(Debug)]
-pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a Unix socket.
-    Unix(UnixStream),
-}
+pub struct Stream(OwnedFd);
 
 impl Stream {
+    /// Takes a socket that is connected, non-blocking and closed on `exec`.
+    pub(crate) fn adopt(socket: impl Into<OwnedFd>) -> Self {
+        Self(socket.into())
+    }
+
     /// Reads what is there, up to the buffer's length; 0 is the peer's end of output.
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv(2)`; `WouldBlock` where nothing is there.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&mut &*stream).read(buffer),
-            Self::Unix(stream) => (&mut &*stream).read(buffer),
-        }
+        Ok(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty())?)
     }
 
     /// Reads what is there into the room that `block` has left, behind what it has; 0 is the peer's end of
     /// output, unless there is no room.
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv(2)`; `WouldBlock` where nothing is there.
     pub fn receive(&self, block: &mut BytesMut) -> io::Result<usize> {
         socket::receive(self, block)
     }
 
     /// Writes of the slices what the socket takes, which may be less than all, and says how many bytes
     /// that was.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send(2)`; `WouldBlock` where the socket has no room.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = SockRef::from(self);
         match slices {
@@ -60,6 +67,10 @@ impl Stream {
     /// `offset`.
     ///
     /// The file is read while the call lasts, so a slow disk delays it; the socket does not.
+    ///
+    /// # Errors
+    ///
+    /// Those of `sendfile(2)`; `WouldBlock` where the socket has no room, `InvalidInput` for an offset that no file has.
     pub fn sendfile(
         &self,
         file: BorrowedFd<'_>,
@@ -76,6 +87,10 @@ impl Stream {
 
     /// How many bytes the system has taken with these calls and not delivered yet: over TCP, those that the
     /// peer has not acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell.
     pub fn unsent(&self) -> io::Result<u64> {
         socket::unsent(self)
     }
@@ -90,70 +105,27 @@ impl Stream {
     }
 
     /// Whether the peer has ended its output, or the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell.
     pub fn has_hung_up(&self) -> io::Result<bool> {
         socket::has_hung_up(self)
     }
 
     /// Ends the output, so that the peer reads to an end of file; input goes on.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is lost.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
-    }
-}
-
-impl From<UnixStream> for Stream {
-    fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
+        SockRef::from(self).shutdown(Shutdown::Write)
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Source for Stream {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.register(registry, token, interest),
-            Self::Unix(stream) => stream.register(registry, token, interest),
-        }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.reregister(registry, token, interest),
-            Self::Unix(stream) => stream.reregister(registry, token, interest),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.deregister(registry),
-            Self::Unix(stream) => stream.deregister(registry),
-        }
+        self.0.as_fd()
     }
 }
 
@@ -161,10 +133,13 @@ impl Source for Stream {
 mod tests {
     use super::*;
     use std::io::{Seek, Write};
+    use std::os::unix::net::UnixStream;
 
     fn pair() -> (Stream, Stream) {
         let (a, b) = UnixStream::pair().unwrap();
-        (a.into(), b.into())
+        a.set_nonblocking(true).unwrap();
+        b.set_nonblocking(true).unwrap();
+        (Stream::adopt(a), Stream::adopt(b))
     }
 
     #[test]

@@ -1,64 +1,62 @@
-//! Accepting: the [`Acceptor`] of a reactor, who comes in through them, and who waits outside.
+//! [`Acceptor`]: the listeners of a reactor, and what keeps it from accepting.
 //!
-//! No connection is read here, and none is closed but for another that has no place.
+//! It reads no connection and closes none.
 //!
 //! ```text
-//!   open ── pause: the host says later, or descriptors are short ──▶ open
-//!    │ ├── crowded: all places are taken by requests ──────────────▶ open
+//!   open ── paused: the host says later, or descriptors are short ──▶ open
+//!    │ ├── crowded: all places are taken by requests ───────────────▶ open
 //!    ▼
-//!   drained: the queues are left, or emptied and then closed or refused
+//!   draining: the queues are left, or emptied and then closed or refused
 //! ```
 //!
-//! *Invariants*: a gate is asked until it says that nobody waits, since mio tells of each edge once; while
-//! somebody is in the line, those who wait outside are accepted one at a time, each in its place of the line,
-//! unless the reactor takes its leave; who is left to other workers keeps that place, and for a time only.
+//! *Invariants*: a listener is asked until it says that no connection waits, since the poll tells of each edge once.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Registry, Token};
-
-use super::connection::Connection;
 use super::episode::Episode;
-use super::host::{Admit, Host};
-use super::{LISTENERS, Place, Reactor};
+use super::poller::Poller;
+#[cfg(test)]
+use super::simulator;
+use super::transport::Transport;
 use crate::error::{Error, Result};
 use crate::net::{Listener, Listeners, QueuePolicy};
-use crate::service::{self, Address};
+use crate::service::{Address, ConnectionInfo};
 use crate::time::MonoTime;
 use crate::trace;
 
-/// Connections accepted in one turn, if the host lets them all in.
-const ACCEPTS_A_TURN: usize = 16;
-/// The same where the reactor takes its leave: a whole queue of the longest kind (`somaxconn`, listen(2)), since
-/// the calls between two turns may take all the time that there is.
-const LAST_ACCEPTS: usize = 4096;
-/// How long an exhausted table of descriptors is given to recover.
+/// How long an exhausted table of descriptors is given to recover, and a host that is full.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// How often a reactor that has no place looks whether somebody is slow.
+/// How often a reactor that has no place looks whether a client is slow.
 const CROWDED: Duration = Duration::from_secs(1);
-/// For how long a newcomer who has a place in the line is left to other workers. Those of a line that takes longer
-/// than that had the time to come for it, or have a line themselves.
-const LEFT_TO_OTHERS: Duration = Duration::from_millis(5);
+
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
 pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
-/// A listener, and whether it may have a connection for us: mio tells of each edge once.
+/// Where connections come from.
 #[derive(Debug)]
-struct Gate {
-    listener: Arc<Listener>,
+enum Queue {
+    Listener(Arc<Listener>),
+    #[cfg(test)]
+    Simulated(simulator::Backlog),
+}
+
+/// A listener, and whether a connection may wait there.
+#[derive(Debug)]
+struct Door {
+    queue: Queue,
     index: usize,
     address: Address,
     maybe: bool,
 }
 
-/// The listeners of a reactor, and what keeps it from accepting.
+/// The listeners of a reactor.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    all: Vec<Gate>,
+    doors: Vec<Door>,
     /// Which one is asked first: each has its turn.
     first: usize,
     /// When to ask the host again whether it accepts.
@@ -69,46 +67,59 @@ pub(super) struct Acceptor {
     crowded: Option<MonoTime>,
     /// While descriptors, or memory for sockets, are short.
     short: Episode,
-    /// What becomes of those who wait when the reactor takes its leave.
+    /// What becomes of the connections that wait when the reactor drains.
     queues: QueuePolicy,
 }
 
 impl Acceptor {
     /// Has `listeners` polled.
-    pub(super) fn open(listeners: &Listeners, registry: &Registry) -> Result<Self> {
-        let mut all = Vec::with_capacity(listeners.len());
+    pub(super) fn open(listeners: &Listeners, poller: &Poller) -> Result<Self> {
+        let mut queues = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
-            registry
-                .register(
-                    &mut SourceFd(&listener.as_fd().as_raw_fd()),
-                    Token(LISTENERS + index),
-                    mio::Interest::READABLE,
-                )
+            poller
+                .listen(index, listener.as_fd())
                 .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
-            all.push(Gate {
-                listener: Arc::clone(listener),
-                index,
-                address: Address::from(&**listener),
-                maybe: true,
-            });
+            let address = Address::from(&**listener);
+            queues.push((Queue::Listener(Arc::clone(listener)), address));
         }
-        Ok(Self {
-            all,
+        Ok(Self::over(queues))
+    }
+
+    #[cfg(test)]
+    pub(super) fn simulated(backlogs: Vec<simulator::Backlog>) -> Self {
+        let queues = backlogs.into_iter().map(|backlog| {
+            let address = Address::Unix(None);
+            (Queue::Simulated(backlog), address)
+        });
+        Self::over(queues.collect())
+    }
+
+    fn over(queues: Vec<(Queue, Address)>) -> Self {
+        let doors = queues.into_iter().enumerate();
+        Self {
+            doors: doors
+                .map(|(index, (queue, address))| Door {
+                    queue,
+                    index,
+                    address,
+                    maybe: true,
+                })
+                .collect(),
             first: 0,
             admit_at: None,
             full: false,
             crowded: None,
             short: Episode::default(),
             queues: QueuePolicy::Keep,
-        })
+        }
     }
 
     /// Whether all are closed.
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.doors.is_empty()
     }
 
-    /// The reactor takes its leave.
+    /// The reactor drains.
     pub(super) fn drain(&mut self, queues: QueuePolicy) {
         self.queues = queues;
         self.crowded = None;
@@ -116,33 +127,64 @@ impl Acceptor {
         if queues == QueuePolicy::Keep {
             self.abandon();
         }
-        for gate in &mut self.all {
-            gate.maybe = true;
+        for door in &mut self.doors {
+            door.maybe = true;
         }
     }
 
-    /// The reactor accepts nobody any more: who waits in the queues is left to others.
+    /// The reactor accepts no more: connections that wait in the queues are left to other workers.
     pub(super) fn abandon(&mut self) {
-        self.all.clear();
+        self.doors.clear();
     }
 
-    /// Somebody may wait at this listener.
+    /// A connection may wait at this listener.
     pub(super) fn on_readable(&mut self, index: usize) {
-        for gate in self.all.iter_mut().filter(|gate| gate.index == index) {
-            gate.maybe = true;
+        for door in self.doors.iter_mut().filter(|door| door.index == index) {
+            door.maybe = true;
         }
     }
 
-    /// When it may be worth to accept, [`MonoTime::ZERO`] being now; `None` where nobody waits or nobody has room.
+    /// When it may be worth to accept, [`MonoTime::ZERO`] being now; `None` where no connection waits.
     pub(super) fn next(&self) -> Option<MonoTime> {
-        let somebody = self.all.iter().any(|gate| gate.maybe);
-        somebody.then(|| self.admit_at.max(self.crowded).unwrap_or(MonoTime::ZERO))
+        let some = self.doors.iter().any(|door| door.maybe);
+        some.then(|| self.admit_at.max(self.crowded).unwrap_or(MonoTime::ZERO))
     }
 
-    /// Whether nobody is to be let in for a while. A host that was full is asked again each time.
-    fn is_shut(&self, now: MonoTime) -> bool {
+    /// Whether no connection is to be let in for a while. A host that was full is asked again each time.
+    pub(super) fn is_shut(&self, now: MonoTime) -> bool {
         let is_before = |at: MonoTime| now < at;
         self.crowded.is_some_and(is_before) || !self.full && self.admit_at.is_some_and(is_before)
+    }
+
+    /// Whether that is so because the host has no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The time of a pause is over: the listener that is to be asked next, if there is one.
+    pub(super) fn reopen(&mut self) -> Option<usize> {
+        self.admit_at = None;
+        self.crowded = None;
+        self.full = false;
+        let count = self.doors.len();
+        let mut order = (0..count).map(|n| (self.first + n) % count);
+        order.find(|&at| self.doors[at].maybe)
+    }
+
+    /// The host accepts nothing before `pause` is over.
+    pub(super) fn pause(&mut self, now: MonoTime, pause: Duration) {
+        self.admit_at = Some(now + pause);
+    }
+
+    /// The host has no room.
+    pub(super) fn fill_up(&mut self, now: MonoTime) {
+        self.full = true;
+        self.admit_at = Some(now + EXHAUSTED);
+    }
+
+    /// All places are taken.
+    pub(super) fn crowd(&mut self, now: MonoTime) {
+        self.crowded = Some(now + CROWDED);
     }
 
     /// A connection has gone, or could go where `room` says so.
@@ -157,192 +199,97 @@ impl Acceptor {
         }
     }
 
-    /// How many wait to be accepted; at least `least` where somebody does and the system does not tell.
-    fn waiting(&mut self, least: usize) -> usize {
+    /// How many connections wait to be accepted; at least `least` where some may and the system does not tell.
+    pub(super) fn waiting(&mut self, least: usize) -> usize {
         let mut waiting = 0;
-        for gate in self.all.iter_mut().filter(|gate| gate.maybe) {
-            let count = gate.listener.waiting();
-            gate.maybe = count != Some(0);
+        for door in self.doors.iter_mut().filter(|door| door.maybe) {
+            let count = door.queue.waiting();
+            door.maybe = count != Some(0);
             waiting += count.unwrap_or(least);
         }
         waiting
     }
 
-    /// Which gate is to be asked next.
-    fn turn(&self) -> Option<usize> {
-        let count = self.all.len();
-        let mut order = (0..count).map(|n| (self.first + n) % count);
-        order.find(|&at| self.all[at].maybe)
+    /// Accepts at this listener.
+    pub(super) fn accept(
+        &mut self,
+        position: usize,
+        now: MonoTime,
+    ) -> Option<(Transport, ConnectionInfo)> {
+        self.first = position + 1;
+        let door = &mut self.doors[position];
+        let error = match door.queue.accept() {
+            Ok((transport, peer)) => {
+                let info = ConnectionInfo::new(peer, door.index, door.address.clone());
+                return Some((transport, info));
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            // The second: another worker has ended the listening, since the server stops (shutdown(2)).
+            io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => door.maybe = false,
+            // The client has left the queue (accept(2), "Error handling").
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            _ => {
+                if self.short.begins(now) {
+                    trace::error!("cannot accept on {}: {error}", door.queue);
+                }
+                self.admit_at = Some(now + EXHAUSTED);
+            }
+        }
+        None
     }
 
-    /// Closes those at which nobody waits any more; all of them where the time is `over`.
-    fn close(&mut self, over: bool) {
+    /// Closes those at which no connection waits any more; all of them where the time is `over`.
+    pub(super) fn close(&mut self, over: bool) {
         let refuse = self.queues == QueuePolicy::DrainAndClose;
-        self.all.retain(|gate| {
-            let stays = gate.maybe && !over;
+        self.doors.retain(|door| {
+            let stays = door.maybe && !over;
             if !stays && refuse {
-                gate.listener.refuse();
+                door.queue.refuse();
             }
             stays
         });
     }
 }
 
-impl Reactor {
-    /// Accepts what the host lets in, from each listener in turn, until somebody is in the line: what else is in
-    /// the queue may find another thread free. A reactor that takes its leave accepts all.
-    pub(super) fn accept(&mut self, host: &dyn Host, now: MonoTime) {
-        let most = match self.draining {
-            None => ACCEPTS_A_TURN,
-            Some(_) => LAST_ACCEPTS,
-        };
-        for _ in 0..most {
-            if self.draining.is_none() && !self.queue.is_empty() {
-                break;
-            }
-            let Some(position) = self.let_in(None, host, now) else {
-                // Where the host is full they have to wait as requests do.
-                if self.acceptor.full {
-                    self.expect(host, now);
-                }
-                break;
-            };
-            if let Some(key) = self.accept_from(position, host, now) {
-                self.queue.push(key);
-            }
-        }
-        if let Some(until) = self.draining {
-            self.acceptor.close(now >= until);
-        }
-    }
-
-    /// Gives places in the line to those who wait outside: this reactor's share of them.
-    pub(super) fn expect(&mut self, host: &dyn Host, now: MonoTime) {
-        if self.draining.is_none() && !self.acceptor.is_shut(now) {
-            let waiting = self.acceptor.waiting(self.queue.requests().max(1));
-            self.queue.expect(host.share(waiting), now);
-        }
-    }
-
-    /// Accepts whoever has come to the front of the line, with a place `since` then, if there is still somebody; its
-    /// key if it has sent a complete request.
-    pub(super) fn welcome(
-        &mut self,
-        since: MonoTime,
-        host: &dyn Host,
-        now: MonoTime,
-    ) -> Option<usize> {
-        if self.draining.is_some() {
-            return None;
-        }
-        let position = self.let_in(Some(since), host, now)?;
-        self.accept_from(position, host, now)
-    }
-
-    /// At which gate one more may come in, who may have a place in the line `since` then; `None` where there is none,
-    /// or no room.
-    fn let_in(&mut self, since: Option<MonoTime>, host: &dyn Host, now: MonoTime) -> Option<usize> {
-        if self.acceptor.is_shut(now) {
-            return None;
-        }
-        self.acceptor.admit_at = None;
-        self.acceptor.crowded = None;
-        self.acceptor.full = false;
-        let position = self.acceptor.turn()?;
-        // Who waits in the queue when the server leaves is answered, and nobody comes after them.
-        if self.draining.is_some() {
-            return Some(position);
-        }
-        match host.admit(now, self.connections.len()) {
-            Admit::Accept => {}
-            Admit::Later(pause) => match since {
-                None => {
-                    self.acceptor.admit_at = Some(now + pause);
-                    return None;
-                }
-                Some(since) if now.since(since) < LEFT_TO_OTHERS => {
-                    self.queue.put_off(since);
-                    return None;
-                }
-                Some(_) => {}
-            },
-            Admit::Full => {
-                self.acceptor.full = true;
-                self.acceptor.admit_at = Some(now + EXHAUSTED);
-                return None;
-            }
-            Admit::Closed => {
-                self.acceptor.abandon();
-                return None;
-            }
-        }
-        if !self.has_room(now) {
-            self.acceptor.crowded = Some(now + CROWDED);
-            return None;
-        }
-        Some(position)
-    }
-
-    /// Whether one more connection may be open, in the place of another if need be.
-    fn has_room(&self, now: MonoTime) -> bool {
-        self.connections.len() < self.config.worker_connections.max(1)
-            || self.eviction_candidate(now).is_some()
-    }
-
-    /// The connection that goes first where a new one needs a place. Looks at all of them: that is for the
-    /// worst hour only, and less than accepting costs.
-    fn eviction_candidate(&self, now: MonoTime) -> Option<usize> {
-        let here = self
-            .connections
-            .iter()
-            .filter_map(|(key, place)| match place {
-                Place::Here(connection) => Some((key, connection)),
-                Place::InFlight { .. } => None,
-            });
-        let known = here.filter_map(|(key, connection)| {
-            Some((connection.eviction_rank(now, &self.config)?, key))
-        });
-        known.min().map(|(_, key)| key)
-    }
-
-    /// Accepts at this gate; the connection's key if it has sent a complete request.
-    fn accept_from(&mut self, position: usize, host: &dyn Host, now: MonoTime) -> Option<usize> {
-        self.acceptor.first = position + 1;
-        let gate = &mut self.acceptor.all[position];
-        match gate.listener.accept() {
-            Ok((stream, peer)) => {
-                let full = self.connections.len() >= self.config.worker_connections.max(1);
-                if full && self.draining.is_none() {
-                    if let Some(key) = self.eviction_candidate(now) {
-                        trace::debug!(
-                            "worker_connections are open: closing one that can be spared"
-                        );
-                        self.close(key, host);
-                    }
-                }
-                let gate = &self.acceptor.all[position];
+impl Queue {
+    fn accept(&self) -> io::Result<(Transport, Address)> {
+        match self {
+            Self::Listener(listener) => {
+                let (stream, peer) = listener.accept()?;
                 let peer = peer.map_or(Address::Unix(None), Address::Ip);
-                let info = service::ConnectionInfo::new(peer, gate.index, gate.address.clone());
-                let connection = Connection::new(stream, info, &self.config, &self.totals, now);
-                let key = self.connections.insert(Place::Here(Box::new(connection)));
-                host.connections(self.connections.len());
-                let ready = self.run(key, host, now, Connection::advance);
-                return ready.then_some(key);
+                Ok((Transport::plain(stream), peer))
             }
-            Err(error) => match error.kind() {
-                // The second: another worker has ended the listening, since the server stops (shutdown(2)).
-                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => gate.maybe = false,
-                // The client has left the queue (accept(2), "Error handling").
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                _ => {
-                    if self.acceptor.short.begins(now) {
-                        trace::error!("cannot accept on {}: {error}", gate.listener);
-                    }
-                    self.acceptor.admit_at = Some(now + EXHAUSTED);
-                }
-            },
+            #[cfg(test)]
+            Self::Simulated(backlog) => backlog.accept(),
         }
-        None
+    }
+
+    fn waiting(&self) -> Option<usize> {
+        match self {
+            Self::Listener(listener) => listener.waiting(),
+            #[cfg(test)]
+            Self::Simulated(backlog) => Some(backlog.waiting()),
+        }
+    }
+
+    fn refuse(&self) {
+        match self {
+            Self::Listener(listener) => listener.refuse(),
+            #[cfg(test)]
+            Self::Simulated(_) => {}
+        }
+    }
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(listener) => listener.fmt(f),
+            #[cfg(test)]
+            Self::Simulated(_) => f.write_str("a simulated listener"),
+        }
     }
 }
 

@@ -15,20 +15,20 @@
 //! waits for: so a timeout that is settled knows no socket that may be closed.
 
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nix::sys::socket::{self, MsgFlags};
 
+use super::Config;
+use super::error_response::ErrorResponse;
 use super::host::Host;
-use super::{Config, ErrorResponse};
+use super::transport::RawSocket;
 use crate::access::Access;
-use crate::h1::Head;
-use crate::service;
+use crate::h1::{self, Head};
+use crate::service::{ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
 
 /// How far it has come. The order is that of [`STATES`].
@@ -139,7 +139,8 @@ impl Page {
             server => format!("Server: {server}\r\n"),
         };
         let mut bytes = BytesMut::new();
-        let made = refusal.encode_with(server.as_bytes(), config, &mut bytes);
+        let http = &mut h1::Conn::server(h1::Config::default());
+        let made = refusal.encode_with(server.as_bytes(), http, config, &mut bytes);
         let body = usize::try_from(made.sent).unwrap_or(0);
         Self {
             status: made.status,
@@ -164,7 +165,7 @@ impl CallTimeout {
     fn new(page: Page) -> Self {
         Self {
             state: AtomicU8::new(State::Settled as u8),
-            socket: AtomicI32::new(-1),
+            socket: AtomicI32::new(RawSocket::NONE.number()),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
             page,
@@ -172,13 +173,13 @@ impl CallTimeout {
     }
 
     /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
-    fn arm(&self, socket: BorrowedFd<'_>, due: MonoTime, bodyless: bool) {
+    fn arm(&self, socket: RawSocket, due: MonoTime, bodyless: bool) {
         let length = if bodyless {
             self.page.head
         } else {
             self.page.bytes.len()
         };
-        self.socket.store(socket.as_raw_fd(), Ordering::Relaxed);
+        self.socket.store(socket.number(), Ordering::Relaxed);
         self.due.store(due.as_nanos(), Ordering::Relaxed);
         self.length.store(length, Ordering::Relaxed);
         self.set(State::Free);
@@ -240,11 +241,9 @@ impl CallTimeout {
             self.set(state);
             return None;
         }
-        let socket = self.socket.load(Ordering::Relaxed);
+        let socket = RawSocket::from_number(self.socket.load(Ordering::Relaxed));
         let length = self.length.load(Ordering::Relaxed);
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        let answered = state == State::Free
-            && socket::send(socket, &self.page.bytes[..length], flags) == Ok(length);
+        let answered = state == State::Free && socket.send(&self.page.bytes[..length]);
         let verdict = if answered {
             CallOutcome::Refused {
                 recorded: record,
@@ -253,11 +252,10 @@ impl CallTimeout {
         } else {
             CallOutcome::Cut
         };
-        // Both fail only where the client has gone.
         if answered {
-            let _ = socket::shutdown(socket, socket::Shutdown::Write);
+            socket.end_output();
         } else {
-            let _ = socket::shutdown(socket, socket::Shutdown::Both);
+            socket.cut();
         }
         self.set(match (answered, record) {
             (false, _) => State::Cut,
@@ -315,7 +313,7 @@ impl CallTimeoutGuard {
     /// A call begins on `socket` that is to have answered by `due`; `bodyless` for HEAD.
     pub(super) fn new(
         timeout: Arc<CallTimeout>,
-        socket: BorrowedFd<'_>,
+        socket: RawSocket,
         due: MonoTime,
         bodyless: bool,
     ) -> Self {
@@ -356,7 +354,8 @@ impl Drop for CallTimeoutGuard {
 /// A call that is given up at the connection's deadline, and what is to be recorded then.
 pub(super) struct CallDeadline {
     pub(super) timeout: Arc<CallTimeout>,
-    pub(super) info: Arc<service::ConnectionInfo>,
+    pub(super) info: Arc<ConnectionInfo>,
+    pub(super) request: RequestInfo,
     pub(super) head: Option<Head>,
     pub(super) started: MonoTime,
 }
@@ -368,6 +367,7 @@ impl CallDeadline {
                 pid: 0,
                 worker: 0,
                 connection: &self.info,
+                request: &self.request,
                 head: self.head.as_ref(),
                 status: answer.status,
                 sent: answer.sent,
@@ -382,7 +382,7 @@ impl CallDeadline {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::AsFd;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     const DUE: MonoTime = MonoTime::from_nanos(1000);
@@ -391,7 +391,12 @@ mod tests {
     fn call(bodyless: bool) -> (Arc<CallTimeout>, CallTimeoutGuard, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let timeout = Arc::new(CallTimeout::new(Page::new(&Config::default())));
-        let armed = CallTimeoutGuard::new(Arc::clone(&timeout), ours.as_fd(), DUE, bodyless);
+        let armed = CallTimeoutGuard::new(
+            Arc::clone(&timeout),
+            RawSocket::from_number(ours.as_raw_fd()),
+            DUE,
+            bodyless,
+        );
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -461,7 +466,12 @@ mod tests {
         // What it still sends is its own affair.
         assert!(armed.begin());
         drop(armed);
-        let next = CallTimeoutGuard::new(Arc::clone(&timeout), ours.as_fd(), DUE, false);
+        let next = CallTimeoutGuard::new(
+            Arc::clone(&timeout),
+            RawSocket::from_number(ours.as_raw_fd()),
+            DUE,
+            false,
+        );
         assert_eq!(next.settle(), CallOutcome::InTime);
     }
 

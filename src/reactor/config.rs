@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ErrorPage;
+use super::rate::MinRate;
 use crate::config::{HeaderMap, Settings};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -85,6 +86,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a request's body must bring.
+    pub(super) fn body_min_rate(&self) -> MinRate {
+        MinRate {
+            rate: self.body_rate,
+            grace: self.body_grace,
+        }
+    }
+
+    /// What a client must take of its response.
+    pub(super) fn send_min_rate(&self) -> MinRate {
+        MinRate {
+            rate: self.send_rate,
+            grace: self.send_grace,
+        }
+    }
+
     /// Refuses what could not be sent.
     pub(crate) fn check(&self) -> Result<()> {
         let fits = self.server.bytes().all(|byte| matches!(byte, b' '..=b'~'));

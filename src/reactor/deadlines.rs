@@ -8,7 +8,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
 
 use crate::time::MonoTime;
 
@@ -75,22 +74,6 @@ impl Deadlines {
         }
         None
     }
-}
-
-/// A client that brings or takes less than so many times the rate that it must have is slow: where all places are
-/// taken, another may have its own.
-pub(super) const SLOW: u64 = 16;
-
-/// Until when `bytes` are enough for a peer that must average `rate` bytes a second once `grace` is over;
-/// `None` where it may be as slow as it likes.
-pub(super) fn min_rate_deadline(
-    since: MonoTime,
-    bytes: u64,
-    rate: u64,
-    grace: Duration,
-) -> Option<MonoTime> {
-    let nanos = bytes.saturating_mul(1_000_000_000).checked_div(rate)?;
-    Some(since + Duration::from_nanos(nanos).max(grace))
 }
 
 #[cfg(test)]

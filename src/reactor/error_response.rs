@@ -11,7 +11,8 @@ use bytes::BytesMut;
 
 use super::Config;
 use super::date_header;
-use super::exchange::Response;
+use super::response::Response;
+
 use crate::h1::{self, Head, Page};
 use crate::service::ConnectionInfo;
 use crate::trace;
@@ -46,9 +47,9 @@ pub struct ErrorResponse<'a> {
 /// use oxicorn::reactor::{Config, ErrorPage};
 ///
 /// let mut config = Config::default();
-/// config.error_page = ErrorPage::new(|refusal| {
-///     let json = format!("{{\"status\": {}}}\n", refusal.status);
-///     Page::new(refusal.status, "application/json", json)
+/// config.error_page = ErrorPage::new(|error| {
+///     let json = format!("{{\"status\": {}}}\n", error.status);
+///     Page::new(error.status, "application/json", json)
 /// });
 /// ```
 #[derive(Clone)]
@@ -76,20 +77,28 @@ impl fmt::Debug for ErrorPage {
 }
 
 /// The built-in page.
-fn plain(refusal: &ErrorResponse<'_>) -> Page {
-    h1::error_page(refusal.status, refusal.text)
+fn plain(error: &ErrorResponse<'_>) -> Page {
+    h1::error_page(error.status, error.text)
 }
 
 impl ErrorResponse<'_> {
-    /// Writes the whole answer to `out`.
-    pub(super) fn encode(&self, config: &Config, out: &mut BytesMut) -> Response {
-        date_header::with_lines(&config.server, |lines| self.encode_with(lines, config, out))
+    /// Has `http` write the whole response to `out`.
+    pub(super) fn encode(
+        &self,
+        http: &mut h1::Conn,
+        config: &Config,
+        out: &mut BytesMut,
+    ) -> Response {
+        date_header::with_lines(&config.server, |lines| {
+            self.encode_with(lines, http, config, out)
+        })
     }
 
     /// The same with other lines than `Server` and `Date`.
     pub(super) fn encode_with(
         &self,
         lines: &[u8],
+        http: &mut h1::Conn,
         config: &Config,
         out: &mut BytesMut,
     ) -> Response {
@@ -98,17 +107,19 @@ impl ErrorResponse<'_> {
             trace::error!("the error page for status {} panicked", self.status);
             plain(self)
         });
-        self.encode_page(&page, lines, out).unwrap_or_else(|error| {
-            trace::error!("an error page cannot be sent: {error}");
-            self.encode_page(&plain(self), lines, out)
-                .unwrap_or_default()
-        })
+        self.encode_page(&page, lines, http, out)
+            .unwrap_or_else(|failure| {
+                trace::error!("an error page cannot be sent: {failure}");
+                self.encode_page(&plain(self), lines, http, out)
+                    .unwrap_or_default()
+            })
     }
 
     fn encode_page(
         &self,
         page: &Page,
         lines: &[u8],
+        http: &mut h1::Conn,
         out: &mut BytesMut,
     ) -> Result<Response, h1::EncodeError> {
         let head_only = self.head.is_some_and(|head| head.method() == "HEAD");
@@ -117,7 +128,7 @@ impl ErrorResponse<'_> {
         } else {
             b""
         };
-        h1::refuse(out, &[lines, retry].concat(), page, head_only)?;
+        http.refuse(out, &[lines, retry].concat(), page)?;
         let sent = if head_only { 0 } else { page.body().len() };
         Ok(Response::whole(page.status(), sent as u64))
     }

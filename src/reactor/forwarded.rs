@@ -5,15 +5,7 @@
 use super::Config;
 use crate::h1::Head;
 use crate::net::{ForwardedClient, MalformedForwarded};
-use crate::service::{Address, Scheme};
-
-/// What was said.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Forwarded {
-    pub(super) scheme: Scheme,
-    /// The client, where one is told of and asked for.
-    pub(super) client: Option<Address>,
-}
+use crate::service::{Address, RequestInfo, Scheme};
 
 /// Why a trusted peer's word cannot be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +19,11 @@ pub(super) enum ForwardedError {
 
 /// Hears what `head` says. A client is asked for where `hop` tells that its sender is trusted, too: behind a
 /// PROXY header that is not who connected.
-pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Forwarded, ForwardedError> {
+pub(super) fn request_info(
+    head: &Head,
+    hop: bool,
+    config: &Config,
+) -> Result<RequestInfo, ForwardedError> {
     let mut client = None;
     if let Some(field) = config.client_address.field().filter(|_| hop) {
         let values = head.fields().filter(|(name, _)| is(name, field));
@@ -41,7 +37,7 @@ pub(super) fn hear(head: &Head, hop: bool, config: &Config) -> Result<Forwarded,
         };
     }
     let scheme = scheme(head, config)?.unwrap_or_default();
-    Ok(Forwarded { scheme, client })
+    Ok(RequestInfo::new(scheme, client))
 }
 
 /// What the fields that tell the scheme agree on: each means `https` with its own value, and else `http`.
@@ -77,7 +73,7 @@ mod tests {
     fn told(fields: &[(&str, &str)]) -> Result<Scheme, ForwardedError> {
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
-        hear(&head, true, &Config::default()).map(|heard| heard.scheme)
+        request_info(&head, true, &Config::default()).map(|heard| heard.scheme)
     }
 
     #[test]

@@ -8,16 +8,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use nix::errno::Errno;
 
 use super::spool;
 use super::total::{Share, Totals};
-use crate::net::Stream;
+use super::transport::Transport;
 
 /// How much of files one turn may send, so that a fast reader cannot hold the others up.
 const FILE_TURN: u64 = 1024 * 1024;
@@ -25,8 +23,6 @@ const FILE_TURN: u64 = 1024 * 1024;
 const GATHER: usize = 16;
 /// Bytes of all connections' responses in memory: past it what a socket does not take goes to a file at once.
 const RESPONSES: u64 = 64 * 1024 * 1024;
-/// How much of a file is read at once where the system does not send it by itself.
-const COPIED: usize = 64 * 1024;
 
 /// A queue of what the socket has not taken.
 #[derive(Debug)]
@@ -154,22 +150,26 @@ impl Outbox {
     /// # Errors
     ///
     /// Those of the socket; `UnexpectedEof` where a file has become shorter than was promised.
-    pub(super) fn flush(&mut self, stream: &Stream) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, transport: &Transport) -> io::Result<Flushed> {
         let mut share = FILE_TURN;
         loop {
             let sent = match self.queue.front_mut() {
                 None => {
                     self.spool = None;
-                    return Ok(Flushed::Empty);
+                    return Ok(if transport.flush()? {
+                        Flushed::Empty
+                    } else {
+                        Flushed::Blocked
+                    });
                 }
-                Some(Piece::Memory(_)) => self.send_memory(stream),
+                Some(Piece::Memory(_)) => self.send_memory(transport),
                 Some(_) if share == 0 => return Ok(Flushed::Share),
                 Some(Piece::Spooled { offset, len }) => match &self.spool {
-                    Some(spool) => send_file(stream, &spool.file, offset, len, &mut share),
+                    Some(spool) => send_file(transport, &spool.file, offset, len, &mut share),
                     None => Err(io::ErrorKind::UnexpectedEof.into()),
                 },
                 Some(Piece::File { file, offset, len }) => {
-                    send_file(stream, file, offset, len, &mut share)
+                    send_file(transport, file, offset, len, &mut share)
                 }
             };
             match sent {
@@ -180,14 +180,13 @@ impl Outbox {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Flushed::Blocked);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// One vectored write of the pieces of memory at the front.
-    fn send_memory(&mut self, stream: &Stream) -> io::Result<u64> {
+    fn send_memory(&mut self, transport: &Transport) -> io::Result<u64> {
         let mut slices = [IoSlice::new(&[]); GATHER];
         let mut count = 0;
         for (slice, piece) in slices.iter_mut().zip(&self.queue) {
@@ -195,7 +194,7 @@ impl Outbox {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        let taken = stream.write_vectored(&slices[..count])?;
+        let taken = transport.write_vectored(&slices[..count])?;
         self.memory -= taken;
         self.share.set(self.memory as u64);
         let mut sent = taken;
@@ -225,17 +224,14 @@ impl Outbox {
 
 /// Sends from a file what the socket takes, within this turn's `share`.
 fn send_file(
-    stream: &Stream,
+    transport: &Transport,
     file: &File,
     offset: &mut u64,
     len: &mut u64,
     share: &mut u64,
 ) -> io::Result<u64> {
     let count = (*len).min(*share) as usize;
-    let sent = match stream.sendfile(file.as_fd(), offset, count) {
-        Err(error) if is_refused(&error) => copy_file(stream, file, offset, count)?,
-        sent => sent?,
-    } as u64;
+    let sent = transport.send_file(file, offset, count)? as u64;
     if sent == 0 {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -247,36 +243,16 @@ fn send_file(
     Ok(sent)
 }
 
-/// Whether the system does not send this file by itself (`sendfile(2)`): a file system or a socket that cannot, a
-/// kernel that does not know how, a filter of system calls.
-fn is_refused(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP)
-    )
-}
-
-/// Reads from a file and sends what the socket takes of it.
-fn copy_file(stream: &Stream, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
-    let mut buffer = vec![0; count.min(COPIED)];
-    let read = file.read_at(&mut buffer, *offset)?;
-    if read == 0 {
-        return Ok(0);
-    }
-    let sent = stream.write_vectored(&[IoSlice::new(&buffer[..read])])?;
-    *offset += sent as u64;
-    Ok(sent)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
     use super::*;
+    use crate::net::Stream;
 
     #[test]
     fn a_file_that_the_system_does_not_send_is_read_and_sent() {
@@ -288,12 +264,13 @@ mod tests {
             FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_NONBLOCK),
         )
         .unwrap();
-        let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        let stream = Stream::adopt(ours);
         let content: Vec<u8> = (0..500_000_u32).map(|n| (n % 251) as u8).collect();
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&content, 0).unwrap();
         let refused = stream.sendfile(file.as_fd(), &mut 0, 10).unwrap_err();
-        assert!(is_refused(&refused), "{refused}");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{refused}");
+        let stream = Transport::plain(stream);
 
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -319,29 +296,13 @@ mod tests {
         for flags in [OFlag::O_NONBLOCK, OFlag::O_NONBLOCK | OFlag::O_APPEND] {
             let (ours, _theirs) = UnixStream::pair().unwrap();
             fcntl(&ours, FcntlArg::F_SETFL(flags)).unwrap();
-            let stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
+            let stream = Transport::plain(Stream::adopt(ours));
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(b"short", 0).unwrap();
             let mut outbox = Outbox::new(&Totals::default());
             outbox.push_file(file, 0, 9);
             let error = outbox.flush(&stream).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        }
-    }
-
-    #[test]
-    fn only_a_refusal_of_the_call_itself_is_one() {
-        for (number, refused) in [
-            (Errno::EINVAL, true),
-            (Errno::ENOSYS, true),
-            (Errno::EPERM, true),
-            (Errno::EOPNOTSUPP, true),
-            (Errno::EAGAIN, false),
-            (Errno::EPIPE, false),
-            (Errno::EIO, false),
-        ] {
-            let error = io::Error::from(number);
-            assert_eq!(is_refused(&error), refused, "{error}");
         }
     }
 }

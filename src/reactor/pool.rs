@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::exchange::HttpIo;
 use crate::h1::Head;
 use crate::time::MonoTime;
 
@@ -37,24 +36,25 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Gives a connection what it needs to read and answer a request.
-    pub(super) fn equip(&mut self, io: &mut HttpIo) {
-        if let Some(head) = self.heads.pop() {
-            self.reuse(io.http.recycle(head));
-        }
-        if let Some(block) = self.blocks.pop() {
-            io.recycle_block(block);
+    /// Memory of a head for a connection that reads and answers a request, if there is some.
+    pub(super) fn head(&mut self) -> Option<Head> {
+        self.heads.pop()
+    }
+
+    /// A small block for the same, if there is one.
+    pub(super) fn small_block(&mut self) -> Option<BytesMut> {
+        self.blocks.pop()
+    }
+
+    /// Keeps the memory of a head, if there is room for it.
+    pub(super) fn keep_head(&mut self, head: Head) {
+        if self.heads.len() < KEPT {
+            self.heads.push(head);
         }
     }
 
-    /// Takes it back from a connection that has fallen idle.
-    pub(super) fn take_back(&mut self, io: &mut HttpIo) {
-        if let Some(head) = io.http.release() {
-            if self.heads.len() < KEPT {
-                self.heads.push(head);
-            }
-        }
-        let block = io.release_block();
+    /// Keeps a small block, if there is room for it.
+    pub(super) fn keep_small_block(&mut self, block: BytesMut) {
         if self.blocks.len() < KEPT && (1..=LARGE).contains(&block.capacity()) {
             self.blocks.push(block);
         }

@@ -1,13 +1,51 @@
-//! [`SendRate`]: how fast a client takes what is pending for it, and when that is too slow.
+//! Least rates: [`MinRate`], what a client must bring or take on average, and [`SendRate`], how fast it takes what is
+//! pending for it.
 //!
-//! It knows no socket and reads no clock. Only the time in which something is pending counts: a service may
-//! be as slow as it likes.
+//! They know no socket and read no clock.
+
+use std::time::Duration;
 
 use super::Config;
-use super::deadlines::{SLOW, min_rate_deadline};
 use crate::time::MonoTime;
 
-/// A client's progress since something became pending for it.
+/// A client that brings or takes less than so many times the rate that it must have is slow: where all places are
+/// taken, another may have its own.
+const SLOW: u64 = 16;
+
+/// How many bytes a second a client must bring or take on average, once a grace is over; 0 for any number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MinRate {
+    pub(super) rate: u64,
+    pub(super) grace: Duration,
+}
+
+impl MinRate {
+    /// Until when `bytes` since `since` are enough; `None` where it may be as slow as it likes.
+    pub(super) fn deadline(self, since: MonoTime, bytes: u64) -> Option<MonoTime> {
+        let nanos = bytes.saturating_mul(1_000_000_000).checked_div(self.rate)?;
+        Some(since + Duration::from_nanos(nanos).max(self.grace))
+    }
+
+    /// The earlier of `soon` and the [deadline](Self::deadline).
+    pub(super) fn bound(self, soon: MonoTime, since: MonoTime, bytes: u64) -> MonoTime {
+        self.deadline(since, bytes)
+            .map_or(soon, |deadline| soon.min(deadline))
+    }
+
+    /// Whether the client is slow, though not too slow.
+    pub(super) fn is_slow(self, since: MonoTime, bytes: u64, now: MonoTime) -> bool {
+        let wanted = Self {
+            rate: self.rate.saturating_mul(SLOW),
+            ..self
+        };
+        wanted
+            .deadline(since, bytes)
+            .is_some_and(|deadline| deadline <= now)
+    }
+}
+
+/// A client's progress since something became pending for it. Only the time in which something is pending counts: a
+/// service may be as slow as it likes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SendRate {
     since: MonoTime,
@@ -45,15 +83,12 @@ impl SendRate {
     /// When it has to have come further: soon, and before its average rate falls below what it must be.
     pub(super) fn due(&self, config: &Config) -> MonoTime {
         let soon = self.moved + config.send_timeout;
-        min_rate_deadline(self.since, self.taken, config.send_rate, config.send_grace)
-            .map_or(soon, |paid| soon.min(paid))
+        config.send_min_rate().bound(soon, self.since, self.taken)
     }
 
-    /// Whether it is [slow](SLOW).
+    /// Whether it is [slow](MinRate::is_slow).
     pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
-        let rate = config.send_rate.saturating_mul(SLOW);
-        min_rate_deadline(self.since, self.taken, rate, config.send_grace)
-            .is_some_and(|paid| paid <= now)
+        config.send_min_rate().is_slow(self.since, self.taken, now)
     }
 }
 

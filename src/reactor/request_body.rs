@@ -9,7 +9,6 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-use super::deadlines::{SLOW, min_rate_deadline};
 use super::pool::BufferPool;
 use super::total::{Share, Total};
 use super::{Config, spool};
@@ -169,11 +168,10 @@ impl RequestBody {
     ) -> MonoTime {
         let soon = now + config.body_timeout;
         let len = self.len.saturating_add(more as u64);
-        min_rate_deadline(started, len, config.body_rate, config.body_grace)
-            .map_or(soon, |paid| soon.min(paid))
+        config.body_min_rate().bound(soon, started, len)
     }
 
-    /// Whether a client brings it [slowly](SLOW).
+    /// Whether a client brings it [slowly](super::rate::MinRate::is_slow).
     pub(super) fn is_slow(
         &self,
         started: MonoTime,
@@ -182,8 +180,7 @@ impl RequestBody {
         config: &Config,
     ) -> bool {
         let len = self.len.saturating_add(more as u64);
-        let rate = config.body_rate.saturating_mul(SLOW);
-        min_rate_deadline(started, len, rate, config.body_grace).is_some_and(|paid| paid <= now)
+        config.body_min_rate().is_slow(started, len, now)
     }
 
     /// The complete body, to be read. Its place is taken until this is dropped.

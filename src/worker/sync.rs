@@ -200,7 +200,7 @@ fn serve<S: Service>(
             }
         }
         host.worker.flush();
-        if reactor.is_done() {
+        if reactor.is_done(MonoTime::now()) {
             return Ok(());
         }
     }
@@ -260,7 +260,7 @@ impl Host for SyncHost<'_> {
     /// The reactor is pumped: the client of this call is slow, and the others are not to suffer for it.
     fn block_on_client(&self, call: &BlockedCall<'_>) -> Result<()> {
         let turned = match self.reactor.try_borrow_mut() {
-            Ok(reactor) if reactor.is_done() => {
+            Ok(reactor) if reactor.is_done(MonoTime::now()) => {
                 return Err(Error::new("the worker leaves, and its client is slow"));
             }
             Ok(mut reactor) => {

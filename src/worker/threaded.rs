@@ -222,7 +222,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
     ) -> Result<Option<Box<Reactor>>> {
         loop {
             if let Some(reactor) = &leading {
-                if reactor.has_pending() && self.has_room() && !reactor.is_done() {
+                if reactor.has_pending() && self.has_room() && !reactor.is_done(MonoTime::now()) {
                     return Ok(leading);
                 }
             }
@@ -245,7 +245,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                     }
                 });
             }
-            if reactor.is_done() {
+            if reactor.is_done(MonoTime::now()) {
                 if reactor.in_flight() > 0 {
                     // Their calls do not end.
                     self.host.flush();
@@ -266,7 +266,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         }
         self.host.flush();
         // The last connection of a worker that leaves may just have come back: nothing would end a poll.
-        if reactor.is_done() || reactor.has_pending() && self.has_room() {
+        if reactor.is_done(MonoTime::now()) || reactor.has_pending() && self.has_room() {
             return Ok(PollOutcome::default());
         }
         let turned = reactor.poll(&host, Some(self.host.poll_timeout()))?;

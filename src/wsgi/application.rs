@@ -16,14 +16,13 @@ use super::response::{DeferredResponse, Response};
 use super::start_response::StartResponse;
 use super::thread_cache::{CallObjects, ThreadCache};
 use crate::error::{Error, Result};
-use crate::h1::Head;
 use crate::python::calls::{self, Call};
 use crate::python::finalize;
 use crate::python::gil::Gil;
 use crate::python::greenlet::GreenletId;
 use crate::python::{interpreter, signals};
 use crate::service::{
-    Body, ConnectionInfo, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
+    Body, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
 };
 
 /// A loaded WSGI application: a [`Service`].
@@ -98,12 +97,12 @@ impl Application {
         request: Request<'a>,
         responder: Responder<'a>,
     ) -> Result<CallOutcome<'a>> {
-        let (head, connection, body) = request.into_parts();
+        let head = request.head();
         let (objects, prepared) = cache
             .take_objects(py)
             .map_err(Failure::from)
             .and_then(|objects| {
-                let prepared = self.prepare(py, cache, &objects, head, connection, body)?;
+                let prepared = self.prepare(py, cache, &objects, request)?;
                 Ok((objects, prepared))
             })
             .map_err(|failure| failure.into_error(py, None))?;
@@ -156,10 +155,10 @@ impl Application {
         py: Python<'py>,
         cache: &mut ThreadCache,
         objects: &CallObjects,
-        head: &Head,
-        connection: &ConnectionInfo,
-        body: Body<'a>,
+        request: Request<'a>,
     ) -> Result<Prepared<'py, 'a>, Failure> {
+        let info = request.info();
+        let (head, connection, body) = request.into_parts();
         let collected = body.left();
         let (input, streamed) = if body.is_empty() {
             (None, None)
@@ -177,9 +176,9 @@ impl Application {
             input: input.as_ref(),
             collected,
         };
-        let environ = self
-            .templates
-            .environ(py, &mut cache.environ, head, connection, &body)?;
+        let environ =
+            self.templates
+                .environ(py, &mut cache.environ, head, connection, info, &body)?;
         environ.set_item(intern!(py, "wsgi.early_hints"), &objects.early_hints)?;
         environ.set_item(intern!(py, "wsgi.errors"), &objects.errors)?;
         Ok(Prepared {

@@ -21,7 +21,7 @@ use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use crate::h1::{Head, Version};
 use crate::python::ffi;
-use crate::service::{Address, ConnectionInfo, Scheme, ServiceContext};
+use crate::service::{Address, ConnectionInfo, RequestInfo, Scheme, ServiceContext};
 pub(super) use cache::EnvironCache;
 
 /// The value of `SERVER_SOFTWARE`.
@@ -95,6 +95,7 @@ impl EnvironTemplates {
         cache: &mut EnvironCache,
         head: &Head,
         connection: &ConnectionInfo,
+        request: &RequestInfo,
         body: &BodyInfo<'_>,
     ) -> Result<Bound<'py, PyDict>, Failure> {
         let template = self
@@ -112,18 +113,19 @@ impl EnvironTemplates {
             let version = head.version().to_string();
             environ.set_item(intern!(py, "SERVER_PROTOCOL"), version)?;
         }
-        if connection.scheme == Scheme::Https {
+        if request.scheme == Scheme::Https {
             environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         }
         path::set_target(&environ, head, connection, &self.script_name)?;
-        cache.set_peer(&environ, &connection.peer)?;
-        if connection.peer != connection.direct || connection.proxied.is_some() {
+        let client = request.client(connection);
+        cache.set_peer(&environ, client)?;
+        if *client != connection.direct || connection.proxied.is_some() {
             set_proxied(&environ, connection)?;
         }
         cache.set_fields(&environ, head, body.collected.is_some())?;
         body_length::set_length(&environ, head, body.collected)?;
         if !template.has_server {
-            server_name::set_from_request(&environ, head, connection)?;
+            server_name::set_from_request(&environ, head, connection, request)?;
         }
         Ok(environ)
     }

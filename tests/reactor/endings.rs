@@ -82,7 +82,7 @@ fn a_quick_drain_answers_requests_and_leaves_others_the_queue() {
     let mut late = client("GET /late HTTP/1.0\r\n\r\n");
     reactor.hasten(MonoTime::now(), Duration::from_secs(10));
     assert!(reactor.is_hasty());
-    turn(&mut reactor, Reactor::is_done);
+    turn(&mut reactor, |reactor| reactor.is_done(MonoTime::now()));
     drop(reactor);
     assert!(asked.read_all().ends_with("GET /asked "));
     assert_eq!(kept.read_all(), "");
@@ -103,7 +103,7 @@ fn haste_has_an_end_whatever_is_left() {
     turn(&mut reactor, Reactor::has_pending);
     let lent = reactor.next_request(&Recording(Log::default()));
     reactor.hasten(MonoTime::now(), Duration::from_millis(1));
-    turn(&mut reactor, Reactor::is_done);
+    turn(&mut reactor, |reactor| reactor.is_done(MonoTime::now()));
     assert_eq!(reactor.in_flight(), 1);
     drop(lent);
 }

@@ -163,7 +163,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
     client.end_output();
-    while !desk.reactor.is_done() {
+    while !desk.reactor.is_done(MonoTime::now()) {
         desk.turn();
         assert_eq!(desk.lap(), [""; 0]);
     }

@@ -63,7 +63,7 @@ fn serve(
         let mut reactor = Reactor::new(&listeners, config).unwrap();
         drop(listeners);
         reactor.watch(stopped.as_fd()).unwrap();
-        while !reactor.is_done() {
+        while !reactor.is_done(MonoTime::now()) {
             if reactor.poll(&host, None).unwrap().woken {
                 reactor.drain(MonoTime::now(), QueuePolicy::Drain);
                 reactor.drain(MonoTime::now(), QueuePolicy::Drain);

@@ -10,12 +10,9 @@ use crate::{Serving, config, serve};
 
 /// Answers with who speaks, who connected, and what the PROXY header said.
 fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
-    let (_, connection, _) = request.into_parts();
+    let (client, connection) = (request.client(), request.connection());
     let direct = connection.direct.ip().map(|address| address.ip());
-    let text = format!(
-        "{} from {direct:?} by {:?}",
-        connection.peer, connection.proxied
-    );
+    let text = format!("{} from {direct:?} by {:?}", client, connection.proxied);
     reply.text(200, text)
 }
 
@@ -124,7 +121,7 @@ fn trailers_tell_nothing_of_the_client() {
     let serving = serve(
         Config::default(),
         |request: Request<'_>, reply: Responder<'_>| {
-            let scheme = request.connection().scheme;
+            let scheme = request.scheme();
             reply.text(
                 200,
                 format!("{scheme:?} {:?}", request.header("x-forwarded-proto")),
@@ -148,7 +145,7 @@ fn forwarded(client_address: ClientAddress) -> Serving {
         config.forwarded_allow_ips = "127.0.0.1,10.0.0.0/8".parse().unwrap();
     });
     serve(config, |request: Request<'_>, reply: Responder<'_>| {
-        reply.text(200, request.connection().peer.to_string())
+        reply.text(200, request.client().to_string())
     })
 }
 

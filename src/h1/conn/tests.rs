@@ -330,3 +330,44 @@ fn large_memory_is_not_kept() {
     assert!(spare.block.is_empty());
     assert!(conn.release().is_none());
 }
+
+#[test]
+fn each_request_has_one_response_and_a_refusal_is_one() {
+    let page = super::super::error_page(400, "no");
+    let mut out = BytesMut::new();
+    let mut conn = received(&[GET, b"nonsense\r\n\r\n"].concat());
+    assert_eq!(conn.response(), ResponseState::Idle);
+    assert_eq!(event(&mut conn), "GET /");
+    assert_eq!(conn.response(), ResponseState::Due);
+    conn.begin(&mut out, 200, b"")
+        .unwrap()
+        .finish(Some(0))
+        .unwrap();
+    assert_eq!(conn.response(), ResponseState::Started);
+    assert_eq!(conn.refuse(&mut out, b"", &page), Err(EncodeError::NotDue));
+    conn.finish().unwrap();
+    assert_eq!(conn.response(), ResponseState::Complete);
+    assert!(conn.next_event().is_err());
+    conn.refuse(&mut out, b"", &page).unwrap();
+    assert_eq!(conn.refuse(&mut out, b"", &page), Err(EncodeError::NotDue));
+    assert_eq!(event(&mut conn), "Closed(Refused)");
+}
+
+#[test]
+fn a_head_that_has_not_left_can_be_taken_back() {
+    let page = super::super::error_page(500, "");
+    let mut out = BytesMut::new();
+    let mut conn = received(&[GET, GET].concat());
+    assert!(!conn.retract());
+    event(&mut conn);
+    conn.begin(&mut out, 200, b"")
+        .unwrap()
+        .finish(None)
+        .unwrap();
+    out.clear();
+    assert!(conn.retract());
+    conn.refuse(&mut out, b"", &page).unwrap();
+    assert!(out.starts_with(b"HTTP/1.1 500 ") && conn.will_close());
+    assert!(!conn.retract());
+    assert_eq!(event(&mut conn), "Closed(Refused)");
+}

@@ -390,10 +390,10 @@ fn a_refusal_is_whole() {
                 Content-Type: text/html; charset=utf-8\r\nContent-Length: 3\r\n\
                 Connection: close\r\n\r\n";
     let page = Page::html(414, "<p>");
-    refuse(&mut out, b"Server: oxicorn\r\n", &page, false).unwrap();
+    put_page(&mut out, b"Server: oxicorn\r\n", &page, false).unwrap();
     assert_eq!(out, format!("{head}<p>"));
     out.clear();
-    refuse(&mut out, b"Server: oxicorn\r\n", &page, true).unwrap();
+    put_page(&mut out, b"Server: oxicorn\r\n", &page, true).unwrap();
     assert_eq!(out, head, "HEAD gets the head");
 }
 
@@ -408,11 +408,11 @@ fn a_refusal_cannot_be_split_or_be_a_success() {
         Page::new(400, "text/plain\r\nX: y", ""),
         Page::new(400, "text/plain\n", ""),
     ] {
-        assert!(refuse(&mut out, b"", &page, false).is_err(), "{page:?}");
+        assert!(put_page(&mut out, b"", &page, false).is_err(), "{page:?}");
         assert_eq!(out, "");
     }
     let page = Page::new(400, "application/problem+json", "{}").with_reason("No");
-    refuse(&mut out, b"", &page, false).unwrap();
+    put_page(&mut out, b"", &page, false).unwrap();
     let text = String::from_utf8(out.to_vec()).unwrap();
     assert!(text.starts_with("HTTP/1.1 400 No\r\nContent-Type: application/problem+json\r\n"));
 }

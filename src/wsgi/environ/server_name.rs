@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::h1::Head;
 use crate::python::ffi;
-use crate::service::{ConnectionInfo, Scheme};
+use crate::service::{ConnectionInfo, RequestInfo, Scheme};
 
 /// Sets the address of a listener.
 pub(super) fn set_address(environ: &Bound<'_, PyDict>, address: SocketAddr) -> PyResult<()> {
@@ -36,6 +36,7 @@ pub(super) fn set_from_request(
     environ: &Bound<'_, PyDict>,
     head: &Head,
     connection: &ConnectionInfo,
+    request: &RequestInfo,
 ) -> PyResult<()> {
     if let Some(ip) = connection.local.ip() {
         return set_address(environ, ip);
@@ -44,7 +45,7 @@ pub(super) fn set_from_request(
         .get("host")
         .and_then(|host| std::str::from_utf8(host).ok());
     if let Some((name, port)) = host.filter(|host| !host.is_empty()).map(split_host) {
-        let usual = match connection.scheme {
+        let usual = match request.scheme {
             Scheme::Http => "80",
             Scheme::Https => "443",
         };

@@ -12,6 +12,7 @@ struct Asked<'a> {
     listeners: &'a [Address],
     script_name: &'a str,
     connection: ConnectionInfo,
+    request: RequestInfo,
     body: BodyInfo<'a>,
 }
 
@@ -27,8 +28,16 @@ impl Asked<'_> {
                 EnvironTemplates::new(py, &ServiceContext::new(self.listeners), self.script_name)
                     .unwrap();
             let mut cache = EnvironCache::default();
-            let mut environ =
-                || templates.environ(py, &mut cache, head, &self.connection, &self.body);
+            let mut environ = || {
+                templates.environ(
+                    py,
+                    &mut cache,
+                    head,
+                    &self.connection,
+                    &self.request,
+                    &self.body,
+                )
+            };
             let first = environ().map_err(|failure| format!("{failure:?}"))?;
             // What is remembered must not change the next environ.
             let second = environ().map_err(|failure| format!("{failure:?}"))?;
@@ -48,6 +57,7 @@ fn asked(head: &Head, expression: &str) -> String {
         listeners: &listeners,
         script_name: "",
         connection: connection(),
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
     asked.value(head, expression).unwrap()
@@ -201,6 +211,7 @@ fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
             listeners: &[],
             script_name: "",
             connection: connection(),
+            request: RequestInfo::default(),
             body: BodyInfo {
                 input: None,
                 collected,
@@ -216,6 +227,7 @@ fn a_script_name_is_taken_off_at_a_boundary() {
         listeners: &[],
         script_name: "/pre/",
         connection: connection(),
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
     let expression = "(e['SCRIPT_NAME'], e['PATH_INFO'], e['RAW_URI'])";
@@ -242,9 +254,10 @@ fn a_scheme_is_the_connections_and_gives_the_usual_port() {
         listeners: std::slice::from_ref(&unix),
         script_name: "",
         connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
-    asked.connection.scheme = Scheme::Https;
+    asked.request.scheme = Scheme::Https;
     assert_eq!(
         asked
             .value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
@@ -260,6 +273,7 @@ fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
         listeners: std::slice::from_ref(&unix),
         script_name: "",
         connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
     let expression = "(e['SERVER_NAME'], e['SERVER_PORT'], e['REMOTE_ADDR'], 'REMOTE_PORT' in e)";
@@ -291,6 +305,7 @@ fn an_announced_client_is_shown_with_who_announced_it() {
         listeners: &[],
         script_name: "",
         connection,
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
     for (expression, value) in [
@@ -329,6 +344,7 @@ fn an_ipv6_listener_has_brackets_an_unknown_one_asks_the_socket() {
         listeners: &listeners,
         script_name: "",
         connection: connection(),
+        request: RequestInfo::default(),
         body: NO_BODY,
     };
     let expression = "(e['SERVER_NAME'], e['SERVER_PORT'])";

@@ -1,4 +1,5 @@
-//! [`ConnectionInfo`]: what is known of where a request comes from.
+//! What is known of where a request comes from: [`ConnectionInfo`], the same for all requests of a connection, and
+//! [`RequestInfo`], what forwarders tell of one.
 //!
 //! Only words: no socket is held here.
 
@@ -56,15 +57,13 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// Who speaks: the client that a trusted forwarder tells, else the one that a PROXY header announced,
-    /// else who connected. Port 0 is one that nobody told.
+    /// The client that a PROXY header announced, else the one that connected. Where a trusted forwarder may name
+    /// another for a request, that is [`Request::client`](super::Request::client).
     pub peer: Address,
     /// Who connected: the nearest balancer, or the client itself.
     pub direct: Address,
     /// Whether [`direct`](Self::direct) may speak for its clients in header fields.
     pub trusted: bool,
-    /// What the client speaks, as far as TLS and trusted forwarders tell.
-    pub scheme: Scheme,
     /// What a PROXY header said, where one came.
     pub proxied: Option<Proxied>,
     /// Which of the server's listeners accepted it: an index into [`ServiceContext::listeners`](super::ServiceContext::listeners).
@@ -81,11 +80,40 @@ impl ConnectionInfo {
             direct: peer.clone(),
             peer,
             trusted: false,
-            scheme: Scheme::default(),
             proxied: None,
             listener,
             local,
         }
+    }
+}
+
+/// What is known of one request beside its connection: what a trusted forwarder tells in its header fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestInfo {
+    /// What the client speaks, as far as TLS and trusted forwarders tell.
+    pub scheme: Scheme,
+    /// The client that a trusted forwarder names, where one does. Port 0 is one that was not told.
+    pub client: Option<Address>,
+}
+
+impl RequestInfo {
+    /// Of a request of which no forwarder tells anything.
+    pub const NONE: &'static Self = &Self {
+        scheme: Scheme::Http,
+        client: None,
+    };
+
+    /// A request with this scheme, from the client that is named, if one is.
+    #[must_use]
+    pub fn new(scheme: Scheme, client: Option<Address>) -> Self {
+        Self { scheme, client }
+    }
+
+    /// The client of a request on `connection`.
+    #[must_use]
+    pub fn client<'a>(&'a self, connection: &'a ConnectionInfo) -> &'a Address {
+        self.client.as_ref().unwrap_or(&connection.peer)
     }
 }
 

@@ -1,0 +1,221 @@
+//! A connection's responses: those of a service, and the server's own.
+
+use std::sync::Arc;
+
+use super::{Connection, Step, StepContext};
+use crate::access::Access;
+use crate::error::{Error, Kind, Result};
+use crate::h1::{BodyLength, ResponseState};
+use crate::reactor::Config;
+use crate::reactor::body_stream::{BodyStream, Fault};
+use crate::reactor::call_timeout::{CallDeadline, CallOutcome, CallTimeout, CallTimeoutGuard};
+use crate::reactor::error_response::ErrorResponse;
+use crate::reactor::exchange::ConnectionExchange;
+use crate::reactor::host::Host;
+use crate::reactor::request_body::{RequestBody, Unkept};
+use crate::reactor::response::given_up;
+use crate::service::{Body, Request, Responded, Responder};
+use crate::time::MonoTime;
+use crate::trace;
+
+impl Connection {
+    /// Has `call` answer the request that is ready, and sees that exactly one answer comes of it.
+    ///
+    /// # Errors
+    ///
+    /// The service's own, after it was dealt with: where nothing had been started a 500, or what is wrong with
+    /// the request's body; a cut otherwise.
+    pub(in crate::reactor) fn answer(
+        &mut self,
+        config: &Config,
+        host: &dyn Host,
+        call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Responded>,
+    ) -> Result<()> {
+        let Some(head) = &self.head else {
+            return Err(Error::of(Kind::Service, "there is no request to answer"));
+        };
+        let exchange = ConnectionExchange {
+            io: &self.io,
+            config,
+            host,
+        };
+        let streamed = config.stream_request_body && head.length() != BodyLength::Empty;
+        let body = if streamed {
+            self.io.borrow_mut().body = BodyStream::default();
+            Ok(Body::stream(&exchange))
+        } else {
+            self.body.take()
+        };
+        let outcome = body.and_then(|body| {
+            call(
+                Request::new(head, &self.info, body).with_info(&self.request),
+                Responder::new(&exchange),
+            )
+            .map(|_: Responded| ())
+        });
+        // Nobody reads it any more: its place is another's.
+        self.body.forget();
+        let io = self.io.get_mut();
+        let verdict = io.settle();
+        if let CallOutcome::Refused { recorded: true, .. } = verdict {
+            host.returned(host.now());
+            return outcome.and(Err(given_up()));
+        }
+        if verdict != CallOutcome::InTime {
+            self.record(host.now(), host);
+            return outcome.and(Err(given_up()));
+        }
+        let outcome = match io.http.response() {
+            ResponseState::Complete => outcome,
+            _ => outcome.and(Err(Error::of(
+                Kind::Response,
+                "the service gave another exchange's receipt",
+            ))),
+        };
+        io.response.complain(head);
+        let fault = io.body.take_fault();
+        if let Some(Fault { text, .. }) = &fault {
+            let client = self.request.client(&self.info);
+            trace::warning!("Invalid request from ip={client}: {text}");
+        }
+        if io.http.response() == ResponseState::Due || io.retract() {
+            // What a body was is the client's fault, and all else the service's.
+            let (status, text) = fault
+                .as_ref()
+                .map_or((500, ""), |fault| (fault.status, &fault.text));
+            let error = ErrorResponse {
+                status,
+                text,
+                head: self.head.as_ref(),
+                connection: Some(&self.info),
+            };
+            io.refuse(&error, config);
+        } else if io.http.response() != ResponseState::Complete {
+            io.http.abort();
+        }
+        self.record(host.now(), host);
+        outcome
+    }
+
+    /// Goes on after the answer.
+    pub(in crate::reactor) fn answered(&mut self, cx: &mut StepContext<'_>) -> Step {
+        self.served = true;
+        let io = self.io.get_mut();
+        io.timeout = None;
+        cx.pool.reclaim(std::mem::take(&mut self.body).memory());
+        if let Some(head) = self.head.take() {
+            cx.pool.reuse(io.http.recycle(head));
+        }
+        if io.http.response() == ResponseState::Aborted {
+            // What is in the outbox was produced before the failure; the missing end tells the client.
+            return match io.flush(cx.config) {
+                Ok(_) => self.shut(cx),
+                Err(error) => self.lost(&error),
+            };
+        }
+        let step = self.flush(cx);
+        if self.is_idle() {
+            self.io.get_mut().return_memory(cx.pool);
+        }
+        step
+    }
+
+    /// A call begins that is to have answered by `due`.
+    pub(in crate::reactor) fn arm(
+        &mut self,
+        timeout: Arc<CallTimeout>,
+        due: MonoTime,
+    ) -> CallDeadline {
+        let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
+        let io = self.io.get_mut();
+        let armed = CallTimeoutGuard::new(Arc::clone(&timeout), io.transport.raw(), due, bodyless);
+        io.timeout = Some(armed);
+        CallDeadline {
+            timeout,
+            info: Arc::clone(&self.info),
+            request: self.request.clone(),
+            head: self.head.clone(),
+            started: self.started,
+        }
+    }
+
+    /// Refuses a body; what is not the client's fault is told to the operator, once while it lasts.
+    pub(in crate::reactor) fn refuse_body(
+        &mut self,
+        unkept: &Unkept,
+        cx: &mut StepContext<'_>,
+    ) -> Step {
+        let dir = cx.config.tmp_upload_dir.display();
+        let text = match unkept {
+            Unkept::TooLarge => {
+                let text = "The request's body is larger than this server allows";
+                return self.refuse(413, text, cx);
+            }
+            Unkept::NoRoom => {
+                if cx.episodes.no_room.begins(cx.now) {
+                    let total = cx.config.spool_total.unwrap_or(u64::MAX);
+                    trace::error!(
+                        "a request body is refused: the files in {dir} would exceed spool_total, {total} bytes"
+                    );
+                }
+                "The server has too many large requests at this moment"
+            }
+            Unkept::Unwritable(error) => {
+                if cx.episodes.unwritable.begins(cx.now) {
+                    trace::error!("cannot keep a request body in {dir}: {error}");
+                }
+                "The request's body cannot be stored at this moment"
+            }
+        };
+        self.respond_with_error(503, text, cx)
+    }
+
+    /// Refuses what the client has sent.
+    pub(in crate::reactor) fn refuse(
+        &mut self,
+        status: u16,
+        text: &str,
+        cx: &mut StepContext<'_>,
+    ) -> Step {
+        trace::warning!("Invalid request from ip={}: {text}", self.client());
+        self.respond_with_error(status, text, cx)
+    }
+
+    /// Answers with an error page of the server's own, and ends the connection.
+    pub(in crate::reactor) fn respond_with_error(
+        &mut self,
+        status: u16,
+        text: &str,
+        cx: &mut StepContext<'_>,
+    ) -> Step {
+        let error = ErrorResponse {
+            status,
+            text,
+            head: self.head.as_ref(),
+            connection: Some(&self.info),
+        };
+        self.io.get_mut().refuse(&error, cx.config);
+        self.refused = true;
+        self.half_head = None;
+        self.body = RequestBody::default();
+        self.record(cx.now, cx.host);
+        self.head = None;
+        self.flush(cx)
+    }
+
+    /// Tells the host of a complete answer.
+    fn record(&mut self, now: MonoTime, host: &dyn Host) {
+        let response = self.io.get_mut().response;
+        host.finished(&Access {
+            pid: 0,
+            worker: 0,
+            connection: &self.info,
+            request: &self.request,
+            head: self.head.as_ref(),
+            status: response.status,
+            sent: response.sent,
+            started: self.started,
+            finished: now,
+        });
+    }
+}
