@@ -140,7 +140,7 @@ impl Page {
         };
         let mut bytes = BytesMut::new();
         let http = &mut h1::Conn::server(h1::Config::default());
-        let made = refusal.encode_with(server.as_bytes(), http, config, &mut bytes);
+        let made = refusal.encode(&config.error_page, server.as_bytes(), http, &mut bytes);
         let body = usize::try_from(made.sent).unwrap_or(0);
         Self {
             status: made.status,

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::Config;
-use super::date_header;
 use super::response::Response;
 
 use crate::h1::{self, Head, Page};
@@ -82,27 +80,15 @@ fn plain(error: &ErrorResponse<'_>) -> Page {
 }
 
 impl ErrorResponse<'_> {
-    /// Has `http` write the whole response to `out`.
+    /// Has `http` write the whole response to `out`, with `lines` among the head's and the page of `pages`.
     pub(super) fn encode(
         &self,
-        http: &mut h1::Conn,
-        config: &Config,
-        out: &mut BytesMut,
-    ) -> Response {
-        date_header::with_lines(&config.server, |lines| {
-            self.encode_with(lines, http, config, out)
-        })
-    }
-
-    /// The same with other lines than `Server` and `Date`.
-    pub(super) fn encode_with(
-        &self,
+        pages: &ErrorPage,
         lines: &[u8],
         http: &mut h1::Conn,
-        config: &Config,
         out: &mut BytesMut,
     ) -> Response {
-        let made = catch_unwind(AssertUnwindSafe(|| (config.error_page.0)(self)));
+        let made = catch_unwind(AssertUnwindSafe(|| (pages.0)(self)));
         let page = made.unwrap_or_else(|_| {
             trace::error!("the error page for status {} panicked", self.status);
             plain(self)

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use super::Config;
 use super::body_stream::BodyStream;
 use super::call_timeout::{CallOutcome, CallTimeoutGuard};
+use super::date_header;
 use super::error_response::ErrorResponse;
 use super::host::{BlockedCall, Host, Interest};
 use super::outbox::{Flushed, Outbox};
@@ -176,7 +177,8 @@ impl HttpIo {
 
     /// Whether the client takes what is pending so slowly that another may have its place.
     pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
-        self.rate.is_some_and(|rate| rate.is_slow(now, config))
+        self.rate
+            .is_some_and(|rate| rate.is_slow(now, config.send_min_rate()))
     }
 
     /// When the client has to have taken more of what is pending, which the socket does not take; not after
@@ -187,13 +189,16 @@ impl HttpIo {
         let handed = self.outbox.handed();
         let rate = self.rate.get_or_insert(SendRate::new(now, handed, unsent));
         rate.note(now, handed, unsent);
-        rate.due(config)
+        rate.due(config.send_timeout, config.send_min_rate())
     }
 
     /// Encodes a whole response of the server's own, unless the request has been answered; it is sent with the next
     /// flush.
     pub(super) fn refuse(&mut self, error: &ErrorResponse<'_>, config: &Config) {
-        self.response = error.encode(&mut self.http, config, &mut self.encoded);
+        let (pages, http, out) = (&config.error_page, &mut self.http, &mut self.encoded);
+        self.response = date_header::with_lines(&config.server, |lines| {
+            error.encode(pages, lines, http, out)
+        });
     }
 
     /// Takes a response's head back that has not left yet; tells whether there was one.

@@ -156,7 +156,7 @@ impl Outbox {
             let sent = match self.queue.front_mut() {
                 None => {
                     self.spool = None;
-                    return Ok(if transport.flush()? {
+                    return Ok(if transport.flush() {
                         Flushed::Empty
                     } else {
                         Flushed::Blocked

@@ -33,7 +33,7 @@ pub(super) enum Polled {
 
 /// Something has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(super) enum Readiness {
     /// The descriptor of [`Poller::watch`] is readable.
     Wake,
     /// A [`Waker`] was used.
@@ -70,14 +70,14 @@ pub(super) enum Poller {
         events: Events,
     },
     #[cfg(test)]
-    Simulated(simulator::Readiness),
+    Simulated(simulator::Epoll),
 }
 
 /// What one poll has found.
 pub(super) enum Batch {
     System(Events),
     #[cfg(test)]
-    Simulated(Vec<Ready>),
+    Simulated(Vec<Readiness>),
 }
 
 impl Poller {
@@ -217,7 +217,7 @@ impl Poller {
 
 impl Batch {
     /// Tells of each thing that was found.
-    pub(super) fn for_each(&self, each: impl FnMut(Ready)) {
+    pub(super) fn for_each(&self, each: impl FnMut(Readiness)) {
         match self {
             Self::System(events) => events.iter().map(ready).for_each(each),
             #[cfg(test)]
@@ -226,15 +226,15 @@ impl Batch {
     }
 }
 
-fn ready(event: &mio::event::Event) -> Ready {
+fn ready(event: &mio::event::Event) -> Readiness {
     match event.token() {
-        WAKE => Ready::Wake,
-        WAKER => Ready::Waker,
-        Token(index) if index >= LISTENERS => Ready::Listener(index - LISTENERS),
+        WAKE => Readiness::Wake,
+        WAKER => Readiness::Waker,
+        Token(index) if index >= LISTENERS => Readiness::Listener(index - LISTENERS),
         Token(key) => {
             let hung_up = event.is_read_closed() || event.is_error();
             let edge = (event.is_readable() || hung_up).then_some(Edge { hung_up });
-            Ready::Connection(key, edge)
+            Readiness::Connection(key, edge)
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::Config;
 use crate::time::MonoTime;
 
 /// A client that brings or takes less than so many times the rate that it must have is slow: where all places are
@@ -80,36 +79,31 @@ impl SendRate {
         }
     }
 
-    /// When it has to have come further: soon, and before its average rate falls below what it must be.
-    pub(super) fn due(&self, config: &Config) -> MonoTime {
-        let soon = self.moved + config.send_timeout;
-        config.send_min_rate().bound(soon, self.since, self.taken)
+    /// When it has to have come further: within `timeout`, and before its average rate falls below `least`.
+    pub(super) fn due(&self, timeout: Duration, least: MinRate) -> MonoTime {
+        least.bound(self.moved + timeout, self.since, self.taken)
     }
 
     /// Whether it is [slow](MinRate::is_slow).
-    pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
-        config.send_min_rate().is_slow(self.since, self.taken, now)
+    pub(super) fn is_slow(&self, now: MonoTime, least: MinRate) -> bool {
+        least.is_slow(self.since, self.taken, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(seconds: u64) -> MonoTime {
         MonoTime::ZERO + Duration::from_secs(seconds)
     }
 
-    fn config() -> Config {
-        Config {
-            send_timeout: Duration::from_secs(30),
-            send_rate: 500,
-            send_grace: Duration::from_secs(20),
-            ..Config::default()
-        }
-    }
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    const LEAST: MinRate = MinRate {
+        rate: 500,
+        grace: Duration::from_secs(20),
+    };
+    const NONE: MinRate = MinRate { rate: 0, ..LEAST };
 
     #[test]
     fn a_client_is_checked_after_progress_and_before_a_low_rate() {
@@ -122,7 +116,7 @@ mod tests {
         ] {
             let mut rate = SendRate::new(at(0), 9, 70);
             rate.note(at(now), 9 + taken, 70);
-            assert_eq!(rate.due(&config()), at(due), "{taken} by {now}");
+            assert_eq!(rate.due(TIMEOUT, LEAST), at(due), "{taken} by {now}");
         }
     }
 
@@ -130,34 +124,26 @@ mod tests {
     fn bytes_delivered_are_progress_and_bytes_buffered_are_not() {
         let mut rate = SendRate::new(at(0), 0, 1_000_000);
         rate.note(at(5), 500_000, 1_500_000);
-        assert_eq!(rate.due(&config()), at(20));
+        assert_eq!(rate.due(TIMEOUT, LEAST), at(20));
         rate.note(at(15), 500_000, 700_000);
         rate.note(at(40), 500_000, 700_000);
-        assert_eq!(rate.due(&config()), at(45));
+        assert_eq!(rate.due(TIMEOUT, LEAST), at(45));
     }
 
     #[test]
     fn a_client_is_slow_below_a_multiple_of_the_rate_after_grace() {
         let mut rate = SendRate::new(at(0), 0, 0);
         rate.note(at(5), 80_000, 0);
-        assert!(!rate.is_slow(at(9), &config()));
+        assert!(!rate.is_slow(at(9), LEAST));
         rate.note(at(20), 500 * SLOW * 25, 0);
-        assert!(!rate.is_slow(at(24), &config()) && rate.is_slow(at(25), &config()));
-        let config = Config {
-            send_rate: 0,
-            ..config()
-        };
-        assert!(!rate.is_slow(at(1000), &config));
+        assert!(!rate.is_slow(at(24), LEAST) && rate.is_slow(at(25), LEAST));
+        assert!(!rate.is_slow(at(1000), NONE));
     }
 
     #[test]
     fn without_a_rate_any_progress_will_do() {
         let mut rate = SendRate::new(at(0), 0, 0);
         rate.note(at(500), 1, 0);
-        let config = Config {
-            send_rate: 0,
-            ..config()
-        };
-        assert_eq!(rate.due(&config), at(530));
+        assert_eq!(rate.due(TIMEOUT, NONE), at(530));
     }
 }

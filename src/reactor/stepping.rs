@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::connection::{Connection, Step, StepContext};
 use super::host::Host;
 use super::pending::PendingRequest;
-use super::poller::{Edge, Polled, Ready};
+use super::poller::{Edge, Polled, Readiness};
 use super::run_queue::Entry;
 use super::{Place, PollOutcome, Reactor};
 use crate::time::MonoTime;
@@ -61,10 +61,10 @@ impl Reactor {
     fn take_events(&mut self, outcome: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
         let batch = self.poller.take();
         batch.for_each(|ready| match ready {
-            Ready::Wake => outcome.woken = true,
-            Ready::Waker => {}
-            Ready::Listener(index) => self.acceptor.on_readable(index),
-            Ready::Connection(key, edge) => self.on_ready(key, edge, host, now),
+            Readiness::Wake => outcome.woken = true,
+            Readiness::Waker => {}
+            Readiness::Listener(index) => self.acceptor.on_readable(index),
+            Readiness::Connection(key, edge) => self.on_ready(key, edge, host, now),
         });
         self.poller.restore(batch);
     }

@@ -104,10 +104,10 @@ impl Transport {
     }
 
     /// Has the socket take what was written and is kept on the way: over a plain one nothing. `false` where it does
-    /// not take all of it.
-    pub(super) fn flush(&self) -> io::Result<bool> {
+    /// not take all of it; where that fails, the next write does.
+    pub(super) fn flush(&self) -> bool {
         match &self.channel {
-            Channel::Plain(_) => Ok(true),
+            Channel::Plain(_) => true,
             #[cfg(test)]
             Channel::Simulated(socket) => socket.flush(),
         }

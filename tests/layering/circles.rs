@@ -29,7 +29,7 @@ fn imports(sources: &[(String, String)]) -> Imports {
             continue;
         };
         let (from, to) = (file_of(&named.from), file_of(&home));
-        if !from.starts_with(&to) && !to.starts_with(&from) {
+        if !is_test(&to) && !from.starts_with(&to) && !to.starts_with(&from) {
             imports.entry(from).or_default().insert(to);
         }
     }

@@ -264,7 +264,11 @@ pub(crate) fn is_test(module: &[String]) -> bool {
     module
         .iter()
         .enumerate()
-        .any(|(depth, part)| part == "tests" || part == "testing" && depth > 0)
+        .any(|(depth, part)| match part.as_str() {
+            "tests" | "simulator" => true,
+            "testing" => depth > 0,
+            _ => false,
+        })
 }
 
 pub(crate) fn is_below(module: &[String], ancestor: &str) -> bool {

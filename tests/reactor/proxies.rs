@@ -10,7 +10,8 @@ use crate::{Serving, config, serve};
 
 /// Answers with who speaks, who connected, and what the PROXY header said.
 fn ends(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
-    let (client, connection) = (request.client(), request.connection());
+    let client = request.client();
+    let (_, connection, _) = request.into_parts();
     let direct = connection.direct.ip().map(|address| address.ip());
     let text = format!("{} from {direct:?} by {:?}", client, connection.proxied);
     reply.text(200, text)

@@ -1,6 +1,6 @@
 //! [`Network`]: sockets, queues and readiness without a system, under a clock of its own.
 //!
-//! Readiness is that of epoll(7), edge-triggered: an edge is told of once, with what holds when it is told. It may be
+//! Epoll is that of epoll(7), edge-triggered: an edge is told of once, with what holds when it is told. It may be
 //! merged with others, come late, or for nothing.
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::dice::Dice;
-use crate::reactor::poller::{Edge, Ready};
+use crate::reactor::poller::{Edge, Readiness};
 use crate::reactor::transport::Transport;
 use crate::service::Address;
 use crate::time::MonoTime;
@@ -50,11 +50,12 @@ pub(super) struct State {
     listener_edge: bool,
     /// Sockets with an edge that was not told of.
     edges: Vec<usize>,
-    found: Vec<Ready>,
+    found: Vec<Readiness>,
 }
 
 /// A connection, as the network has it.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct End {
     /// From the client, and not read yet.
     pub(super) arrived: VecDeque<u8>,
@@ -134,7 +135,7 @@ impl State {
     fn deliver(&mut self) {
         if self.listener_edge {
             self.listener_edge = false;
-            self.found.push(Ready::Listener(0));
+            self.found.push(Readiness::Listener(0));
         }
         for id in std::mem::take(&mut self.edges) {
             let late = self.dice.percent(10);
@@ -153,7 +154,7 @@ impl State {
             let hung_up = end.client_ended || end.reset;
             let readable = end.has_input().then_some(Edge { hung_up });
             if readable.is_some() || end.for_write && end.has_room() {
-                self.found.push(Ready::Connection(key, readable));
+                self.found.push(Readiness::Connection(key, readable));
             }
         }
         if self.dice.percent(4) && !self.sockets.is_empty() {
@@ -161,7 +162,7 @@ impl State {
             if let Some(key) = end.key.filter(|_| !end.closed) {
                 let edge = Some(Edge { hung_up: false });
                 let spurious = if end.for_write { None } else { edge };
-                self.found.push(Ready::Connection(key, spurious));
+                self.found.push(Readiness::Connection(key, spurious));
                 self.count("edge spurious");
             }
         }
@@ -214,8 +215,8 @@ impl Network {
         Backlog(self.clone())
     }
 
-    pub(super) fn readiness(&self) -> Readiness {
-        Readiness(self.clone())
+    pub(super) fn readiness(&self) -> Epoll {
+        Epoll(self.clone())
     }
 
     /// A client comes.
@@ -350,13 +351,9 @@ impl Socket {
         Ok(taken)
     }
 
-    pub(in crate::reactor) fn flush(&self) -> io::Result<bool> {
+    pub(in crate::reactor) fn flush(&self) -> bool {
         let mut state = self.network.state();
-        let end = &mut state.sockets[self.id];
-        if end.reset {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        Ok(end.flush_record())
+        state.sockets[self.id].flush_record()
     }
 
     pub(in crate::reactor) fn unsent(&self) -> u64 {
@@ -452,9 +449,9 @@ impl Backlog {
 
 /// What the reactor polls.
 #[derive(Debug)]
-pub(in crate::reactor) struct Readiness(Network);
+pub(in crate::reactor) struct Epoll(Network);
 
-impl Readiness {
+impl Epoll {
     pub(in crate::reactor) fn register(&self, number: i32, key: usize, for_write: bool) {
         let mut state = self.0.state();
         let id = id_of(number);
@@ -479,7 +476,7 @@ impl Readiness {
         state.pass(most);
     }
 
-    pub(in crate::reactor) fn take(&self) -> Vec<Ready> {
+    pub(in crate::reactor) fn take(&self) -> Vec<Readiness> {
         std::mem::take(&mut self.0.state().found)
     }
 }
