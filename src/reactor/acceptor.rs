@@ -46,7 +46,7 @@ enum Queue {
 
 /// A listener, and whether a connection may wait there.
 #[derive(Debug)]
-struct Door {
+struct Entrance {
     queue: Queue,
     index: usize,
     address: Address,
@@ -56,7 +56,7 @@ struct Door {
 /// The listeners of a reactor.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    doors: Vec<Door>,
+    entrances: Vec<Entrance>,
     /// Which one is asked first: each has its turn.
     first: usize,
     /// When to ask the host again whether it accepts.
@@ -95,10 +95,10 @@ impl Acceptor {
     }
 
     fn over(queues: Vec<(Queue, Address)>) -> Self {
-        let doors = queues.into_iter().enumerate();
+        let entrances = queues.into_iter().enumerate();
         Self {
-            doors: doors
-                .map(|(index, (queue, address))| Door {
+            entrances: entrances
+                .map(|(index, (queue, address))| Entrance {
                     queue,
                     index,
                     address,
@@ -116,7 +116,7 @@ impl Acceptor {
 
     /// Whether all are closed.
     pub(super) fn is_empty(&self) -> bool {
-        self.doors.is_empty()
+        self.entrances.is_empty()
     }
 
     /// The reactor drains.
@@ -127,26 +127,30 @@ impl Acceptor {
         if queues == QueuePolicy::Keep {
             self.abandon();
         }
-        for door in &mut self.doors {
-            door.maybe = true;
+        for entrance in &mut self.entrances {
+            entrance.maybe = true;
         }
     }
 
     /// The reactor accepts no more: connections that wait in the queues are left to other workers.
     pub(super) fn abandon(&mut self) {
-        self.doors.clear();
+        self.entrances.clear();
     }
 
     /// A connection may wait at this listener.
     pub(super) fn on_readable(&mut self, index: usize) {
-        for door in self.doors.iter_mut().filter(|door| door.index == index) {
-            door.maybe = true;
+        for entrance in self
+            .entrances
+            .iter_mut()
+            .filter(|entrance| entrance.index == index)
+        {
+            entrance.maybe = true;
         }
     }
 
     /// When it may be worth to accept, [`MonoTime::ZERO`] being now; `None` where no connection waits.
     pub(super) fn next(&self) -> Option<MonoTime> {
-        let some = self.doors.iter().any(|door| door.maybe);
+        let some = self.entrances.iter().any(|entrance| entrance.maybe);
         some.then(|| self.admit_at.max(self.crowded).unwrap_or(MonoTime::ZERO))
     }
 
@@ -166,9 +170,9 @@ impl Acceptor {
         self.admit_at = None;
         self.crowded = None;
         self.full = false;
-        let count = self.doors.len();
+        let count = self.entrances.len();
         let mut order = (0..count).map(|n| (self.first + n) % count);
-        order.find(|&at| self.doors[at].maybe)
+        order.find(|&at| self.entrances[at].maybe)
     }
 
     /// The host accepts nothing before `pause` is over.
@@ -202,9 +206,9 @@ impl Acceptor {
     /// How many connections wait to be accepted; at least `least` where some may and the system does not tell.
     pub(super) fn waiting(&mut self, least: usize) -> usize {
         let mut waiting = 0;
-        for door in self.doors.iter_mut().filter(|door| door.maybe) {
-            let count = door.queue.waiting();
-            door.maybe = count != Some(0);
+        for entrance in self.entrances.iter_mut().filter(|entrance| entrance.maybe) {
+            let count = entrance.queue.waiting();
+            entrance.maybe = count != Some(0);
             waiting += count.unwrap_or(least);
         }
         waiting
@@ -217,22 +221,22 @@ impl Acceptor {
         now: MonoTime,
     ) -> Option<(Transport, ConnectionInfo)> {
         self.first = position + 1;
-        let door = &mut self.doors[position];
-        let error = match door.queue.accept() {
+        let entrance = &mut self.entrances[position];
+        let error = match entrance.queue.accept() {
             Ok((transport, peer)) => {
-                let info = ConnectionInfo::new(peer, door.index, door.address.clone());
+                let info = ConnectionInfo::new(peer, entrance.index, entrance.address.clone());
                 return Some((transport, info));
             }
             Err(error) => error,
         };
         match error.kind() {
             // The second: another worker has ended the listening, since the server stops (shutdown(2)).
-            io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => door.maybe = false,
+            io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => entrance.maybe = false,
             // The client has left the queue (accept(2), "Error handling").
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
                 if self.short.begins(now) {
-                    trace::error!("cannot accept on {}: {error}", door.queue);
+                    trace::error!("cannot accept on {}: {error}", entrance.queue);
                 }
                 self.admit_at = Some(now + EXHAUSTED);
             }
@@ -243,10 +247,10 @@ impl Acceptor {
     /// Closes those at which no connection waits any more; all of them where the time is `over`.
     pub(super) fn close(&mut self, over: bool) {
         let refuse = self.queues == QueuePolicy::DrainAndClose;
-        self.doors.retain(|door| {
-            let stays = door.maybe && !over;
+        self.entrances.retain(|entrance| {
+            let stays = entrance.maybe && !over;
             if !stays && refuse {
-                door.queue.refuse();
+                entrance.queue.refuse();
             }
             stays
         });
