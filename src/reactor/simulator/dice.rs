@@ -16,7 +16,7 @@ impl Dice {
     }
 
     /// One of so many.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(super) fn index(&mut self, count: usize) -> usize {
         (self.roll() % count.max(1) as u64) as usize
     }
 
@@ -25,7 +25,7 @@ impl Dice {
     }
 
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
+        from[self.index(from.len())]
     }
 
     pub(super) fn millis(&mut self, least: u64, most: u64) -> Duration {

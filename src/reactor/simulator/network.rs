@@ -158,7 +158,7 @@ impl State {
             }
         }
         if self.dice.percent(4) && !self.sockets.is_empty() {
-            let end = &self.sockets[self.dice.below(self.sockets.len())];
+            let end = &self.sockets[self.dice.index(self.sockets.len())];
             if let Some(key) = end.key.filter(|_| !end.closed) {
                 let edge = Some(Edge { hung_up: false });
                 let spurious = if end.for_write { None } else { edge };
