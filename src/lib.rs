@@ -114,7 +114,7 @@ pub use sys::user::Credentials;
 pub use time::MonoTime;
 pub use worker::{
     Running, RunningHandle, RunningStatus, Shutdown, ShutdownHandle, SyncWorker, ThreadedWorker,
-    Worker, WorkerContext,
+    Worker, WorkerContext, WorkerTemplate,
 };
 
 /// The README's examples, as tests.

@@ -21,7 +21,7 @@ use crate::notify::Notifier;
 use crate::service::{MakeService, released};
 use crate::sys::thread_bound::ThreadBound;
 use crate::trace;
-use crate::worker::{Running, SyncWorker, ThreadedWorker, Worker, in_process};
+use crate::worker::{Running, SyncWorker, ThreadedWorker, WorkerTemplate, in_process};
 use bound::Bound;
 pub use builder::ServerBuilder;
 use prepared::Prepared;
@@ -293,7 +293,10 @@ impl Server {
 
 /// The worker of the class that the settings have.
 #[expect(clippy::unnecessary_wraps, reason = "another recipe can fail")]
-fn any_worker<M>(make: Shared<Watched<M>>, prepared: &mut Prepared) -> Result<Box<dyn Worker>>
+fn any_worker<M>(
+    make: Shared<Watched<M>>,
+    prepared: &mut Prepared,
+) -> Result<Box<dyn WorkerTemplate>>
 where
     M: MakeService<Service: Sync> + 'static,
 {

@@ -62,6 +62,43 @@ pub trait Worker {
     /// [`Error::is_app`]: crate::Error::is_app
     fn run(&mut self, context: &WorkerContext) -> Result<()>;
 
+    /// The last thing that is called in a worker's process, after [`run`](Self::run): the status is fixed, the log is
+    /// written, and the process ends within two seconds, wherever it is.
+    fn end(&mut self) {}
+}
+
+/// What an arbiter forks worker processes of: it lives in the arbiter, and its [`Worker`] in each child. Every
+/// `FnMut(&WorkerContext) -> Result<()>` is one. All but the worker itself has a default.
+///
+/// ```
+/// use oxicorn::{Result, Worker, WorkerContext, WorkerTemplate};
+///
+/// struct Consumer {
+///     table: Vec<u8>,
+/// }
+///
+/// impl Worker for Consumer {
+///     fn run(&mut self, context: &WorkerContext) -> Result<()> {
+///         context.ready();
+///         Ok(())
+///     }
+/// }
+///
+/// impl WorkerTemplate for Consumer {
+///     fn worker(&mut self) -> &mut dyn Worker {
+///         self
+///     }
+///
+///     fn preload(&mut self) -> Result<()> {
+///         self.table = vec![0; 1 << 20];
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait WorkerTemplate {
+    /// What works in a child, asked for there once: the child has a copy of this value.
+    fn worker(&mut self) -> &mut dyn Worker;
+
     /// Loads in the arbiter, before the first fork, what the workers are to share.
     ///
     /// # Errors
@@ -91,14 +128,16 @@ pub trait Worker {
     /// The arbiter ends, and no worker is left: ends what [`preload`](Self::preload) has begun, also where that has
     /// failed. The process goes on.
     fn unload(&mut self) {}
-
-    /// The last thing that is called in a worker's process, after [`run`](Self::run): the status is fixed, the log is
-    /// written, and the process ends within two seconds, wherever it is.
-    fn end(&mut self) {}
 }
 
 impl<F: FnMut(&WorkerContext) -> Result<()>> Worker for F {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         self(context)
+    }
+}
+
+impl<F: FnMut(&WorkerContext) -> Result<()>> WorkerTemplate for F {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
     }
 }

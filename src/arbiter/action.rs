@@ -5,38 +5,12 @@
 use std::time::Duration;
 
 use super::command::Command;
+use super::policy::Supervised;
 use crate::error::{Error, Kind};
 use crate::ipc::link::LastWords;
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::Exit;
 use crate::time::MonoTime;
-
-/// The settings that supervision needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
-    /// The target at the start, and after a reload.
-    pub(super) workers: usize,
-    /// How long a ready worker may be without progress; `None` is for ever.
-    pub(super) timeout: Option<Duration>,
-    /// How long a request may take; `None` is for ever.
-    pub(super) request_timeout: Option<Duration>,
-    /// How old a worker may grow before it is replaced; `None` is as old as it likes.
-    pub(super) max_worker_age: Option<Duration>,
-    /// After how many requests a worker is replaced; `None` is never.
-    pub(super) max_requests: Option<u64>,
-    /// How many more those may be, at random: so that not all workers are replaced at the same time.
-    pub(super) max_requests_jitter: u64,
-    /// Of how many bytes of resident memory a worker is replaced; `None` is never.
-    pub(super) max_worker_memory: Option<u64>,
-    /// How many requests a worker answers at once.
-    pub(super) calls: usize,
-    /// How long a worker may take to be ready; `None` is for ever.
-    pub(super) boot_timeout: Option<Duration>,
-    /// How long a worker that was asked to leave may take.
-    pub(super) graceful_timeout: Duration,
-    /// Whether the arbiter stops when the one that it has started to follow it is ready.
-    pub(super) upgrade_retire: bool,
-}
 
 /// What has happened.
 #[derive(Clone, Debug)]
@@ -59,8 +33,10 @@ pub(super) enum Input {
         since: MonoTime,
         alone: bool,
     },
-    /// [`Action::LoadConfig`] has found settings that can be used.
-    Loaded(Limits),
+    /// [`Request::LoadConfig`] has found settings that can be used: a new generation for each group, in order.
+    Loaded(Vec<Supervised>),
+    /// It has not.
+    LoadFailed,
     /// A process ended. `ready` is whether it had said so, even if no [`Input::Ready`] came of it.
     Exited {
         pid: i32,
@@ -88,13 +64,8 @@ pub(super) enum Input {
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Fork a worker, and report [`Input::Forked`] or [`Input::ForkFailed`]. It has the queue of the one that it
-    /// is to replace.
-    Spawn {
-        id: u64,
-        slot: usize,
-        queue_id: usize,
-    },
+    /// What has an answer.
+    Ask(Request),
     /// Give a worker an order.
     Signal {
         pid: i32,
@@ -104,26 +75,22 @@ pub(super) enum Action {
     },
     /// A worker is going to be replaced.
     Recycle { pid: i32, reason: RecycleReason },
-    /// Read the settings again, and report [`Input::Loaded`] if they can be used. What is in force stays at
-    /// hand, unless it is on trial itself: then what was before it does, and it is given up for them.
-    LoadConfig,
-    /// The new settings have proven good: what was in force before can go.
-    CommitReload,
-    /// The new settings are given up for what was in force before, because of this.
-    RevertReload { reason: String },
+    /// A generation that was on trial is dropped for newer settings.
+    Supersede { generation: u64 },
+    /// The generation on trial has proven good: the one that was in force before is dropped.
+    CommitReload { dropped: u64 },
+    /// The generation on trial is dropped, and the one before it is in force again, because of this.
+    RevertReload { dropped: u64, reason: String },
     /// Open the arbiter's own logs again.
     ReopenLogs,
     /// As many workers as there are to be can do their work, for the first time.
     Ready,
-    /// The number of workers that there are to be has changed.
+    /// The number of workers that there are to be, in all groups, has changed.
     Resized { from: usize, to: usize },
     /// Forget a worker that has gone.
     Reaped(ExitReport),
     /// A fork has failed; it is tried again after `retry`.
     ForkRetry { reason: String, retry: Duration },
-    /// Make a process of the program, as it is now, that is to follow this one, and report
-    /// [`Input::Reexecuted`] or [`Input::ReexecFailed`].
-    Reexec,
     /// There are two arbiters already: the other one is this process, or this one's predecessor.
     RefuseUpgrade { successor: Option<i32> },
     /// The new arbiter serves.
@@ -142,6 +109,24 @@ pub(super) enum Action {
     StopListening,
     /// End: with the cause where it was a failure. Processes may be left only if they cannot be killed.
     Exit(Result<(), Failure>),
+}
+
+/// What the supervisor asks for: each request is answered by one input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Fork a worker of this generation. It has the queue of the one that it is to replace. Answered by
+    /// [`Input::Forked`] or [`Input::ForkFailed`].
+    Spawn {
+        id: u64,
+        slot: usize,
+        queue_id: usize,
+        generation: u64,
+    },
+    /// Read the settings again. Answered by [`Input::Loaded`] or [`Input::LoadFailed`].
+    LoadConfig,
+    /// Make a process of the program, as it is now, that is to follow this one. Answered by
+    /// [`Input::Reexecuted`] or [`Input::ReexecFailed`].
+    Reexec,
 }
 
 /// Why a worker is sent a signal.

@@ -4,6 +4,7 @@
 
 use nix::sys::signal::Signal;
 
+use super::policy::GroupId;
 use crate::sys::signal::Disposition;
 use crate::worker;
 
@@ -14,12 +15,12 @@ pub(super) enum Command {
     Stop,
     /// End now: requests that are being answered are given up.
     StopNow,
-    /// One worker more.
+    /// One worker of the first group more.
     Grow,
-    /// One worker less, but never none.
+    /// One worker of the first group less, but never none.
     Shrink,
-    /// So many workers.
-    Scale(usize),
+    /// So many workers of that group.
+    Scale(GroupId, usize),
     /// No workers, until there is a reload or one is asked for.
     Quiesce,
     /// Read the settings again, and put new workers in the place of all that there are.
@@ -27,11 +28,11 @@ pub(super) enum Command {
     /// Start the program anew, as it is now on disk, with the listeners that are open.
     Upgrade,
     /// Open the logs again, here and in the workers.
-    Reopen,
+    ReopenLogs,
 }
 
 /// A signal to the arbiter or to a worker, and what comes of it.
-pub(crate) struct Row {
+pub(crate) struct SignalRule {
     /// The signal.
     pub(crate) signal: Signal,
     /// How the arbiter takes it. The host's handlers are back when the arbiter has ended.
@@ -42,8 +43,8 @@ pub(crate) struct Row {
     pub(crate) meaning: &'static str,
 }
 
-const fn row(signal: Signal, command: Option<Command>, meaning: &'static str) -> Row {
-    Row {
+const fn row(signal: Signal, command: Option<Command>, meaning: &'static str) -> SignalRule {
+    SignalRule {
         signal,
         disposition: Disposition::Queue,
         command,
@@ -54,7 +55,7 @@ const fn row(signal: Signal, command: Option<Command>, meaning: &'static str) ->
 /// What the arbiter does with signals.
 ///
 /// Those without a command are taken so that they do not kill the arbiter, as their default would.
-pub(crate) const SIGNALS: &[Row] = &[
+pub(crate) const SIGNALS: &[SignalRule] = &[
     row(
         Signal::SIGTERM,
         Some(Command::Stop),
@@ -81,7 +82,7 @@ pub(crate) const SIGNALS: &[Row] = &[
     ),
     row(
         Signal::SIGUSR1,
-        Some(Command::Reopen),
+        Some(Command::ReopenLogs),
         "Open the log files again, here and in every worker.",
     ),
     row(
@@ -101,7 +102,7 @@ pub(crate) const SIGNALS: &[Row] = &[
         None,
         "A child has ended: workers are waited for, each by its own process id.",
     ),
-    Row {
+    SignalRule {
         disposition: Disposition::Ignore,
         ..row(
             Signal::SIGPIPE,
@@ -109,7 +110,7 @@ pub(crate) const SIGNALS: &[Row] = &[
             "Ignored: a client that has gone is an error of a write.",
         )
     },
-    Row {
+    SignalRule {
         disposition: Disposition::Ignore,
         ..row(
             Signal::SIGXFSZ,

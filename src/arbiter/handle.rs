@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::command::Command;
+use super::policy::GroupId;
 use crate::error::{Error, Result};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 
@@ -89,6 +90,8 @@ struct Shared {
     state: AtomicUsize,
     target: AtomicUsize,
     scoreboard: OnceLock<Arc<Scoreboard>>,
+    /// The names of the groups, in their order.
+    groups: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Handle {
@@ -113,14 +116,30 @@ impl Handle {
         self.tell(Command::Upgrade);
     }
 
-    /// Has so many workers from now on, one at least.
+    /// The same for the group of that name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such group.
+    pub fn scale_group(&self, group: &str, workers: usize) -> Result<()> {
+        let names = self.0.groups.get().map_or(&[][..], Vec::as_slice);
+        let Some(id) = names.iter().position(|name| **name == *group) else {
+            return Err(Error::new(format!(
+                "there is no group {group:?} of workers"
+            )));
+        };
+        self.tell(Command::Scale(GroupId(id), workers));
+        Ok(())
+    }
+
+    /// Has so many workers of the first group from now on, one at least.
     pub fn scale(&self, workers: usize) {
-        self.tell(Command::Scale(workers));
+        self.tell(Command::Scale(GroupId::FIRST, workers));
     }
 
     /// Has the logs opened again, also in the workers: what SIGUSR1 does.
     pub fn reopen_logs(&self) {
-        self.tell(Command::Reopen);
+        self.tell(Command::ReopenLogs);
     }
 
     /// What the arbiter and its workers are doing.
@@ -170,6 +189,7 @@ impl CommandQueue {
             state: AtomicUsize::new(ArbiterState::Starting as usize),
             target: AtomicUsize::new(0),
             scoreboard: OnceLock::new(),
+            groups: OnceLock::new(),
         })))
     }
 
@@ -182,6 +202,10 @@ impl CommandQueue {
         // First the wake, then the letters: one that comes between them rings again.
         let _ = self.0.wake.read();
         std::mem::take(&mut *lock(&self.0.commands))
+    }
+
+    pub(super) fn set_groups(&self, names: impl Iterator<Item = Arc<str>>) {
+        let _ = self.0.groups.set(names.collect());
     }
 
     pub(super) fn show(&self, scoreboard: &Arc<Scoreboard>) {
@@ -218,7 +242,10 @@ mod tests {
         let handle = command_queue.handle();
         handle.scale(3);
         handle.clone().reload();
-        assert_eq!(command_queue.take(), [Command::Scale(3), Command::Reload]);
+        assert_eq!(
+            command_queue.take(),
+            [Command::Scale(GroupId::FIRST, 3), Command::Reload]
+        );
         assert!(command_queue.take().is_empty());
     }
 

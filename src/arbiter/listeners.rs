@@ -23,14 +23,17 @@ pub(super) struct DeferredUnlinks(Vec<Arc<SocketFile>>);
 
 impl DeferredUnlinks {
     /// Those of sockets that another arbiter had, and that were never opened here.
-    pub(super) fn extend(&mut self, files: Vec<Arc<SocketFile>>) {
-        self.0.extend(files);
+    pub(super) fn new(files: Vec<Arc<SocketFile>>) -> Self {
+        Self(files)
     }
 
-    /// The other arbiter has gone: nobody answers for these but this one. A name that is in use again stays.
-    pub(super) fn remove(&mut self, listeners: &ArbiterListeners) {
-        let listeners = listeners.listeners();
-        let names: Vec<_> = listeners.iter().filter_map(|one| one.file()).collect();
+    pub(super) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// The other arbiter has gone: only this one answers for these. A name that is in use again stays.
+    pub(super) fn remove(&mut self, in_use: &Listeners) {
+        let names: Vec<_> = in_use.iter().filter_map(|one| one.file()).collect();
         for file in self.0.drain(..) {
             if !names.iter().any(|name| name.has_the_name_of(&file)) {
                 file.remove();

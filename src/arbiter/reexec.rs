@@ -211,7 +211,7 @@ impl Predecessor {
     }
 
     /// A worker here can serve.
-    pub(super) fn notify_predecessor(&self) {
+    pub(super) fn notify(&self) {
         self.link.send(&Message::Ready);
     }
 

@@ -1,4 +1,4 @@
-//! The workers that exist, as the supervisor knows them: one [`Row`] each, from the wish for it to its
+//! The workers that exist, as the supervisor knows them: one [`WorkerRow`] each, from the wish for it to its
 //! end.
 //!
 //! No process is touched here. A row has one deadline at a time, and its stage says what falls due.
@@ -16,7 +16,8 @@
 
 use crate::time::MonoTime;
 
-use super::action::{Limits, SignalReason};
+use super::action::SignalReason;
+use super::policy::{GroupId, Policy, Supervised};
 
 /// Where a worker is in its life, and what its deadline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +40,16 @@ pub(super) enum WorkerStage {
 
 /// One worker.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct WorkerRow {
     pub(super) id: u64,
     pub(super) slot: usize,
-    /// What a worker and its replacement have in common, and nobody else beside them.
+    pub(super) group: GroupId,
+    /// What a worker and its replacement have in common, and no other worker of the group.
     pub(super) queue_id: usize,
     /// Which settings it was started with.
     pub(super) generation: u64,
     /// Those settings: it is held to no others.
-    pub(super) limits: Limits,
+    pub(super) policy: Policy,
     /// Known from the fork on.
     pub(super) pid: Option<i32>,
     pub(super) stage: WorkerStage,
@@ -64,7 +66,7 @@ pub(super) struct Row {
     pub(super) kill_reason: Option<SignalReason>,
 }
 
-impl Row {
+impl WorkerRow {
     /// Whether it is being ended, and cannot serve.
     pub(super) fn is_going(&self) -> bool {
         matches!(
@@ -77,7 +79,7 @@ impl Row {
 /// The rows, oldest first.
 #[derive(Debug)]
 pub(super) struct Table {
-    rows: Vec<Row>,
+    rows: Vec<WorkerRow>,
     slots: usize,
     last: u64,
 }
@@ -94,19 +96,20 @@ impl Table {
     /// Enters a new worker; `None` where all slots are taken.
     pub(super) fn enter(
         &mut self,
+        group: GroupId,
         queue_id: usize,
-        generation: u64,
-        limits: Limits,
-    ) -> Option<&Row> {
+        Supervised { generation, policy }: Supervised,
+    ) -> Option<&WorkerRow> {
         let taken = |slot: &usize| self.rows.iter().any(|row| row.slot == *slot);
         let slot = (0..self.slots).find(|slot| !taken(slot))?;
         self.last += 1;
-        self.rows.push(Row {
+        self.rows.push(WorkerRow {
             id: self.last,
             slot,
+            group,
             queue_id,
             generation,
-            limits,
+            policy,
             pid: None,
             stage: WorkerStage::Forking,
             deadline: None,
@@ -119,20 +122,20 @@ impl Table {
         self.rows.last()
     }
 
-    pub(super) fn remove(&mut self, which: impl FnMut(&Row) -> bool) -> Option<Row> {
+    pub(super) fn remove(&mut self, which: impl FnMut(&WorkerRow) -> bool) -> Option<WorkerRow> {
         let index = self.rows.iter().position(which)?;
         Some(self.rows.remove(index))
     }
 
-    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Row> {
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut WorkerRow> {
         self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, Row> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, WorkerRow> {
         self.rows.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Row> {
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, WorkerRow> {
         self.rows.iter_mut()
     }
 

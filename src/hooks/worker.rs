@@ -8,16 +8,16 @@ use std::sync::Arc;
 use super::{Installed, WorkerInfo, guard, tell};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent};
+use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent, WorkerTemplate};
 
 /// A worker that is hooked.
 pub(crate) struct HookedWorker {
-    worker: Box<dyn Worker>,
+    worker: Box<dyn WorkerTemplate>,
     installed: Installed,
 }
 
 impl HookedWorker {
-    pub(crate) fn new(worker: Box<dyn Worker>, installed: Installed) -> Self {
+    pub(crate) fn new(worker: Box<dyn WorkerTemplate>, installed: Installed) -> Self {
         Self { worker, installed }
     }
 }
@@ -34,11 +34,21 @@ impl Worker for HookedWorker {
             WorkerEvent::Ready | WorkerEvent::Asked(_) => {}
         });
         let end = guard("post_fork", || hooks.post_fork(&here)).and_then(|()| {
-            catch_unwind(AssertUnwindSafe(|| self.worker.run(context)))
+            catch_unwind(AssertUnwindSafe(|| self.worker.worker().run(context)))
                 .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)))
         });
         tell("worker_exit", || hooks.worker_exit(&here));
         end
+    }
+
+    fn end(&mut self) {
+        self.worker.worker().end();
+    }
+}
+
+impl WorkerTemplate for HookedWorker {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
     }
 
     fn preload(&mut self) -> Result<()> {
@@ -61,9 +71,5 @@ impl Worker for HookedWorker {
 
     fn unload(&mut self) {
         self.worker.unload();
-    }
-
-    fn end(&mut self) {
-        self.worker.end();
     }
 }

@@ -3,14 +3,14 @@
 //! No address is bound here, and nothing is started.
 
 use super::bound::Opening;
-use crate::arbiter::{self, Arbiter};
+use crate::arbiter::ArbiterBuilder;
 use crate::config::{Settings, WorkerClass};
 use crate::error::Result;
 use crate::log::AccessLog;
 use crate::net::SocketAccess;
 use crate::reactor::{self, ErrorPage};
 use crate::sys::user::Credentials;
-use crate::worker::Worker;
+use crate::worker::WorkerTemplate;
 
 /// Settings, and what was made of those that name a user or a file.
 #[derive(Debug)]
@@ -61,9 +61,9 @@ impl Prepared {
     }
 
     /// The arbiter's part.
-    pub(super) fn arbiter<W: Worker>(&self, worker: W) -> arbiter::ArbiterBuilder<W> {
+    pub(super) fn arbiter(&self, template: Box<dyn WorkerTemplate>) -> ArbiterBuilder {
         let settings = &self.settings;
-        let mut arbiter = Arbiter::builder(worker)
+        let mut arbiter = ArbiterBuilder::new(template)
             .workers(settings.workers)
             .timeout(settings.timeout)
             .request_timeout(settings.request_timeout)

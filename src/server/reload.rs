@@ -8,17 +8,18 @@ use std::rc::Rc;
 use super::bound::Bound;
 use super::prepared::Prepared;
 use super::program::Source;
-use crate::arbiter;
+use crate::arbiter::ArbiterBuilder;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
 use crate::hooks::{HookedWorker, Installed, Watched};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Releaser, ServiceContext};
-use crate::worker::{WithCredentials, Worker, WorkerContext};
+use crate::worker::{WithCredentials, WorkerTemplate};
 
 /// Makes a worker from a service's recipe and the settings.
-pub(super) type Recipe<M> = fn(Shared<Watched<M>>, &mut Prepared) -> Result<Box<dyn Worker>>;
+pub(super) type Recipe<M> =
+    fn(Shared<Watched<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
 
 /// Gives the recipe of the service for each generation of workers.
 pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<Shared<Watched<M>>>>;
@@ -111,45 +112,12 @@ impl<M: MakeService> MakeService for Shared<M> {
     }
 }
 
-/// A worker of either class: a reload may change it.
-pub(super) struct AnyWorker(Box<dyn Worker>);
-
-impl Worker for AnyWorker {
-    fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        self.0.run(context)
-    }
-
-    fn preload(&mut self) -> Result<()> {
-        self.0.preload()
-    }
-
-    fn is_preloaded(&self) -> bool {
-        self.0.is_preloaded()
-    }
-
-    fn calls(&self) -> usize {
-        self.0.calls()
-    }
-
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
-        self.0.around_fork(fork);
-    }
-
-    fn unload(&mut self) {
-        self.0.unload();
-    }
-
-    fn end(&mut self) {
-        self.0.end();
-    }
-}
-
 /// The arbiter that follows these settings.
 pub(super) fn describe(
-    worker: Box<dyn Worker>,
+    worker: Box<dyn WorkerTemplate>,
     prepared: &Prepared,
     hooks: Option<&Installed>,
-) -> arbiter::ArbiterBuilder<AnyWorker> {
+) -> ArbiterBuilder {
     let worker = match &prepared.credentials {
         Some(credentials) => Box::new(WithCredentials::new(worker, credentials.clone())),
         None => worker,
@@ -159,7 +127,7 @@ pub(super) fn describe(
         Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
         None => worker,
     };
-    prepared.arbiter(AnyWorker(worker))
+    prepared.arbiter(worker)
 }
 
 /// The values of the first settings and of the program that a reload keeps.
@@ -177,7 +145,7 @@ pub(super) fn renew<M: MakeService + 'static>(
     bound: &Bound,
     mut services: Services<M>,
     recipe: Recipe<M>,
-) -> impl FnMut() -> Result<arbiter::ArbiterBuilder<AnyWorker>> + 'static {
+) -> impl FnMut() -> Result<ArbiterBuilder> + 'static {
     let mut known = bound.known();
     move || {
         let mut settings = source()?;

@@ -53,10 +53,12 @@ impl fmt::Debug for EventCallback {
 }
 
 /// The numbers that a worker is given when it is forked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) slot: usize,
+    /// The name of its group.
+    pub(crate) group: Arc<str>,
     pub(crate) workers: usize,
     pub(crate) beat_every: Option<Duration>,
     /// After how many requests it tells the arbiter that it is due for recycling.
@@ -114,6 +116,7 @@ impl WorkerContext {
         let place = Place {
             id: 1,
             slot: 0,
+            group: "main".into(),
             workers: 1,
             beat_every: None,
             max_requests: None,
@@ -185,7 +188,14 @@ impl WorkerContext {
         self.place.id
     }
 
-    /// How many workers there were to be when this one was forked.
+    /// The name of the group of workers that this one is of: `main`, unless it was given to
+    /// [`ArbiterBuilder::group`](crate::arbiter::ArbiterBuilder::group).
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.place.group
+    }
+
+    /// How many workers there were to be in its group when this one was forked.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.place.workers

@@ -3,19 +3,19 @@
 //! Nothing of the worker's own runs before the change; what is called around it, a hook say, has the
 //! arbiter's rights still.
 
-use super::{Worker, WorkerContext};
+use super::{Worker, WorkerContext, WorkerTemplate};
 use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
 use crate::sys::user::Credentials;
 
 /// Assumes credentials, and then works.
 pub(crate) struct WithCredentials {
-    worker: Box<dyn Worker>,
+    worker: Box<dyn WorkerTemplate>,
     credentials: Credentials,
 }
 
 impl WithCredentials {
-    pub(crate) fn new(worker: Box<dyn Worker>, credentials: Credentials) -> Self {
+    pub(crate) fn new(worker: Box<dyn WorkerTemplate>, credentials: Credentials) -> Self {
         Self {
             worker,
             credentials,
@@ -26,7 +26,17 @@ impl WithCredentials {
 impl Worker for WithCredentials {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         self.credentials.assume()?;
-        self.worker.run(context)
+        self.worker.worker().run(context)
+    }
+
+    fn end(&mut self) {
+        self.worker.worker().end();
+    }
+}
+
+impl WorkerTemplate for WithCredentials {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
     }
 
     fn preload(&mut self) -> Result<()> {
@@ -47,9 +57,5 @@ impl Worker for WithCredentials {
 
     fn unload(&mut self) {
         self.worker.unload();
-    }
-
-    fn end(&mut self) {
-        self.worker.end();
     }
 }

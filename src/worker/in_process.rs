@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Shutdown, ShutdownHandle, Worker, WorkerContext, WorkerEvent};
+use super::{Shutdown, ShutdownHandle, WorkerContext, WorkerEvent, WorkerTemplate};
 use crate::error::{Error, Result};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::net::Listeners;
@@ -59,7 +59,7 @@ pub struct RunningStatus {
 
 /// Runs a worker on a thread, and waits until it is ready.
 pub(crate) fn start(
-    mut worker: impl Worker + Send + 'static,
+    mut worker: impl WorkerTemplate + Send + 'static,
     listeners: Listeners,
     graceful_timeout: Duration,
     releaser: Option<Releaser>,
@@ -86,7 +86,7 @@ pub(crate) fn start(
     let life = move || {
         // Also where the worker panics: the thread's end tells that.
         let _ended = Ended(&context, &files);
-        worker.run(&context)
+        worker.worker().run(&context)
     };
     let thread = thread::Builder::new().name("oxicorn".into()).spawn(life);
     let thread = thread.map_err(|error| Error::io("cannot start a thread", error))?;

@@ -33,7 +33,7 @@ use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::signal;
 use crate::time::MonoTime;
-use crate::worker::{Worker, WorkerContext};
+use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
 /// A worker that calls its service on its main thread, one request at a time.
 #[derive(Debug)]
@@ -99,6 +99,16 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         outcome
     }
 
+    fn end(&mut self) {
+        self.make.end();
+    }
+}
+
+impl<M: MakeService> WorkerTemplate for SyncWorker<M> {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
+    }
+
     fn preload(&mut self) -> Result<()> {
         preload(&mut self.make)
     }
@@ -113,10 +123,6 @@ impl<M: MakeService> Worker for SyncWorker<M> {
 
     fn unload(&mut self) {
         unload(&mut self.make);
-    }
-
-    fn end(&mut self) {
-        self.make.end();
     }
 }
 

@@ -38,7 +38,7 @@ use crate::reactor::{Admit, Host};
 use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::time::MonoTime;
-use crate::worker::{Worker, WorkerContext};
+use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
 /// A worker that calls its service on several threads.
 #[derive(Debug)]
@@ -96,6 +96,16 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         Ok(())
     }
 
+    fn end(&mut self) {
+        self.make.end();
+    }
+}
+
+impl<M: MakeService<Service: Sync>> WorkerTemplate for ThreadedWorker<M> {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
+    }
+
     fn preload(&mut self) -> Result<()> {
         preload(&mut self.make)
     }
@@ -114,10 +124,6 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
 
     fn unload(&mut self) {
         unload(&mut self.make);
-    }
-
-    fn end(&mut self) {
-        self.make.end();
     }
 }
 

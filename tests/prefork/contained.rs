@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use oxicorn::{Arbiter, ArbiterEvent, Result, Shutdown, Worker, WorkerContext};
+use oxicorn::{Arbiter, ArbiterEvent, Result, Shutdown, Worker, WorkerContext, WorkerTemplate};
 
 use crate::roles::tell;
 use crate::server::Server;
@@ -36,6 +36,12 @@ impl Worker for Idle {
         context.ready();
         while context.pause(std::time::Duration::from_secs(60)) == Shutdown::Running {}
         Ok(())
+    }
+}
+
+impl WorkerTemplate for Idle {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
     }
 
     fn preload(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{self, SigHandler, Signal};
-use oxicorn::{Arbiter, Error, Result, Shutdown, Worker, WorkerContext, arbiter};
+use oxicorn::{Arbiter, Error, Result, Shutdown, Worker, WorkerContext, WorkerTemplate, arbiter};
 
 use crate::roles::tell;
 use crate::server::Server;
@@ -33,7 +33,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
 fn preloading(folder: &Path) -> Result<()> {
     let builder = {
         let folder = folder.to_owned();
-        move || -> Result<arbiter::ArbiterBuilder<Greedy>> {
+        move || -> Result<arbiter::ArbiterBuilder> {
             let folder = folder.clone();
             Ok(Arbiter::builder(Greedy { folder }))
         }
@@ -48,6 +48,18 @@ struct Greedy {
 }
 
 impl Worker for Greedy {
+    fn run(&mut self, context: &WorkerContext) -> Result<()> {
+        context.ready();
+        while context.pause(Duration::from_secs(1)) == Shutdown::Running {}
+        Ok(())
+    }
+}
+
+impl WorkerTemplate for Greedy {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self
+    }
+
     #[expect(unsafe_code, reason = "the test plays a library that takes signals")]
     fn preload(&mut self) -> Result<()> {
         println!("preloading");
@@ -59,12 +71,6 @@ impl Worker for Greedy {
         if self.folder.join("fail").exists() {
             return Err(Error::boot("it cannot be loaded"));
         }
-        Ok(())
-    }
-
-    fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        context.ready();
-        while context.pause(Duration::from_secs(1)) == Shutdown::Running {}
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ fn named(file: PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn describe(file: &Path) -> Result<arbiter::ArbiterBuilder<impl oxicorn::Worker + use<>>> {
+fn describe(file: &Path) -> Result<arbiter::ArbiterBuilder> {
     let name = fs::read_to_string(file)?;
     let broken = name == "broken";
     let builder = Arbiter::builder(move |context: &WorkerContext| {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::Shell;
 use crate::arbiter::action::{ExitReport, RecycleReason, SignalReason};
 use crate::ipc::scoreboard::{Slot, WorkerState};
 use crate::sys::fork::Exit;
@@ -14,40 +13,37 @@ use crate::sys::memory::OomKills;
 use crate::time::MonoTime;
 use crate::trace::{debug, error, info, warning};
 
-impl<W> Shell<W> {
-    /// Says why a worker is sent a signal, where that is not plain from what came before.
-    pub(super) fn explain(&self, pid: i32, slot: usize, why: SignalReason) {
-        let slot = self.scoreboard.slot(slot);
-        match why {
-            SignalReason::Stop | SignalReason::Examined | SignalReason::Logs => {}
-            SignalReason::Retired => info!("Retiring worker (pid: {pid})"),
-            SignalReason::Silent(silence) => error!(
-                "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, {}",
+/// Says why a worker is sent a signal, where that is not plain from what came before.
+pub(super) fn explain(slot: Slot<'_>, pid: i32, why: SignalReason) {
+    match why {
+        SignalReason::Stop | SignalReason::Examined | SignalReason::Logs => {}
+        SignalReason::Retired => info!("Retiring worker (pid: {pid})"),
+        SignalReason::Silent(silence) => error!(
+            "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, {}",
+            slot.id(),
+            silence.as_secs_f64(),
+            doing(slot)
+        ),
+        SignalReason::NotReady(timeout) => error!(
+            "WORKER TIMEOUT (pid:{pid}): worker {} was not ready within {} s",
+            slot.id(),
+            timeout.as_secs_f64()
+        ),
+        SignalReason::Stuck(_) => {
+            let next = match slot.state() {
+                WorkerState::Draining => "it leaves already",
+                _ => "it is replaced",
+            };
+            error!(
+                "REQUEST TIMEOUT (pid:{pid}): worker {} is {}; {next}",
                 slot.id(),
-                silence.as_secs_f64(),
                 doing(slot)
-            ),
-            SignalReason::NotReady(timeout) => error!(
-                "WORKER TIMEOUT (pid:{pid}): worker {} was not ready within {} s",
-                slot.id(),
-                timeout.as_secs_f64()
-            ),
-            SignalReason::Stuck(_) => {
-                let next = match slot.state() {
-                    WorkerState::Draining => "it leaves already",
-                    _ => "it is replaced",
-                };
-                error!(
-                    "REQUEST TIMEOUT (pid:{pid}): worker {} is {}; {next}",
-                    slot.id(),
-                    doing(slot)
-                );
-            }
-            SignalReason::Overdue => warning!(
-                "Killing worker (pid: {pid}): it did not leave in time, {}",
-                doing(slot)
-            ),
+            );
         }
+        SignalReason::Overdue => warning!(
+            "Killing worker (pid: {pid}): it did not leave in time, {}",
+            doing(slot)
+        ),
     }
 }
 
@@ -126,6 +122,12 @@ pub(super) fn recycled(pid: i32, reason: RecycleReason) {
             bytes >> 20
         ),
     }
+}
+
+/// What the log says where a fork has failed.
+pub(super) fn fork_retry(reason: &str, retry: Duration) {
+    let pause = retry.as_secs_f64();
+    error!("{reason}; the next attempt follows in {pause} s");
 }
 
 /// What the log says of a worker's end.

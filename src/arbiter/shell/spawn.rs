@@ -6,28 +6,35 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 
-use super::{Child, Former, Shell};
-use crate::arbiter::action::Input;
-use crate::arbiter::event::{ArbiterEvent, Observer};
+use super::Shell;
+use super::children::Birth;
+use crate::arbiter::action::{ExitReport, Input};
+use crate::arbiter::event::ArbiterEvent;
+use crate::arbiter::generation::{Generation, Template};
+use crate::arbiter::policy::Policy;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::ipc::link::{self, WorkerEnd};
+use crate::ipc::link::{self, ArbiterEnd, WorkerEnd};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::Listeners;
-use crate::sys::fork;
+use crate::sys::fork::{self, Exit};
 use crate::sys::signal::{Pipe, Signals};
-use crate::sys::stacks;
+use crate::sys::stacks::{self, Stacks};
 use crate::time::MonoTime;
 use crate::trace::error;
-use crate::worker::{self, Lines, Place, Worker, WorkerContext};
+use crate::worker::{self, Lines, Place, WorkerContext};
 
 /// What a child takes from the fork into its own life.
-#[derive(Debug)]
 pub(super) struct ChildSetup {
+    template: Template,
     place: Place,
     listeners: Listeners,
     arbiter: i32,
@@ -36,29 +43,60 @@ pub(super) struct ChildSetup {
     signals: Result<Signals>,
 }
 
-impl<W: Worker> Shell<W> {
+/// What must be there before a fork.
+struct Prepared {
+    link: (ArbiterEnd, WorkerEnd),
+    stacks: (Stacks, OwnedFd),
+    pipe: Pipe,
+    listeners: Listeners,
+}
+
+impl Prepared {
+    fn new(generation: &Generation, queue_id: usize) -> Result<Self> {
+        Ok(Self {
+            link: link::pair()?,
+            stacks: stacks::pipe()?,
+            pipe: Pipe::new()?,
+            listeners: generation.listeners.listeners().for_queue(queue_id)?,
+        })
+    }
+}
+
+impl Shell {
     /// Forks a worker: the result for the supervisor, or, in the child, what it begins its life with.
     pub(super) fn spawn(
         &mut self,
         id: u64,
         slot: usize,
         queue_id: usize,
-        observer: &mut Observer,
+        number: u64,
     ) -> Result<Input, Box<ChildSetup>> {
-        let failed = |reason| Input::ForkFailed { id, reason };
-        let made = link::pair().and_then(|pair| Ok((pair, stacks::pipe()?, Pipe::new()?)));
-        let ((ours, theirs), (stacks, stacks_to), pipe) = match made {
-            Ok(made) => made,
+        let failed = |reason: String| Input::ForkFailed { id, reason };
+        let Some(generation) = self.generations.get(number) else {
+            return Ok(failed(format!(
+                "there is no generation {number} of workers"
+            )));
+        };
+        let (template, name) = (
+            Rc::clone(&generation.template),
+            Arc::clone(&generation.name),
+        );
+        let (policy, group) = (generation.policy, generation.group);
+        let shared = generation.listeners.listeners();
+        let prepared = match Prepared::new(generation, queue_id) {
+            Ok(prepared) => prepared,
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
-        let listeners = self.listeners.listeners();
-        let listeners = match listeners.for_queue(queue_id) {
-            Ok(listeners) => listeners,
-            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
-        };
-        observer(&ArbiterEvent::Forking { id });
+        let Prepared {
+            link: (ours, theirs),
+            stacks: (stacks, stacks_to),
+            pipe,
+            listeners,
+        } = prepared;
+        self.tell(&ArbiterEvent::Forking { id });
         let now = MonoTime::now();
-        self.scoreboard.assign(slot, id, self.limits.calls, now);
+        let scoreboard = self.children.scoreboard();
+        scoreboard.assign(slot, id, policy.calls, now);
 
         let arbiter = Pid::this().as_raw();
         let mut pipe = Some(pipe);
@@ -71,129 +109,120 @@ impl<W: Worker> Shell<W> {
                     let table = worker::SIGNALS
                         .iter()
                         .map(|&(signal, what, _)| (signal, what));
+                    let signals = self.inbox.signals_mut();
                     installed = pipe.take().map(|pipe| {
                         let stacks = WorkerSignal::Stacks.number();
                         let expire = WorkerSignal::Expire.number();
-                        self.signals.install_in_child(pipe, table, stacks, expire)
+                        signals.install_in_child(pipe, table, stacks, expire)
                     });
                 })
             })
         };
-        let panic = catch_unwind(AssertUnwindSafe(|| self.worker.around_fork(&mut fork))).is_err();
+        let around = AssertUnwindSafe(|| template.borrow_mut().around_fork(&mut fork));
+        let panic = catch_unwind(around).is_err();
 
-        match forked {
+        let reason = match forked {
             Some(ForkOutcome::Child) => {
                 let signals = match installed {
                     Some(signals) if !panic => signals,
                     _ => Err(Error::boot("the worker panicked around its fork")),
                 };
-                Err(Box::new(ChildSetup {
+                return Err(Box::new(ChildSetup {
+                    template,
                     place: Place {
                         id,
                         slot,
-                        workers: self.supervisor.target(),
-                        beat_every: self.limits.timeout.map(|timeout| timeout / 2),
-                        max_requests: self.draw_max_requests(),
-                        graceful_timeout: self.limits.graceful_timeout,
+                        group: name,
+                        workers: self.supervisor.targets().nth(group.0).unwrap_or_default(),
+                        beat_every: policy.timeout.map(|timeout| timeout / 2),
+                        max_requests: draw_max_requests(&policy),
+                        graceful_timeout: policy.graceful_timeout,
                     },
                     listeners,
                     arbiter,
                     link: theirs,
                     stacks: stacks_to,
                     signals,
-                }))
+                }));
             }
             Some(ForkOutcome::Parent(pid)) => {
-                self.scoreboard.slot(slot).set_pid(pid);
-                self.adopt(
-                    pid,
-                    Child {
-                        id,
-                        slot,
-                        link: ours,
-                        stacks,
-                        queues: listeners.without(&listeners),
-                        examined: false,
-                        heard: now,
-                        ready: false,
-                        words: None,
-                        ending: None,
-                        reaped: false,
-                    },
-                );
-                observer(&ArbiterEvent::WorkerSpawned { id, pid });
-                Ok(Input::Forked { id, pid })
+                let queues = listeners.without(&shared);
+                let birth = Birth {
+                    id,
+                    slot,
+                    group,
+                    policy,
+                    link: ours,
+                    stacks,
+                    queues,
+                    at: now,
+                };
+                let child = self.children.add(pid, birth);
+                let watched = self.inbox.watch(&child.link);
+                if let Err(error) = watched.and_then(|()| self.inbox.watch(&child.stacks)) {
+                    // Its exit is noticed by SIGCHLD all the same; its readiness, with the next wake-up.
+                    error!("cannot watch the worker with pid {pid}: {error}");
+                }
+                self.tell(&ArbiterEvent::WorkerSpawned { id, pid });
+                return Ok(Input::Forked { id, pid });
             }
             Some(ForkOutcome::Failed(errno)) => {
-                self.scoreboard.slot(slot).clear();
                 let error = io::Error::from_raw_os_error(errno);
-                Ok(failed(format!("cannot fork a worker: {error}")))
+                format!("cannot fork a worker: {error}")
             }
-            None => {
-                self.scoreboard.slot(slot).clear();
-                Ok(failed(
-                    "the worker did not fork when it was asked to".into(),
-                ))
-            }
-        }
+            None => "the worker did not fork when it was asked to".into(),
+        };
+        self.children.scoreboard().slot(slot).clear();
+        Ok(failed(reason))
     }
 
-    fn adopt(&mut self, pid: i32, child: Child) {
-        let watched = self
-            .watch(&child.link)
-            .and_then(|()| self.watch(&child.stacks));
-        if let Err(error) = watched {
-            // Its exit is noticed by SIGCHLD all the same; its readiness, with the next wake-up.
-            error!("cannot watch the worker with pid {pid}: {error}");
+    /// Forgets a worker that has gone.
+    pub(super) fn reaped(&mut self, report: &ExitReport) {
+        let ExitReport { id, pid, .. } = *report;
+        if let Some(child) = self.children.remove(report) {
+            // A sibling that is being forked may hold a copy, so closing it is not enough.
+            self.inbox.forget(&child.link);
+            self.inbox.forget(&child.stacks);
+            if child.ready {
+                self.generations.take_back(child.group, &child.queues);
+            }
         }
-        self.children.insert(pid, child);
-    }
-
-    /// After how many requests a new worker is due for recycling: the bound, and a part of the jitter that is its own.
-    fn draw_max_requests(&self) -> Option<u64> {
-        let most = self.limits.max_requests?;
-        let random = RandomState::new().build_hasher().finish();
-        let spread = self.limits.max_requests_jitter.saturating_add(1);
-        Some(most.saturating_add(random % spread))
+        let status = match report.exit {
+            Exit::Code(code) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
+            Exit::Signal(signal) => Some(ExitStatus::from_raw(signal as i32)),
+            Exit::Unknown => None,
+        };
+        self.tell(&ArbiterEvent::WorkerExited { id, pid, status });
     }
 
     /// Leaves everything of the arbiter's behind, and works. The process ends here.
-    pub(super) fn become_worker(mut self, setup: ChildSetup) -> ! {
-        let ChildSetup {
-            place,
-            listeners,
-            arbiter,
-            link,
-            stacks,
-            signals,
-        } = setup;
+    pub(super) fn become_worker(self, setup: ChildSetup) -> ! {
         let life = || {
-            self.set_worker_title();
             let Self {
-                mut worker,
-                listeners: mut reserved,
-                scoreboard,
+                mut generations,
+                mut identities,
                 children,
-                poll,
-                signals: arbiters,
-                pidfiles,
-                former,
+                lineage,
+                inbox,
                 reload,
-                title,
-                command_queue,
-                predecessor,
-                followed,
-                successor,
+                observer,
                 ..
             } = self;
+            let ChildSetup {
+                template,
+                place,
+                listeners,
+                arbiter,
+                link,
+                stacks,
+                signals,
+            } = setup;
+            identities.become_worker();
             // What is in use is among the setup's; what only reserves an address stays the arbiter's.
-            drop(reserved.hand_over());
+            generations.hand_over();
+            let scoreboard = children.into_scoreboard();
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((children, poll, arbiters, command_queue));
-            drop((predecessor, followed, successor));
-            // Their locks are to end with the arbiter.
-            drop(pidfiles);
-            let former = former.map(Former::into_child);
+            drop((inbox, lineage));
             let context = signals.and_then(|signals| {
                 let lines = Lines {
                     link,
@@ -205,7 +234,7 @@ impl<W: Worker> Shell<W> {
                 WorkerContext::new(place, listeners, scoreboard, Some(lines)).map(Box::new)
             });
             let status = match context {
-                Ok(context) => worker::run_process(&mut worker, &context),
+                Ok(context) => worker::run_process(template.borrow_mut().worker(), &context),
                 Err(error) => {
                     error!("{error}");
                     i32::from(Error::boot("").exit_code())
@@ -213,9 +242,17 @@ impl<W: Worker> Shell<W> {
             };
             // What the host gave is not dropped in a child: it may be there to end with the host. The title stays
             // to the very end.
-            std::mem::forget((worker, former, reload, title));
+            std::mem::forget((template, generations, reload, observer, identities));
             status
         };
         fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))
     }
+}
+
+/// After how many requests a new worker is due for recycling: the bound, and a part of the jitter that is its own.
+fn draw_max_requests(policy: &Policy) -> Option<u64> {
+    let most = policy.max_requests?;
+    let random = RandomState::new().build_hasher().finish();
+    let spread = policy.max_requests_jitter.saturating_add(1);
+    Some(most.saturating_add(random % spread))
 }

@@ -1,6 +1,6 @@
 //! The hands of an upgrade: a process for the next arbiter, and what is to be seen of it and of the one before.
 //!
-//! The supervisor says when; whoever shares the listeners is told here to the [`ArbiterListeners`](super::ArbiterListeners).
+//! The supervisor says when; [`Generations`](super::Generations) is told here who shares the listeners.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,121 +8,70 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
 use super::Shell;
+use super::children::Gone;
 use crate::arbiter::action::Input;
-use crate::arbiter::event::{ArbiterEvent, Observer};
-use crate::arbiter::reexec::Predecessor;
+use crate::arbiter::event::ArbiterEvent;
+use crate::arbiter::handle::ArbiterState;
+use crate::arbiter::reexec::{Predecessor, ReexecCommand};
+use crate::error::Error;
 use crate::fork_outcome::ForkOutcome;
 use crate::ipc::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::{self, Exit};
 use crate::trace::{error, info, warning};
-use crate::worker::Worker;
 
 /// The arbiter that this one has started to follow it.
 #[derive(Debug)]
-pub(super) struct Successor {
+struct Successor {
     pid: i32,
     link: ArbiterEnd,
     words: Option<LastWords>,
 }
 
-impl AsFd for Successor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
-    }
+/// The arbiters before and after this one.
+#[derive(Debug)]
+pub(in crate::arbiter) struct Lineage {
+    /// What an upgrade executes.
+    command: ReexecCommand,
+    /// The arbiter that has started this one, while it lives.
+    predecessor: Option<Predecessor>,
+    /// The same when it has gone. It may only have begun to end: a link that closed now would say that this one has gone.
+    followed: Option<Predecessor>,
+    /// The one that this one has started, while it lives.
+    successor: Option<Successor>,
 }
 
-impl<W: Worker> Shell<W> {
-    /// Makes a process of the program anew. In that process it does not return.
-    pub(super) fn reexec(&mut self, observer: &mut Observer) -> Input {
-        let failed = |reason: String| Input::ReexecFailed { reason };
-        if process::id() == 1 {
-            return failed(
-                "process 1 cannot be followed by another one: with its end its container ends too. \
-                 Start a new container beside this one"
-                    .to_owned(),
-            );
-        }
-        let (ours, theirs) = match link::pair() {
-            Ok(pair) => pair,
-            Err(error) => return failed(error.to_string()),
-        };
-        info!("Starting {} anew", self.exec.program().display());
-        observer(&ArbiterEvent::Upgrading);
-        let arbiter = i32::try_from(process::id()).unwrap_or_default();
-        match fork::fork(|| self.signals.restore()) {
-            ForkOutcome::Child => self.execute(arbiter, &theirs, observer),
-            ForkOutcome::Parent(pid) => {
-                if let Err(error) = self.watch(&ours) {
-                    error!("cannot watch the new arbiter with pid {pid}: {error}");
-                }
-                self.listeners.set_shared(true);
-                self.successor = Some(Successor {
-                    pid,
-                    link: ours,
-                    words: None,
-                });
-                Input::Reexecuted { pid }
-            }
-            ForkOutcome::Failed(errno) => {
-                let error = io::Error::from_raw_os_error(errno);
-                failed(format!("cannot fork a new arbiter: {error}"))
-            }
+impl Lineage {
+    pub(in crate::arbiter) fn new(command: ReexecCommand) -> Self {
+        Self {
+            command,
+            predecessor: Predecessor::find(),
+            followed: None,
+            successor: None,
         }
     }
 
-    fn execute(&self, arbiter: i32, link: &WorkerEnd, observer: &mut Observer) -> ! {
-        let life = || {
-            observer(&ArbiterEvent::Executing);
-            let listeners = self.listeners.listeners();
-            let children = self.children.values();
-            let listeners = children.fold(listeners, |all, child| all.with(&child.queues));
-            let listeners = listeners.listening();
-            let error = self
-                .exec
-                .exec_with(process::id(), arbiter, &listeners, link);
-            let program = self.exec.program().display();
-            link.send(&Message::LastWords(LastWords {
-                app: false,
-                sentence: format!("cannot execute {program}: {error}"),
-            }));
-        };
-        let _ = catch_unwind(AssertUnwindSafe(life));
-        fork::exit_now(1)
+    pub(super) fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
     }
 
-    /// What is new of the other arbiter. `reap` asks whether a child has ended.
-    pub(super) fn hear_upgrade(&mut self, reap: impl FnOnce(i32) -> Option<Exit>) -> Vec<Input> {
-        let mut inputs = Vec::new();
-        if let Some(successor) = &mut self.successor {
-            // Asked before its messages are read: then the last of them are there.
-            let exit = reap(successor.pid);
-            while let Some(message) = successor.link.receive() {
-                match message {
-                    Message::Ready => inputs.push(Input::SuccessorReady),
-                    Message::LastWords(words) => successor.words = Some(words),
-                    Message::RecycleDue(_) | Message::Ending(_) | Message::Late => {}
-                }
-            }
-            self.look_soon |= exit.is_none() && successor.link.is_closed();
-            if let Some(exit) = exit {
-                let words = successor.words.take();
-                inputs.push(Input::SuccessorGone { exit, words });
-                if let Some(successor) = self.successor.take() {
-                    self.forget(&successor.link);
-                    for pidfile in &self.pidfiles {
-                        pidfile.clear_beside(successor.pid);
-                    }
-                }
-                self.become_sole();
-            }
+    /// What connects this arbiter with the others.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let before = self.predecessor.iter().map(AsFd::as_fd);
+        before.chain(self.successor.iter().map(|it| it.link.as_fd()))
+    }
+
+    /// Why there will be no successor of the arbiter before this one.
+    pub(super) fn tell_failure(&self, error: &Error) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.tell_failure(error.to_string());
         }
-        if let Some(predecessor) = self.predecessor.take_if(|it| it.has_gone()) {
-            self.forget(predecessor.as_fd());
-            self.followed = Some(predecessor);
-            inputs.push(Input::PredecessorGone);
+    }
+
+    pub(super) fn notify_predecessor(&self) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.notify();
         }
-        inputs
     }
 
     pub(super) fn stop_successor(&self, pid: i32, order: WorkerSignal) {
@@ -140,41 +89,135 @@ impl<W: Worker> Shell<W> {
         }
     }
 
-    /// The arbiter before this one has gone: this one is the only one.
-    pub(super) fn promote(&mut self, observer: &mut Observer) {
-        self.become_sole();
-        info!("Master has been promoted.");
-        for pidfile in &mut self.pidfiles {
-            if let Err(error) = pidfile.promote() {
-                error!("{error}");
-            }
-        }
-        self.set_title();
-        observer(&ArbiterEvent::Promoted);
-    }
-
-    /// Shows the other arbiters that this one goes. Each of them does so before it looks at the others: of two that go
-    /// at once, one at least sees that it is the last, and removes the socket files.
-    pub(super) fn leave(&mut self) {
+    /// Shows the other arbiters that this one goes; gives whether both are gone. Each of them does so before it looks
+    /// at the others: of two that go at once, one at least sees that it is the last, and removes the socket files.
+    pub(super) fn leave(&self) -> bool {
         let before = self.predecessor.as_ref().map(Predecessor::leave);
         let after = self.successor.as_ref().map(|it| it.link.leave());
-        if before.into_iter().chain(after).all(|gone| gone) {
-            self.become_sole();
+        before.into_iter().chain(after).all(|gone| gone)
+    }
+}
+
+impl Shell {
+    /// Makes a process of the program anew. In that process it does not return.
+    pub(super) fn reexec(&mut self) -> Input {
+        let failed = |reason: String| Input::ReexecFailed { reason };
+        if process::id() == 1 {
+            return failed(
+                "process 1 cannot be followed by another one: with its end its container ends too. \
+                 Start a new container beside this one"
+                    .to_owned(),
+            );
+        }
+        let (ours, theirs) = match link::pair() {
+            Ok(pair) => pair,
+            Err(error) => return failed(error.to_string()),
+        };
+        info!("Starting {} anew", self.lineage.command.program().display());
+        self.tell(&ArbiterEvent::Upgrading);
+        let arbiter = i32::try_from(process::id()).unwrap_or_default();
+        match fork::fork(|| self.inbox.signals_mut().restore()) {
+            ForkOutcome::Child => self.execute(arbiter, &theirs),
+            ForkOutcome::Parent(pid) => {
+                if let Err(error) = self.inbox.watch(&ours) {
+                    error!("cannot watch the new arbiter with pid {pid}: {error}");
+                }
+                self.generations.share();
+                self.lineage.successor = Some(Successor {
+                    pid,
+                    link: ours,
+                    words: None,
+                });
+                Input::Reexecuted { pid }
+            }
+            ForkOutcome::Failed(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                failed(format!("cannot fork a new arbiter: {error}"))
+            }
         }
     }
 
-    /// No other arbiter has the listeners any more.
-    pub(super) fn become_sole(&mut self) {
-        self.listeners.set_shared(false);
-        if let Some(former) = &self.former {
-            former.listeners().set_shared(false);
+    fn execute(&mut self, arbiter: i32, link: &WorkerEnd) -> ! {
+        let life = || {
+            self.tell(&ArbiterEvent::Executing);
+            let shared = self.generations.listeners();
+            let children = self.children.iter();
+            let listeners = children.fold(shared, |all, child| all.with(&child.queues));
+            let listeners = listeners.listening();
+            let command = &self.lineage.command;
+            let error = command.exec_with(process::id(), arbiter, &listeners, link);
+            let program = command.program().display();
+            link.send(&Message::LastWords(LastWords {
+                app: false,
+                sentence: format!("cannot execute {program}: {error}"),
+            }));
+        };
+        let _ = catch_unwind(AssertUnwindSafe(life));
+        fork::exit_now(1)
+    }
+
+    /// What is new of the other arbiters; gives whether something is about to be complete.
+    pub(super) fn hear_lineage(&mut self, gone: &mut Gone, inputs: &mut Vec<Input>) -> bool {
+        let mut look_soon = false;
+        if let Some(successor) = &mut self.lineage.successor {
+            let pid = successor.pid;
+            // Asked before its messages are read: then the last of them are there.
+            let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
+            while let Some(message) = successor.link.receive() {
+                match message {
+                    Message::Ready => inputs.push(Input::SuccessorReady),
+                    Message::LastWords(words) => successor.words = Some(words),
+                    Message::RecycleDue(_) | Message::Ending(_) | Message::Late => {}
+                }
+            }
+            look_soon = exit.is_none() && successor.link.is_closed();
+            if let Some(exit) = exit {
+                let words = successor.words.take();
+                inputs.push(Input::SuccessorGone { exit, words });
+                self.inbox.forget(&successor.link);
+                self.lineage.successor = None;
+                self.identities.clear_beside(pid);
+                self.generations.become_sole();
+            }
         }
-        self.unlinks.remove(&self.listeners);
+        let predecessor = &mut self.lineage.predecessor;
+        if let Some(predecessor) = predecessor.take_if(|it| it.has_gone()) {
+            self.inbox.forget(predecessor.as_fd());
+            self.lineage.followed = Some(predecessor);
+            inputs.push(Input::PredecessorGone);
+        }
+        look_soon
+    }
+
+    /// The arbiter before this one has gone: this one is the only one.
+    pub(super) fn promote(&mut self) {
+        self.generations.become_sole();
+        info!("Master has been promoted.");
+        self.identities.promote();
+        self.identities.show_arbiter(false);
+        self.tell(&ArbiterEvent::Promoted);
+    }
+
+    pub(super) fn upgraded(&mut self, pid: i32) {
+        info!("The new arbiter (pid:{pid}) serves: stop this one when it is no longer needed");
+        self.tell(&ArbiterEvent::Upgraded { pid });
+    }
+
+    pub(super) fn upgrade_failed(&mut self, reason: String) {
+        error!("Upgrade failed, and this arbiter goes on: {reason}");
+        self.tell(&ArbiterEvent::UpgradeFailed { reason });
+    }
+
+    /// The new arbiter has served, and has gone.
+    pub(super) fn successor_gone(&mut self, pid: i32, exit: Exit) {
+        lost(pid, exit, self.supervisor.state() == ArbiterState::Quiesced);
+        let reason = format!("the new arbiter {exit}");
+        self.tell(&ArbiterEvent::UpgradeFailed { reason });
     }
 }
 
 /// What the log says of a new arbiter that has served, and has gone; `rests` if this one has no workers.
-pub(super) fn lost(pid: i32, exit: Exit, rests: bool) {
+fn lost(pid: i32, exit: Exit, rests: bool) {
     match exit {
         _ if rests => error!(
             "The new arbiter (pid:{pid}) {exit}, and this one has no workers: HUP or TTIN brings them back"

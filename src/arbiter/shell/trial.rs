@@ -1,179 +1,123 @@
 //! New settings: read, tried, and kept or given up.
 //!
-//! The supervisor says when; here is what was in force before, until that is sure. Settings that cannot be used
-//! change nothing, those on trial included.
+//! The supervisor says when, and which generation is dropped. Settings that cannot be used change nothing, those on
+//! trial included.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 
-use super::{ArbiterListeners, DeferredUnlinks, Input, Limits, Shell, preload};
-use crate::arbiter::check;
-use crate::arbiter::event::{ArbiterEvent, Observer};
+use super::{Description, Identity, Input, Shell, preload};
+use crate::arbiter::builder::check;
+use crate::arbiter::event::ArbiterEvent;
 use crate::error::{Error, Result};
-use crate::net::Listeners;
-use crate::sys::pidfile::PidFile;
 use crate::trace::{error, info, warning};
-use crate::worker::Worker;
 
-/// What was in force before the settings on trial.
-pub(super) struct Former<W> {
-    worker: W,
-    listeners: ArbiterListeners,
-    limits: Limits,
-    pidfile: Option<PathBuf>,
-    name: Option<String>,
-}
-
-impl<W> Former<W> {
-    pub(super) fn listeners(&self) -> &ArbiterListeners {
-        &self.listeners
-    }
-
-    /// Closes what is not listened on with the settings on trial.
-    pub(super) fn close_but(
-        &mut self,
-        listeners: &ArbiterListeners,
-        unlinks: &mut DeferredUnlinks,
-    ) {
-        self.listeners.close_but(&listeners.listeners(), unlinks);
-    }
-
-    /// In a child the sockets' files are not its to remove.
-    pub(super) fn into_child(mut self) -> impl Sized {
-        drop(self.listeners.hand_over());
-        self.worker
-    }
-}
-
-impl<W: Worker> Shell<W> {
+impl Shell {
     /// Reads the settings again. What is in force stays where that fails.
-    pub(super) fn load(&mut self, observer: &mut Observer) -> Option<Input> {
-        observer(&ArbiterEvent::Reloading);
+    pub(super) fn load(&mut self) -> Input {
+        self.tell(&ArbiterEvent::Reloading);
         self.show_status(true);
-        match self.take_new_settings() {
-            Ok(()) => {
-                if self.worker.is_preloaded() {
+        match self.read_settings() {
+            Ok((groups, identity)) => {
+                let templates = groups.iter().map(|group| &group.template);
+                if templates.into_iter().any(|it| it.borrow().is_preloaded()) {
                     warning!(
                         "The application was loaded before the workers were forked, and is not loaded again"
                     );
                 }
-                let listeners = self.listeners.listeners();
-                observer(&ArbiterEvent::Reloaded { listeners });
-                Some(Input::Loaded(self.limits))
+                let supervised = self.generations.add(groups);
+                self.identities.add(supervised[0].generation, identity);
+                self.show_title();
+                let listeners = self.generations.listeners();
+                self.tell(&ArbiterEvent::Reloaded { listeners });
+                Input::Loaded(supervised)
             }
             Err(error) => {
                 self.show_status(false);
-                log_reload_failure(error.to_string(), observer);
-                None
+                self.log_reload_failure(error.to_string());
+                Input::LoadFailed
             }
         }
     }
 
-    fn take_new_settings(&mut self) -> Result<()> {
+    /// What the settings say now, if it can be used.
+    fn read_settings(&mut self) -> Result<(Vec<Description>, Identity)> {
         let Some(source) = &mut self.reload else {
-            return Ok(());
+            return Ok((self.generations.describe_again(), self.identities.current()));
         };
-        let mut new = catch_unwind(AssertUnwindSafe(source))
+        let builder = catch_unwind(AssertUnwindSafe(source))
             .unwrap_or_else(|panic| Err(Error::panicked("the source of the settings", &*panic)))?;
-        new.limits.upgrade_retire = new.upgrade_retire.unwrap_or(self.limits.upgrade_retire);
-        let mut listeners = ArbiterListeners::new(match new.listeners.take() {
-            Some(listeners) => listeners,
-            None => self.listeners.listeners(),
-        });
-        let usable = check(&new.limits, self.options.slots)
-            .and_then(|()| preload(&mut new.worker, &self.signals))
-            .and_then(|()| self.claim(new.pidfile.as_deref()));
-        if let Err(error) = usable {
-            // What was opened for them is closed again.
-            listeners.close_but(&self.open_listeners(), &mut self.unlinks);
-            return Err(error);
-        }
-        let mut replaced = Former {
-            worker: std::mem::replace(&mut self.worker, new.worker),
-            listeners: std::mem::replace(&mut self.listeners, listeners),
-            limits: std::mem::replace(&mut self.limits, new.limits),
-            pidfile: std::mem::replace(&mut self.pidfile, new.pidfile),
-            name: std::mem::replace(&mut self.name, new.name),
-        };
-        if self.former.is_none() {
-            self.former = Some(replaced);
-        } else {
-            info!("What was being tried is given up for still newer settings");
-            replaced
-                .listeners
-                .close_but(&self.open_listeners(), &mut self.unlinks);
-            self.release_pidfiles();
-        }
-        self.set_title();
-        Ok(())
-    }
-
-    /// All that is listened on, with the settings in force and with those before.
-    fn open_listeners(&self) -> Listeners {
-        let former = self
-            .former
-            .as_ref()
-            .map(|former| former.listeners.listeners());
-        let (now, before) = (self.listeners.listeners(), former.unwrap_or_default());
-        now.iter().chain(&before).cloned().collect()
-    }
-
-    /// Has the pid file that new settings name, if it is not held already.
-    fn claim(&mut self, path: Option<&Path>) -> Result<()> {
-        let held = |path: &&Path| self.pidfiles.iter().any(|file| file.path() == *path);
-        if let Some(path) = path.filter(|path| !held(path)) {
-            self.pidfiles.push(match &self.predecessor {
-                Some(before) => PidFile::claim_beside(path, before.pid)?,
-                None => PidFile::claim(path)?,
+        let before: Vec<_> = self.generations.in_force().collect();
+        let (groups, identity) = builder.describe(Some(&before));
+        let usable = self
+            .check(&groups)
+            .and_then(|()| {
+                let mut templates = groups.iter().map(|group| &group.template);
+                templates.try_for_each(|it| preload(it, self.inbox.signals()))
+            })
+            .and_then(|()| {
+                let predecessor = self.lineage.predecessor();
+                self.identities
+                    .claim(identity.pidfile.as_deref(), predecessor)
             });
+        match usable {
+            Ok(()) => Ok((groups, identity)),
+            Err(error) => {
+                self.generations.discard(groups);
+                Err(error)
+            }
         }
-        Ok(())
     }
 
-    /// Lets the pid files go that neither the settings in force name nor those before.
-    fn release_pidfiles(&mut self) {
-        let before = self.former.as_ref().map(|former| &former.pidfile);
-        let named: Vec<&Path> = [Some(&self.pidfile), before]
-            .into_iter()
-            .flatten()
-            .filter_map(Option::as_deref)
-            .collect();
-        self.pidfiles.retain(|file| named.contains(&file.path()));
+    /// Whether there can be such groups, the same ones as before, with slots for old and new workers at the same time.
+    fn check(&self, groups: &[Description]) -> Result<()> {
+        check(groups, self.options.slots)?;
+        let before = self.generations.in_force().map(|it| &it.name);
+        if !before.eq(groups.iter().map(|group| &group.name)) {
+            return Err(Error::config(
+                "groups: a reload can neither add, remove nor rename a group of workers; an upgrade can",
+            ));
+        }
+        let workers = groups.iter().map(|group| group.policy.workers);
+        if self.supervisor.has_room_for(workers) {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "workers: there is no room for the old and the new workers of all groups in {} slots",
+            self.options.slots
+        )))
+    }
+
+    fn show_title(&mut self) {
+        self.identities
+            .show_arbiter(self.lineage.predecessor().is_some());
+    }
+
+    fn drop_generation(&mut self, number: u64) {
+        self.generations.drop(number);
+        self.identities.drop(number);
+    }
+
+    /// What was tried is given up for newer settings.
+    pub(super) fn supersede(&mut self, generation: u64) {
+        info!("What was being tried is given up for still newer settings");
+        self.drop_generation(generation);
     }
 
     /// The new settings have proven good.
-    pub(super) fn commit_reload(&mut self) {
-        if let Some(mut former) = self.former.take() {
-            former.close_but(&self.listeners, &mut self.unlinks);
-            self.release_pidfiles();
-        }
+    pub(super) fn commit_reload(&mut self, dropped: u64) {
+        self.drop_generation(dropped);
         info!("The new workers can serve: the old ones leave");
     }
 
     /// What was in force before is so again.
-    pub(super) fn revert(&mut self, reason: String, observer: &mut Observer) {
-        if let Some(former) = self.former.take() {
-            let Former {
-                worker,
-                listeners,
-                limits,
-                pidfile,
-                name,
-            } = former;
-            self.worker = worker;
-            self.limits = limits;
-            self.pidfile = pidfile;
-            self.name = name;
-            self.set_title();
-            let mut tried = std::mem::replace(&mut self.listeners, listeners);
-            tried.close_but(&self.listeners.listeners(), &mut self.unlinks);
-            self.release_pidfiles();
-        }
-        log_reload_failure(reason, observer);
+    pub(super) fn revert_reload(&mut self, dropped: u64, reason: String) {
+        self.drop_generation(dropped);
+        self.show_title();
+        self.log_reload_failure(reason);
     }
-}
 
-fn log_reload_failure(reason: String, observer: &mut Observer) {
-    error!("Reload failed, and the workers that there are go on: {reason}");
-    observer(&ArbiterEvent::ReloadFailed { reason });
+    fn log_reload_failure(&mut self, reason: String) {
+        error!("Reload failed, and the workers that there are go on: {reason}");
+        self.tell(&ArbiterEvent::ReloadFailed { reason });
+    }
 }

@@ -23,7 +23,7 @@ const EPISODES: u64 = 10_000;
 const TURNS: usize = 60;
 const SLOTS: usize = 8;
 /// How many things are counted: the supervisor's actions, and the world's faults.
-const EVENTS: usize = 52;
+const EVENTS: usize = 54;
 
 /// splitmix64: small, and good enough to be unkind.
 struct Dice(u64);
@@ -50,10 +50,22 @@ impl Dice {
         from[self.roll() as usize % from.len()]
     }
 
-    fn limits(&mut self) -> Limits {
+    /// A policy for each group, with as many workers as there is room for at the most.
+    fn policies(&mut self, groups: usize) -> Vec<Policy> {
+        let mut room = SLOTS - groups;
+        let mut policies = Vec::new();
+        for group in (0..groups).rev() {
+            let policy = self.policy(room - group);
+            room -= policy.workers;
+            policies.push(policy);
+        }
+        policies
+    }
+
+    fn policy(&mut self, most: usize) -> Policy {
         let secs = |seconds: Option<u64>| seconds.map(Duration::from_secs);
-        Limits {
-            workers: 1 + self.roll() as usize % (SLOTS - 1),
+        Policy {
+            workers: 1 + self.roll() as usize % most,
             timeout: secs(self.pick(&[None, Some(1), Some(2), Some(30)])),
             request_timeout: secs(self.pick(&[None, Some(1), Some(1), Some(5)])),
             max_worker_age: secs(self.pick(&[None, None, Some(3), Some(60)])),
@@ -66,6 +78,18 @@ impl Dice {
             upgrade_retire: self.percent(20),
         }
     }
+}
+
+/// A new generation for each of these.
+pub(super) fn number(policies: &[Policy], last: &mut u64) -> Vec<Supervised> {
+    let policies = policies.iter();
+    policies
+        .map(|&policy| {
+            *last += 1;
+            let generation = *last;
+            Supervised { generation, policy }
+        })
+        .collect()
 }
 
 /// How often each thing happened, so that nobody believes a world in which nothing does.

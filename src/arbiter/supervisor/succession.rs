@@ -14,7 +14,8 @@
 //! ```
 
 use super::{
-    Action, Duration, Exit, LAST_GRACE, LastWords, Mode, MonoTime, Supervisor, WorkerSignal,
+    Action, Duration, Exit, LAST_GRACE, LastWords, Mode, MonoTime, Request, Supervisor,
+    WorkerSignal,
 };
 
 /// Who else has the listeners.
@@ -54,7 +55,7 @@ impl Supervisor {
         match self.upgrade {
             UpgradeState::Alone => {
                 self.upgrade = UpgradeState::Executing;
-                out.push(Action::Reexec);
+                out.push(Action::Ask(Request::Reexec));
             }
             UpgradeState::HasPredecessor { .. } => {
                 out.push(Action::RefuseUpgrade { successor: None });
@@ -67,7 +68,7 @@ impl Supervisor {
     }
 
     pub(super) fn reexecuted(&mut self, now: MonoTime, pid: i32) {
-        let until = self.limits.boot_timeout.map(|timeout| now + timeout);
+        let until = self.policy().boot_timeout.map(|timeout| now + timeout);
         let successor = SuccessorState::Starting { until };
         self.upgrade = UpgradeState::HasSuccessor { pid, successor };
     }
@@ -82,7 +83,7 @@ impl Supervisor {
             if matches!(successor, SuccessorState::Starting { .. }) {
                 *successor = SuccessorState::Ready;
                 out.push(Action::Upgraded { pid: *pid });
-                if self.limits.upgrade_retire {
+                if self.policy().upgrade_retire {
                     self.stop(now, false, None, out);
                 }
             }
@@ -133,6 +134,7 @@ impl Supervisor {
 
     /// Backs out a new arbiter that is late.
     pub(super) fn enforce_upgrade(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let grace = self.policy().graceful_timeout;
         // One that stops needs somebody to follow it, late or not.
         let (UpgradeState::HasSuccessor { pid, successor }, Mode::Running) =
             (&mut self.upgrade, &self.mode)
@@ -141,7 +143,7 @@ impl Supervisor {
         };
         let (next, order) = match *successor {
             SuccessorState::Starting { until: Some(until) } if until <= now => {
-                let until = now + self.limits.graceful_timeout + LAST_GRACE;
+                let until = now + grace + LAST_GRACE;
                 (SuccessorState::Stopping { until }, WorkerSignal::Leave)
             }
             SuccessorState::Stopping { until } if until <= now => {

@@ -5,11 +5,12 @@ mod renewal;
 mod stopping;
 mod watching;
 
+use super::simulator::number;
 use super::*;
 
 mod succession;
 
-const DEFAULT: Limits = Limits {
+const DEFAULT: Policy = Policy {
     workers: 2,
     timeout: Some(Duration::from_secs(30)),
     request_timeout: None,
@@ -30,6 +31,8 @@ struct Scene {
     now: MonoTime,
     next: Option<MonoTime>,
     forks_fail: bool,
+    /// How many generations there were.
+    generations: u64,
 }
 
 fn pid(id: u64) -> i32 {
@@ -46,9 +49,17 @@ fn order(order: WorkerSignal, id: u64) -> String {
 }
 
 impl Scene {
-    fn new(limits: Limits) -> Self {
+    fn new(policy: Policy) -> Self {
+        Self::of(&[policy])
+    }
+
+    /// With a group for each of these.
+    fn of(policies: &[Policy]) -> Self {
+        let mut generations = 0;
+        let supervised = number(policies, &mut generations);
         Self {
-            supervisor: Supervisor::new(limits, SLOTS),
+            supervisor: Supervisor::new(supervised, SLOTS),
+            generations,
             now: MonoTime::ZERO + Duration::from_secs(1000),
             next: None,
             forks_fail: false,
@@ -80,7 +91,7 @@ impl Scene {
                 self.next = self.supervisor.step(self.now, input, &mut actions);
             }
             for action in actions {
-                if let Action::Spawn { id, .. } = action {
+                if let Action::Ask(Request::Spawn { id, .. }) = action {
                     inputs.push(if self.forks_fail {
                         let reason = "no more processes".into();
                         Input::ForkFailed { id, reason }
@@ -94,6 +105,12 @@ impl Scene {
             }
         }
         words
+    }
+
+    /// Settings were read that say this of the groups.
+    fn loaded(&mut self, policies: &[Policy]) -> Vec<String> {
+        let supervised = number(policies, &mut self.generations);
+        self.input(Input::Loaded(supervised))
     }
 
     fn queue_id(&mut self, id: u64) -> usize {
@@ -189,14 +206,15 @@ impl Scene {
             "rest" => self.command(Command::Quiesce),
             "grow" => self.command(Command::Grow),
             "shrink" => self.command(Command::Shrink),
-            "scale" => self.command(Command::Scale(count)),
-            "reopen" => self.command(Command::Reopen),
+            "scale" => self.command(Command::Scale(GroupId::FIRST, count)),
+            "reopen" => self.command(Command::ReopenLogs),
             "stop" => self.command(Command::Stop),
             "stop-now" => self.command(Command::StopNow),
-            "loaded" => self.input(Input::Loaded(Limits {
+            "loaded" => self.loaded(&[Policy {
                 workers: count,
                 ..DEFAULT
-            })),
+            }]),
+            "unreadable" => self.input(Input::LoadFailed),
             "ready" => self.input(Input::Ready { id }),
             "beats" => self.input(Input::Beat { id, at: self.now }),
             "recycle" => self.input(Input::RecycleDue {
@@ -224,7 +242,7 @@ impl Scene {
 
 fn describe(action: &Action) -> String {
     match action {
-        Action::Spawn { id, slot, .. } => format!("spawn {id} in {slot}"),
+        Action::Ask(Request::Spawn { id, slot, .. }) => format!("spawn {id} in {slot}"),
         Action::Signal { pid, order, .. } => format!("{order} {pid}"),
         Action::Reaped(report) => match report.retry {
             Some(pause) => format!("bury {}, retry in {pause:?}", report.id),
@@ -232,13 +250,14 @@ fn describe(action: &Action) -> String {
         },
         Action::ForkRetry { retry, .. } => format!("regret, retry in {retry:?}"),
         Action::Recycle { pid, reason } => format!("recycle {pid}, {reason:?}"),
-        Action::LoadConfig => "load".into(),
-        Action::CommitReload => "settle".into(),
-        Action::RevertReload { reason } => format!("revert {reason:?}"),
+        Action::Ask(Request::LoadConfig) => "load".into(),
+        Action::CommitReload { .. } => "settle".into(),
+        Action::Supersede { generation } => format!("supersede {generation}"),
+        Action::RevertReload { reason, .. } => format!("revert {reason:?}"),
         Action::ReopenLogs => "reopen".into(),
         Action::Ready => "all ready".into(),
         Action::Resized { from, to } => format!("resized {from} to {to}"),
-        Action::Reexec => "reexec".into(),
+        Action::Ask(Request::Reexec) => "reexec".into(),
         Action::RefuseUpgrade { successor } => format!("refuse beside {successor:?}"),
         Action::Upgraded { pid } => format!("upgraded {pid}"),
         Action::StopSuccessor { pid, order } => format!("stop_successor {order} {pid}"),

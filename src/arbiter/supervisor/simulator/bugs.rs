@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::lifecycle::speaks_for_the_program;
 use super::super::succession::SuccessorState;
 use super::super::{
-    Action, Backoff, Command, Input, LATE, MonoTime, SignalReason, Supervisor, UpgradeState,
-    WorkerSignal, WorkerStage, speaks_for_the_program,
+    Action, Backoff, Command, GroupId, Input, LATE, MonoTime, Request, SignalReason, Supervisor,
+    UpgradeState, WorkerRow, WorkerSignal, WorkerStage, retire,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +36,9 @@ pub(super) enum Bug {
     /// Two workers in one slot.
     GivesASlotTwice,
     /// Two workers at one queue, of which neither replaces the other.
-    GivesAPostTwice,
+    GivesAQueueTwice,
     /// Who is replaced is not who leaves.
-    LeavesAPost,
+    LeavesAQueue,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
     /// One that had been ready is replaced as one that cannot boot.
@@ -46,8 +47,10 @@ pub(super) enum Bug {
     GivesUpTooEarly,
     /// What is on trial counts as good when newer settings come.
     TrustsTheUntried,
-    /// New settings are read while workers are to be forked by the former ones.
-    ReadsTooEarly,
+    /// A worker is forked of a generation that is not in force.
+    ForksOfTheWrongGeneration,
+    /// What is dropped when a generation has proven good is that generation.
+    DropsTheWrongGeneration,
     /// Settings whose workers cannot boot stay in force.
     LosesTheRevert,
     /// Old workers are measured by new settings.
@@ -64,10 +67,20 @@ pub(super) enum Bug {
     TakesTheSuccessorAlong,
     /// A new arbiter says that it serves when all that it has is a worker that leaves.
     AnnouncesWhoLeaves,
+    /// A new arbiter says that it serves when one of its groups does.
+    AnnouncesForOneGroup,
+    /// One group is scaled in the place of another.
+    ScalesTheWrongGroup,
+    /// One group alone is sent away.
+    QuiescesOneGroup,
+    /// When one group gives its trial up, the others do, too.
+    RevertsAllGroups,
+    /// Workers of one group make those of another dispensable.
+    CountsTheOthers,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 32] = [
         Self::RetiresTooEarly,
         Self::RecyclesTooEarly,
         Self::SignalsTheDead,
@@ -79,13 +92,14 @@ impl Bug {
         Self::SparesTheLeaving,
         Self::StartsOneTooMany,
         Self::GivesASlotTwice,
-        Self::GivesAPostTwice,
-        Self::LeavesAPost,
+        Self::GivesAQueueTwice,
+        Self::LeavesAQueue,
         Self::NeverBacksOff,
         Self::TakesItsEndForAFailedBoot,
         Self::GivesUpTooEarly,
         Self::TrustsTheUntried,
-        Self::ReadsTooEarly,
+        Self::ForksOfTheWrongGeneration,
+        Self::DropsTheWrongGeneration,
         Self::LosesTheRevert,
         Self::JudgesByNewSettings,
         Self::TakesItsTime,
@@ -94,6 +108,11 @@ impl Bug {
         Self::HurriesTheSuccessor,
         Self::TakesTheSuccessorAlong,
         Self::AnnouncesWhoLeaves,
+        Self::AnnouncesForOneGroup,
+        Self::ScalesTheWrongGroup,
+        Self::QuiescesOneGroup,
+        Self::RevertsAllGroups,
+        Self::CountsTheOthers,
     ];
 }
 
@@ -123,7 +142,6 @@ impl Mind {
             _ => None,
         };
         let says_ready = matches!(input, Input::Ready { .. });
-        let is_wake = matches!(input, Input::Wake);
         let input = self.mislead(bug, input);
         let successor = self.starting();
         let late = self.supervisor.planned.map(|planned| now.since(planned));
@@ -151,16 +169,37 @@ impl Mind {
                 self.supervisor.planned = planned;
             }
             Bug::AnnouncesWhoLeaves if says_ready => self.supervisor.notify_predecessor(out),
-            Bug::ReadsTooEarly if is_wake && self.supervisor.is_running() => {
-                let loads = std::mem::take(&mut self.supervisor.loading);
-                out.extend(loads.then_some(Action::LoadConfig));
+            Bug::AnnouncesForOneGroup if says_ready => {
+                let supervisor = &self.supervisor;
+                let mut groups = supervisor.groups.iter();
+                if groups.any(|group| group.serving(&supervisor.table) > 0) {
+                    self.supervisor.notify_predecessor(out);
+                }
             }
+            Bug::CountsTheOthers => self.count_the_others(now, out),
             _ => {}
         }
         for action in out.split_off(before) {
             self.spoil(bug, now, action, out);
         }
         planned
+    }
+
+    /// Lets one that is outgoing go where all groups together have enough.
+    fn count_the_others(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let supervisor = &mut self.supervisor;
+        let target = supervisor.target();
+        let serves = |row: &&WorkerRow| row.stage == WorkerStage::Serving && !row.retired;
+        if !supervisor.is_running() || supervisor.table.iter().filter(serves).count() <= target {
+            return;
+        }
+        let groups = &supervisor.groups;
+        let is_outgoing = |row: &WorkerRow| groups.iter().any(|group| group.is_outgoing(row));
+        let mut rows = supervisor.table.iter_mut();
+        let row = rows.find(|row| row.stage == WorkerStage::Serving && is_outgoing(row));
+        if let Some(row) = row {
+            retire(row, now, out);
+        }
     }
 
     /// By when those who serve are to show progress.
@@ -188,9 +227,27 @@ impl Mind {
         let supervisor = &mut self.supervisor;
         match (bug, &input) {
             (Bug::BlamesTheLate, _) => supervisor.planned = None,
-            (Bug::NeverBacksOff, _) => supervisor.backoff = Backoff::default(),
+            (Bug::NeverBacksOff, _) => {
+                for group in &mut supervisor.groups {
+                    group.backoff = Backoff::default();
+                }
+            }
             (Bug::LosesTheRevert, Input::Exited { .. })
-            | (Bug::TrustsTheUntried, Input::Loaded(_)) => supervisor.trial = None,
+            | (Bug::TrustsTheUntried, Input::Loaded(_)) => {
+                for group in &mut supervisor.groups {
+                    group.trial = None;
+                }
+            }
+            (Bug::ScalesTheWrongGroup, Input::Command(Command::Scale(group, workers))) => {
+                let group = GroupId(supervisor.groups.len() - 1 - group.0);
+                return Input::Command(Command::Scale(group, *workers));
+            }
+            (Bug::QuiescesOneGroup, Input::Command(Command::Quiesce))
+                if supervisor.is_running() =>
+            {
+                supervisor.scale(GroupId::FIRST, |_| 0);
+                return Input::Wake;
+            }
             (Bug::TakesItsTime, Input::Command(Command::StopNow)) => {
                 return Input::Command(Command::Stop);
             }
@@ -204,7 +261,7 @@ impl Mind {
                     *successor = SuccessorState::Starting { until: None };
                 }
             }
-            (Bug::LeavesAPost, Input::Ready { .. }) => {
+            (Bug::LeavesAQueue, Input::Ready { .. }) => {
                 for row in supervisor.table.iter_mut() {
                     row.queue_id = 0;
                 }
@@ -216,7 +273,7 @@ impl Mind {
             }
             (Bug::JudgesByNewSettings, _) => {
                 for row in supervisor.table.iter_mut() {
-                    row.limits = supervisor.limits;
+                    row.policy = *supervisor.groups[row.group.0].policy();
                 }
             }
             (Bug::SparesTheLeaving, Input::InCall { id, since, .. }) => {
@@ -250,6 +307,15 @@ impl Mind {
         input
     }
 
+    /// Gives up what is on trial in all groups.
+    fn revert(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let supervisor = &mut self.supervisor;
+        for group in &mut supervisor.groups {
+            let reason = "for newer ones".into();
+            group.revert(reason, &mut supervisor.table, now, out);
+        }
+    }
+
     /// What becomes of an action.
     fn spoil(&mut self, bug: Bug, now: MonoTime, action: Action, out: &mut Vec<Action>) {
         let leave = |pid, slot| Action::Signal {
@@ -259,33 +325,43 @@ impl Mind {
             why: SignalReason::Retired,
         };
         match (bug, action) {
-            (Bug::GivesASlotTwice, Action::Spawn { id, queue_id, .. }) => {
-                out.push(Action::Spawn {
-                    id,
-                    slot: 0,
-                    queue_id,
-                });
-            }
-            (Bug::GivesAPostTwice, Action::Spawn { id, slot, .. }) => {
-                out.push(Action::Spawn {
+            (
+                bug,
+                Action::Ask(Request::Spawn {
                     id,
                     slot,
-                    queue_id: 0,
-                });
+                    queue_id,
+                    generation,
+                }),
+            ) => {
+                let wrong = generation.saturating_sub(1).max(1);
+                let (slot, queue_id, generation) = match bug {
+                    Bug::GivesASlotTwice => (0, queue_id, generation),
+                    Bug::GivesAQueueTwice => (slot, 0, generation),
+                    Bug::ForksOfTheWrongGeneration => (slot, queue_id, wrong),
+                    _ => (slot, queue_id, generation),
+                };
+                out.push(spawn(id, slot, queue_id, generation));
+                if bug == Bug::StartsOneTooMany {
+                    let group = &self.supervisor.groups[0];
+                    let (id, current) = (group.id, group.current);
+                    let more = self.supervisor.table.enter(id, 9, current);
+                    out.extend(
+                        more.map(|row| spawn(row.id, row.slot, row.queue_id, row.generation)),
+                    );
+                }
             }
-            (Bug::StartsOneTooMany, action @ Action::Spawn { .. }) => {
+            (Bug::GivesUpTooEarly, Action::Ask(Request::LoadConfig)) => {
+                self.revert(now, out);
+                out.push(Action::Ask(Request::LoadConfig));
+            }
+            (Bug::RevertsAllGroups, action @ Action::RevertReload { .. }) => {
                 out.push(action);
-                let (generation, limits) = (self.supervisor.generation, self.supervisor.limits);
-                let more = self.supervisor.table.enter(9, generation, limits);
-                out.extend(more.map(|row| Action::Spawn {
-                    id: row.id,
-                    slot: row.slot,
-                    queue_id: row.queue_id,
-                }));
+                self.revert(now, out);
             }
-            (Bug::GivesUpTooEarly, Action::LoadConfig) => {
-                self.supervisor.revert(now, "for newer ones".into(), out);
-                out.push(Action::LoadConfig);
+            (Bug::DropsTheWrongGeneration, Action::CommitReload { dropped }) => {
+                let dropped = dropped + 1;
+                out.push(Action::CommitReload { dropped });
             }
             (Bug::SignalsTheDead, Action::Reaped(report)) => {
                 let (pid, slot) = (report.pid, report.slot);
@@ -298,7 +374,7 @@ impl Mind {
                 out.extend(row.map(|row| {
                     row.retired = true;
                     row.stage = WorkerStage::Leaving;
-                    row.deadline = Some(now + row.limits.graceful_timeout);
+                    row.deadline = Some(now + row.policy.graceful_timeout);
                     leave(pid, row.slot)
                 }));
             }
@@ -312,4 +388,13 @@ impl Mind {
             (_, action) => out.push(action),
         }
     }
+}
+
+fn spawn(id: u64, slot: usize, queue_id: usize, generation: u64) -> Action {
+    Action::Ask(Request::Spawn {
+        id,
+        slot,
+        queue_id,
+        generation,
+    })
 }

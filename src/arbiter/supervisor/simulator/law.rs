@@ -4,14 +4,16 @@
 //! It shares no state with the supervisor; only its words, and its constants.
 
 mod debts;
+mod group;
 mod orders;
 mod upgrade;
+
+use std::collections::BTreeMap;
 
 use super::super::*;
 use super::process::Process;
 use super::{SLOTS, require};
-use debts::Debts;
-use orders::CALM;
+use group::{Before, Books};
 use upgrade::{Answer, UpgradeBooks};
 
 /// What must come of an input, in the same step.
@@ -19,10 +21,12 @@ use upgrade::{Answer, UpgradeBooks};
 pub(super) struct Expected {
     /// These process ids are to open their logs.
     reopen: Vec<i32>,
-    settle: bool,
-    revert: RevertReload,
-    /// All that has happened is known.
-    may_load: bool,
+    /// The generation that is dropped since another one has proven good.
+    commit: Option<u64>,
+    /// The generations on trial that are given up for newer ones.
+    supersede: Vec<u64>,
+    revert: Revert,
+    load: bool,
     buried: Option<i32>,
     /// Its request is to be given up.
     expire: Option<i32>,
@@ -35,28 +39,12 @@ pub(super) struct Expected {
 
 /// Whether settings on trial are given up for what was before.
 #[derive(Default, PartialEq, Eq)]
-enum RevertReload {
+enum Revert {
     #[default]
     Never,
     /// One of their workers has failed, perhaps for another reason.
     Perhaps,
     Surely,
-}
-
-/// What was in force before the trial.
-struct Before {
-    generation: u64,
-    limits: Limits,
-    target: usize,
-}
-
-/// When settings are read.
-#[derive(Default)]
-struct Reading {
-    /// Somebody has asked for it.
-    is_wanted: bool,
-    /// Of how many forks nothing is known yet.
-    forking: usize,
 }
 
 pub(super) struct Law {
@@ -66,25 +54,19 @@ pub(super) struct Law {
     pub(super) processes: Vec<Process>,
     /// What was asked for and not yet forked.
     asked: Vec<Process>,
-    pub(super) target: usize,
-    limits: Limits,
-    generation: u64,
-    newest: u64,
-    trial: Option<Before>,
-    /// Settings that were tried, and are in force no more.
+    pub(super) groups: Vec<Books>,
+    /// Of which group each generation is.
+    generations: BTreeMap<u64, usize>,
+    /// Generations that were tried, and are in force no more.
     given_up: Vec<u64>,
-    reading: Reading,
-    debts: Debts,
+    /// Settings are being read.
+    reading: bool,
     upgrade: UpgradeBooks,
-    /// A worker was ready once.
-    pub(super) proven: bool,
     /// While it stops: by when the workers must have gone, and whether quickly.
     stop: Option<(MonoTime, bool)>,
     /// It stops because it could not start.
     failed: bool,
     pub(super) over: bool,
-    /// When what it has forked would be due in a calm.
-    forks: MonoTime,
     /// Who has shown in this step that it lives, though it was thought not to.
     spared: Option<u64>,
     /// How many commands came at once.
@@ -93,30 +75,26 @@ pub(super) struct Law {
 
 impl Law {
     /// What is known at the start of an arbiter that is the first one, or follows another.
-    pub(super) fn new(now: MonoTime, limits: Limits, has_predecessor: bool) -> Self {
+    pub(super) fn new(now: MonoTime, groups: &[Supervised], has_predecessor: bool) -> Self {
+        let generations = groups.iter().enumerate();
+        let groups = generations.clone().map(|(id, it)| Books::new(id, now, *it));
         Self {
             now,
             resumed: MonoTime::ZERO,
             processes: Vec::new(),
             asked: Vec::new(),
-            target: limits.workers,
-            limits,
-            generation: 1,
-            newest: 1,
-            trial: None,
+            groups: groups.collect(),
+            generations: generations.map(|(id, it)| (it.generation, id)).collect(),
             given_up: Vec::new(),
-            reading: Reading::default(),
-            debts: Debts::default(),
+            reading: false,
             upgrade: if has_predecessor {
                 UpgradeBooks::with_predecessor()
             } else {
                 UpgradeBooks::default()
             },
-            proven: false,
             stop: None,
             failed: false,
             over: false,
-            forks: now,
             spared: None,
             commands: 0,
         }
@@ -129,7 +107,7 @@ impl Law {
         for process in &mut self.processes {
             process.due = process.due.map(|due| due + missed);
             if process.serves() {
-                let fresh = process.limits.timeout.map(|it| self.now + it);
+                let fresh = process.policy.timeout.map(|it| self.now + it);
                 process.due = process.due.max(fresh);
             }
         }
@@ -143,17 +121,36 @@ impl Law {
         self.stop.is_none()
     }
 
-    /// All that are to be there serve, with the settings that are in force.
+    /// All that are to be there serve, by the policies that are in force.
     pub(super) fn is_complete(&self) -> bool {
-        let staying = || {
-            self.processes
-                .iter()
-                .filter(|process| process.told.is_none())
-        };
-        let serving = staying().filter(|process| process.ready);
-        self.trial.as_ref().is_none_or(|_| self.target == 0)
-            && staying().all(|process| process.generation == self.generation)
-            && serving.count() >= self.target
+        let mut groups = self.groups.iter();
+        groups.all(|group| group.is_complete(self.processes.iter()))
+    }
+
+    /// Workers of each group were ready once.
+    pub(super) fn is_proven(&self) -> bool {
+        self.groups.iter().all(|group| group.proven)
+    }
+
+    /// How many workers a group can have, so that each has a slot for a replacement.
+    fn room(&self, id: usize) -> usize {
+        let others = self.groups.iter().filter(|group| group.id != id);
+        let others: usize = others.map(Books::needed).sum();
+        SLOTS - self.groups.len() - others
+    }
+
+    /// Whether there are slots for the workers of these policies, and for those that may come back.
+    pub(super) fn has_room_for(&self, policies: &[Policy]) -> bool {
+        let groups = self.groups.iter().zip(policies);
+        let needed = groups.map(|(group, policy)| group.keeps().max(policy.workers));
+        needed.sum::<usize>() <= SLOTS - self.groups.len()
+    }
+
+    /// How long a stop that is not quick may take.
+    fn grace(&self) -> Duration {
+        let groups = self.groups.iter();
+        let graces = groups.map(|group| group.current.policy.graceful_timeout);
+        graces.max().unwrap_or_default()
     }
 
     /// There is an arbiter that follows, and serves.
@@ -184,9 +181,6 @@ impl Law {
             ..Expected::default()
         };
         let now = self.now;
-        let is_fork = matches!(input, Input::Forked { .. } | Input::ForkFailed { .. });
-        self.reading.forking -= usize::from(is_fork);
-        expected.may_load = is_fork || matches!(input, Input::Wake);
         self.spared = match *input {
             Input::Ready { id } | Input::Beat { id, .. } => self
                 .of(id)
@@ -198,18 +192,21 @@ impl Law {
             Input::Command(command) => self.is_commanded(command, &mut expected),
             Input::Forked { id, .. } => {
                 if let Some(process) = self.of(id) {
-                    process.due = process.limits.boot_timeout.map(|timeout| now + timeout);
+                    process.due = process.policy.boot_timeout.map(|timeout| now + timeout);
                 }
             }
             Input::ForkFailed { id, .. } => self.asked.retain(|process| process.id != id),
             Input::Ready { id } => {
-                self.proven = true;
-                let (trial, generation) = (self.trial.is_some(), self.generation);
-                if let Some(process) = self.of(id) {
+                let process = self.processes.iter_mut().find(|process| process.id == id);
+                if let Some(process) = process {
+                    let group = &mut self.groups[process.group];
+                    group.proven = true;
                     process.ready = true;
                     process.since = now;
                     let stays = matches!(process.told, None | Some(WorkerSignal::Stacks));
-                    expected.settle = trial && stays && process.generation == generation;
+                    let proves = stays && process.generation == group.current.generation;
+                    let before = group.trial.as_ref().filter(|_| proves);
+                    expected.commit = before.map(|before| before.supervised.generation);
                     process.due = process.due.filter(|_| !stays);
                     process.is_alive(now);
                 }
@@ -219,22 +216,13 @@ impl Law {
                     process.is_alive(at);
                 }
             }
-            Input::Loaded(limits) if self.stop.is_none() => {
-                if self.trial.is_some() {
-                    self.given_up.push(self.generation);
-                } else {
-                    self.trial = Some(Before {
-                        generation: self.generation,
-                        limits: self.limits,
-                        target: self.target,
-                    });
+            Input::Loaded(ref generations) => {
+                self.reading = false;
+                if self.stop.is_none() {
+                    self.are_loaded(generations, &mut expected);
                 }
-                self.newest += 1;
-                self.generation = self.newest;
-                self.limits = limits;
-                self.target = limits.workers;
-                self.is_asked_for_more(SLOTS);
             }
+            Input::LoadFailed => self.reading = false,
             Input::Exited {
                 pid, exit, ready, ..
             } => {
@@ -247,14 +235,15 @@ impl Law {
                     Exit::Signal(signal) => CRASHES.contains(&signal),
                     Exit::Unknown => false,
                 };
-                let tries = self.trial.is_some() && process.generation == self.generation;
+                let group = &mut self.groups[process.group];
+                let tries = group.trial.is_some() && process.generation == group.current.generation;
                 expected.revert = match tries && !ready {
-                    true if self.proven && process.told.is_none() && speaks => RevertReload::Surely,
-                    true => RevertReload::Perhaps,
-                    false => RevertReload::Never,
+                    true if group.proven && process.told.is_none() && speaks => Revert::Surely,
+                    true => Revert::Perhaps,
+                    false => Revert::Never,
                 };
-                self.proven |= ready;
-                if expected.revert == RevertReload::Never {
+                group.proven |= ready;
+                if expected.revert == Revert::Never {
                     expected.spawns = usize::from(self.owes(&process, ready));
                 }
             }
@@ -266,11 +255,11 @@ impl Law {
             Input::InCall { id, since, alone } => {
                 let resumed = self.resumed;
                 if let Some(process) = self.of(id) {
-                    process.hopeless = alone || process.limits.calls == 1;
+                    process.hopeless = alone || process.policy.calls == 1;
                     let ends =
                         matches!(process.told, Some(WorkerSignal::Abort | WorkerSignal::Kill));
                     let told = process.expired.is_some_and(|(call, _)| call == since);
-                    let timeout = process.limits.request_timeout;
+                    let timeout = process.policy.request_timeout;
                     let late = timeout.is_some_and(|it| now.since(since.max(resumed)) >= it);
                     expected.expire = (late && !told && !ends).then_some(process.pid);
                 }
@@ -280,17 +269,29 @@ impl Law {
         expected
     }
 
+    fn are_loaded(&mut self, generations: &[Supervised], expected: &mut Expected) {
+        for (group, new) in self.groups.iter_mut().zip(generations) {
+            let tried = group.current;
+            if group.trial.is_some() {
+                self.given_up.push(tried.generation);
+                expected.supersede.push(tried.generation);
+            } else {
+                group.trial = Some(Before {
+                    supervised: tried,
+                    target: group.target,
+                });
+            }
+            self.generations.insert(new.generation, group.id);
+            group.current = *new;
+            group.target = new.policy.workers;
+            group.is_asked_for_more(self.now, SLOTS);
+        }
+    }
+
     fn is_commanded(&mut self, command: Command, expected: &mut Expected) {
-        let change = |target: usize| match command {
-            Command::Grow => target + 1,
-            Command::Shrink if target > 1 => target - 1,
-            Command::Scale(workers) => workers.max(1),
-            Command::Quiesce => 0,
-            _ => target,
-        };
-        let (limits, now) = (self.limits, self.now);
+        let now = self.now;
         match command {
-            Command::Reopen => {
+            Command::ReopenLogs => {
                 let lives = |process: &&Process| {
                     !matches!(process.told, Some(WorkerSignal::Abort | WorkerSignal::Kill))
                 };
@@ -299,11 +300,7 @@ impl Law {
             }
             Command::Stop | Command::StopNow => {
                 let quickly = command == Command::StopNow;
-                let grace = if quickly {
-                    QUICK_GRACE
-                } else {
-                    limits.graceful_timeout
-                };
+                let grace = if quickly { QUICK_GRACE } else { self.grace() };
                 match self.stop {
                     None => self.stops(now + grace, quickly),
                     Some((until, false)) if quickly => self.stops(until.min(now + grace), true),
@@ -311,27 +308,33 @@ impl Law {
                 }
             }
             _ if self.stop.is_some() => {}
-            Command::Reload => self.reading.is_wanted = true,
-            _ => {
-                let before = self.target;
-                self.target = change(before).min(SLOTS - 1);
-                self.is_asked_for_more(self.target.saturating_sub(before));
-                if let Some(trial) = &mut self.trial {
-                    trial.target = change(trial.target).min(SLOTS - 1);
-                }
+            Command::Reload => expected.load = !std::mem::replace(&mut self.reading, true),
+            Command::Quiesce => {
+                (0..self.groups.len()).for_each(|group| self.is_scaled(group, |_| 0));
             }
+            Command::Grow => self.is_scaled(0, |target| target + 1),
+            Command::Shrink => self.is_scaled(0, |target| target - usize::from(target > 1)),
+            Command::Scale(group, workers) => self.is_scaled(group.0, |_| workers.max(1)),
+            Command::Upgrade => {}
         }
     }
 
-    /// Forks that follow from what somebody asked for are not held against it.
-    fn is_asked_for_more(&mut self, workers: usize) {
-        let forgiven = (0..workers).map(|_| CALM).sum();
-        self.forks = self.now.max(self.forks - forgiven);
+    fn is_scaled(&mut self, group: usize, change: impl Fn(usize) -> usize) {
+        let (now, room) = (self.now, self.room(group));
+        let group = &mut self.groups[group];
+        let before = group.target;
+        group.target = change(before).min(room);
+        group.is_asked_for_more(now, group.target.saturating_sub(before));
+        if let Some(trial) = &mut group.trial {
+            trial.target = change(trial.target).min(room);
+        }
     }
 
     fn stops(&mut self, until: MonoTime, quickly: bool) {
         self.stop = Some((until, quickly));
-        self.trial = None;
+        for group in &mut self.groups {
+            group.trial = None;
+        }
         for process in &mut self.processes {
             if let (Some(WorkerSignal::Leave), Some(due)) = (process.told, &mut process.due) {
                 *due = until.min(*due);
@@ -344,7 +347,12 @@ impl Law {
         require(!self.over, "nothing comes after the end");
         let now = self.now;
         match *action {
-            Action::Spawn { id, slot, queue_id } => self.spawns(id, slot, queue_id),
+            Action::Ask(Request::Spawn {
+                id,
+                slot,
+                queue_id,
+                generation,
+            }) => self.spawns(id, (slot, queue_id), generation),
             Action::Signal {
                 pid, order, why, ..
             } => self.signals(pid, order, why),
@@ -361,17 +369,27 @@ impl Law {
                     process.recycle_due = true;
                 }
             }
-            Action::CommitReload => {
-                require(self.trial.take().is_some(), "only what is on trial settles");
+            Action::CommitReload { dropped } => {
+                let mut groups = self.groups.iter_mut();
+                let trial = groups.find_map(|group| {
+                    let drops = |before: &mut Before| before.supervised.generation == dropped;
+                    group.trial.take_if(drops)
+                });
+                require(trial.is_some(), "what a trial has replaced is dropped");
             }
-            Action::RevertReload { .. } => {
-                require(self.trial.is_some(), "only what is on trial is given up");
-                if let Some(before) = self.trial.take() {
-                    self.given_up.push(self.generation);
-                    self.generation = before.generation;
-                    self.limits = before.limits;
-                    self.target = before.target;
-                    self.is_asked_for_more(SLOTS);
+            Action::RevertReload { dropped, .. } => {
+                let id = self.generations.get(&dropped).copied().unwrap_or(0);
+                let group = &mut self.groups[id];
+                let tried = group.current.generation;
+                require(
+                    group.trial.is_some() && tried == dropped,
+                    "only what is on trial is given up",
+                );
+                if let Some(before) = group.trial.take() {
+                    self.given_up.push(tried);
+                    group.current = before.supervised;
+                    group.target = before.target;
+                    group.is_asked_for_more(now, SLOTS);
                 }
             }
             Action::Ready => require(self.is_complete(), "ready is who is complete"),
@@ -379,7 +397,10 @@ impl Law {
                 require(!retry.is_zero(), "a failed fork is not tried again at once");
             }
             Action::StopListening if self.stop.is_none() => {
-                require(!self.proven, "where workers can boot no failure ends it");
+                require(
+                    !self.is_proven(),
+                    "where workers can boot no failure ends it",
+                );
                 self.failed = true;
                 self.stops(now + QUICK_GRACE, true);
             }
@@ -401,29 +422,36 @@ impl Law {
 
     /// Whether what had to come of an input came.
     pub(super) fn compares(&mut self, expected: &Expected, actions: &[Action]) {
-        let settles = actions.contains(&Action::CommitReload);
+        let committed = actions.iter().find_map(|action| match action {
+            Action::CommitReload { dropped } => Some(*dropped),
+            _ => None,
+        });
         require(
-            settles == expected.settle,
-            "settings settle with their first worker",
+            committed == expected.commit,
+            "a generation proves good with its first worker",
         );
-        let gives_up = |action: &Action| matches!(action, Action::RevertReload { .. });
-        let gives_up = actions.iter().any(gives_up);
+        let superseded = actions.iter().filter_map(|action| match action {
+            Action::Supersede { generation } => Some(*generation),
+            _ => None,
+        });
         require(
-            gives_up || expected.revert != RevertReload::Surely,
+            superseded.eq(expected.supersede.iter().copied()),
+            "what is on trial is dropped for newer settings",
+        );
+        let gives_up = |action: &&Action| matches!(action, Action::RevertReload { .. });
+        let gives_up = actions.iter().filter(gives_up).count();
+        require(
+            gives_up > 0 || expected.revert != Revert::Surely,
             "settings whose workers cannot boot are given up",
         );
         require(
-            !gives_up || expected.revert != RevertReload::Never,
-            "settings are given up for a worker that cannot boot, or for newer ones",
+            gives_up <= usize::from(expected.revert != Revert::Never),
+            "settings are given up for a worker of theirs that cannot boot, or for newer ones",
         );
-        let reading = &self.reading;
-        let can_load = expected.may_load && self.is_open() && reading.forking == 0;
-        let loads = reading.is_wanted && can_load;
         require(
-            actions.contains(&Action::LoadConfig) == loads,
-            "settings are read if somebody asked for it, when all is known and nobody is being forked",
+            actions.contains(&Action::Ask(Request::LoadConfig)) == expected.load,
+            "settings are read when somebody asks for it, and once until that is done",
         );
-        self.reading.is_wanted &= !loads;
         let reopened = actions.iter().filter_map(|action| match action {
             Action::Signal {
                 pid,
@@ -456,7 +484,7 @@ impl Law {
             expires == expected.expire,
             "a request past its time is given up once, also of who leaves",
         );
-        let is_spawn = |action: &&Action| matches!(action, Action::Spawn { .. });
+        let is_spawn = |action: &&Action| matches!(action, Action::Ask(Request::Spawn { .. }));
         require(
             actions.iter().filter(is_spawn).count() >= expected.spawns,
             "who had been ready is replaced at once where others serve",
@@ -507,12 +535,15 @@ impl Law {
         if let Some((until, _)) = self.stop {
             require(self.now < until + LAST_GRACE, "a stop ends in time");
         }
-        let fresh =
-            |p: &&Process| p.told.is_none() && !p.recycle_due && p.generation == self.generation;
-        let fresh = self.processes.iter().filter(fresh).count();
-        require(
-            fresh <= self.target || self.stop.is_some(),
-            "no more workers stay than are to be",
-        );
+        for group in &self.groups {
+            let fresh = self
+                .processes
+                .iter()
+                .filter(|process| group.is_fresh(process));
+            require(
+                fresh.count() <= group.target || self.stop.is_some(),
+                "no more workers stay than are to be",
+            );
+        }
     }
 }

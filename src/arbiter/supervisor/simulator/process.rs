@@ -2,12 +2,12 @@
 //!
 //! It decides nothing about itself: the world's dice do.
 
-use super::super::{Duration, Exit, Limits, MonoTime, WorkerSignal};
+use super::super::{Duration, Exit, MonoTime, Policy, Supervised, WorkerSignal};
 
 /// The settings that processes are forked with.
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
-    pub(super) limits: Limits,
+    pub(super) policy: Policy,
     /// Whether workers can boot with them.
     pub(super) good: bool,
 }
@@ -18,8 +18,9 @@ pub(super) struct Process {
     pub(super) id: u64,
     pub(super) slot: usize,
     pub(super) queue_id: usize,
+    pub(super) group: usize,
     pub(super) generation: u64,
-    pub(super) limits: Limits,
+    pub(super) policy: Policy,
 
     /// When it will say that it is ready.
     pub(super) boots: Option<MonoTime>,
@@ -58,16 +59,17 @@ impl Process {
     pub(super) fn new(
         id: u64,
         (slot, queue_id): (usize, usize),
-        generation: u64,
-        limits: Limits,
+        group: usize,
+        Supervised { generation, policy }: Supervised,
     ) -> Self {
         Self {
             pid: 0,
             id,
             slot,
             queue_id,
+            group,
             generation,
-            limits,
+            policy,
             boots: None,
             booted: false,
             hangs: None,
@@ -103,7 +105,7 @@ impl Process {
 
     /// It has shown that it lives, `at` that moment.
     pub(super) fn is_alive(&mut self, at: MonoTime) {
-        let silence = self.limits.timeout.map(|timeout| at + timeout);
+        let silence = self.policy.timeout.map(|timeout| at + timeout);
         match self.told {
             None => self.due = self.due.max(silence),
             Some(WorkerSignal::Stacks) => {

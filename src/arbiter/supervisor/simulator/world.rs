@@ -5,11 +5,13 @@
 
 mod upgrade;
 
+use std::collections::BTreeMap;
+
 use super::super::*;
 use super::bugs::{Bug, Mind};
 use super::law::Law;
 use super::process::Settings;
-use super::{Dice, SLOTS, Tally, require};
+use super::{Dice, SLOTS, Tally, number, require};
 use upgrade::OtherArbiters;
 
 /// How often the shell looks at the workers' calls.
@@ -20,9 +22,9 @@ pub(super) struct World<'a> {
     law: Law,
     mind: Mind,
     planned: Option<MonoTime>,
-    /// What workers are forked with, and what they were before the trial.
-    settings: Settings,
-    former: Option<Settings>,
+    /// What the workers of each generation are forked with, while it is kept.
+    generations: BTreeMap<u64, Settings>,
+    last_generation: u64,
     upgrade: OtherArbiters,
     last_pid: i32,
     /// No faults any more.
@@ -35,22 +37,29 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(seed: u64, bug: Option<Bug>, tally: &'a mut Tally) -> Self {
         let mut dice = Dice(seed);
-        let limits = dice.limits();
+        let groups = dice.pick(&[1, 2]);
+        let policies = dice.policies(groups);
         let now = MonoTime::ZERO + Duration::from_secs(1000);
         let upgrade = OtherArbiters::new(now, &mut dice, tally);
-        let mut supervisor = Supervisor::new(limits, SLOTS);
+        let mut last_generation = 0;
+        let supervised = number(&policies, &mut last_generation);
+        let generations = supervised.iter().map(|it| {
+            let settings = Settings {
+                policy: it.policy,
+                good: seed % 6 != 0,
+            };
+            (it.generation, settings)
+        });
+        let mut supervisor = Supervisor::new(supervised.clone(), SLOTS);
         if upgrade.has_predecessor() {
             supervisor = supervisor.with_predecessor();
         }
         Self {
-            law: Law::new(now, limits, upgrade.has_predecessor()),
+            law: Law::new(now, &supervised, upgrade.has_predecessor()),
             mind: Mind::new(supervisor, bug),
             planned: None,
-            settings: Settings {
-                limits,
-                good: seed % 6 != 0,
-            },
-            former: None,
+            generations: generations.collect(),
+            last_generation,
             upgrade,
             last_pid: 0,
             calm: false,
@@ -73,10 +82,13 @@ impl<'a> World<'a> {
             commands.push(match self.dice.roll() % 200 {
                 0..10 => Command::Grow,
                 10..20 => Command::Shrink,
-                20..25 => Command::Scale(self.dice.roll() as usize % (SLOTS + 2)),
+                20..25 => {
+                    let group = self.dice.roll() as usize % self.law.groups.len();
+                    Command::Scale(GroupId(group), self.dice.roll() as usize % (SLOTS + 2))
+                }
                 25..28 => Command::Quiesce,
                 28..44 => Command::Reload,
-                44..50 => Command::Reopen,
+                44..50 => Command::ReopenLogs,
                 50..70 => Command::Upgrade,
                 70 if self.dice.percent(20) => Command::Stop,
                 71 if self.dice.percent(20) => Command::StopNow,
@@ -125,8 +137,9 @@ impl<'a> World<'a> {
             self.law.judges(action);
         }
         self.law.compares(&expected, &actions[before..]);
+        let targets = self.law.groups.iter().map(|group| group.target);
         require(
-            self.law.target == self.mind.supervisor.target(),
+            targets.eq(self.mind.supervisor.targets()),
             "the target is what was asked for",
         );
     }
@@ -192,7 +205,7 @@ impl<'a> World<'a> {
             if says_ready {
                 process.boots = None;
                 process.booted = true;
-                process.beats = process.limits.timeout.map(|_| now);
+                process.beats = process.policy.timeout.map(|_| now);
                 inputs.push(Input::Ready { id });
             }
             if !process.booted {
@@ -200,7 +213,7 @@ impl<'a> World<'a> {
             }
             let hung = process.is_hung(now);
             if process.beats.is_some_and(|beats| beats <= now) && !late {
-                let every = process.limits.timeout.map(|timeout| timeout / 2);
+                let every = process.policy.timeout.map(|timeout| timeout / 2);
                 process.beats = every.map(|every| now + every);
                 if !hung {
                     inputs.push(Input::Beat { id, at: now });
@@ -237,51 +250,67 @@ impl<'a> World<'a> {
     /// Whether the shell looks at the workers' calls.
     fn looks(&self) -> bool {
         let mut all = self.law.processes.iter();
-        all.any(|process| process.limits.request_timeout.is_some())
+        all.any(|process| process.policy.request_timeout.is_some())
     }
 
     fn perform(&mut self, action: &Action, inputs: &mut Vec<Input>) {
         match *action {
-            Action::Spawn { id, .. } => inputs.push(self.fork(id)),
+            Action::Ask(request) => inputs.push(match request {
+                Request::Spawn { id, generation, .. } => self.fork(id, generation),
+                Request::LoadConfig => self.load(),
+                Request::Reexec => self.reexec(),
+            }),
             Action::Signal { pid, order, .. } => self.signal(pid, order),
-            Action::LoadConfig => inputs.extend(self.load()),
-            Action::Reexec => inputs.push(self.reexec()),
             Action::StopSuccessor { order, .. } => self.stop_successor(order),
-            Action::CommitReload => self.former = None,
-            Action::RevertReload { .. } => {
-                let former = self.former.take();
-                require(former.is_some(), "only what is on trial is given up");
-                self.settings = former.unwrap_or(self.settings);
+            Action::Supersede {
+                generation: dropped,
+            }
+            | Action::CommitReload { dropped }
+            | Action::RevertReload { dropped, .. } => {
+                let dropped = self.generations.remove(&dropped);
+                require(dropped.is_some(), "a generation is dropped once");
             }
             _ => {}
         }
     }
 
-    fn load(&mut self) -> Option<Input> {
+    fn load(&mut self) -> Input {
         if !self.calm && self.dice.percent(15) {
             self.tally.count("settings that cannot be read");
-            return None;
+            return Input::LoadFailed;
         }
-        let new = Settings {
-            limits: self.dice.limits(),
-            good: self.calm || self.dice.percent(60),
-        };
-        if !new.good {
-            self.tally.count("settings that are no good");
+        let policies = self.dice.policies(self.law.groups.len());
+        if !self.law.has_room_for(&policies) {
+            self.tally.count("settings for which there is no room");
+            return Input::LoadFailed;
         }
-        if self.former.is_some() {
+        let supervised = number(&policies, &mut self.last_generation);
+        for it in &supervised {
+            let good = self.calm || self.dice.percent(60);
+            if !good {
+                self.tally.count("settings that are no good");
+            }
+            let policy = it.policy;
+            self.generations
+                .insert(it.generation, Settings { policy, good });
+        }
+        if self.law.groups.iter().any(|group| group.trial.is_some()) {
             self.tally.count("settings that follow those on trial");
         }
-        let replaced = std::mem::replace(&mut self.settings, new);
-        self.former.get_or_insert(replaced);
-        Some(Input::Loaded(new.limits))
+        Input::Loaded(supervised)
     }
 
-    fn fork(&mut self, id: u64) -> Input {
-        let (now, good) = (
-            self.law.now,
-            self.settings.good && self.sick <= self.law.now,
+    fn fork(&mut self, id: u64, generation: u64) -> Input {
+        let settings = self.generations.get(&generation).copied();
+        require(
+            settings.is_some(),
+            "a worker is forked of a generation that is kept",
         );
+        let Some(settings) = settings else {
+            return Input::LoadFailed;
+        };
+        let now = self.law.now;
+        let good = settings.good && self.sick <= now;
         let dice = &mut self.dice;
         if !self.calm && dice.percent(3) {
             let reason = "no more processes".into();
@@ -292,7 +321,7 @@ impl<'a> World<'a> {
         let dice = &mut self.dice;
         let process = self.law.born(id, pid);
         require(
-            process.limits == self.settings.limits,
+            process.policy == settings.policy,
             "a worker is forked with the settings that it is held to",
         );
         process.boots = Some(now + dice.up_to(Duration::from_secs(1)));
@@ -376,7 +405,7 @@ impl<'a> World<'a> {
             WorkerSignal::Abort => (Duration::from_millis(50), Exit::Signal(Signal::SIGABRT)),
             WorkerSignal::Kill => (Duration::from_millis(50), Exit::Signal(Signal::SIGKILL)),
             WorkerSignal::Leave | WorkerSignal::Quit => {
-                let grace = process.limits.graceful_timeout + Duration::from_secs(1);
+                let grace = process.policy.graceful_timeout + Duration::from_secs(1);
                 (grace, Exit::Code(0))
             }
         };
@@ -398,7 +427,11 @@ impl<'a> World<'a> {
         self.calm = true;
         self.sick = self.law.now;
         // Somebody has mended what is to stay in force.
-        self.former.as_mut().unwrap_or(&mut self.settings).good = true;
+        for group in &self.law.groups {
+            if let Some(settings) = self.generations.get_mut(&group.stays()) {
+                settings.good = true;
+            }
+        }
         for process in &mut self.law.processes {
             process.boots = process.boots.map(|boots| boots.min(self.law.now));
             process.hangs = None;
@@ -408,11 +441,13 @@ impl<'a> World<'a> {
             }
         }
         self.upgrade.recover(self.law.now);
+        // Then it is known that the other arbiters have gone.
+        self.turn(Vec::new());
         self.settle_down(
             "without faults all workers are there again",
             Law::is_complete,
         );
-        if self.law.proven {
+        if self.law.is_proven() {
             self.turn(vec![Command::Reload]);
             self.settle_down(
                 "a reload with healthy workers comes to its end",
@@ -437,7 +472,7 @@ impl<'a> World<'a> {
 
 fn name(action: &Action) -> &'static str {
     match action {
-        Action::Spawn { .. } => "Spawn",
+        Action::Ask(Request::Spawn { .. }) => "Spawn",
         Action::Signal { order, .. } => match order {
             WorkerSignal::Leave => "Leave",
             WorkerSignal::Quit => "Quit",
@@ -450,15 +485,16 @@ fn name(action: &Action) -> &'static str {
             WorkerSignal::ExitDeadline | WorkerSignal::Repeat => "Curfew",
         },
         Action::Recycle { .. } => "Recycle",
-        Action::LoadConfig => "LoadConfig",
-        Action::CommitReload => "CommitReload",
+        Action::Ask(Request::LoadConfig) => "LoadConfig",
+        Action::Supersede { .. } => "Supersede",
+        Action::CommitReload { .. } => "CommitReload",
         Action::RevertReload { .. } => "RevertReload",
         Action::ReopenLogs => "ReopenLogs",
         Action::Ready => "Ready",
         Action::Resized { .. } => "Resized",
         Action::Reaped(_) => "Reaped",
         Action::ForkRetry { .. } => "ForkRetry",
-        Action::Reexec => "Reexec",
+        Action::Ask(Request::Reexec) => "Reexec",
         Action::RefuseUpgrade { .. } => "RefuseUpgrade",
         Action::Upgraded { .. } => "Upgraded",
         Action::StopSuccessor { order, .. } => match order {

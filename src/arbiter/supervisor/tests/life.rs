@@ -57,7 +57,7 @@ fn what_ends_a_start_and_what_does_not() {
         (Exit::Signal(Signal::SIGTERM), None),
         (Exit::Unknown, None),
     ] {
-        let mut scene = Scene::new(Limits {
+        let mut scene = Scene::new(Policy {
             workers: 1,
             ..DEFAULT
         });
@@ -70,7 +70,7 @@ fn what_ends_a_start_and_what_does_not() {
 
 #[test]
 fn a_worker_that_is_not_ready_in_time_fails_the_start() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         workers: 1,
         ..DEFAULT
     });
@@ -190,7 +190,7 @@ fn workers_killed_repeatedly_are_back_within_a_second() {
 
 #[test]
 fn workers_that_die_after_ready_are_slowed_to_one_a_second() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         workers: 1,
         ..DEFAULT
     });

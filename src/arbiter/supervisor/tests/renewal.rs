@@ -8,10 +8,7 @@ use super::*;
 fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
     let mut scene = Scene::serving();
     assert_eq!(scene.happens("reload"), ["load"]);
-    assert_eq!(
-        scene.input(Input::Loaded(DEFAULT)),
-        ["spawn 3 in 2", "spawn 4 in 3"]
-    );
+    assert_eq!(scene.loaded(&[DEFAULT]), ["spawn 3 in 2", "spawn 4 in 3"]);
     assert_eq!(
         scene.input(Input::Ready { id: 4 }),
         ["settle".to_owned(), order(WorkerSignal::Leave, 2)]
@@ -28,10 +25,10 @@ fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
 fn new_settings_whose_workers_cannot_boot_are_given_up() {
     let mut scene = Scene::serving();
     scene.happens("reload");
-    scene.input(Input::Loaded(Limits {
+    scene.loaded(&[Policy {
         workers: 3,
         ..DEFAULT
-    }));
+    }]);
     assert_eq!(
         scene.exit_with_words(4, false, "a comma is missing"),
         [
@@ -103,15 +100,12 @@ fn an_old_worker_that_is_booting_is_kept_until_the_trial_ends() {
     scene.wake();
     scene.ready(1);
     scene.happens("reload");
-    scene.input(Input::Loaded(DEFAULT));
+    scene.loaded(&[DEFAULT]);
     scene.exit_with_words(3, false, "a comma is missing");
     // It was never asked to leave.
     assert!(scene.input(Input::Ready { id: 2 }).is_empty());
     scene.happens("reload");
-    assert_eq!(
-        scene.input(Input::Loaded(DEFAULT)),
-        ["spawn 5 in 2", "spawn 6 in 4"]
-    );
+    assert_eq!(scene.loaded(&[DEFAULT]), ["spawn 5 in 2", "spawn 6 in 4"]);
 }
 
 const GIVEN_UP: &str = "revert \"a worker exited with code 3 before it was ready\"";
@@ -181,7 +175,7 @@ fn a_reload_during_a_reload_gives_the_first_one_up() {
         ("reload", "load"),
         (
             "loaded 2",
-            "SIGTERM 103, SIGTERM 104, SIGTERM 105, spawn 6 in 5, spawn 7 in 6",
+            "SIGTERM 103, SIGTERM 104, SIGTERM 105, supersede 2, spawn 6 in 5, spawn 7 in 6",
         ),
         ("ready 3", ""),
         ("ready 6", "settle, SIGTERM 101"),
@@ -194,7 +188,7 @@ fn a_reload_during_a_reload_gives_the_first_one_up() {
         ("reload", "load"),
         (
             "loaded 1",
-            "SIGTERM 103, SIGTERM 104, SIGTERM 105, spawn 6 in 5",
+            "SIGTERM 103, SIGTERM 104, SIGTERM 105, supersede 2, spawn 6 in 5",
         ),
         // What is gone back to is what served before either of them.
         ("fails 6", &format!("bury 6, {GIVEN_UP}")),
@@ -208,7 +202,7 @@ fn unreadable_settings_leave_those_on_trial_in_place() {
         ("reload", "load"),
         ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
         ("reload", "load"),
-        ("wake", ""),
+        ("unreadable", ""),
         ("ready 3", "settle, SIGTERM 101"),
         ("ready 4", "SIGTERM 102"),
     ]);
@@ -217,41 +211,49 @@ fn unreadable_settings_leave_those_on_trial_in_place() {
 #[test]
 fn reloads_that_come_together_are_one() {
     let mut scene = Scene::serving();
-    assert!(scene.command(Command::Reload).is_empty());
-    scene.play(&[("reload", "load"), ("wake", ""), ("reload", "load")]);
+    assert_eq!(scene.command(Command::Reload), ["load"]);
+    scene.play(&[("reload", ""), ("unreadable", ""), ("reload", "load")]);
 }
 
-/// A worker would have the new ones, and be held to the old ones.
 #[test]
-fn settings_are_read_when_nobody_is_being_forked() {
+fn a_fork_names_its_generation_whatever_is_read_meanwhile() {
     let mut scene = Scene::serving();
     let mut actions = Vec::new();
     for input in [
         Input::Command(Command::Grow),
         Input::Command(Command::Reload),
-        Input::Wake,
     ] {
         scene.supervisor.step(scene.now, input, &mut actions);
     }
+    let [resized, spawn, load] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(describe(resized), "resized 2 to 3");
     assert!(matches!(
-        actions[..],
-        [Action::Resized { .. }, Action::Spawn { id: 3, .. }]
+        spawn,
+        Action::Ask(Request::Spawn {
+            id: 3,
+            generation: 1,
+            ..
+        })
     ));
-    assert_eq!(scene.input(Input::Forked { id: 3, pid: 103 }), ["load"]);
+    assert_eq!(describe(load), "load");
+    scene.loaded(&[DEFAULT]);
+    let row = scene.supervisor.table.get_mut(4).map(|row| row.generation);
+    assert_eq!(row, Some(2));
 }
 
 /// The settings on trial may have proven good meanwhile.
 #[test]
-fn settings_are_read_when_all_that_has_happened_is_known() {
+fn settings_may_come_when_the_trial_before_them_is_over() {
     let mut scene = Scene::serving();
     scene.play(&[
         ("reload", "load"),
         ("loaded 2", "spawn 3 in 2, spawn 4 in 3"),
     ]);
-    assert!(scene.command(Command::Reload).is_empty());
+    assert_eq!(scene.command(Command::Reload), ["load"]);
     scene.play(&[
         ("ready 3", "settle, SIGTERM 101"),
-        ("wake", "load"),
         ("loaded 2", "spawn 5 in 4, spawn 6 in 5"),
     ]);
 }
@@ -389,12 +391,12 @@ fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
     for timeout in [None, Some(secs(1.0))] {
         let mut scene = Scene::serving();
         scene.happens("reload");
-        scene.input(Input::Loaded(Limits {
+        scene.loaded(&[Policy {
             timeout,
             boot_timeout: None,
             graceful_timeout: secs(1.0),
             ..DEFAULT
-        }));
+        }]);
         scene.play(&[
             ("pass 15", ""),
             ("beats 1", ""),
@@ -414,10 +416,10 @@ fn a_worker_is_held_to_the_settings_that_it_was_started_with() {
 fn new_settings_that_put_a_deadline_in_the_past_delay_no_step() {
     let mut scene = Scene::serving();
     scene.happens("reload");
-    scene.input(Input::Loaded(Limits {
+    scene.loaded(&[Policy {
         max_worker_age: Some(secs(1.0)),
         ..DEFAULT
-    }));
+    }]);
     scene.play(&[(
         "stop",
         "close, SIGTERM 101, SIGTERM 102, SIGTERM 103, SIGTERM 104",
@@ -427,7 +429,7 @@ fn new_settings_that_put_a_deadline_in_the_past_delay_no_step() {
 
 #[test]
 fn workers_of_one_age_are_replaced_one_after_the_other() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         max_worker_age: Some(secs(25.0)),
         ..DEFAULT
     });

@@ -116,7 +116,8 @@ fn a_retired_worker_that_does_not_leave_is_killed() {
 
 #[test]
 fn a_worker_forked_into_a_stop_is_asked_to_leave() {
-    let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
+    let first = number(&[DEFAULT], &mut 0);
+    let mut supervisor = Supervisor::new(first, SLOTS);
     let now = MonoTime::ZERO;
     let mut out = Vec::new();
     supervisor.step(now, Input::Wake, &mut out);
@@ -202,7 +203,8 @@ fn everybody_opens_the_logs_again_who_may_still_write_to_them() {
 
 #[test]
 fn a_fork_that_fails_in_a_stop_is_not_tried_again() {
-    let mut supervisor = Supervisor::new(DEFAULT, SLOTS);
+    let first = number(&[DEFAULT], &mut 0);
+    let mut supervisor = Supervisor::new(first, SLOTS);
     let now = MonoTime::ZERO;
     let mut out = Vec::new();
     supervisor.step(now, Input::Wake, &mut out);

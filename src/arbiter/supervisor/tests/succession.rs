@@ -6,8 +6,8 @@ use super::*;
 const HEIR: i32 = 77;
 
 /// Two workers that serve, and a new arbiter that has been started.
-fn upgrading(limits: Limits) -> Scene {
-    let mut scene = Scene::new(limits);
+fn upgrading(policy: Policy) -> Scene {
+    let mut scene = Scene::new(policy);
     scene.wake();
     scene.ready(1);
     scene.ready(2);
@@ -19,7 +19,7 @@ fn upgrading(limits: Limits) -> Scene {
 /// A new arbiter beside the one that has started it, with two workers that boot.
 fn following() -> Scene {
     let mut scene = Scene::new(DEFAULT);
-    scene.supervisor = Supervisor::new(DEFAULT, SLOTS).with_predecessor();
+    scene.supervisor = Supervisor::new(number(&[DEFAULT], &mut 0), SLOTS).with_predecessor();
     scene.wake();
     scene
 }
@@ -31,8 +31,8 @@ fn pass(scene: &mut Scene, seconds: f64) {
     scene.beat(2);
 }
 
-fn without_silence() -> Limits {
-    Limits {
+fn without_silence() -> Policy {
+    Policy {
         timeout: None,
         ..DEFAULT
     }
@@ -113,7 +113,7 @@ fn an_arbiter_that_stops_leaves_even_a_late_successor_alone() {
 
 #[test]
 fn a_retiring_arbiter_stops_when_its_successor_is_ready() {
-    let mut scene = upgrading(Limits {
+    let mut scene = upgrading(Policy {
         upgrade_retire: true,
         ..DEFAULT
     });

@@ -56,7 +56,7 @@ fn a_known_heartbeat_counts_before_the_deadline_is_checked() {
 
 #[test]
 fn without_a_timeout_nobody_is_watched() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         timeout: None,
         ..DEFAULT
     });
@@ -98,12 +98,12 @@ fn a_late_step_does_not_cut_a_boot_or_a_grace_short() {
 
 #[test]
 fn a_stuck_request_costs_its_worker_and_no_other_request() {
-    let limits = Limits {
+    let policy = Policy {
         request_timeout: Some(secs(5.0)),
         calls: 4,
         ..DEFAULT
     };
-    let mut scene = Scene::new(limits);
+    let mut scene = Scene::new(policy);
     scene.wake();
     scene.ready(1);
     scene.ready(2);
@@ -133,11 +133,11 @@ fn a_stuck_request_costs_its_worker_and_no_other_request() {
 
 #[test]
 fn a_worker_whose_only_call_is_stuck_gets_less_than_the_grace() {
-    let limits = Limits {
+    let policy = Policy {
         request_timeout: Some(secs(5.0)),
         ..DEFAULT
     };
-    let mut scene = Scene::new(limits);
+    let mut scene = Scene::new(policy);
     scene.wake();
     scene.ready(1);
     scene.ready(2);
@@ -194,7 +194,7 @@ fn a_worker_asked_to_leave_while_examined_leaves_if_it_lives() {
 
 /// Two workers with so many calls at once, and five seconds for each call.
 fn in_calls(calls: usize) -> Scene {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         request_timeout: Some(secs(5.0)),
         calls,
         ..DEFAULT
@@ -304,7 +304,7 @@ fn each_request_of_a_worker_that_leaves_is_given_up_in_its_time() {
 
 #[test]
 fn a_request_of_an_examined_worker_is_given_up_in_time() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         timeout: Some(secs(5.0)),
         request_timeout: Some(secs(5.0)),
         ..DEFAULT
@@ -338,7 +338,7 @@ fn requests_are_bounded_by_the_settings_of_their_worker() {
 #[test]
 fn a_pause_of_all_processes_is_noticed_wherever_it_falls() {
     for tenths in 0..30 {
-        let mut scene = Scene::new(Limits {
+        let mut scene = Scene::new(Policy {
             timeout: Some(secs(2.0)),
             ..DEFAULT
         });
@@ -358,7 +358,7 @@ fn a_pause_of_all_processes_is_noticed_wherever_it_falls() {
 
 #[test]
 fn an_arbiter_for_which_nothing_is_planned_sleeps() {
-    let mut scene = Scene::new(Limits {
+    let mut scene = Scene::new(Policy {
         timeout: None,
         boot_timeout: None,
         ..DEFAULT

@@ -8,11 +8,11 @@ use super::Law;
 
 /// What is owed for those that have gone.
 #[derive(Default)]
-pub(super) struct Debts {
+pub(in super::super) struct Debts {
     /// When the last ones went, for whom somebody is forked at once.
-    recent: Vec<MonoTime>,
+    pub(super) recent: Vec<MonoTime>,
     /// By when somebody is to be forked for the others.
-    by: Option<MonoTime>,
+    pub(super) by: Option<MonoTime>,
 }
 
 impl Law {
@@ -22,41 +22,44 @@ impl Law {
             return false;
         }
         let now = self.now;
-        self.is_asked_for_more(1);
-        let others = self.processes.iter().any(Process::serves);
+        let mut others = self.processes.iter().filter(|it| it.group == gone.group);
+        let others = others.any(Process::serves);
         let lasted = gone.ready && now.since(gone.since) >= PROVEN;
-        self.debts.recent.retain(|at| now.since(*at) < LONGEST_OWED);
-        self.debts.recent.push(now);
-        if (others || lasted) && self.debts.recent.len() <= AT_ONCE as usize {
-            return self.is_missing_some();
+        let is_missing_some = self.is_missing_some(gone.group);
+        let group = &mut self.groups[gone.group];
+        group.is_asked_for_more(now, 1);
+        group
+            .debts
+            .recent
+            .retain(|at| now.since(*at) < LONGEST_OWED);
+        group.debts.recent.push(now);
+        if (others || lasted) && group.debts.recent.len() <= AT_ONCE as usize {
+            return is_missing_some;
         }
-        if self.is_missing_some() {
-            self.debts.by.get_or_insert(now + LONGEST_OWED);
+        if is_missing_some {
+            group.debts.by.get_or_insert(now + LONGEST_OWED);
         }
         false
     }
 
-    /// Somebody is forked, or more are asked for.
-    pub(super) fn pays(&mut self) {
-        self.debts.by = None;
-    }
-
     /// Whether they are paid, or need not be yet.
     pub(super) fn pays_in_time(&mut self) -> bool {
-        if self.stop.is_some() || !self.is_missing_some() {
-            self.debts.by = None;
+        for id in 0..self.groups.len() {
+            if self.stop.is_some() || !self.is_missing_some(id) {
+                self.groups[id].debts.by = None;
+            }
         }
-        self.debts.by.is_none_or(|by| by > self.now)
+        let mut debts = self.groups.iter().filter_map(|group| group.debts.by);
+        debts.all(|by| by > self.now)
     }
 
     /// Whether surely fewer are there than are to be: one that is being ended may count until it has gone.
-    fn is_missing_some(&self) -> bool {
+    fn is_missing_some(&self, id: usize) -> bool {
+        let group = &self.groups[id];
         let all = || self.processes.iter().chain(&self.asked);
         let leaves = |p: &Process| matches!(p.told, Some(WorkerSignal::Leave | WorkerSignal::Quit));
-        let stay = all().filter(|p| !leaves(p) && p.generation == self.generation);
-        let (recycle_due, fresh): (Vec<&Process>, Vec<&Process>) =
-            stay.partition(|p| p.recycle_due);
-        all().count() < SLOTS
-            && fresh.len() + recycle_due.len() < self.target + recycle_due.len().min(1)
+        let stay = all().filter(|p| !leaves(p) && p.generation == group.current.generation);
+        let (due, fresh): (Vec<&Process>, Vec<&Process>) = stay.partition(|p| p.recycle_due);
+        all().count() < SLOTS && fresh.len() + due.len() < group.target + due.len().min(1)
     }
 }

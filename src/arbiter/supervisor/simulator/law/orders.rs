@@ -6,63 +6,70 @@ use super::super::super::*;
 use super::super::process::Process;
 use super::super::{SLOTS, require};
 use super::Law;
+use super::group::Books;
 
 /// A fork in each of these is no storm, nor are two for each slot at once, beyond those that were asked for.
 pub(super) const CALM: Duration = Duration::from_millis(250);
 const STORM: u32 = 2 * SLOTS as u32;
 
 impl Law {
-    pub(super) fn spawns(&mut self, id: u64, slot: usize, queue_id: usize) {
+    pub(super) fn spawns(&mut self, id: u64, (slot, queue_id): (usize, usize), generation: u64) {
         require(self.stop.is_none(), "nobody is forked in a stop");
-        let mut all = self.processes.iter().chain(&self.asked);
+        let all = || self.processes.iter().chain(&self.asked);
         require(
-            slot < SLOTS && all.all(|other| other.id != id && other.slot != slot),
+            slot < SLOTS && all().all(|other| other.id != id && other.slot != slot),
             "an id and a slot belong to one worker",
         );
-        let fresh =
-            |p: &&Process| p.told.is_none() && !p.recycle_due && p.generation == self.generation;
-        let mut fresh = self.processes.iter().chain(&self.asked).filter(fresh);
+        let group = self.generations.get(&generation).copied();
+        let group = group.unwrap_or(self.groups.len());
+        let group = self.groups.get(group);
+        let is_current = |group: &&Books| group.current.generation == generation;
+        let Some(group) = group.filter(is_current) else {
+            return require(
+                false,
+                "a worker is forked of the generation in force in its group",
+            );
+        };
+        let mut fresh = all().filter(|other| group.is_fresh(other));
         require(
             fresh.all(|other| other.queue_id != queue_id) || self.commands > 1,
             "a queue belongs to one worker and its replacement",
         );
-        self.reading.forking += 1;
-        self.pays();
-        let new = Process::new(id, (slot, queue_id), self.generation, self.limits);
+        let (id_of_group, current) = (group.id, group.current);
+        let new = Process::new(id, (slot, queue_id), id_of_group, current);
         self.asked.push(new);
         let all = self.processes.iter().chain(&self.asked);
-        let staying = all.filter(|p| p.told.is_none() && p.generation == self.generation);
-        let (recycle_due, fresh): (Vec<&Process>, Vec<&Process>) =
-            staying.partition(|p| p.recycle_due);
-        let most = self.target + recycle_due.len().min(1);
+        let staying = all.filter(|p| p.told.is_none() && p.generation == generation);
+        let (due, fresh): (Vec<&Process>, Vec<&Process>) = staying.partition(|p| p.recycle_due);
+        let group = &mut self.groups[id_of_group];
+        let most = group.target + due.len().min(1);
         require(
-            recycle_due.len() + fresh.len() <= most || self.commands > 1,
+            due.len() + fresh.len() <= most || self.commands > 1,
             "no more workers than are to be, and one for one that is due for recycling",
         );
-        self.forks = self.now.max(self.forks) + CALM;
+        group.debts.by = None;
+        group.forks = self.now.max(group.forks) + CALM;
         require(
-            self.forks <= self.now + CALM * STORM,
+            group.forks <= self.now + CALM * STORM,
             "what fails is tried ever more slowly",
         );
     }
 
     pub(super) fn signals(&mut self, pid: i32, order: WorkerSignal, why: SignalReason) {
         let (now, resumed, stop) = (self.now, self.resumed, self.stop);
-        let before = self.trial.as_ref().map_or(0, |trial| trial.target);
-        let needed = self.target.max(before);
-        let serving = self
-            .processes
-            .iter()
-            .filter(|process| process.serves())
-            .count();
-        let replaced = self.replaced();
+        let found = self.processes.iter().find(|process| process.pid == pid);
+        let group = found.map_or(0, |process| process.group);
+        let books = &self.groups[group];
+        let needed = books.needed();
+        let serving = self.serving(group).count();
+        let replaced = self.replaced(group);
         let process = self.processes.iter_mut().find(|process| process.pid == pid);
         require(process.is_some(), "only our own processes are signalled");
         let Some(process) = process else { return };
         let counted = |from: MonoTime| now.since(from.max(resumed));
         let is_due = process.due.is_some_and(|due| due <= now);
         let is_stuck = || {
-            let timeout = process.limits.request_timeout;
+            let timeout = process.policy.request_timeout;
             let call = process.call.zip(timeout);
             call.is_some_and(|((since, _), timeout)| counted(since) >= timeout)
         };
@@ -125,7 +132,7 @@ impl Law {
                 );
                 require(process.told.is_none(), "nobody is asked to leave twice");
                 process.told = Some(order);
-                process.due = Some(now + process.limits.graceful_timeout);
+                process.due = Some(now + process.policy.graceful_timeout);
             }
             (WorkerSignal::Leave | WorkerSignal::Quit, SignalReason::Stop) => {
                 let lawful = match stop {
@@ -143,12 +150,19 @@ impl Law {
         }
     }
 
+    fn serving(&self, group: usize) -> impl Iterator<Item = &Process> {
+        let serving = self.processes.iter().filter(|process| process.serves());
+        serving.filter(move |process| process.group == group)
+    }
+
     /// Those who are to be replaced and serve at a queue at which another serves as well.
-    fn replaced(&self) -> Vec<i32> {
-        let serving = || self.processes.iter().filter(|process| process.serves());
-        let outgoing = serving().filter(|p| p.recycle_due || p.generation != self.generation);
-        let replaced =
-            outgoing.filter(|p| serving().any(|q| q.id != p.id && q.queue_id == p.queue_id));
+    fn replaced(&self, group: usize) -> Vec<i32> {
+        let outgoing = self.serving(group);
+        let outgoing = outgoing.filter(|process| !self.groups[group].is_fresh(process));
+        let replaced = outgoing.filter(|p| {
+            let mut others = self.serving(group).filter(|q| q.id != p.id);
+            others.any(|q| q.queue_id == p.queue_id)
+        });
         replaced.map(|process| process.pid).collect()
     }
 }

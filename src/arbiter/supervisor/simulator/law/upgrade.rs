@@ -7,6 +7,7 @@ use super::super::super::*;
 use super::super::process::Process;
 use super::super::require;
 use super::Law;
+use super::group::Books;
 
 /// What the supervisor can know of the other arbiters.
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl UpgradeBooks {
         }
         // Being told twice before it is done is once.
         let begins = !std::mem::replace(&mut self.executing, true);
-        begins.then_some(Action::Reexec)
+        begins.then_some(Action::Ask(Request::Reexec))
     }
 
     fn gone(&mut self, exit: Exit, words: Option<&LastWords>) -> Option<Action> {
@@ -96,7 +97,7 @@ impl UpgradeBooks {
     }
 
     /// The successor that is to be stopped now.
-    fn stop_successor(&mut self, now: MonoTime, limits: &Limits) -> Option<Action> {
+    fn stop_successor(&mut self, now: MonoTime, policy: &Policy) -> Option<Action> {
         let successor = self.successor.as_mut()?;
         if successor.due.is_none_or(|due| due > now) {
             return None;
@@ -104,7 +105,7 @@ impl UpgradeBooks {
         let (order, due) = match successor.told {
             None => (
                 WorkerSignal::Leave,
-                Some(now + limits.graceful_timeout + LAST_GRACE),
+                Some(now + policy.graceful_timeout + LAST_GRACE),
             ),
             Some(_) => (WorkerSignal::Kill, None),
         };
@@ -117,7 +118,8 @@ impl UpgradeBooks {
 impl Law {
     /// What an input changes between the arbiters, and what must come of it.
     pub(super) fn hears_upgrade(&mut self, input: &Input) -> Answer {
-        let (now, limits, runs) = (self.now, self.limits, self.stop.is_none());
+        let (now, grace, runs) = (self.now, self.grace(), self.stop.is_none());
+        let policy = self.groups[0].current.policy;
         let upgrade = &mut self.upgrade;
         let answer = |rule, action| Answer {
             rule,
@@ -136,7 +138,7 @@ impl Law {
                     pid: *pid,
                     upgraded: false,
                     told: None,
-                    due: limits.boot_timeout.map(|timeout| now + timeout),
+                    due: policy.boot_timeout.map(|timeout| now + timeout),
                 });
                 answer("a successor is given its time", None)
             }
@@ -155,9 +157,9 @@ impl Law {
                     (successor.upgraded, successor.due) = (true, None);
                     Action::Upgraded { pid: successor.pid }
                 });
-                let retires = action.is_some() && runs && limits.upgrade_retire;
+                let retires = action.is_some() && runs && policy.upgrade_retire;
                 if retires {
-                    self.stops(now + limits.graceful_timeout, false);
+                    self.stops(now + grace, false);
                 }
                 Answer {
                     is_theirs: !retires,
@@ -174,7 +176,7 @@ impl Law {
             }
             Input::Wake if runs => Answer {
                 rule: "a successor is dismissed when it is late, then killed, and never in a stop",
-                action: upgrade.stop_successor(now, &limits),
+                action: upgrade.stop_successor(now, &policy),
                 ..Answer::default()
             },
             _ => Answer::default(),
@@ -187,7 +189,12 @@ impl Law {
             .iter()
             .filter(|it| **it == Action::NotifyPredecessor)
             .count();
-        let serves = self.is_open() && self.processes.iter().any(Process::serves);
+        let serves = |group: &Books| {
+            let mut workers = self.processes.iter().filter(|it| it.group == group.id);
+            group.target == 0 || workers.any(Process::serves)
+        };
+        let some = self.groups.iter().any(|group| group.target > 0);
+        let serves = self.is_open() && some && self.groups.iter().all(serves);
         let first = self
             .upgrade
             .predecessor
@@ -220,7 +227,7 @@ impl Law {
 fn is_about_upgrade(action: &Action) -> bool {
     matches!(
         action,
-        Action::Reexec
+        Action::Ask(Request::Reexec)
             | Action::RefuseUpgrade { .. }
             | Action::Upgraded { .. }
             | Action::StopSuccessor { .. }

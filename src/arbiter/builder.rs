@@ -1,0 +1,378 @@
+//! [`ArbiterBuilder`]: what an arbiter is to be, at its start and after each reload.
+//!
+//! Nothing is opened or forked here.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::process;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::generation::{Description, Generation};
+use super::listeners::ArbiterListeners;
+use super::policy::Policy;
+use super::{
+    Arbiter, ArbiterEvent, ArbiterOptions, CommandQueue, Identity, Observer, ReexecCommand,
+    ReloadSource,
+};
+use crate::error::{Error, Result};
+use crate::net::Listeners;
+use crate::worker::WorkerTemplate;
+
+/// The name of the group that each arbiter has.
+const MAIN_GROUP: &str = "main";
+/// How many processes there can be at once, unless the builder says otherwise.
+const SLOTS: usize = 512;
+
+/// Describes an [`Arbiter`].
+#[must_use]
+pub struct ArbiterBuilder {
+    template: Box<dyn WorkerTemplate>,
+    /// The other groups: their names, how many workers each has, and of what they are forked.
+    groups: Vec<(Arc<str>, usize, Box<dyn WorkerTemplate>)>,
+    listeners: Option<Listeners>,
+    policy: Policy,
+    /// Unlike the policy it stays where a reload does not say it.
+    upgrade_retire: Option<bool>,
+    identity: Identity,
+    options: ArbiterOptions,
+    allow_threads: bool,
+    observer: Observer,
+    reload: Option<ReloadSource>,
+    exec: Option<ReexecCommand>,
+    command_queue: Option<CommandQueue>,
+}
+
+impl ArbiterBuilder {
+    pub(crate) fn new(template: Box<dyn WorkerTemplate>) -> Self {
+        Self {
+            policy: Policy::new(template.calls()),
+            upgrade_retire: None,
+            template,
+            groups: Vec::new(),
+            listeners: None,
+            identity: Identity::default(),
+            options: ArbiterOptions {
+                slots: SLOTS,
+                signals: true,
+                reap_orphans: process::id() == 1,
+                pulse: None,
+            },
+            allow_threads: false,
+            observer: Box::new(|_| {}),
+            reload: None,
+            exec: None,
+            command_queue: None,
+        }
+    }
+
+    /// How many workers there are to be in the first group: 1 if it is not said.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.policy.workers = workers;
+        self
+    }
+
+    /// Adds a group of workers of another kind, which run beside the first ones.
+    ///
+    /// A group is started, replaced, scaled and recycled by itself, and what its workers fail with costs no other
+    /// group a worker; only at the start, a group whose workers cannot boot ends the arbiter. The policy of the builder
+    /// (timeouts, recycling) is that of each group; the listeners are those of the first one alone. In a worker
+    /// [`WorkerContext::group`](crate::WorkerContext::group) tells its group, which is `main` for the first.
+    ///
+    /// HUP reloads all groups, each on trial by itself, TTIN and TTOU act on the first, and
+    /// [`Handle::scale_group`](super::Handle::scale_group) on any. A reload has to describe the same groups.
+    ///
+    /// ```no_run
+    /// use oxicorn::{Arbiter, Result, Shutdown, WorkerContext};
+    ///
+    /// fn work(context: &WorkerContext) -> Result<()> {
+    ///     context.ready();
+    ///     while context.pause(std::time::Duration::from_secs(1)) == Shutdown::Running {}
+    ///     Ok(())
+    /// }
+    ///
+    /// fn main() -> Result<()> {
+    ///     Arbiter::builder(work).workers(4).group("consumer", 2, work).build()?.run()
+    /// }
+    /// ```
+    pub fn group(
+        mut self,
+        name: impl Into<Arc<str>>,
+        workers: usize,
+        template: impl WorkerTemplate + 'static,
+    ) -> Self {
+        let group = (
+            name.into(),
+            workers,
+            Box::new(template) as Box<dyn WorkerTemplate>,
+        );
+        self.groups.push(group);
+        self
+    }
+
+    /// What the workers share. The arbiter answers for their socket files from now on.
+    ///
+    /// A worker that gives its listeners up closes them only if nobody else in its process has a clone:
+    /// so keep none.
+    pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
+        self.listeners = Some(listeners.into());
+        self
+    }
+
+    /// How long a worker may show no progress before it is aborted: 30 s if it is not said; zero is for
+    /// ever. It holds from the moment when the worker is ready.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = unless_zero(timeout);
+        self
+    }
+
+    /// How long one request may take: as long as it likes if it is not said, or zero. The log then names it,
+    /// with the stacks of the worker's threads where it can show them, and the worker is replaced while its
+    /// other requests are finished.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.request_timeout = unless_zero(timeout);
+        self
+    }
+
+    /// Replaces a worker whose [slot](crate::Slot) has counted so many requests, and up to `jitter` more, at
+    /// random for each worker. Zero, the usual, is never. One worker at a time is replaced, and serves until
+    /// the other one is ready.
+    pub fn max_requests(mut self, requests: u64, jitter: u64) -> Self {
+        self.policy.max_requests = (requests > 0).then_some(requests);
+        self.policy.max_requests_jitter = jitter;
+        self
+    }
+
+    /// Replaces a worker that has been ready for so long, as [`max_requests`](Self::max_requests) does. Zero,
+    /// the usual, is never.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.policy.max_worker_age = unless_zero(age);
+        self
+    }
+
+    /// Replaces a worker whose resident memory has grown to so many bytes, as
+    /// [`max_requests`](Self::max_requests) does. Zero, the usual, is never.
+    pub fn max_worker_memory(mut self, bytes: u64) -> Self {
+        self.policy.max_worker_memory = (bytes > 0).then_some(bytes);
+        self
+    }
+
+    /// How long a worker that is asked to stop gracefully may take before it is killed: 30 s if it is not
+    /// said.
+    pub fn graceful_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.graceful_timeout = timeout;
+        self
+    }
+
+    /// How long a worker may take to be ready before it is aborted: 120 s if it is not said; zero is for
+    /// ever.
+    pub fn boot_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.boot_timeout = unless_zero(timeout);
+        self
+    }
+
+    /// Where to write the arbiter's process id. While the arbiter lives it has a lock (flock(2)) on a file beside it,
+    /// `PATH.lock`: a pid file that nobody holds is replaced, whatever is in it, and one that is held is refused.
+    pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.identity.pidfile = Some(path.into());
+        self
+    }
+
+    /// Shows in lists of processes what each one is: `oxicorn: master [NAME]`, `oxicorn: worker [NAME]`. A new
+    /// arbiter is `[NAME.2]` while the one that has started it lives. Nothing is changed if it is not said, and
+    /// what was shown before is so again after the run.
+    ///
+    /// The program's arguments stay as they are. Their short name (`comm` in proc(5)) changes with it; where a
+    /// kernel without `CONFIG_CHECKPOINT_RESTORE` keeps the long one, only that does.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.identity.name = Some(name.into());
+        self
+    }
+
+    /// How many processes there can be at once, those that are leaving included: 512 if it is not said, and
+    /// one more than the workers at least, since a worker is replaced before it leaves. TTIN grows no further.
+    /// Each takes 256 bytes of shared memory, and 256 more for every request that it answers at once.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.options.slots = slots;
+        self
+    }
+
+    /// Where new settings come from when the arbiter is told to reload: a builder that describes all of it
+    /// anew. Its worker, its limits, its pid file and its name count, and its listeners if it was given any, those that
+    /// are to stay among them; [`upgrade_retire`](Self::upgrade_retire) counts if it is said, and stays as it is if not.
+    /// The rest of it does not count.
+    ///
+    /// Without this a reload starts new workers with the settings that there are. An error, or a panic, leaves
+    /// everything as it was; so do workers that cannot boot.
+    pub fn reload(mut self, source: impl FnMut() -> Result<ArbiterBuilder> + 'static) -> Self {
+        self.reload = Some(Box::new(source));
+        self
+    }
+
+    /// What an upgrade executes: this program as it was called, if it is not said, from the folder in which
+    /// [`build`](Self::build) is called.
+    ///
+    /// The program's `main` runs again. Where it binds the same addresses it gets the sockets that are open; the
+    /// others are closed when its arbiter runs.
+    pub fn exec(mut self, exec: ReexecCommand) -> Self {
+        self.exec = Some(exec);
+        self
+    }
+
+    /// Whether the arbiter stops by itself, gracefully, when the one that an upgrade has started is ready. If it
+    /// is not said both serve until one is told to stop.
+    pub fn upgrade_retire(mut self, retire: bool) -> Self {
+        self.upgrade_retire = Some(retire);
+        self
+    }
+
+    /// The door of the arbiter, where a handle to it is wanted before there is one.
+    pub(crate) fn command_queue(mut self, command_queue: CommandQueue) -> Self {
+        self.command_queue = Some(command_queue);
+        self
+    }
+
+    /// Whether the arbiter takes the process's signals, as it usually does. A host that has its own uses a
+    /// [`Handle`].
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.options.signals = signals;
+        self
+    }
+
+    /// Whether the arbiter waits for all children that end, adopted ones too. Process 1 must, and does if it
+    /// is not said; elsewhere the children of the host are its own.
+    pub fn reap_orphans(mut self, reap: bool) -> Self {
+        self.options.reap_orphans = reap;
+        self
+    }
+
+    /// Calls `observer` in the arbiter with what happens. It must not block: nobody is supervised
+    /// meanwhile. A panic of it is logged, and ends nothing.
+    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Has the observer told every so often that the arbiter is alive ([`ArbiterEvent::Pulse`]).
+    pub fn pulse(mut self, every: Duration) -> Self {
+        self.options.pulse = unless_zero(every);
+        self
+    }
+
+    /// Forks even if the process has threads: you know that none of them holds a lock which a worker
+    /// needs.
+    pub fn allow_threads(mut self, allow: bool) -> Self {
+        self.allow_threads = allow;
+        self
+    }
+
+    /// Checks what was said. Nothing is opened or forked yet.
+    ///
+    /// # Errors
+    ///
+    /// No workers, no slot to replace one, two groups of one name, or a system that gives no descriptor.
+    pub fn build(mut self) -> Result<Arbiter> {
+        let options = self.options;
+        let exec = self.exec.take().unwrap_or_else(ReexecCommand::current);
+        let command_queue = match self.command_queue.take() {
+            Some(queue) => queue,
+            None => CommandQueue::new()?,
+        };
+        let allow_threads = self.allow_threads;
+        let observer = std::mem::replace(&mut self.observer, Box::new(|_| {}));
+        let reload = self.reload.take();
+        let (groups, identity) = self.describe(None);
+        check(&groups, options.slots)?;
+        command_queue.set_groups(groups.iter().map(|group| Arc::clone(&group.name)));
+        Ok(Arbiter {
+            groups,
+            identity,
+            options,
+            allow_threads,
+            observer,
+            reload,
+            exec,
+            command_queue,
+        })
+    }
+
+    /// What it says, not yet [checked](check). A reload keeps what it does not say of the generations in force,
+    /// which are `before`.
+    pub(super) fn describe(self, before: Option<&[&Generation]>) -> (Vec<Description>, Identity) {
+        let first = before.map(|before| before[0]);
+        let kept = first.map(|first| first.listeners.listeners());
+        // From now on the socket files are the arbiter's to remove.
+        let listeners = ArbiterListeners::new(self.listeners.or(kept).unwrap_or_default());
+        let mut policy = self.policy;
+        let kept = first.is_some_and(|first| first.policy.upgrade_retire);
+        policy.upgrade_retire = self.upgrade_retire.unwrap_or(kept);
+        let mut groups = vec![Description {
+            name: MAIN_GROUP.into(),
+            template: Rc::new(RefCell::new(self.template)),
+            listeners,
+            policy,
+        }];
+        groups.extend(self.groups.into_iter().map(|(name, workers, template)| {
+            let calls = template.calls();
+            Description {
+                name,
+                template: Rc::new(RefCell::new(template)),
+                listeners: ArbiterListeners::new(Listeners::default()),
+                policy: Policy {
+                    workers,
+                    calls,
+                    ..policy
+                },
+            }
+        }));
+        (groups, self.identity)
+    }
+}
+
+/// Whether there can be such groups.
+pub(super) fn check(groups: &[Description], slots: usize) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for group in groups {
+        let name = &group.name;
+        if name.is_empty() || !names.insert(name) {
+            return Err(Error::config(format!(
+                "groups: each group of workers needs a name of its own, not {name:?}"
+            )));
+        }
+        if group.policy.workers == 0 {
+            return Err(Error::config(if **name == *MAIN_GROUP {
+                "workers: there must be at least one".to_owned()
+            } else {
+                format!("workers of group {name}: there must be at least one")
+            }));
+        }
+    }
+    let workers: usize = groups.iter().map(|group| group.policy.workers).sum();
+    if workers + groups.len() > slots {
+        let spare = match groups.len() {
+            1 => "one is for a replacement".to_owned(),
+            several => format!("{several} are for replacements"),
+        };
+        return Err(Error::config(format!(
+            "workers: {workers} are more than there is room for in {slots} slots, of which {spare}"
+        )));
+    }
+    Ok(())
+}
+
+impl fmt::Debug for ArbiterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArbiterBuilder")
+            .field("listeners", &self.listeners)
+            .field("policy", &self.policy)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}

@@ -1,0 +1,67 @@
+//! [`Policy`]: what the workers of one kind are held to; [`GroupId`]: which kind that is.
+//!
+//! Only values: nothing here does anything.
+
+use std::time::Duration;
+
+/// A kind of worker that an arbiter runs, by its place in the arbiter's list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GroupId(pub(super) usize);
+
+impl GroupId {
+    /// The one that signals without a name act on, and that has the arbiter's listeners.
+    pub(super) const FIRST: Self = Self(0);
+}
+
+/// A generation that is to be supervised: its number, which no other one has, and its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Supervised {
+    pub(super) generation: u64,
+    pub(super) policy: Policy,
+}
+
+/// The settings that supervision needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// The target at the start, and after a reload.
+    pub(super) workers: usize,
+    /// How long a ready worker may be without progress; `None` is for ever.
+    pub(super) timeout: Option<Duration>,
+    /// How long a request may take; `None` is for ever.
+    pub(super) request_timeout: Option<Duration>,
+    /// How old a worker may grow before it is replaced; `None` is as old as it likes.
+    pub(super) max_worker_age: Option<Duration>,
+    /// After how many requests a worker is replaced; `None` is never.
+    pub(super) max_requests: Option<u64>,
+    /// How many more those may be, at random: so that not all workers are replaced at the same time.
+    pub(super) max_requests_jitter: u64,
+    /// Of how many bytes of resident memory a worker is replaced; `None` is never.
+    pub(super) max_worker_memory: Option<u64>,
+    /// How many requests a worker answers at once.
+    pub(super) calls: usize,
+    /// How long a worker may take to be ready; `None` is for ever.
+    pub(super) boot_timeout: Option<Duration>,
+    /// How long a worker that was asked to leave may take.
+    pub(super) graceful_timeout: Duration,
+    /// Whether the arbiter stops when the one that it has started to follow it is ready.
+    pub(super) upgrade_retire: bool,
+}
+
+impl Policy {
+    /// What holds where nothing is said, for workers that answer so many requests at once.
+    pub(super) fn new(calls: usize) -> Self {
+        Self {
+            workers: 1,
+            timeout: Some(Duration::from_secs(30)),
+            request_timeout: None,
+            max_requests: None,
+            max_requests_jitter: 0,
+            max_worker_age: None,
+            max_worker_memory: None,
+            calls,
+            boot_timeout: Some(Duration::from_secs(120)),
+            graceful_timeout: Duration::from_secs(30),
+            upgrade_retire: false,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! [`Children`]: the worker processes that exist, what they say, and what the kernel says of them.
+//!
+//! Nothing is decided here. A child is signalled only until it has been waited for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::report;
+use crate::arbiter::action::{ExitReport, Input, RecycleReason, SignalReason};
+use crate::arbiter::policy::{GroupId, Policy};
+use crate::error::Result;
+use crate::ipc::link::{ArbiterEnd, LastWords, Message};
+use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::worker_signal::WorkerSignal;
+use crate::net::Listeners;
+use crate::sys::fork::{self, Exit};
+use crate::sys::memory::{self, OomKills};
+use crate::sys::stacks::Stacks;
+use crate::time::MonoTime;
+use crate::trace::{debug, error};
+
+/// A worker process that exists.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) id: u64,
+    pub(super) slot: usize,
+    pub(super) group: GroupId,
+    /// What it is held to.
+    pub(super) policy: Policy,
+    pub(super) link: ArbiterEnd,
+    pub(super) stacks: Stacks,
+    /// Its own queues, for the one that takes its place; given up when it is asked to leave.
+    pub(super) queues: Listeners,
+    /// Whether its stacks have been logged: it shows them once more when it is aborted.
+    examined: bool,
+    heard: MonoTime,
+    pub(super) ready: bool,
+    words: Option<LastWords>,
+    /// What it exits with, whatever becomes of its last step: once its work is done.
+    ending: Option<i32>,
+    /// It has been waited for: its process id may be another's by now.
+    reaped: bool,
+}
+
+/// What is to be known of a child from its fork on.
+pub(super) struct Birth {
+    pub(super) id: u64,
+    pub(super) slot: usize,
+    pub(super) group: GroupId,
+    pub(super) policy: Policy,
+    pub(super) link: ArbiterEnd,
+    pub(super) stacks: Stacks,
+    pub(super) queues: Listeners,
+    pub(super) at: MonoTime,
+}
+
+/// Exits that were waited for without asking for the process.
+pub(super) type Gone = BTreeMap<i32, Exit>;
+
+/// What the shell is to do about what was collected.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Number and process id of workers that are ready now.
+    pub(super) ready: Vec<(u64, i32)>,
+    /// Something is about to be complete.
+    pub(super) look_soon: bool,
+}
+
+/// All children that are workers.
+#[derive(Debug)]
+pub(super) struct Children {
+    all: BTreeMap<i32, Child>,
+    scoreboard: Arc<Scoreboard>,
+    oom_kills: OomKills,
+}
+
+impl Children {
+    pub(super) fn new(slots: usize, calls: usize) -> Result<Self> {
+        Ok(Self {
+            all: BTreeMap::new(),
+            scoreboard: Arc::new(Scoreboard::new(slots, calls)?),
+            oom_kills: OomKills::watch(),
+        })
+    }
+
+    pub(super) fn scoreboard(&self) -> &Arc<Scoreboard> {
+        &self.scoreboard
+    }
+
+    /// In a child: its siblings are not its own.
+    pub(super) fn into_scoreboard(self) -> Arc<Scoreboard> {
+        self.scoreboard
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Child> {
+        self.all.values()
+    }
+
+    /// Whether the memory of any is to be looked at.
+    pub(super) fn have_memory_bounds(&self) -> bool {
+        self.iter()
+            .any(|child| child.policy.max_worker_memory.is_some())
+    }
+
+    /// Adds a process that was just forked.
+    pub(super) fn add(&mut self, pid: i32, birth: Birth) -> &Child {
+        self.scoreboard.slot(birth.slot).set_pid(pid);
+        let child = Child {
+            id: birth.id,
+            slot: birth.slot,
+            group: birth.group,
+            policy: birth.policy,
+            link: birth.link,
+            stacks: birth.stacks,
+            queues: birth.queues,
+            examined: false,
+            heard: birth.at,
+            ready: false,
+            words: None,
+            ending: None,
+            reaped: false,
+        };
+        self.all.insert(pid, child);
+        &self.all[&pid]
+    }
+
+    /// Waits for all children that have ended, if the arbiter answers for them.
+    pub(super) fn reap_orphans(does: bool) -> Gone {
+        let orphans = does.then(|| std::iter::from_fn(fork::reap_any));
+        orphans.into_iter().flatten().collect()
+    }
+
+    /// What has happened to the workers. An exit hides a readiness that came with it, and comes after that of others:
+    /// where one worker can boot, the failure of another ends nothing.
+    pub(super) fn collect(
+        &mut self,
+        mut gone: Gone,
+        bounds_requests: bool,
+        inputs: &mut Vec<Input>,
+    ) -> Collected {
+        let mut collected = Collected::default();
+        let mut exits = Vec::new();
+        for (&pid, child) in &mut self.all {
+            // Asked before its messages are read: then the last of them are there.
+            let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
+            let was_ready = child.ready;
+            let recycle_due = child.read(pid, exit.is_some());
+            if let Some(exit) = exit {
+                child.reaped = true;
+                exits.push(Input::Exited {
+                    pid,
+                    exit: report::verdict(pid, exit, child.ending),
+                    ready: child.ready,
+                    words: child.words.take(),
+                });
+                continue;
+            }
+            // The kernel closes the descriptors of a process before the process can be waited for.
+            collected.look_soon |= child.stacks.is_pending() || child.link.is_closed();
+            let id = child.id;
+            if child.ready && !was_ready {
+                inputs.push(Input::Ready { id });
+                collected.ready.push((id, pid));
+            }
+            // It says so once, and only a worker that serves can be due for recycling.
+            inputs.extend(recycle_due.map(|reason| Input::RecycleDue { id, reason }));
+            let slot = self.scoreboard.slot(child.slot);
+            let heard = slot.heard();
+            if heard > child.heard {
+                child.heard = heard;
+                inputs.push(Input::Beat { id, at: heard });
+            }
+            if bounds_requests {
+                let oldest = slot.calls().map(|call| call.started).min();
+                let alone = slot.connections() <= 1;
+                inputs.extend(oldest.map(|since| Input::InCall { id, since, alone }));
+            }
+            if let Some(most) = child.policy.max_worker_memory {
+                let memory = memory::resident(pid).filter(|bytes| *bytes >= most);
+                let reason = memory.map(RecycleReason::Memory);
+                inputs.extend(reason.map(|reason| Input::RecycleDue { id, reason }));
+            }
+        }
+        for (pid, exit) in gone {
+            debug!("Process {pid}, which is no worker, {exit}");
+        }
+        inputs.append(&mut exits);
+        collected
+    }
+
+    /// Gives a worker an order, if it has not gone in this very turn.
+    pub(super) fn signal(&mut self, pid: i32, slot: usize, order: WorkerSignal, why: SignalReason) {
+        let Some(child) = self.all.get_mut(&pid).filter(|child| !child.reaped) else {
+            return;
+        };
+        child.examined &= order != WorkerSignal::Stacks;
+        if matches!(order, WorkerSignal::Leave | WorkerSignal::Quit) {
+            child.queues = Listeners::default();
+        }
+        report::explain(self.scoreboard.slot(slot), pid, why);
+        if let Err(error) = order.send(pid) {
+            error!("{error}");
+        }
+    }
+
+    /// Forgets a worker that has gone, and gives what is left of it.
+    pub(super) fn remove(&mut self, exit: &ExitReport) -> Option<Child> {
+        let child = self.all.remove(&exit.pid);
+        self.scoreboard.slot(exit.slot).clear();
+        report::gone(exit, &mut self.oom_kills);
+        child
+    }
+
+    /// Keeps no worker's own queues any more.
+    pub(super) fn release_queues(&mut self) {
+        for child in self.all.values_mut() {
+            child.queues = Listeners::default();
+        }
+    }
+}
+
+impl Child {
+    /// Takes in what it has said; gives why it is to be recycled, if it asks for that.
+    fn read(&mut self, pid: i32, has_gone: bool) -> Option<RecycleReason> {
+        let mut recycle_due = None;
+        while let Some(message) = self.link.receive() {
+            match message {
+                Message::Ready => self.ready = true,
+                Message::RecycleDue(requests) => {
+                    recycle_due = Some(RecycleReason::Requests(requests));
+                }
+                Message::LastWords(words) => self.words = Some(words),
+                Message::Ending(status) => self.ending = Some(status),
+                Message::Late => report::late(pid),
+            }
+        }
+        let mut text = self.stacks.read();
+        if has_gone && self.stacks.is_pending() {
+            text = self.stacks.read();
+        }
+        if let Some(text) = text.filter(|_| !self.examined) {
+            error!("Stacks of worker (pid:{pid}):\n{text}");
+            self.examined = true;
+        }
+        recycle_due
+    }
+}

@@ -1,0 +1,61 @@
+//! Requests that take too long: their worker is told to give one up, and is replaced.
+
+use super::{
+    Action, MonoTime, STUCK_GRACE, SignalReason, Supervisor, WorkerSignal, WorkerStage, retire,
+};
+
+impl Supervisor {
+    /// A worker has been in one request since then: for too long? Who leaves is asked as well: its last requests have
+    /// no more time than others.
+    pub(super) fn in_call(
+        &mut self,
+        now: MonoTime,
+        id: u64,
+        since: MonoTime,
+        alone: bool,
+        out: &mut Vec<Action>,
+    ) {
+        // While the arbiter was stopped, the worker may have been, too.
+        let resumed = self.resumed;
+        let counted = |from: MonoTime| now.since(from.max(resumed));
+        let Some(row) = self.table.get_mut(id) else {
+            return;
+        };
+        let (Some(pid), Some(timeout), slot) = (row.pid, row.policy.request_timeout, row.slot)
+        else {
+            return;
+        };
+        let hopeless = alone || row.policy.calls == 1;
+        let told = row.stuck.filter(|(call, _)| *call == since);
+        match (row.stage, told) {
+            (WorkerStage::Serving | WorkerStage::Examined | WorkerStage::Leaving, None)
+                if counted(since) >= timeout =>
+            {
+                let why = SignalReason::Stuck(now.since(since));
+                row.stuck = Some((since, now));
+                let mut order = |order, why| {
+                    out.push(Action::Signal {
+                        pid,
+                        slot,
+                        order,
+                        why,
+                    });
+                };
+                // One that is examined shows its stacks already.
+                if row.stage != WorkerStage::Examined {
+                    order(WorkerSignal::Stacks, why);
+                }
+                order(WorkerSignal::Expire, SignalReason::Examined);
+                if row.stage != WorkerStage::Leaving {
+                    row.kill_reason.get_or_insert(why);
+                    retire(row, now, out);
+                }
+            }
+            // Nothing else of this worker can be finished, or is left to be.
+            (WorkerStage::Leaving, Some((_, at))) if hopeless && counted(at) >= STUCK_GRACE => {
+                row.deadline = Some(now);
+            }
+            _ => {}
+        }
+    }
+}
