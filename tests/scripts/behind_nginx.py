@@ -16,10 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE = 20
+from serving import PATIENCE, ROOT, check, eventually
 
 NGINX = """
 daemon off;
@@ -57,23 +55,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def eventually(what, condition):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.02)
-    sys.exit(f"waited in vain: {what}")
-
-
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def check(what, right):
-    if not right:
-        sys.exit(f"wrong: {what}")
 
 
 def exercise(port, rounds):

@@ -12,48 +12,30 @@ import http.client
 import os
 import pathlib
 import re
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from serving import PATIENCE, ROOT, check, eventually, serving, split
+
 SHARED_MEMORY = pathlib.Path("/dev/shm")
-PATIENCE = 60
 FIELDS = ("Rss", "Pss", "Private_Dirty")
 
 
-def wait_for(what, ask):
-    end = time.monotonic() + PATIENCE
-    while not (answer := ask()):
-        if time.monotonic() > end:
-            sys.exit(f"no {what} in time")
-        time.sleep(0.02)
-    return answer
-
-
 @contextlib.contextmanager
-def serving(serve, workers, flags):
+def site(serve, workers, flags):
+    """The Django site: its port, its workers' process ids, and its arbiter's."""
     # The site's database writes for each page: to memory, where there is such a folder.
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
-        log = pathlib.Path(folder, "log")
-        with open(log, "w") as stderr:
-            server = subprocess.Popen(
-                [serve, "-b", "127.0.0.1:0", "-w", str(workers), "--keep-alive", "60", "--chdir", str(ROOT / "tests" / "apps"),
-                 "--pythonpath", str(ROOT / "examples" / "apps"), *flags, "django_pid:application"],
-                stderr=stderr,
-                env={**os.environ, "DEMO_DATA": folder, "DJANGO_DEBUG": "0"},
-            )
-        try:
-            port = wait_for("port", lambda: re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text()))
-            booted = lambda: re.findall(r"Booting worker with pid: (\d+)", log.read_text())
-            pids = wait_for("workers", lambda: len(booted()) == workers and booted())
-            yield int(port[1]), [int(pid) for pid in pids], server.pid
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(PATIENCE)
+        flags = ["-w", str(workers), "--keep-alive", "60", "--pythonpath", str(ROOT / "examples" / "apps"), *flags]
+        environment = {**os.environ, "DEMO_DATA": folder, "DJANGO_DEBUG": "0"}
+        with serving(serve, "django_pid:application", flags, env=environment) as (server, port, _):
+
+            def booted():
+                pids = re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())
+                return len(pids) == workers and [int(pid) for pid in pids]
+
+            yield port, eventually("the workers boot", booted), server.pid
 
 
 def visit(client, cookie):
@@ -61,8 +43,7 @@ def visit(client, cookie):
     client.request("GET", "/", headers={"Cookie": cookie})
     answer = client.getresponse()
     page = answer.read()
-    if answer.status != 200 or b"Visit" not in page:
-        sys.exit(f"wrong: {answer.status} {page[:200]}")
+    check(f"{answer.status} {page[:200]}", answer.status == 200 and b"Visit" in page)
     return int(answer.getheader("X-Pid")), (answer.getheader("Set-Cookie") or cookie).partition(";")[0]
 
 
@@ -77,8 +58,7 @@ def call(port, pids, calls):
             clients[pid] = client
         for _ in range(calls - 1):
             for pid, client in clients.items():
-                if visit(client, cookie)[0] != pid:
-                    sys.exit("wrong: a connection changed its worker")
+                check("a connection changed its worker", visit(client, cookie)[0] == pid)
 
 
 def memory(pid):
@@ -87,15 +67,11 @@ def memory(pid):
 
 
 def main():
-    arguments, flags = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, flags = arguments[:at], arguments[at + 1 :]
-    serve = str(pathlib.Path(arguments[0]).resolve())
+    arguments, flags = split(sys.argv[1:])
     calls, workers = (int(text) for text in (arguments[1:] + ["1000", "4"][len(arguments) - 1 :]))
     private = {}
     for name, more in (("cold", []), ("preloaded", ["--preload"])):
-        with serving(serve, workers, [*flags, *more]) as (port, pids, arbiter):
+        with site(arguments[0], workers, [*flags, *more]) as (port, pids, arbiter):
             call(port, pids, calls)
             columns = zip(*map(memory, pids))
             means = {field: statistics.mean(column) for field, column in zip(FIELDS, columns)}
@@ -103,8 +79,7 @@ def main():
             own = ", ".join(f"{field} {mib:.1f}" for field, mib in zip(FIELDS, memory(arbiter)))
             print(f"{name}: {shown} MiB a worker; arbiter {own}")
             private[name] = means["Private_Dirty"]
-    if private["preloaded"] > private["cold"] / 2:
-        sys.exit("wrong: preloaded workers share too little")
+    check("preloaded workers share too little", private["preloaded"] <= private["cold"] / 2)
     print(f"ok: {workers} workers, {calls} calls each")
 
 
