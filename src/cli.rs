@@ -284,6 +284,7 @@ mod tests {
         assert_eq!(parse(&[]).unwrap(), Settings::default());
     }
 
+    // Gunicorn: S46
     #[test]
     fn a_flag_may_stand_bare_where_it_has_a_value_for_that() {
         let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();

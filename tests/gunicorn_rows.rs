@@ -1,15 +1,11 @@
-//! Holds `docs/GUNICORN.md` to its word: every row that is due is there, and every test that it names exists.
+//! Holds `docs/GUNICORN.md` to its word: every row that is due is there, and names the tests that show it.
+//!
+//! Which rows a test shows stands before it, in a line `// Gunicorn: G1, G3`. A row's last column has the names of
+//! these tests, in any order, and no others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-#[path = "support/rust.rs"]
-#[expect(
-    dead_code,
-    reason = "where a token stands is for the guard of the layers"
-)]
-mod rust;
 
 /// The sections done so far, as ranges of row ids.
 const DUE: &[(&str, &[(u32, u32)])] = &[
@@ -62,18 +58,40 @@ fn rows(page: &str) -> Vec<Row<'_>> {
         .collect()
 }
 
-/// The names of all functions below a folder.
-fn functions(folder: &Path, out: &mut BTreeSet<String>) {
+/// The rows that the tests below a folder show, each with the names of these tests.
+fn shown(folder: &Path, out: &mut BTreeMap<String, BTreeSet<String>>) {
     for entry in fs::read_dir(folder).expect("the folder is readable") {
         let path = entry.expect("the folder is readable").path();
         if path.is_dir() {
-            functions(&path, out);
+            shown(&path, out);
         } else if path.extension().is_some_and(|e| e == "rs") {
-            let tokens = rust::tokens(&fs::read_to_string(&path).expect("a source is text"));
-            let pairs = tokens.windows(2).filter(|pair| pair[0].text == "fn");
-            out.extend(pairs.map(|pair| pair[1].text.clone()));
+            let source = fs::read_to_string(&path).expect("a source is source");
+            for (ids, test) in marks(&source) {
+                let test =
+                    test.unwrap_or_else(|| panic!("{}: no test after {ids:?}", path.display()));
+                for id in ids {
+                    out.entry(id).or_default().insert(test.clone());
+                }
+            }
         }
     }
+}
+
+/// Each line of row ids in a source, with the function that follows before any other code.
+fn marks(source: &str) -> Vec<(Vec<String>, Option<String>)> {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let marked = lines.iter().enumerate();
+    let marked = marked.filter_map(|(at, line)| Some((at, line.strip_prefix("// Gunicorn: ")?)));
+    marked
+        .map(|(at, ids)| {
+            let test = lines[at + 1..].iter().take(8).find_map(|line| {
+                let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
+                let (name, _) = line.strip_prefix("fn ")?.split_once('(')?;
+                Some(name.to_owned())
+            });
+            (ids.split(", ").map(str::to_owned).collect(), test)
+        })
+        .collect()
 }
 
 fn page() -> String {
@@ -96,19 +114,42 @@ fn every_row_that_is_due_is_there_once() {
 }
 
 #[test]
-fn every_test_that_a_row_names_exists() {
+fn every_row_names_the_tests_that_show_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut known = BTreeSet::new();
-    functions(&root.join("tests"), &mut known);
-    functions(&root.join("src"), &mut known);
-    for row in rows(&page()) {
-        for test in &row.tests {
-            assert!(known.contains(*test), "{}: no test {test}", row.id);
-        }
+    let mut marked = BTreeMap::new();
+    shown(&root.join("tests"), &mut marked);
+    shown(&root.join("src"), &mut marked);
+    let page = page();
+    let rows = rows(&page);
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let named: BTreeSet<String> = row.tests.iter().map(|&test| test.to_owned()).collect();
+        let marked = marked.remove(row.id).unwrap_or_default();
+        let lacks = |names: Vec<&String>, where_| match names[..] {
+            [] => None,
+            _ => Some(format!("{}, {where_}: {names:?}", row.id)),
+        };
+        wrong.extend(lacks(marked.difference(&named).collect(), "not named"));
+        wrong.extend(lacks(named.difference(&marked).collect(), "not marked"));
         match row.verdict {
-            "same" | "better" => assert!(!row.tests.is_empty(), "{}: shown by no test", row.id),
-            "not" => {}
+            "same" | "better" if named.is_empty() => wrong.push(format!("{}: no test", row.id)),
+            "same" | "better" | "not" => {}
             other => panic!("{}: {other:?} is neither same, better nor not", row.id),
         }
     }
+    wrong.extend(marked.keys().map(|id| format!("{id}: no such row")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_line_before_a_test_is_read() {
+    let text = "// Gunicorn: G1, HUP3\n#[test]\n#[cfg(x)]\nfn one() {}\n    // Gunicorn: E2\n";
+    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        marks(text),
+        [
+            (ids(&["G1", "HUP3"]), Some("one".to_owned())),
+            (ids(&["E2"]), None)
+        ]
+    );
 }

@@ -107,6 +107,7 @@ proptest! {
         cases: 4096, failure_persistence: None, ..ProptestConfig::default()
     })]
 
+    // Gunicorn: P21
     #[test]
     fn the_framing_is_what_the_rfcs_steps_say(
         lines in vec(any_line(), 0..4),

@@ -103,6 +103,7 @@ fn pieces<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    // Gunicorn: P42
     #[test]
     fn pipelined_requests_come_out_as_they_went_in(
         sent in vec(any_sent(), 1..4),

@@ -69,6 +69,7 @@ fn a_server_serves_beside_its_program_until_it_is_stopped() {
     }
 }
 
+// Gunicorn: B14
 #[test]
 fn servers_run_side_by_side_and_in_turn_at_one_address() {
     let (first, address) = start(on_a_free_port().threads(2));
@@ -83,6 +84,7 @@ fn servers_run_side_by_side_and_in_turn_at_one_address() {
     third.stop().unwrap();
 }
 
+// Gunicorn: B2
 #[test]
 fn a_service_that_cannot_be_made_is_an_error_and_none_listens() {
     let server = on_a_free_port().build().unwrap();
@@ -343,6 +345,7 @@ def app(environ, start_response):
     assert_eq!(server.in_process(missing).unwrap_err().exit_code(), 4);
 }
 
+// Gunicorn: W1
 #[test]
 fn server_stops_though_a_client_never_pauses() {
     for threads in [1, 4] {

@@ -211,6 +211,7 @@ fn a_case_that_is_listed_as_unmet_is_not_met() {
     }
 }
 
+// Gunicorn: P9
 #[test]
 fn later_minor_versions_are_served() {
     let outcome = serve(

@@ -102,6 +102,7 @@ impl Serving {
     }
 }
 
+// Gunicorn: W5
 #[test]
 fn while_a_slow_reader_holds_the_call_the_others_are_seen_to() {
     let serving = serve(|config| {
@@ -193,6 +194,7 @@ fn while_a_call_reads_a_streamed_body_others_are_polled() {
     assert!(upload.read_all().ends_with("\r\n\r\n3"));
 }
 
+// Gunicorn: W1
 #[test]
 fn client_that_never_pauses_holds_no_worker() {
     let serving = serve(|_| ());

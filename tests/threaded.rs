@@ -165,6 +165,7 @@ fn waiting_calls_do_not_delay_the_others() {
     }
 }
 
+// Gunicorn: W17
 #[test]
 fn request_that_comes_during_a_call_is_answered_after_it() {
     let stage = Arc::new(Stage::default());
@@ -185,6 +186,7 @@ fn request_that_comes_during_a_call_is_answered_after_it() {
     }
 }
 
+// Gunicorn: W19
 #[test]
 fn many_clients_and_calls_of_all_lengths_lose_nothing() {
     let stage = Arc::new(Stage::default());
@@ -280,6 +282,7 @@ fn requests_of_all_lengths_within_the_limit_are_answered() {
     });
 }
 
+// Gunicorn: W1
 #[test]
 fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
     for threads in [1, 2] {
@@ -323,6 +326,7 @@ fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
     }
 }
 
+// Gunicorn: W1
 #[test]
 fn client_that_never_pauses_holds_no_worker() {
     for threads in [1, 4] {

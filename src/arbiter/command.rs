@@ -164,6 +164,7 @@ mod tests {
     use std::fmt::Write;
     use std::{env, fs};
 
+    // Gunicorn: G11
     #[test]
     fn signals_are_commands() {
         assert_eq!(Command::from_signal(Signal::SIGTERM), Some(Command::Stop));
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(name(Signal::SIGTTIN), "ttin");
     }
 
+    // Gunicorn: G17
     #[test]
     fn a_worker_has_its_own_answer_to_every_signal_of_the_arbiter() {
         for row in SIGNALS {
@@ -217,6 +219,7 @@ mod tests {
         table
     }
 
+    // Gunicorn: G11
     #[test]
     fn the_signals_page_is_up_to_date() {
         const START: &str = "<!-- Made from the tables in the code; `OXICORN_BLESS=1 cargo test --lib signals_page` writes it anew. -->\n\n";

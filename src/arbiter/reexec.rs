@@ -233,6 +233,7 @@ impl AsFd for Predecessor {
 mod tests {
     use super::*;
 
+    // Gunicorn: G20
     #[test]
     fn a_program_is_found_by_its_path_without_following_links() {
         let folder = tempfile::tempdir().unwrap();

@@ -265,6 +265,7 @@ mod tests {
         );
     }
 
+    // Gunicorn: P26
     #[test]
     fn chunk_extensions_follow_the_grammar() {
         for good in ["; a; b=c", ";a=\"x;\\\"y\r\"z\"", " ;\ta = b ;c", ";a=\"\""] {
@@ -291,6 +292,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P26
     #[test]
     fn chunked_body_with_bad_size_is_400() {
         for bad in [
@@ -315,12 +317,14 @@ mod tests {
         assert_eq!(chunked(b"1\nx\r\n0\r\n\r\n"), Err(ParseError::BareLineFeed));
     }
 
+    // Gunicorn: P27
     #[test]
     fn chunk_data_must_end_where_its_size_says() {
         assert_eq!(chunked(b"1\r\nxy\r\n0\r\n\r\n"), Err(ParseError::ChunkEnd));
         assert_eq!(chunked(b"1\r\nx\n0\r\n\r\n"), Err(ParseError::ChunkEnd));
     }
 
+    // Gunicorn: P27
     #[test]
     fn a_chunked_body_ends_only_with_its_last_line() {
         for cut in [
@@ -336,6 +340,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: E32, P28
     #[test]
     fn trailers_are_checked_and_dropped() {
         let (content, rest) = chunked(b"1\r\nx\r\n0\r\nA: b\r\nC: d\r\n\r\n!").unwrap();
@@ -363,6 +368,7 @@ mod tests {
         assert_eq!(chunked(many.as_bytes()).unwrap_err().status(), 431);
     }
 
+    // Gunicorn: P26
     #[test]
     fn chunk_lines_are_bounded_and_so_is_their_sum() {
         let line = "0".repeat(8189);

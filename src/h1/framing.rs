@@ -88,11 +88,13 @@ mod tests {
             .map_err(|e| e.status())
     }
 
+    // Gunicorn: P25
     #[test]
     fn neither_field_means_no_body() {
         assert_eq!(decide(None, &[]), Ok(BodyLength::Empty));
     }
 
+    // Gunicorn: P20
     #[test]
     fn a_length_is_digits_that_fit_64_bits() {
         assert_eq!(decide(Some("14"), &[]), Ok(BodyLength::Known(14)));
@@ -111,6 +113,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P21, P23
     #[test]
     fn chunked_must_be_there_once_and_last() {
         for good in [
@@ -131,6 +134,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P22, P36
     #[test]
     fn an_unknown_coding_is_501() {
         for bad in ["xchunked", "chunked;q=1", "", "\"chunked\"", ", chunked"] {
@@ -138,12 +142,14 @@ mod tests {
         }
     }
 
+    // Gunicorn: P24
     #[test]
     fn coding_and_length_together_are_400() {
         assert_eq!(decide(Some("5"), &["chunked"]), Err(400));
         assert_eq!(decide(Some("5"), &["identity"]), Err(400));
     }
 
+    // Gunicorn: P24
     #[test]
     fn a_coding_in_http_10_is_400() {
         let chunked = Codings::Chunked { compressed: false };
@@ -153,6 +159,7 @@ mod tests {
         );
     }
 
+    // Gunicorn: P22
     #[test]
     fn a_compressed_body_is_known_as_such() {
         assert!(

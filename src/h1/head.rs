@@ -151,6 +151,7 @@ mod tests {
         assert!(head.keep_alive());
     }
 
+    // Gunicorn: E67
     #[test]
     fn a_target_without_a_path_has_the_path_that_it_stands_for() {
         for (method, target, path) in [

@@ -170,6 +170,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P6, P7, P8
     #[test]
     fn a_target_that_does_not_fit_its_method_is_400() {
         for (method, text) in [
@@ -196,6 +197,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P5
     #[test]
     fn methods_are_tokens_of_3_to_20_without_lower_case() {
         for good in ["GET", "M-SEARCH", "ABCDEFGHIJKLMNOPQRST"] {
@@ -215,6 +217,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P5, P9
     #[test]
     fn what_is_unconventional_can_be_taken() {
         let read = |line: &str, leniency: &Leniency| RequestLine::read(line.as_bytes(), leniency);
@@ -252,6 +255,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: P4, P9, P10, W9
     #[test]
     fn a_request_line_has_three_parts_and_a_version_1() {
         for bad in ["GET /", "GET\t/\tHTTP/1.1", "GET", ""] {

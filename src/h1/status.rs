@@ -175,6 +175,7 @@ mod tests {
         assert!(page.contains("<h1>Error</h1>") && !page.contains("<p>"));
     }
 
+    // Gunicorn: P36
     #[test]
     fn every_refusal_has_the_reason_of_its_status() {
         for (status, reason) in [

@@ -228,6 +228,7 @@ mod tests {
         assert_eq!(hexadecimal(b"10000000000000000"), None);
     }
 
+    // Gunicorn: P8
     #[test]
     fn hosts_are_names_addresses_and_literals() {
         for good in [

@@ -390,6 +390,7 @@ mod tests {
         only_call(slot)?.request
     }
 
+    // Gunicorn: G47
     #[test]
     fn a_request_makes_a_worker_busy_and_is_counted_at_its_end() {
         let board = board();

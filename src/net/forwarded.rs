@@ -276,6 +276,7 @@ mod tests {
         assert_eq!(client(mode, &bytes), Ok(wanted), "{values:?}");
     }
 
+    // Gunicorn: E27
     #[test]
     fn the_client_is_the_first_from_the_right_that_is_not_trusted() {
         for (values, wanted) in [
@@ -299,6 +300,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: E27
     #[test]
     fn no_byte_of_a_client_changes_how_a_forwarder_is_read() {
         let told = Ok(ForwardedClient::Client("203.0.113.9:0".parse().unwrap()));
@@ -347,6 +349,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: E27
     #[test]
     fn a_forwarded_field_that_is_not_whole_is_malformed() {
         for value in [

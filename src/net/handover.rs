@@ -60,6 +60,7 @@ mod tests {
         assert_eq!(parse(&told), [HandedOver { fd, opened, made }]);
     }
 
+    // Gunicorn: G24
     #[test]
     fn a_socket_file_is_known_by_its_identity_and_not_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
@@ -81,6 +82,7 @@ mod tests {
         assert!(!path.exists());
     }
 
+    // Gunicorn: S30
     #[test]
     fn a_reserved_address_is_not_handed_over() {
         let any = "127.0.0.1:0".parse().unwrap();

@@ -157,6 +157,7 @@ mod tests {
         fcntl(fd.into(), FcntlArg::F_DUPFD(least)).unwrap()
     }
 
+    // Gunicorn: G27
     #[test]
     fn descriptors_are_announced_from_three_on_to_one_process() {
         assert_eq!(passed(Some("7"), Some("2"), 7).unwrap(), 3..5);
@@ -166,6 +167,7 @@ mod tests {
         assert!(passed(Some("me"), Some("2"), 7).unwrap().is_empty());
     }
 
+    // Gunicorn: G27
     #[test]
     fn a_descriptor_has_the_name_in_its_place() {
         let names = ["web", "", "admin"];
@@ -204,6 +206,7 @@ mod tests {
         assert!(listener().or_bind(["localhost:x"]).unwrap_err().is_bind());
     }
 
+    // Gunicorn: G28
     #[test]
     fn a_listening_descriptor_is_taken_once() {
         let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -219,6 +222,7 @@ mod tests {
         assert!(error.to_string().contains("taken before"), "{error}");
     }
 
+    // Gunicorn: G28
     #[test]
     fn a_bound_descriptor_is_made_to_listen() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -228,6 +232,7 @@ mod tests {
         net::TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
     }
 
+    // Gunicorn: G29
     #[test]
     fn an_inherited_socket_file_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
@@ -248,6 +253,7 @@ mod tests {
         assert!(socket.local_addr().is_ok());
     }
 
+    // Gunicorn: G28
     #[test]
     fn what_is_no_listening_socket_is_refused() {
         let datagrams = net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -118,6 +118,7 @@ mod tests {
         networks.contains(Some(peer.parse().unwrap()))
     }
 
+    // Gunicorn: S42, S47
     #[test]
     fn addresses_and_networks_of_both_kinds_are_found() {
         for (list, peer, wanted) in [
@@ -141,6 +142,7 @@ mod tests {
         assert!(has("::ffff:10.0.0.1", "10.0.0.1"));
     }
 
+    // Gunicorn: E28, S47
     #[test]
     fn a_peer_on_a_unix_socket_is_always_among_them() {
         assert!("".parse::<Networks>().unwrap().contains(None));

@@ -327,6 +327,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: E36
     #[test]
     fn the_longest_line_is_107_bytes() {
         let (line, _) = good().swap_remove(3);
@@ -336,6 +337,7 @@ mod tests {
         assert_eq!(parse(&endless[..107], Auto), Err(ProxyError::LongLine));
     }
 
+    // Gunicorn: E36
     #[test]
     fn lines_that_are_not_strictly_in_form_are_refused() {
         for (text, error) in [
@@ -365,6 +367,7 @@ mod tests {
         assert_eq!(parse(b"PROXY \xff\r\n", Auto), Err(ProxyError::Line));
     }
 
+    // Gunicorn: E37
     #[test]
     fn binary_headers_that_are_wrong_are_refused_before_their_end() {
         for (bytes, error) in [

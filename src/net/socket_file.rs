@@ -307,6 +307,7 @@ mod tests {
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 
+    // Gunicorn: G59
     #[test]
     fn the_file_has_the_mode_and_the_owner_that_were_said() {
         use std::os::unix::fs::PermissionsExt;

@@ -250,6 +250,7 @@ mod tests {
     use super::super::testing::with_python;
     use super::*;
 
+    // Gunicorn: S28
     #[test]
     fn python_goes_on_after_a_fork_that_failed() {
         with_python(|py| {

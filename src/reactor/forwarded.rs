@@ -76,6 +76,7 @@ mod tests {
         request_info(&head, true, &Config::default()).map(|heard| heard.scheme)
     }
 
+    // Gunicorn: S41
     #[test]
     fn each_field_means_https_with_its_own_exact_value() {
         for (fields, scheme) in [
@@ -91,6 +92,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: E30
     #[test]
     fn fields_that_agree_are_one_word_and_others_a_contradiction() {
         let https = ("X-Forwarded-Proto", "https");

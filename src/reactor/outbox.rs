@@ -254,6 +254,7 @@ mod tests {
     use super::*;
     use crate::net::Stream;
 
+    // Gunicorn: E57
     #[test]
     fn a_file_that_the_system_does_not_send_is_read_and_sent() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();

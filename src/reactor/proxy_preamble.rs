@@ -99,6 +99,7 @@ mod tests {
         assert!(preamble.is_empty());
     }
 
+    // Gunicorn: E34
     #[test]
     fn a_client_without_a_header_loses_no_byte() {
         let mut preamble = preamble(false);

@@ -160,6 +160,7 @@ mod tests {
         addresses.iter().map(ToString::to_string).collect()
     }
 
+    // Gunicorn: G61
     #[test]
     fn addresses_are_opened_beside_those_that_are_open() {
         let (given, at) = given();

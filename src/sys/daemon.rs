@@ -74,6 +74,7 @@ fn failed(what: &str, errno: Errno) -> Error {
 mod tests {
     use super::*;
 
+    // Gunicorn: G67
     #[test]
     fn a_process_with_threads_is_no_daemon() {
         // The test harness has some.

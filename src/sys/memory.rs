@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(resident(-1), None);
     }
 
+    // Gunicorn: G52
     #[test]
     fn kills_are_counted_where_the_group_tells_of_them() {
         let folder = tempfile::tempdir().unwrap();

@@ -247,6 +247,7 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
+    // Gunicorn: G22
     #[test]
     fn a_successor_stands_beside_and_takes_the_name_when_it_is_free() {
         let directory = tempfile::tempdir().unwrap();
@@ -287,6 +288,7 @@ mod tests {
         LockFile::take(path).unwrap().unwrap()
     }
 
+    // Gunicorn: G64
     #[test]
     fn a_lock_on_the_file_that_everybody_can_read_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
@@ -325,6 +327,7 @@ mod tests {
         assert_eq!(read(&path), Some(own_pid()));
     }
 
+    // Gunicorn: G64
     #[test]
     fn of_starts_that_race_one_wins() {
         for content in [None, Some("1\n")] {

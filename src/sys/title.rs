@@ -187,6 +187,7 @@ mod tests {
         assert!(Layout::parse("").is_none());
     }
 
+    // Gunicorn: G68
     #[test]
     fn a_title_of_any_length_is_shown_and_ends_with_its_value() {
         // Of this thread, and so not of the other tests.

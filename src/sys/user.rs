@@ -258,6 +258,7 @@ mod tests {
         }
     }
 
+    // Gunicorn: S36
     #[test]
     fn who_does_not_exist_is_an_error_that_names_it() {
         for (user, group) in [

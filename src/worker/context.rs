@@ -485,6 +485,7 @@ mod tests {
         );
     }
 
+    // Gunicorn: G47
     #[test]
     fn ready_shows_on_the_scoreboard() {
         let context = detached();

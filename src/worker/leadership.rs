@@ -213,6 +213,7 @@ mod tests {
         });
     }
 
+    // Gunicorn: W11
     #[test]
     fn standbys_lead_one_after_the_other_while_calls_last() {
         let leadership = Leadership::new(0);

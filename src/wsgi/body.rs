@@ -208,6 +208,7 @@ def app(environ, start_response):
         ))
     }
 
+    // Gunicorn: E46, E56
     #[test]
     fn each_block_is_sent_before_the_next_and_close_comes_last() {
         let script = closable("[b'', b'one', b'', b'two']");
@@ -223,6 +224,7 @@ def app(environ, start_response):
         assert_eq!(exchange.1.length(), None);
     }
 
+    // Gunicorn: E55
     #[test]
     fn close_is_called_once_when_the_iterable_raises() {
         let script = closable("[b'one', None]");
@@ -234,6 +236,7 @@ def app(environ, start_response):
         assert!(!recorder.is_complete());
     }
 
+    // Gunicorn: E55
     #[test]
     fn close_is_called_once_when_the_client_has_gone() {
         let script = closable("[b'one', b'two', b'three']");
@@ -267,6 +270,7 @@ def app(environ, start_response):
         }
     }
 
+    // Gunicorn: E55
     #[test]
     fn a_generator_is_closed() {
         let script = Script::new(
@@ -302,6 +306,7 @@ def app(environ, start_response):
         assert_eq!(text(&script.get()), "whole");
     }
 
+    // Gunicorn: E48
     #[test]
     fn a_list_is_sent_with_its_whole_length() {
         let script = Script::new(
@@ -316,6 +321,7 @@ def app(environ, start_response):
         assert_eq!(recorder.blocks(), [&b"one"[..], b"three"]);
     }
 
+    // Gunicorn: E52
     #[test]
     fn an_empty_body_has_no_length_where_it_stands_for_another() {
         let script = Script::new(
@@ -365,6 +371,7 @@ def app(environ, start_response):
         );
     }
 
+    // Gunicorn: E53
     #[test]
     fn an_application_that_starts_no_response_is_told_so() {
         for result in ["[]", "[b'x']", "iter([b'x'])", "iter([])"] {

@@ -94,6 +94,7 @@ def app(environ, start_response):
         }
     }
 
+    // Gunicorn: E10
     #[test]
     fn hints_are_sent_each_time_and_may_be_str_or_bytes() {
         let script = hinting("hints([('Link', '\\xe9')]); hints(((b'Link', b'b'),))");
@@ -105,6 +106,7 @@ def app(environ, start_response):
         );
     }
 
+    // Gunicorn: E64
     #[test]
     fn hints_that_come_too_late_are_ignored() {
         let script = hinting("start_response('200 OK', [])(b'y'); hints([('a', 'b')]); return []");
@@ -112,6 +114,7 @@ def app(environ, start_response):
         assert!(recorder.interim().is_empty() && recorder.is_complete());
     }
 
+    // Gunicorn: E64
     #[test]
     fn what_is_no_pair_of_texts_raises() {
         for (hint, error) in [

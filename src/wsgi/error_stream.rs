@@ -172,6 +172,7 @@ def app(environ, start_response):
         assert_eq!(log, "ERROR begun\nsecond\nERROR third\nERROR rest\n");
     }
 
+    // Gunicorn: E5
     #[cfg(feature = "tracing")]
     #[test]
     fn an_unended_line_is_logged_at_the_requests_end_by_itself() {
@@ -203,6 +204,7 @@ def app(environ, start_response):
         );
     }
 
+    // Gunicorn: E5
     #[cfg(feature = "tracing")]
     #[test]
     fn requests_that_run_at_once_do_not_share_a_line() {
@@ -227,6 +229,7 @@ def app(environ, start_response):
         });
     }
 
+    // Gunicorn: E5
     #[cfg(feature = "tracing")]
     #[test]
     fn a_line_without_an_end_is_logged_past_a_bound() {
@@ -251,6 +254,7 @@ def app(environ, start_response):
         assert_eq!(text, 1025 * 256);
     }
 
+    // Gunicorn: E5
     #[cfg(feature = "tracing")]
     #[test]
     fn what_is_written_when_the_request_is_over_is_logged_at_once() {

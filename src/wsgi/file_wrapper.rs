@@ -142,6 +142,7 @@ def app(environ, start_response):
         ))
     }
 
+    // Gunicorn: E57, E58
     #[test]
     fn a_real_file_is_sent_in_one_piece_from_where_it_stands() {
         for file in ["real()", "real(buffering=0)"] {
@@ -151,6 +152,7 @@ def app(environ, start_response):
         }
     }
 
+    // Gunicorn: E57
     #[test]
     fn a_content_length_bounds_what_is_sent() {
         let recorder = sending("real()", "[('Content-Length', '2')]").get();
@@ -160,6 +162,7 @@ def app(environ, start_response):
         assert_eq!(recorder.blocks(), [b"456", b"789"]);
     }
 
+    // Gunicorn: E59
     #[test]
     fn an_empty_file_is_a_complete_response() {
         let recorder = sending("real(position=10)", "[]").get();
@@ -184,6 +187,7 @@ def app(environ, start_response):
         ))
     }
 
+    // Gunicorn: E58
     #[test]
     fn a_file_whose_size_is_no_promise_is_read_to_its_end() {
         let mut met = 0;
@@ -210,6 +214,7 @@ def app(environ, start_response):
         assert!(met >= 2, "there is no /proc");
     }
 
+    // Gunicorn: E58
     #[test]
     fn an_unreadable_file_is_an_error_and_not_an_empty_answer() {
         for file in [
@@ -250,6 +255,7 @@ def app(environ, start_response):
         assert_eq!(script.value("kept[0].closed"), "True");
     }
 
+    // Gunicorn: E61
     #[test]
     fn what_is_no_real_file_is_read_block_by_block() {
         let recorder = sending("io.BytesIO(b'12345678')", "[]").get();

@@ -302,6 +302,7 @@ def app(environ, start_response):
         assert_eq!(recorder.headers().len(), 1);
     }
 
+    // Gunicorn: E47
     #[test]
     fn written_blocks_come_before_those_of_the_iterable() {
         let script = Script::new(

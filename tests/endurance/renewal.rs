@@ -16,6 +16,7 @@ use crate::support::{Serve, Server, eventually};
 use crate::watch::{wait_for_workers, workers};
 
 /// HUP, over and over, each as soon as the one before it is done.
+// Gunicorn: HUP7
 pub(crate) fn reload(size: Size) {
     let requests = size.of(REQUESTS, 1000);
     let reloads = size.of(50, 3);
@@ -35,6 +36,7 @@ pub(crate) fn reload(size: Size) {
 }
 
 /// Workers that leave after a number of requests.
+// Gunicorn: W7, W20, S9
 pub(crate) fn recycle(size: Size) {
     const WORKERS: usize = 4;
     let requests = size.of(REQUESTS, 2000);
@@ -60,6 +62,7 @@ pub(crate) fn recycle(size: Size) {
 }
 
 /// An application that takes long to import: the old workers serve meanwhile.
+// Gunicorn: HUP7
 pub(crate) fn slow_import(size: Size) {
     if !PYTHON {
         println!("slow_import: this build loads no application");
@@ -88,6 +91,7 @@ pub(crate) fn slow_import(size: Size) {
 }
 
 /// HUP with an application and with a configuration that are wrong: one error each, and nothing else.
+// Gunicorn: HUP2, HUP3, HUP10
 pub(crate) fn bad_reload(size: Size) {
     if !PYTHON {
         println!("bad_reload: this build loads no application");

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Client, Serve, eventually, send};
 
+// Gunicorn: B11
 #[test]
 fn server_without_python_serves_survives_a_kill_and_stops() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -53,6 +54,7 @@ fn server_without_python_serves_survives_a_kill_and_stops() {
     assert!(!path.exists(), "the socket file is left");
 }
 
+// Gunicorn: B15
 #[test]
 fn reactor_serves_in_a_thread_of_a_plain_program() {
     let folder = tempfile::tempdir().expect("a temporary folder");

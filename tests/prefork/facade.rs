@@ -358,6 +358,7 @@ fn called(ended: &Exited, arbiter: i32) -> Vec<String> {
     named.collect()
 }
 
+// Gunicorn: HUP6, H1, H2, H3, H4, H5, H6, H7, H10, H11, H12, H13, H14, H15, B6
 fn hooks_are_called_in_gunicorns_order_and_processes() {
     let mut server = Server::started(&["hooked"], 1);
     let arbiter = server.pid();
@@ -404,6 +405,7 @@ fn hooks_are_called_in_gunicorns_order_and_processes() {
     assert_eq!(called(&ended, arbiter), expected);
 }
 
+// Gunicorn: H9
 fn hooks_are_told_before_the_program_is_executed_anew() {
     let mut server = Server::started(&["hooked", "none"], 1);
     server.signal(Signal::SIGUSR2);
@@ -422,6 +424,7 @@ fn hooks_are_told_before_the_program_is_executed_anew() {
     assert_eq!(calls.next(), Some("nworkers_changed None 1"), "{ended:?}");
 }
 
+// Gunicorn: H1, H3
 fn a_hook_that_fails_at_the_start_ends_it_before_any_worker() {
     for (fails, why) in [
         ("on_starting", "on_starting failed: it was told to"),
@@ -439,6 +442,7 @@ fn a_hook_that_fails_at_the_start_ends_it_before_any_worker() {
     }
 }
 
+// Gunicorn: H5, H6, H12, H13
 fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
     for fails in ["post_fork", "post_fork!", "post_worker_init"] {
         let server = Server::start(&["hooked", fails]);
@@ -454,6 +458,7 @@ fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
     }
 }
 
+// Gunicorn: H10, H11
 fn a_hook_that_fails_around_a_request_costs_at_most_that_one() {
     for (fails, status, call) in [
         (
@@ -483,6 +488,7 @@ fn a_hook_that_fails_around_a_request_costs_at_most_that_one() {
     }
 }
 
+// Gunicorn: G14, H8
 fn an_aborted_worker_runs_its_hook_and_exits_with_status_1() {
     let mut server = Server::started(&["hooked", "none"], 1);
     let arbiter = server.pid();
@@ -499,6 +505,7 @@ fn an_aborted_worker_runs_its_hook_and_exits_with_status_1() {
     assert!(at("worker: worker_int 1").is_none(), "{calls:?}");
 }
 
+// Gunicorn: H4, H7
 fn a_hook_that_panics_later_costs_nothing() {
     for fails in [
         "pre_fork!",
@@ -516,6 +523,7 @@ fn a_hook_that_panics_later_costs_nothing() {
     }
 }
 
+// Gunicorn: HUP4, B7
 fn hooks_survive_new_settings_and_see_a_worker_leave() {
     let mut server = Server::started(&["hooked-threads"], 1);
     let arbiter = server.pid();
@@ -544,6 +552,7 @@ fn hooks_survive_new_settings_and_see_a_worker_leave() {
     assert!(!calls.iter().any(|made| made.contains("post_request")));
 }
 
+// Gunicorn: HUP2, HUP5
 fn wrong_settings_change_nothing_and_good_ones_move_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
@@ -595,6 +604,7 @@ fn a_reload_that_fails_leaves_the_stage_as_it_was() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: B3
 fn a_host_keeps_its_signals_and_has_a_handle() {
     let mut server = Server::started(&["own-signals"], 2);
     let first = server.workers();
@@ -618,6 +628,7 @@ fn a_host_keeps_its_signals_and_has_a_handle() {
     assert!(ended.stdout.contains(&"returned".to_owned()));
 }
 
+// Gunicorn: B3, B14
 fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
     let server = Server::start(&["several"]);
     let host = server.pid();

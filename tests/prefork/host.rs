@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
     the_hosts_children_and_its_unwritten_output_stay_its_own,
 ];
 
+// Gunicorn: G64
 fn a_pid_file_of_a_living_process_is_refused_untouched() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pid").display().to_string();
@@ -39,6 +40,7 @@ fn a_pid_file_of_a_living_process_is_refused_untouched() {
     assert_eq!(first.wait_for_end().status, 0);
 }
 
+// Gunicorn: G64
 fn the_pid_files_lock_is_the_arbiters_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pid");
@@ -96,6 +98,7 @@ fn a_pid_file_in_a_missing_folder_is_one_clear_error() {
     assert!(!socket.exists());
 }
 
+// Gunicorn: B2
 fn a_host_that_has_threads_is_refused_with_advice() {
     let ended = Server::start(&["threaded"]).wait_for_end();
     assert_eq!(ended.status, 1, "{ended:?}");
@@ -113,6 +116,7 @@ fn run_returns_and_can_be_called_again() {
     assert_eq!(returned.count(), 2, "{ended:?}");
 }
 
+// Gunicorn: G10, G42
 fn the_hosts_children_and_its_unwritten_output_stay_its_own() {
     let server = Server::started(&["steady"], 2);
     server.signal(Signal::SIGTERM);

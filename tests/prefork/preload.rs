@@ -79,6 +79,7 @@ fn start(folder: &Path) -> Server {
     Server::start(&["preloading", &folder.display().to_string()])
 }
 
+// Gunicorn: S28
 fn signals_that_preloading_takes_are_the_arbiters_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = start(folder.path());
@@ -92,6 +93,7 @@ fn signals_that_preloading_takes_are_the_arbiters_again() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: S28
 fn a_stop_while_something_is_preloaded_is_what_follows() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = tempfile::tempdir().expect("a folder");

@@ -100,12 +100,14 @@ fn a_hang_in_an_import_shows_its_stack_too() {
     assert_stack(&mut server, "sleeping");
 }
 
+// Gunicorn: G14
 fn a_crash_in_c_shows_its_python_stack() {
     let mut server = hanging("hangs:app", "/crashing");
     server.wait_for_line("Fatal Python error: Aborted");
     assert_stack(&mut server, "crashing");
 }
 
+// Gunicorn: S28
 fn privileges_of_a_preloaded_application_are_warned_of() {
     if !Uid::effective().is_root() {
         println!("(has no privileges to give up)");

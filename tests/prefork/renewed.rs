@@ -151,6 +151,7 @@ fn assert_refused(log: &str, settings: &[&str]) {
     }
 }
 
+// Gunicorn: HUP4
 fn new_workers_serve_the_application_of_the_new_settings() {
     let mut place = Place::new();
     place.start("renewed", "wsgi_app shop:app\npythonpath HERE/one");
@@ -180,6 +181,7 @@ fn settings_without_an_application_leave_the_old_one() {
     place.end();
 }
 
+// Gunicorn: HUP4
 fn a_preloaded_application_stays_until_an_upgrade() {
     let mut place = Place::new();
     let settings = "wsgi_app shop:app\npythonpath HERE/one\npreload_app true";
@@ -194,6 +196,7 @@ fn a_preloaded_application_stays_until_an_upgrade() {
     assert_refused(&place.end(), &["venv", "wsgi_app"]);
 }
 
+// Gunicorn: HUP4
 fn python_in_the_arbiter_keeps_its_venv_and_takes_the_rest() {
     let mut place = Place::new();
     place.start(

@@ -38,6 +38,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_busy_orphan_closes_its_listeners_and_has_the_grace_period,
 ];
 
+// Gunicorn: G32, B11
 fn workers_start_and_become_ready() {
     let mut server = Server::started(&["steady", "--workers", "3"], 3);
     assert!(server.wait_for_line("ready 3").starts_with("ready 3"));
@@ -70,6 +71,7 @@ fn a_killed_worker_is_replaced_within_a_second() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: G43
 fn workers_that_die_early_repeatedly_are_replaced_all_the_same() {
     let mut server = Server::started(&["steady"], 2);
     for _ in 0..5 {
@@ -103,6 +105,7 @@ fn term_lets_the_workers_finish() {
     assert!(!socket.exists() && !pid.exists());
 }
 
+// Gunicorn: S12
 fn a_worker_that_stays_is_killed_after_graceful_timeout() {
     let server = Server::started(&["stubborn", "--graceful-timeout", "300"], 2);
     let start = MonoTime::now();
@@ -114,6 +117,7 @@ fn a_worker_that_stays_is_killed_after_graceful_timeout() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
+// Gunicorn: G2
 fn int_ends_stubborn_workers_within_three_seconds() {
     let server = Server::started(&["stubborn"], 2);
     let start = MonoTime::now();
@@ -122,6 +126,7 @@ fn int_ends_stubborn_workers_within_three_seconds() {
     assert!(MonoTime::now().since(start) < Duration::from_secs(3));
 }
 
+// Gunicorn: G3
 fn int_during_a_graceful_stop_makes_it_quick() {
     let mut server = Server::started(&["holds-on"], 2);
     server.signal(Signal::SIGTERM);
@@ -135,6 +140,7 @@ fn int_during_a_graceful_stop_makes_it_quick() {
     assert!(MonoTime::now().since(start) < Duration::from_secs(2));
 }
 
+// Gunicorn: G6
 fn ttin_and_ttou_change_the_number_of_workers_but_never_to_none() {
     let mut server = Server::started(&["steady", "--workers", "1"], 1);
     server.signal(Signal::SIGTTIN);
@@ -184,6 +190,7 @@ fn a_silent_worker_is_aborted_replaced_and_its_request_named() {
     }
 }
 
+// Gunicorn: G39
 fn a_boot_failure_of_four_workers_is_one_sentence_and_status_3() {
     let folder = tempfile::tempdir().expect("a folder");
     let (pid, socket) = (folder.path().join("pid"), folder.path().join("sock"));
@@ -234,6 +241,7 @@ fn a_worker_that_leaves_before_it_is_ready_has_failed_to_boot() {
     );
 }
 
+// Gunicorn: G49
 fn a_worker_that_is_never_ready_fails_the_start() {
     let ended = Server::start(&["hangs-in-boot", "--boot-timeout", "300"]).wait_for_end();
     assert_eq!(ended.status, 3, "{ended:?}");
@@ -241,6 +249,7 @@ fn a_worker_that_is_never_ready_fails_the_start() {
     assert_eq!(last, Some("Error: a worker was not ready within 0.3 s"));
 }
 
+// Gunicorn: G36
 fn a_failure_after_ready_is_no_boot_failure() {
     let mut server = Server::start(&["fails-late"]);
     let exited = server.wait_for_line("exited 1");
@@ -259,6 +268,7 @@ fn a_failure_after_ready_is_no_boot_failure() {
     }
 }
 
+// Gunicorn: G43
 fn a_later_boot_failure_is_retried_beside_a_healthy_worker() {
     let folder = tempfile::tempdir().expect("a folder");
     let flag = folder.path().join("flag");
@@ -312,6 +322,7 @@ fn a_worker_that_leaves_with_status_0_before_ready_is_logged() {
     }
 }
 
+// Gunicorn: G12
 fn a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to() {
     for end in [Signal::SIGTERM, Signal::SIGKILL] {
         let folder = tempfile::tempdir().expect("a folder");
@@ -340,6 +351,7 @@ fn a_worker_that_is_not_ready_leaves_at_once_when_it_is_told_to() {
     }
 }
 
+// Gunicorn: G4
 fn hup_puts_new_workers_in_the_place_of_all() {
     let mut server = Server::started(&["steady"], 2);
     let before = server.workers();
@@ -353,6 +365,7 @@ fn hup_puts_new_workers_in_the_place_of_all() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: S9
 fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let flag = folder.path().join("flag").display().to_string();
@@ -365,6 +378,7 @@ fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: G9
 fn winch_sends_all_workers_away_until_one_is_asked_for() {
     let mut server = Server::started(&["steady"], 2);
     server.signal(Signal::SIGWINCH);
@@ -377,6 +391,7 @@ fn winch_sends_all_workers_away_until_one_is_asked_for() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: G16
 fn other_signals_kill_nobody() {
     let mut server = Server::started(&["steady"], 2);
     let before = server.workers();
@@ -419,6 +434,7 @@ fn workers_leave_when_their_arbiter_is_killed() {
     assert_eq!(ended.status, 128 + 9, "{ended:?}");
 }
 
+// Gunicorn: G54
 fn a_busy_orphan_closes_its_listeners_and_has_the_grace_period() {
     let options = ["--bind", "127.0.0.1:0", "--workers", "1"];
     let times = ["--timeout", "60000", "--graceful-timeout", "5000"];

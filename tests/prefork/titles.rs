@@ -91,6 +91,7 @@ fn start(file: &Path) -> Server {
     Server::started(&["named", &file.display().to_string()], 1)
 }
 
+// Gunicorn: G68
 fn an_arbiter_and_its_workers_show_their_name_until_it_returns() {
     // Longer than the arguments are.
     let name = "shop ".repeat(200);
@@ -117,6 +118,7 @@ fn an_arbiter_without_a_name_shows_what_it_was_called_with() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: G68
 fn a_reload_changes_the_name_and_gives_it_back_where_it_fails() {
     let (_folder, file) = file_with("shop");
     let mut server = start(&file);
@@ -138,6 +140,7 @@ fn a_reload_changes_the_name_and_gives_it_back_where_it_fails() {
     assert_eq!(server.wait_for_end().status, 0);
 }
 
+// Gunicorn: G22
 fn a_new_arbiter_has_the_name_with_a_2_until_it_is_promoted() {
     let (_folder, file) = file_with("shop");
     let mut server = start(&file);

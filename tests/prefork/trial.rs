@@ -140,6 +140,7 @@ fn write(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("it is written");
 }
 
+// Gunicorn: HUP8
 fn unusable_settings_leave_those_on_trial_in_place() {
     let mut place = Place::trying();
     // A socket that cannot be opened, and one that is closed again since there can be no pid file.
@@ -180,6 +181,7 @@ fn replace(socket: &str, pidfile: &str, meanwhile: &[&str]) -> Place {
     place
 }
 
+// Gunicorn: HUP8
 fn newer_settings_take_the_place_of_those_on_trial() {
     for (socket, pidfile, meanwhile) in NEWEST {
         let mut place = replace(socket, pidfile, meanwhile);
@@ -196,6 +198,7 @@ fn newer_settings_take_the_place_of_those_on_trial() {
     }
 }
 
+// Gunicorn: HUP8
 fn newer_settings_that_fail_give_way_to_what_served_last() {
     for (socket, pidfile, meanwhile) in NEWEST {
         let mut place = replace(socket, pidfile, meanwhile);

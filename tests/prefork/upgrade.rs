@@ -93,6 +93,7 @@ fn number(line: &str) -> i32 {
     last.parse().expect("a process id")
 }
 
+// Gunicorn: G8, G20, G22, G23, G24
 fn usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
@@ -120,6 +121,7 @@ fn usr2_starts_an_arbiter_promoted_when_the_old_one_is_gone() {
     }
 }
 
+// Gunicorn: G24, G25
 fn an_upgrade_is_rolled_back_by_hup_to_old_and_term_to_new() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
@@ -139,6 +141,7 @@ fn an_upgrade_is_rolled_back_by_hup_to_old_and_term_to_new() {
     assert!(place.is_empty(), "{ended:?}");
 }
 
+// Gunicorn: G23
 fn a_killed_old_arbiter_leaves_everything_to_its_successor() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
@@ -167,6 +170,7 @@ fn fail_to_upgrade(place: &Place, mut server: Server) -> String {
     line
 }
 
+// Gunicorn: G20
 fn a_program_that_cannot_be_executed_backs_out() {
     let place = Place::new();
     let server = place.start("steady", &["--exec", "/nowhere/at/all"]);
@@ -175,6 +179,7 @@ fn a_program_that_cannot_be_executed_backs_out() {
     assert!(line.contains(reason), "{line}");
 }
 
+// Gunicorn: G20
 fn a_successor_whose_workers_cannot_boot_ends_with_their_error() {
     let place = Place::new();
     let flag = place.pid.with_file_name("flag");
@@ -185,6 +190,7 @@ fn a_successor_whose_workers_cannot_boot_ends_with_their_error() {
     assert!(line.contains("the flag is up"), "{line}");
 }
 
+// Gunicorn: G20
 fn a_new_arbiter_that_is_never_ready_is_ended() {
     let place = Place::new();
     let exec = ["--exec", "/bin/sleep", "--boot-timeout", "2000"];
@@ -192,6 +198,7 @@ fn a_new_arbiter_that_is_never_ready_is_ended() {
     assert!(line.contains("ready in time"), "{line}");
 }
 
+// Gunicorn: G19
 fn a_second_usr2_is_refused_on_both_sides() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
@@ -222,6 +229,7 @@ fn a_second_usr2_is_refused_on_both_sides() {
     }
 }
 
+// Gunicorn: G24
 fn an_upgraded_arbiter_can_be_upgraded() {
     let place = Place::new();
     let mut server = place.start("steady", &[]);
@@ -240,6 +248,7 @@ fn an_upgraded_arbiter_can_be_upgraded() {
     assert!(place.is_empty(), "{ended:?}");
 }
 
+// Gunicorn: G25
 fn an_arbiter_can_retire_by_itself() {
     let place = Place::new();
     let mut server = place.start("steady", &["--upgrade-retire", "yes"]);
@@ -273,6 +282,7 @@ fn activated(place: &Place, socket: impl Into<OwnedFd>) -> Server {
     server
 }
 
+// Gunicorn: G21
 fn service_managers_sockets_go_from_arbiter_to_arbiter() {
     let place = Place::new();
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -293,6 +303,7 @@ fn service_managers_sockets_go_from_arbiter_to_arbiter() {
     assert_eq!(ended.status, 0, "{ended:?}");
 }
 
+// Gunicorn: G29
 fn the_socket_file_of_a_service_manager_is_never_removed() {
     let place = Place::new();
     let socket = UnixListener::bind(&place.socket).expect("a socket");
@@ -400,6 +411,7 @@ impl Drop for Guard {
     }
 }
 
+// Gunicorn: G24
 fn a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one() {
     let mut place = Listed::start();
     let new = place.upgrade();
@@ -412,6 +424,7 @@ fn a_socket_that_the_new_arbiter_drops_is_gone_with_the_old_one() {
     place.end(new);
 }
 
+// Gunicorn: G24
 fn a_socket_the_successor_never_bound_goes_with_the_old_arbiter() {
     let mut place = Listed::start();
     place.list(&["first"]);
@@ -422,6 +435,7 @@ fn a_socket_the_successor_never_bound_goes_with_the_old_arbiter() {
     place.end(new);
 }
 
+// Gunicorn: G24
 fn a_socket_dropped_by_the_old_arbiter_stays_for_its_successor() {
     for back_out in [false, true] {
         let mut place = Listed::start();
@@ -441,6 +455,7 @@ fn a_socket_dropped_by_the_old_arbiter_stays_for_its_successor() {
     }
 }
 
+// Gunicorn: G24
 fn of_two_stopping_arbiters_the_last_removes_the_socket_files() {
     let mut place = Listed::start();
     let (_client, hold) = place.hold();
@@ -470,6 +485,7 @@ fn an_ending_arbiter_leaves_the_socket_files_to_its_successor() {
     assert_eq!(ended.status, 0, "{ended:?}");
 }
 
+// Gunicorn: G24
 fn a_stop_during_a_trial_removes_the_socket_files_of_both() {
     let mut place = Listed::start();
     let (_client, hold) = place.hold();

@@ -103,6 +103,7 @@ fn nobody() -> Option<User> {
     user.filter(|_| geteuid().is_root())
 }
 
+// Gunicorn: G33, G59, G66, S36, S37, S39
 fn workers_become_the_user_after_post_fork_without_its_groups() {
     let Some(user) = nobody() else { return };
     let (uid, main) = (user.uid.as_raw(), user.gid.as_raw());
@@ -124,6 +125,7 @@ fn workers_become_the_user_after_post_fork_without_its_groups() {
     }
 }
 
+// Gunicorn: S39
 fn initgroups_gives_a_worker_the_groups_of_its_user() {
     if !geteuid().is_root() {
         return;
@@ -147,6 +149,7 @@ fn initgroups_gives_a_worker_the_groups_of_its_user() {
     server.wait_for_end();
 }
 
+// Gunicorn: G66
 fn an_unavailable_user_is_refused_before_anything_is_opened() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = folder.path().join("socket");
@@ -158,6 +161,7 @@ fn an_unavailable_user_is_refused_before_anything_is_opened() {
     assert!(ended.stdout.is_empty() && !folder.path().join("socket").exists());
 }
 
+// Gunicorn: G66
 fn the_arbiters_death_reaches_a_worker_of_another_user() {
     if nobody().is_none() {
         return;

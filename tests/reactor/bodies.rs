@@ -218,6 +218,7 @@ fn a_body_is_whole_however_it_arrives_and_wherever_it_is_kept() {
     }
 }
 
+// Gunicorn: P27, P29
 #[test]
 fn a_malformed_body_is_400_and_reaches_no_service() {
     let called = Arc::new(Mutex::new(0));

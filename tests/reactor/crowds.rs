@@ -44,6 +44,7 @@ fn heads_that_are_not_complete_have_a_total_of_memory() {
     );
 }
 
+// Gunicorn: W18
 #[test]
 fn a_body_that_drips_makes_room_when_there_is_no_place_left() {
     for rate in [0, 500] {
@@ -74,6 +75,7 @@ fn with_little_room(serving: &Serving) -> Client {
     Client::tcp(socket.into())
 }
 
+// Gunicorn: W18
 #[test]
 fn an_answer_not_taken_makes_room_where_no_place_is_left() {
     let full = config(|config| {
@@ -95,6 +97,7 @@ fn an_answer_not_taken_makes_room_where_no_place_is_left() {
     assert!(answer.ends_with("xxxxx"));
 }
 
+// Gunicorn: W18
 #[test]
 fn who_has_had_a_last_answer_makes_room_first() {
     let full = config(|config| {

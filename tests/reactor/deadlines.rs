@@ -15,6 +15,7 @@ fn an_idle_connection_is_closed_after_keepalive() {
     assert!(stream.read_all().ends_with("GET / "));
 }
 
+// Gunicorn: P41
 #[test]
 fn without_keepalive_every_response_closes() {
     let serving = serve(config(|config| config.keepalive = Duration::ZERO), mirror);

@@ -24,6 +24,7 @@ fn a_client_that_leaves_at_any_point_harms_nobody() {
     );
 }
 
+// Gunicorn: P41, W8
 #[test]
 fn draining_answers_what_was_queued_and_closes_what_is_idle() {
     let serving = serve(Config::default(), mirror);

@@ -119,6 +119,7 @@ fn requests(paths: &[&str]) -> String {
     paths.iter().map(request).collect()
 }
 
+// Gunicorn: W1
 #[test]
 fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
     let mut desk = open();
@@ -169,6 +170,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     }
 }
 
+// Gunicorn: W1
 #[test]
 fn newcomers_have_their_places_among_clients_that_never_rest() {
     let mut desk = open();

@@ -19,6 +19,7 @@ fn upload(stream: &mut Client, head: &str) -> String {
     stream.read_all()
 }
 
+// Gunicorn: P44
 #[test]
 fn a_client_that_uploads_before_it_reads_sees_why_it_is_refused() {
     let strict = config(|config| {

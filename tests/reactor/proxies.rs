@@ -25,6 +25,7 @@ fn proxied(trusted: &str) -> Serving {
     serve(config, ends)
 }
 
+// Gunicorn: E38
 #[test]
 fn announced_client_is_kept_for_every_request_of_its_connection() {
     let serving = proxied("127.0.0.1");
@@ -56,6 +57,7 @@ fn header_may_arrive_in_pieces_and_before_its_request() {
     assert!(answer.contains("\r\n\r\n192.0.2.7:4711 from"), "{answer}");
 }
 
+// Gunicorn: E36, E37
 #[test]
 fn balancer_that_names_no_client_speaks_for_itself() {
     let serving = proxied("*");
@@ -68,6 +70,7 @@ fn balancer_that_names_no_client_speaks_for_itself() {
     }
 }
 
+// Gunicorn: E34
 #[test]
 fn connection_without_a_header_is_fine_whoever_makes_it() {
     for trusted in ["*", ""] {
@@ -76,6 +79,7 @@ fn connection_without_a_header_is_fine_whoever_makes_it() {
     }
 }
 
+// Gunicorn: E35, E37, P35
 #[test]
 fn strangers_header_is_403_and_a_malformed_one_400() {
     let line = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -111,12 +115,14 @@ fn header_that_stops_short_ends_with_the_deadline() {
     assert!(short.read_all().starts_with("HTTP/1.1 408 "));
 }
 
+// Gunicorn: S46
 #[test]
 fn header_is_no_request_where_none_is_looked_for() {
     let answer = serve(Config::default(), ends).ask("PROXY UNKNOWN\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
+// Gunicorn: E32
 #[test]
 fn trailers_tell_nothing_of_the_client() {
     let serving = serve(
@@ -205,6 +211,7 @@ fn forwarded_field_that_is_not_whole_is_400() {
     }
 }
 
+// Gunicorn: E27
 #[test]
 fn client_that_is_not_named_is_hidden_for_that_request_alone() {
     for (mode, line) in [
@@ -220,6 +227,7 @@ fn client_that_is_not_named_is_hidden_for_that_request_alone() {
     }
 }
 
+// Gunicorn: E36
 #[test]
 fn fields_behind_a_proxy_header_are_the_clients() {
     let serving = forwarded(ClientAddress::XForwardedFor);
@@ -253,6 +261,7 @@ fn fields_behind_a_proxy_header_are_the_clients() {
     }
 }
 
+// Gunicorn: E37
 #[test]
 fn bytes_after_the_addresses_of_a_binary_header_are_ignored() {
     let serving = proxied("127.0.0.1");

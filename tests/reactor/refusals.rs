@@ -25,6 +25,7 @@ fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").expect("a head").1
 }
 
+// Gunicorn: P35
 #[test]
 fn every_error_response_gets_the_page_of_the_callback() {
     let strict = config(|config| {

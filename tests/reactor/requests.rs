@@ -21,6 +21,7 @@ fn a_request_is_answered_and_recorded() {
     assert_eq!(serving.finish(), [(200, 7, true)]);
 }
 
+// Gunicorn: P42
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let serving = serve(Config::default(), mirror);
@@ -81,6 +82,7 @@ fn half_a_request_delays_nobody() {
     assert!(half.read_until("1234567890").starts_with("HTTP/1.1 200"));
 }
 
+// Gunicorn: E62
 #[test]
 fn expect_continue_is_answered_when_the_body_is_wanted() {
     let serving = serve(Config::default(), mirror);
@@ -95,6 +97,7 @@ fn expect_continue_is_answered_when_the_body_is_wanted() {
     assert!(stream.read_until("POST / ok").starts_with("HTTP/1.1 200"));
 }
 
+// Gunicorn: P30, P31, P44
 #[test]
 fn a_malformed_request_is_refused_recorded_and_closed() {
     let serving = serve(Config::default(), mirror);
@@ -110,6 +113,7 @@ fn a_malformed_request_is_refused_recorded_and_closed() {
     assert_eq!((log.len(), log[0].0, log[0].2), (1, 400, false));
 }
 
+// Gunicorn: E66, E67
 #[test]
 fn connect_and_asterisk_reach_the_service_connect_ends_it() {
     let serving = serve(Config::default(), mirror);

@@ -12,6 +12,7 @@ use oxicorn::{Request, Responder};
 use crate::support::Client;
 use crate::{config, serve};
 
+// Gunicorn: E54
 #[test]
 fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
     let serving = serve(Config::default(), |request, reply| {
@@ -42,6 +43,7 @@ fn a_failed_service_is_a_500_and_one_that_fails_midway_is_cut() {
     );
 }
 
+// Gunicorn: E50
 #[test]
 fn a_body_shorter_than_promised_is_sent_and_cut() {
     let serving = serve(Config::default(), |_: Request<'_>, reply: Responder<'_>| {
@@ -54,6 +56,7 @@ fn a_body_shorter_than_promised_is_sent_and_cut() {
     );
 }
 
+// Gunicorn: E56
 #[test]
 fn a_slow_reader_holds_nobody() {
     const SIZE: usize = 24 * 1024 * 1024;
@@ -175,6 +178,7 @@ fn a_file_that_has_become_shorter_cuts_the_response() {
     );
 }
 
+// Gunicorn: E64
 #[test]
 fn interim_responses_precede_the_answer_and_skip_old_clients() {
     let hinting = |_: Request<'_>, reply: Responder<'_>| {

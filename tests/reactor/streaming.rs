@@ -48,6 +48,7 @@ fn a_streamed_body_is_read_while_it_arrives() {
     );
 }
 
+// Gunicorn: P43
 #[test]
 fn an_unread_streamed_body_is_discarded_or_ends_the_connection() {
     let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
@@ -169,6 +170,7 @@ fn time_that_the_service_takes_is_not_held_against_the_client() {
     assert!(answer.ends_with("POST /a 12345678"), "{answer}");
 }
 
+// Gunicorn: P43
 #[test]
 fn an_answer_that_leaves_much_of_a_body_unread_says_close() {
     let serving = serve(streaming(|_| ()), |_: Request<'_>, reply: Responder<'_>| {
@@ -194,6 +196,7 @@ fn an_answer_that_leaves_much_of_a_body_unread_says_close() {
     }
 }
 
+// Gunicorn: P43, W23
 #[test]
 fn what_follows_an_answer_gets_no_second_one() {
     let patient = streaming(|config| config.linger = Duration::from_millis(50));

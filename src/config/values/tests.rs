@@ -34,6 +34,7 @@ fn integers_are_written_as_in_python() {
     }
 }
 
+// Gunicorn: S38
 #[test]
 fn a_mask_is_written_as_for_gunicorn() {
     let mask = |text: &str| (UMASK.parse)(OsStr::new(text));
@@ -125,6 +126,7 @@ fn paths_are_separated_by_commas() {
     );
 }
 
+// Gunicorn: S6
 #[test]
 fn an_unknown_worker_class_names_the_choices() {
     assert_eq!((CLASS.parse)(OsStr::new("sync")), Ok(WorkerClass::Sync));

@@ -167,6 +167,7 @@ fn continue_is_asked_for_once_and_sent_once() {
     );
 }
 
+// Gunicorn: E62
 #[test]
 fn continue_is_not_sent_to_those_who_have_begun() {
     let mut conn = received(&[EXPECT, b"a"].concat());
@@ -198,6 +199,7 @@ fn close_is_honoured_from_either_side() {
     assert_eq!(event(&mut conn), "Closed(Requested)");
 }
 
+// Gunicorn: P1
 #[test]
 fn one_empty_line_before_a_request_is_forgiven() {
     let mut conn = received(b"\r");
@@ -213,6 +215,7 @@ fn one_empty_line_before_a_request_is_forgiven() {
     assert_eq!(event(&mut conn), "invalid request line \"\"");
 }
 
+// Gunicorn: P39
 #[test]
 fn a_client_that_leaves_is_told_from_one_that_is_cut() {
     for (bytes, events) in [
@@ -244,6 +247,7 @@ fn after_an_error_nothing_is_taken_in() {
     assert!(conn.begin(&mut BytesMut::new(), 400, b"").is_err());
 }
 
+// Gunicorn: P5
 #[test]
 fn a_method_can_be_made_upper_case() {
     let mut config = Config::default();

@@ -40,6 +40,7 @@ fn respond(
     Ok(String::from_utf8(out.to_vec()).unwrap())
 }
 
+// Gunicorn: E48
 #[test]
 fn a_body_of_unknown_length_is_chunked() {
     let mut conn = get();
@@ -53,6 +54,7 @@ fn a_body_of_unknown_length_is_chunked() {
     assert!(conn.is_idle() && !conn.will_close());
 }
 
+// Gunicorn: E45
 #[test]
 fn http_10_gets_its_version_and_the_end_of_the_connection() {
     let mut conn = asked("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -73,6 +75,7 @@ fn http_10_is_kept_where_it_asked_and_the_length_is_known() {
     assert!(conn.is_idle());
 }
 
+// Gunicorn: E51
 #[test]
 fn responses_without_a_body_have_none_whatever_is_written() {
     let no_content = respond(&mut get(), 204, &[("Content-Length", "3")], None, &["abc"]);
@@ -106,6 +109,7 @@ fn responses_without_a_body_have_none_whatever_is_written() {
     }
 }
 
+// Gunicorn: E51
 #[test]
 fn a_reset_has_an_empty_body_and_says_so() {
     for (own, known) in [(Some("3"), None), (None, Some(3)), (None, None)] {
@@ -120,6 +124,7 @@ fn a_reset_has_an_empty_body_and_says_so() {
     }
 }
 
+// Gunicorn: E65
 #[test]
 fn a_426_keeps_its_upgrade_and_names_it_for_the_connection() {
     let fields = [("Upgrade", "TLS/1.3"), ("upgrade", "h2c")];
@@ -151,6 +156,7 @@ fn a_body_longer_than_announced_is_cut_and_the_next_is_in_step() {
     assert!(conn.is_idle() && !conn.will_close());
 }
 
+// Gunicorn: E50
 #[test]
 fn a_head_tells_of_a_body_that_is_known_to_exceed_its_length() {
     let fields = [("Content-Length", "3")];
@@ -173,6 +179,7 @@ fn a_head_tells_of_a_body_that_is_known_to_exceed_its_length() {
     }
 }
 
+// Gunicorn: E50
 #[test]
 fn an_unsent_head_closes_after_a_body_that_exceeds_its_length() {
     let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
@@ -256,6 +263,7 @@ fn fields_of_the_connection_and_of_the_server_are_left_out() {
     );
 }
 
+// Gunicorn: E44
 #[test]
 fn a_service_can_close_the_connection() {
     let mut conn = get();
@@ -300,6 +308,7 @@ fn a_content_length_is_one_number() {
     );
 }
 
+// Gunicorn: P38
 #[test]
 fn a_head_that_failed_leaves_nothing_and_another_can_follow() {
     let mut conn = get();

@@ -27,6 +27,7 @@ fn fields(lines: &str) -> Result<Head, ParseError> {
     parse(&format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n"))
 }
 
+// Gunicorn: P2
 #[test]
 fn a_line_that_ends_in_lf_alone_is_400() {
     for bad in [
@@ -41,6 +42,7 @@ fn a_line_that_ends_in_lf_alone_is_400() {
     }
 }
 
+// Gunicorn: P2, P11, P12, P13, P14
 #[test]
 fn malformed_fields_are_told_apart() {
     let name = |lines| matches!(fields(lines), Err(ParseError::FieldName(_)));
@@ -51,6 +53,7 @@ fn malformed_fields_are_told_apart() {
     assert_eq!(fields("a: b\r\n\tc: d").unwrap_err(), ParseError::Folded);
 }
 
+// Gunicorn: P13
 #[test]
 fn values_are_trimmed_and_may_be_empty_or_beyond_ascii() {
     let head = fields("a:\t b c \t\r\nd:\r\ne: \t\r\nf: \u{e9}").unwrap();
@@ -58,6 +61,7 @@ fn values_are_trimmed_and_may_be_empty_or_beyond_ascii() {
     assert_eq!(values, [&b"b c"[..], b"", b"", "\u{e9}".as_bytes()]);
 }
 
+// Gunicorn: E33, P16
 #[test]
 fn names_with_an_underscore_are_dropped_and_counted() {
     let head = fields("X_A: b\r\nContent_Length: 5\r\nX-B: c").unwrap();
@@ -104,6 +108,7 @@ fn a_forwarders_underscore_is_taken_all_the_same() {
     }
 }
 
+// Gunicorn: P14
 #[test]
 fn folded_fields_can_be_taken_as_one() {
     let fold = |t: &mut Leniency| t.obsolete_folding = true;
@@ -126,6 +131,7 @@ fn folded_fields_can_be_taken_as_one() {
     );
 }
 
+// Gunicorn: P14
 #[test]
 fn a_field_is_measured_with_its_folds() {
     let fold = |t: &mut Leniency| t.obsolete_folding = true;
@@ -138,6 +144,7 @@ fn a_field_is_measured_with_its_folds() {
     assert!(tolerated(&few, fold).is_ok(), "one field");
 }
 
+// Gunicorn: P11
 #[test]
 fn blanks_before_a_colon_can_be_dropped() {
     let strip = |t: &mut Leniency| t.header_spaces = true;
@@ -150,6 +157,7 @@ fn blanks_before_a_colon_can_be_dropped() {
     assert_eq!(repeated, ParseError::Repeated("Host"));
 }
 
+// Gunicorn: P18
 #[test]
 fn the_targets_host_replaces_the_fields() {
     let host = |target: &str, host: &str| {
@@ -170,6 +178,7 @@ fn the_targets_host_replaces_the_fields() {
     assert_eq!(error, ParseError::NoHost);
 }
 
+// Gunicorn: P17, P18
 #[test]
 fn host_is_there_once_and_well_formed() {
     assert_eq!(
@@ -185,6 +194,7 @@ fn host_is_there_once_and_well_formed() {
     }
 }
 
+// Gunicorn: P17
 #[test]
 fn fields_that_may_come_once_are_refused_twice() {
     for name in ["Content-Type", "Content-Length"] {
@@ -193,6 +203,7 @@ fn fields_that_may_come_once_are_refused_twice() {
     }
 }
 
+// Gunicorn: P40
 #[test]
 fn connection_is_a_list_over_several_fields() {
     for (version, lines, kept) in [
@@ -225,6 +236,7 @@ fn connection_is_a_list_over_several_fields() {
     );
 }
 
+// Gunicorn: E62, E63, P19, P34
 #[test]
 fn expectations_other_than_100_continue_are_417() {
     let head = fields("Expect: 100-Continue\r\nContent-Length: 1").unwrap();
@@ -240,6 +252,7 @@ fn expectations_other_than_100_continue_are_417() {
     }
 }
 
+// Gunicorn: P3, P15, P32, P33
 #[test]
 fn limits_are_exact() {
     let line = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(n - 14));
@@ -261,6 +274,7 @@ fn limits_are_exact() {
     );
 }
 
+// Gunicorn: P3, P15
 #[test]
 fn what_has_no_end_is_refused_when_it_is_too_long() {
     let limits = Config::default();

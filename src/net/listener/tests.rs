@@ -33,6 +33,7 @@ fn assert_flags(fd: BorrowedFd<'_>) {
     assert!(flags.contains(FdFlag::FD_CLOEXEC));
 }
 
+// Gunicorn: G57
 #[test]
 fn a_tcp_connection_is_accepted_with_its_peer_and_its_options() {
     let listener = local();
@@ -135,6 +136,7 @@ fn a_unix_socket_is_open_to_all_who_reach_its_folder() {
     assert_flags(stream.as_fd());
 }
 
+// Gunicorn: G60
 #[test]
 fn an_abstract_socket_is_known_by_its_name_and_has_no_file() {
     let name = format!("oxicorn-listener-{}", std::process::id());

@@ -9,6 +9,7 @@ def app(environ, start_response):
     return [b"hello\n"]
 "#;
 
+// Gunicorn: E46
 #[test]
 fn hello_leaves_in_one_block_with_its_length() {
     let recorder = Script::new(HELLO).get();

@@ -105,6 +105,7 @@ fn a_plain_request_has_the_keys_that_it_should() {
     }
 }
 
+// Gunicorn: E67
 #[test]
 fn a_target_is_shown_raw_and_decoded() {
     let expression = "(e['RAW_URI'], e['PATH_INFO'], e['QUERY_STRING'])";
@@ -175,6 +176,7 @@ fn many_names_and_long_ones_are_all_shown_and_joined() {
     );
 }
 
+// Gunicorn: E19
 #[test]
 fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
     let expression = "[e.get(k) for k in ('CONTENT_LENGTH', 'HTTP_TRANSFER_ENCODING', \
@@ -292,6 +294,7 @@ fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
     );
 }
 
+// Gunicorn: E24
 #[test]
 fn an_announced_client_is_shown_with_who_announced_it() {
     let mut connection = connection();

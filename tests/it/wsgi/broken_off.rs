@@ -58,6 +58,7 @@ fn assert_none_who_waits_is_lost(server: &Server, threads: usize, signal: Option
     drop((hung, arrived));
 }
 
+// Gunicorn: G13
 #[test]
 fn none_who_waits_is_lost_when_a_worker_is_broken_off_in_a_call() {
     for threads in [1, 3] {
@@ -69,6 +70,7 @@ fn none_who_waits_is_lost_when_a_worker_is_broken_off_in_a_call() {
     }
 }
 
+// Gunicorn: G14
 #[test]
 fn none_who_waits_is_lost_when_a_worker_is_silent_for_too_long() {
     let (server, _folder) = serve(1, &["--timeout", "2"]);
@@ -76,6 +78,7 @@ fn none_who_waits_is_lost_when_a_worker_is_silent_for_too_long() {
     server.stop();
 }
 
+// Gunicorn: G13
 #[test]
 fn none_is_lost_when_an_idle_worker_is_broken_off_under_load() {
     for threads in [1, 4] {

@@ -26,6 +26,7 @@ fn assert_usage_error(exited: &Exited, words: &[&str]) {
     }
 }
 
+// Gunicorn: G45
 #[test]
 fn unknown_flag_exits_2_and_names_the_nearest() {
     let exited = Serve::command_line(["--wokers", "2", "probe:app"]).run();
@@ -63,6 +64,7 @@ fn missing_application_is_said() {
     );
 }
 
+// Gunicorn: HUP1, G33, S33
 #[test]
 fn flags_are_taken_long_short_and_with_an_equals_sign() {
     let apps = root().join("tests/apps");

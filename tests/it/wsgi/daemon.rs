@@ -63,6 +63,7 @@ fn stream(pid: Pid, number: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it lives")
 }
 
+// Gunicorn: G67, S32
 #[test]
 fn daemon_outlives_its_caller_and_stops_by_its_pid_file() {
     let mut daemon = Daemon::new();
@@ -91,6 +92,7 @@ fn daemon_outlives_its_caller_and_stops_by_its_pid_file() {
     assert!(daemon.read("log").contains("Shutting down: Master"));
 }
 
+// Gunicorn: G67, S65
 #[test]
 fn daemon_keeps_its_streams_where_it_is_told_to() {
     let mut daemon = Daemon::new();
@@ -110,6 +112,7 @@ fn daemon_keeps_its_streams_where_it_is_told_to() {
     daemon.stop();
 }
 
+// Gunicorn: G31
 #[test]
 fn daemon_under_a_service_manager_is_warned_of() {
     let mut daemon = Daemon::new();
@@ -120,6 +123,7 @@ fn daemon_under_a_service_manager_is_warned_of() {
     daemon.stop();
 }
 
+// Gunicorn: G68, S76, S77
 #[test]
 fn processes_are_listed_under_the_applications_name_or_another() {
     // The short name: the whole of it is seen by kernels that have it (see the tests of the arbiter).

@@ -46,6 +46,7 @@ fn resetting(server: &Server) -> Client {
     Client::tcp(stream)
 }
 
+// Gunicorn: E56
 #[test]
 fn client_that_leaves_empty_blocks_frees_the_worker() {
     let server = Serve::app("responses:app").start();
@@ -70,6 +71,7 @@ fn client_that_leaves_empty_blocks_frees_the_worker() {
     assert!(!lines.iter().any(told), "{lines:#?}");
 }
 
+// Gunicorn: W10
 #[test]
 fn client_that_leaves_at_any_point_leaves_the_log_clean() {
     let server = Serve::app("probe:app").start();
@@ -96,6 +98,7 @@ fn client_that_leaves_at_any_point_leaves_the_log_clean() {
     }
 }
 
+// Gunicorn: W10
 #[test]
 fn client_that_leaves_during_the_call_leaves_the_log_clean() {
     let server = Serve::app("probe:app").start();

@@ -52,6 +52,7 @@ fn assert_no_crash(exited: &Exited) {
     }
 }
 
+// Gunicorn: G37
 #[test]
 fn files_are_written_and_temporary_ones_gone_after_a_worker() {
     for threads in ["1", "3"] {
@@ -126,6 +127,7 @@ fn daemon_that_is_busy_keeps_nothing_from_being_written() {
     assert_no_crash(&exited);
 }
 
+// Gunicorn: G37
 #[test]
 fn python_that_hangs_at_its_end_is_cut_and_the_status_stands() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -142,6 +144,7 @@ fn python_that_hangs_at_its_end_is_cut_and_the_status_stands() {
     assert_eq!(text(folder.path(), "ended"), "");
 }
 
+// Gunicorn: G37
 #[test]
 fn python_that_crashes_at_its_end_is_no_failed_worker() {
     for (mode, signal) in [("crashes", "SIGSEGV"), ("aborts", "SIGABRT")] {

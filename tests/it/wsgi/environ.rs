@@ -36,6 +36,7 @@ fn port(address: &Address) -> String {
     }
 }
 
+// Gunicorn: E1, E4, E6, E8, E11, E13, E22, E23
 #[test]
 fn environ_has_what_pep_3333_requires() {
     let server = serve();
@@ -81,6 +82,7 @@ fn environ_has_what_pep_3333_requires() {
     server.stop();
 }
 
+// Gunicorn: E7
 #[test]
 fn multiprocess_is_told_where_there_are_several_workers() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -95,6 +97,7 @@ fn multiprocess_is_told_where_there_are_several_workers() {
     server.stop();
 }
 
+// Gunicorn: E2, E14, E15, E16
 #[test]
 fn request_line_reaches_the_environ_in_every_form() {
     let server = serve();
@@ -162,6 +165,7 @@ fn request_line_reaches_the_environ_in_every_form() {
     server.stop();
 }
 
+// Gunicorn: E17
 #[test]
 fn path_is_decoded_to_bytes_and_shown_as_latin_1() {
     let server = Serve::app("shows_path:app").start();
@@ -187,6 +191,7 @@ fn path_is_decoded_to_bytes_and_shown_as_latin_1() {
     server.stop();
 }
 
+// Gunicorn: E19, E20, P12
 #[test]
 fn headers_reach_the_environ_under_their_names() {
     let server = serve();
@@ -219,6 +224,7 @@ fn headers_reach_the_environ_under_their_names() {
     server.stop();
 }
 
+// Gunicorn: E20
 #[test]
 fn proxy_header_does_not_become_http_proxy() {
     let server = serve();
@@ -228,6 +234,7 @@ fn proxy_header_does_not_become_http_proxy() {
     server.stop();
 }
 
+// Gunicorn: E18, E33, P37
 #[test]
 fn script_name_of_the_process_is_taken_off_the_path() {
     let server = Serve::app("probe:app").env("SCRIPT_NAME", "/pre").start();
@@ -247,6 +254,7 @@ fn script_name_of_the_process_is_taken_off_the_path() {
     server.stop();
 }
 
+// Gunicorn: E22, E23
 #[test]
 fn unix_clients_have_no_address_and_the_server_is_named_by_host() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -287,6 +295,7 @@ fn unix_clients_have_no_address_and_the_server_is_named_by_host() {
     server.stop();
 }
 
+// Gunicorn: E3
 #[test]
 fn input_reads_as_python_files_do() {
     let server = Serve::app("reads:app").start();
@@ -330,6 +339,7 @@ fn input_reads_as_python_files_do() {
     server.stop();
 }
 
+// Gunicorn: E9, E57
 #[test]
 fn file_wrapper_sends_a_file_and_closes_it() {
     let server = Serve::app("wrapped:app").start();

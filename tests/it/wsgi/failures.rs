@@ -21,6 +21,7 @@ fn assert_sentence(exited: &Exited, status: i32, words: &[&str]) {
     );
 }
 
+// Gunicorn: G34, G35, G39, G45, G65
 #[test]
 fn app_that_cannot_be_loaded_halts_with_gunicorns_status() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -87,6 +88,7 @@ fn app_that_cannot_be_loaded_halts_with_gunicorns_status() {
     }
 }
 
+// Gunicorn: G45, G58, G65
 #[test]
 fn port_in_use_is_tried_for_a_while_and_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -106,6 +108,7 @@ fn port_in_use_is_tried_for_a_while_and_named() {
     assert!(!pid.exists());
 }
 
+// Gunicorn: G58
 #[test]
 fn port_that_becomes_free_in_time_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -118,6 +121,7 @@ fn port_that_becomes_free_in_time_is_taken() {
     server.stop();
 }
 
+// Gunicorn: G44, G56, G58
 #[test]
 fn addresses_that_cannot_be_bound_are_refused_at_once() {
     for (bind, words) in [
@@ -140,6 +144,7 @@ fn addresses_that_cannot_be_bound_are_refused_at_once() {
     }
 }
 
+// Gunicorn: G44, G63
 #[test]
 fn folders_that_are_missing_are_named() {
     let exited = Serve::command_line(["--chdir", "/no/such/folder", "probe:app"]).run();

@@ -30,6 +30,7 @@ fn chunked(path: &str, body: &str) -> String {
     )
 }
 
+// Gunicorn: E19
 #[test]
 fn frameworks_read_a_chunked_body_as_one_of_a_known_length() {
     for app in APPS {
@@ -58,6 +59,7 @@ fn frameworks_read_a_chunked_body_as_one_of_a_known_length() {
     }
 }
 
+// Gunicorn: E19
 #[test]
 fn frameworks_own_limits_hold_for_a_chunked_body() {
     let large = format!("name={}", "x".repeat(100));
@@ -76,6 +78,7 @@ fn frameworks_own_limits_hold_for_a_chunked_body() {
     }
 }
 
+// Gunicorn: E19
 #[test]
 fn a_streamed_chunked_body_is_shown_as_what_it_is() {
     // Those that rely on `wsgi.input_terminated` read it; the others need a length, which nobody knows.

@@ -11,6 +11,7 @@ fn assert_explained(server: &Server, hang: &str) {
     stderr.wait_for(&format!(" in {hang}"));
 }
 
+// Gunicorn: G48, G53
 #[test]
 fn hang_is_explained_by_its_request_and_its_python_stack() {
     for hang in ["busy", "sleeping", "in_c", "deadlocked"] {
@@ -29,6 +30,7 @@ fn hang_is_explained_by_its_request_and_its_python_stack() {
     }
 }
 
+// Gunicorn: G53
 #[test]
 fn interpreter_held_for_too_long_is_explained_by_its_stack() {
     let server = Serve::app("hangs:app")
@@ -40,6 +42,7 @@ fn interpreter_held_for_too_long_is_explained_by_its_stack() {
     client.expect_end();
 }
 
+// Gunicorn: G49
 #[test]
 fn hang_while_the_application_is_imported_is_explained() {
     let exited = Serve::app("hangs_in_import:app")

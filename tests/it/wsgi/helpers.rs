@@ -38,6 +38,7 @@ fn exists(pid: Pid) -> bool {
     kill(pid, None).is_ok()
 }
 
+// Gunicorn: S28
 #[test]
 fn helpers_of_a_preloaded_app_end_with_the_arbiter() {
     for helper in ["manager", "pool", "executor"] {
@@ -69,6 +70,7 @@ fn helpers_of_a_preloaded_app_end_with_the_arbiter() {
     }
 }
 
+// Gunicorn: S28
 #[test]
 fn helper_that_outlives_its_killed_arbiter_blocks_no_start() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -96,6 +98,7 @@ fn helper_that_outlives_its_killed_arbiter_blocks_no_start() {
     }
 }
 
+// Gunicorn: S28
 #[test]
 fn signals_to_a_helper_have_their_default_effect() {
     for signal in [
@@ -118,6 +121,7 @@ fn signals_to_a_helper_have_their_default_effect() {
     }
 }
 
+// Gunicorn: S28
 #[test]
 fn helpers_of_an_app_that_cannot_be_loaded_end_with_the_start() {
     let folder = tempfile::tempdir().expect("a folder");

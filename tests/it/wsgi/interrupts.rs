@@ -43,6 +43,7 @@ fn assert_left_by_itself(exited: &Exited, since: MonoTime) {
     );
 }
 
+// Gunicorn: G14
 #[test]
 fn aborted_worker_answers_its_request_500_and_is_replaced() {
     for threads in [1, 2] {
@@ -64,6 +65,7 @@ fn aborted_worker_answers_its_request_500_and_is_replaced() {
     }
 }
 
+// Gunicorn: G13
 #[test]
 fn int_and_quit_break_off_a_sync_call_which_is_answered_500() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
@@ -115,6 +117,7 @@ fn call_that_waits_for_its_client_is_broken_off() {
     drop(client);
 }
 
+// Gunicorn: G13
 #[test]
 fn worker_that_is_told_to_quit_in_a_call_is_replaced() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
@@ -137,6 +140,7 @@ fn worker_that_is_told_to_quit_in_a_call_is_replaced() {
     }
 }
 
+// Gunicorn: G13, W22
 #[test]
 fn calls_in_threads_are_broken_off_and_answered_500() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
@@ -158,6 +162,7 @@ fn calls_in_threads_are_broken_off_and_answered_500() {
     }
 }
 
+// Gunicorn: G13
 #[test]
 fn thread_that_waits_in_the_system_does_not_keep_the_worker() {
     let (server, folder) = serve(2);

@@ -6,6 +6,7 @@ use oxicorn::MonoTime;
 
 use crate::support::Serve;
 
+// Gunicorn: P41, W4
 #[test]
 fn connection_serves_several_requests() {
     let server = Serve::app("probe:app").start();
@@ -17,6 +18,7 @@ fn connection_serves_several_requests() {
     server.stop();
 }
 
+// Gunicorn: W4
 #[test]
 fn idle_connection_is_closed_after_two_seconds() {
     let server = Serve::app("probe:app").start();
@@ -51,6 +53,7 @@ fn client_that_asks_for_close_gets_it() {
     server.stop();
 }
 
+// Gunicorn: P41
 #[test]
 fn sync_worker_with_long_calls_keeps_no_connection() {
     for (workers, flags, kept) in [

@@ -29,6 +29,7 @@ fn assert_nothing_left(folder: &tempfile::TempDir) {
     assert!(left.is_empty(), "{left:?} are left");
 }
 
+// Gunicorn: G1, G3
 #[test]
 fn term_finishes_requests_in_flight_and_leaves_nothing() {
     let (server, folder) = serve(2);
@@ -52,6 +53,7 @@ fn term_finishes_requests_in_flight_and_leaves_nothing() {
     assert_nothing_left(&folder);
 }
 
+// Gunicorn: G2, G13
 #[test]
 fn int_and_quit_end_everything_within_three_seconds() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
@@ -69,6 +71,7 @@ fn int_and_quit_end_everything_within_three_seconds() {
     }
 }
 
+// Gunicorn: G1, W21, S12
 #[test]
 fn request_that_outlasts_the_graceful_timeout_is_cut() {
     let server = Serve::app("probe:app")
@@ -91,6 +94,7 @@ fn request_that_outlasts_the_graceful_timeout_is_cut() {
     drop(arrived);
 }
 
+// Gunicorn: G3
 #[test]
 fn int_during_a_graceful_stop_makes_it_quick() {
     let server = Serve::app("probe:app").start();
@@ -112,6 +116,7 @@ fn int_during_a_graceful_stop_makes_it_quick() {
     drop(arrived);
 }
 
+// Gunicorn: W8
 #[test]
 fn connections_in_the_backlog_are_served_before_a_graceful_stop() {
     let server = Serve::app("probe:app").start();
@@ -137,6 +142,7 @@ fn connections_in_the_backlog_are_served_before_a_graceful_stop() {
     assert_eq!(server.wait().status, 0);
 }
 
+// Gunicorn: G5, G6
 #[test]
 fn ttin_adds_a_worker_and_ttou_retires_the_oldest() {
     let server = Serve::app("probe:app").start();

@@ -25,6 +25,7 @@ fn assert_refused(exited: &Exited, words: &[&str]) {
     }
 }
 
+// Gunicorn: G56, G62
 #[test]
 fn every_form_of_address_is_bound() {
     for (bind, shown) in [
@@ -50,6 +51,7 @@ fn every_form_of_address_is_bound() {
     }
 }
 
+// Gunicorn: W2
 #[test]
 fn several_addresses_are_served_side_by_side() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -69,6 +71,7 @@ fn several_addresses_are_served_side_by_side() {
     assert!(!path.exists());
 }
 
+// Gunicorn: G59, G62
 #[test]
 fn unix_socket_has_gunicorns_mode_and_goes_with_the_server() {
     for prefix in ["unix:", "unix://"] {
@@ -92,6 +95,7 @@ fn unix_socket_has_gunicorns_mode_and_goes_with_the_server() {
     }
 }
 
+// Gunicorn: S38, U27
 #[test]
 fn umask_is_for_sockets_and_for_the_applications_files() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -116,6 +120,7 @@ fn umask_is_for_sockets_and_for_the_applications_files() {
     server.stop();
 }
 
+// Gunicorn: G59
 #[test]
 fn dead_unix_socket_is_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -128,6 +133,7 @@ fn dead_unix_socket_is_replaced() {
     server.stop();
 }
 
+// Gunicorn: G59
 #[test]
 fn live_unix_socket_and_ordinary_file_are_refused_untouched() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -143,6 +149,7 @@ fn live_unix_socket_and_ordinary_file_are_refused_untouched() {
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
 }
 
+// Gunicorn: G60
 #[test]
 fn abstract_socket_is_served_and_free_again_without_a_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -174,6 +181,7 @@ fn stopping_leaves_a_socket_that_another_server_has_put_there() {
     second.stop();
 }
 
+// Gunicorn: G29, G61
 #[test]
 fn inherited_descriptor_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -212,6 +220,7 @@ fn activated(serve: Serve, socket: impl Into<OwnedFd>) -> Serve {
     serve.stdin(socket.into())
 }
 
+// Gunicorn: G27, G61
 #[test]
 fn activated_server_listens_on_its_other_addresses_as_well() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -250,12 +259,14 @@ fn activated_server_listens_on_its_other_addresses_as_well() {
     assert!(!path.exists());
 }
 
+// Gunicorn: G61
 #[test]
 fn descriptor_that_is_not_a_listening_socket_is_refused() {
     let exited = Serve::app("probe:app").bind(["fd://0"]).run();
     assert_refused(&exited, &["fd://0"]);
 }
 
+// Gunicorn: G63, G64, S34
 #[test]
 fn pid_file_holds_the_arbiters_pid_while_it_runs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -284,6 +295,7 @@ fn pid_file_holds_the_arbiters_pid_while_it_runs() {
     assert!(!path.exists());
 }
 
+// Gunicorn: G64
 #[test]
 fn stale_or_senseless_pid_file_is_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -302,6 +314,7 @@ fn stale_or_senseless_pid_file_is_replaced() {
     }
 }
 
+// Gunicorn: G65
 #[test]
 fn pid_file_of_another_process_is_left_alone_on_stop() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -315,6 +328,7 @@ fn pid_file_of_another_process_is_left_alone_on_stop() {
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "1\n");
 }
 
+// Gunicorn: G57
 #[test]
 fn port_is_free_again_at_once() {
     let server = Serve::app("probe:app").start();

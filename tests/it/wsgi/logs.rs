@@ -15,6 +15,7 @@ fn has_shape(text: &str, shape: &str) -> bool {
         })
 }
 
+// Gunicorn: G33
 #[test]
 fn error_log_has_gunicorns_lines() {
     let server = Serve::app("probe:app").start();
@@ -174,6 +175,7 @@ fn access_log_of_a_unix_client_has_a_dash_for_its_host() {
     server.stop();
 }
 
+// Gunicorn: E5
 #[test]
 fn logs_go_to_files_where_files_are_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -208,6 +210,7 @@ fn logs_go_to_files_where_files_are_named() {
     assert!(exited.stderr.is_empty(), "{exited:#?}");
 }
 
+// Gunicorn: E5
 #[test]
 fn wsgi_errors_goes_to_the_error_log_and_print_to_stdout() {
     let server = Serve::app("probe:app").start();
@@ -218,6 +221,7 @@ fn wsgi_errors_goes_to_the_error_log_and_print_to_stdout() {
     assert_eq!(exited.stdout, ["a line for standard output"]);
 }
 
+// Gunicorn: G7, G15, HUP3
 #[test]
 fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
     for threads in ["1", "2"] {
@@ -265,6 +269,7 @@ fn usr1_opens_the_logs_again_in_the_arbiter_and_in_every_worker() {
     }
 }
 
+// Gunicorn: U27
 #[test]
 fn logs_belong_to_the_workers_user_who_can_reopen_them() {
     if !nix::unistd::geteuid().is_root() {

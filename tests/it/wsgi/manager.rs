@@ -94,6 +94,7 @@ fn upgrade(server: &Server) -> Pid {
     Pid::from_raw(pid.parse().expect("a number"))
 }
 
+// Gunicorn: G30
 #[test]
 fn manager_is_told_of_readiness_reloads_and_the_stop() {
     let manager = Manager::new();
@@ -110,6 +111,7 @@ fn manager_is_told_of_readiness_reloads_and_the_stop() {
     server.wait();
 }
 
+// Gunicorn: G30
 #[test]
 fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
     let manager = Manager::new();
@@ -121,6 +123,7 @@ fn manager_that_asks_for_it_hears_that_the_arbiter_is_alive() {
     server.stop();
 }
 
+// Gunicorn: G30
 #[test]
 fn manager_with_its_own_sockets_follows_through_an_upgrade() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -156,6 +159,7 @@ fn manager_with_its_own_sockets_follows_through_an_upgrade() {
     assert_eq!(server.wait_for_orphans().status, 0);
 }
 
+// Gunicorn: G30
 #[test]
 fn manager_hears_of_no_stop_where_an_upgrade_is_taken_back() {
     let manager = Manager::new();

@@ -34,6 +34,7 @@ fn assert_loaded_by_the_arbiter(server: &Server, workers: &[Pid]) {
     assert_eq!(ask_all(server, workers.len(), "/loaded"), expected);
 }
 
+// Gunicorn: S28
 #[test]
 fn preloaded_application_is_loaded_once_and_by_the_arbiter() {
     for threads in ["1", "3"] {
@@ -55,6 +56,7 @@ fn preloaded_application_is_loaded_once_and_by_the_arbiter() {
     }
 }
 
+// Gunicorn: G44
 #[test]
 fn preload_failure_ends_the_start_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -81,6 +83,7 @@ fn preload_failure_ends_the_start_in_one_sentence() {
     }
 }
 
+// Gunicorn: S28
 #[test]
 fn threads_that_preloading_starts_are_named_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -116,6 +119,7 @@ fn threads_that_preloading_starts_are_named_once() {
     );
 }
 
+// Gunicorn: HUP4, S28
 #[test]
 fn reload_has_the_preloaded_application_again_and_says_so() {
     let server = preload("preloaded:app").start();
@@ -155,6 +159,7 @@ fn signals_mean_the_same_to_a_preloaded_application() {
     assert_eq!(noted("atexit").trim(), format!("{worker}\n{arbiter}"));
 }
 
+// Gunicorn: S28
 #[test]
 fn stop_while_preloading_breaks_it_off_and_leaves_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
@@ -214,6 +219,7 @@ fn stop_right_before_an_exit_function_waits_breaks_it_off() {
     assert!(folder.path().join("finally").exists(), "{exited:#?}");
 }
 
+// Gunicorn: S28
 #[test]
 fn handlers_that_a_preloaded_app_sets_are_not_the_arbiters() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {

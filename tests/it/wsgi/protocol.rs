@@ -2,6 +2,7 @@
 
 use crate::support::Serve;
 
+// Gunicorn: E51
 #[test]
 fn head_gets_the_headers_of_get_and_no_body() {
     let server = Serve::app("probe:app").start();
@@ -17,6 +18,7 @@ fn head_gets_the_headers_of_get_and_no_body() {
     server.stop();
 }
 
+// Gunicorn: E49
 #[test]
 fn http_1_0_connection_closes_after_its_response_unless_asked() {
     let server = Serve::app("probe:app").start();
@@ -41,6 +43,7 @@ fn http_1_0_connection_closes_after_its_response_unless_asked() {
     server.stop();
 }
 
+// Gunicorn: P42
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Serve::app("probe:app").start();
@@ -135,6 +138,7 @@ fn malformed_requests_are_answered_400_and_closed() {
     server.stop();
 }
 
+// Gunicorn: E10, E64
 #[test]
 fn early_hints_precede_the_answer_and_skip_http_1_0() {
     let silent = Serve::app("probe:app").start();

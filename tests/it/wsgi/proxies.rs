@@ -14,6 +14,7 @@ fn environ(client: &mut Client, request: impl AsRef<[u8]>) -> BTreeMap<String, S
     serde_json::from_str(response.text()).expect("it is JSON")
 }
 
+// Gunicorn: E24
 #[test]
 fn client_that_a_balancer_announces_is_the_client_everywhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -44,6 +45,7 @@ fn client_that_a_balancer_announces_is_the_client_everywhere() {
     });
 }
 
+// Gunicorn: E35
 #[test]
 fn proxy_header_of_a_stranger_is_forbidden() {
     let server = Serve::app("probe:app")
@@ -66,6 +68,7 @@ fn seen(client: &mut Client, target: &str, lines: &str) -> BTreeMap<String, Stri
     )
 }
 
+// Gunicorn: E2, E30
 #[test]
 fn trusted_forwarder_tells_the_scheme_of_each_request() {
     let server = Serve::app("probe:app").start();
@@ -86,6 +89,7 @@ fn trusted_forwarder_tells_the_scheme_of_each_request() {
     assert!(refused.text().contains("Contradictory scheme headers"));
 }
 
+// Gunicorn: S42, E28, E29, E31, E33
 #[test]
 fn strangers_word_is_a_field_like_any_other() {
     let server = Serve::app("probe:app")
@@ -107,6 +111,7 @@ fn strangers_word_is_a_field_like_any_other() {
     assert!(!environ.contains_key("HTTP_SCRIPT_NAME"));
 }
 
+// Gunicorn: E18, E21, S83, E31
 #[test]
 fn trusted_forwarder_puts_the_application_below_a_path() {
     let server = Serve::app("probe:app").start();
@@ -126,6 +131,7 @@ fn trusted_forwarder_puts_the_application_below_a_path() {
     client.response().expect(500);
 }
 
+// Gunicorn: E27
 #[test]
 fn client_that_trusted_forwarders_name_is_the_requests_client() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -163,6 +169,7 @@ fn client_that_trusted_forwarders_name_is_the_requests_client() {
     }
 }
 
+// Gunicorn: E27
 #[test]
 fn clients_own_bytes_before_its_forwarders_choose_no_address() {
     let folder = tempfile::tempdir().expect("a temporary folder");

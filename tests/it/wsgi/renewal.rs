@@ -42,6 +42,7 @@ fn answering(server: &Server) -> Pid {
     Pid::from_raw(pid.expect("a process id"))
 }
 
+// Gunicorn: HUP10
 #[test]
 fn reload_that_fails_is_one_line_and_costs_no_worker() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -64,6 +65,7 @@ fn reload_that_fails_is_one_line_and_costs_no_worker() {
     assert_eq!(failed.count(), 1, "{exited:#?}");
 }
 
+// Gunicorn: HUP7, HUP8
 #[test]
 fn during_a_reload_the_old_worker_serves_and_signals_work() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -93,6 +95,7 @@ fn during_a_reload_the_old_worker_serves_and_signals_work() {
     server.stop();
 }
 
+// Gunicorn: HUP9, S12
 #[test]
 fn request_past_the_graceful_timeout_is_cut_by_a_reload_too() {
     let server = Serve::app("probe:app")
@@ -114,6 +117,7 @@ fn request_past_the_graceful_timeout_is_cut_by_a_reload_too() {
     server.stop();
 }
 
+// Gunicorn: S9, S10
 #[test]
 fn worker_is_replaced_after_max_requests_with_jitter() {
     let server = Serve::app("probe:app")
@@ -165,6 +169,7 @@ fn worker_of_great_age_or_memory_is_replaced_and_logged() {
     }
 }
 
+// Gunicorn: G9
 #[test]
 fn winch_stops_all_workers_and_the_queue_waits_for_hup() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -179,6 +184,7 @@ fn winch_stops_all_workers_and_the_queue_waits_for_hup() {
     server.stop();
 }
 
+// Gunicorn: G9
 #[test]
 fn winch_of_a_controlling_terminal_stops_no_worker() {
     let terminal = openpty(None, None).expect("a terminal");
@@ -211,6 +217,7 @@ fn winch_of_a_controlling_terminal_stops_no_worker() {
     server.stop();
 }
 
+// Gunicorn: G1
 #[test]
 fn port_is_refused_soon_after_term_while_a_last_request_runs() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -240,6 +247,7 @@ fn port_is_refused_soon_after_term_while_a_last_request_runs() {
     assert_eq!(server.wait().status, 0);
 }
 
+// Gunicorn: G1
 #[test]
 fn idle_connections_delay_no_stop_and_the_port_is_free_at_once() {
     for threads in ["1", "4"] {

@@ -11,6 +11,7 @@ fn get(server: &Server, page: &str) -> Response {
     server.get(&format!("/{page}"))
 }
 
+// Gunicorn: E54
 #[test]
 fn exception_is_a_500_with_the_traceback_in_the_error_log() {
     let server = Serve::app("probe:app").start();
@@ -30,6 +31,7 @@ fn exception_is_a_500_with_the_traceback_in_the_error_log() {
     server.stop();
 }
 
+// Gunicorn: E54, P38
 #[test]
 fn exception_after_the_head_cuts_the_connection() {
     let server = Serve::app("probe:app").start();
@@ -45,6 +47,7 @@ fn exception_after_the_head_cuts_the_connection() {
     server.stop();
 }
 
+// Gunicorn: G40
 #[test]
 fn system_exit_in_a_request_is_a_500_and_the_worker_lives() {
     let server = Serve::app("probe:app").start();
@@ -57,6 +60,7 @@ fn system_exit_in_a_request_is_a_500_and_the_worker_lives() {
     server.stop();
 }
 
+// Gunicorn: E53
 #[test]
 fn application_that_breaks_the_protocol_gets_a_500() {
     let server = Serve::app("responses:app")
@@ -83,6 +87,7 @@ fn application_that_breaks_the_protocol_gets_a_500() {
     server.stop();
 }
 
+// Gunicorn: E46
 #[test]
 fn exc_info_replaces_the_answer_before_its_head_or_raises() {
     let server = serve();
@@ -103,6 +108,7 @@ fn exc_info_replaces_the_answer_before_its_head_or_raises() {
     server.stop();
 }
 
+// Gunicorn: E47, E48, E52
 #[test]
 fn body_comes_from_lists_tuples_generators_and_write() {
     let server = serve();
@@ -130,6 +136,7 @@ fn body_comes_from_lists_tuples_generators_and_write() {
     server.stop();
 }
 
+// Gunicorn: E47
 #[test]
 fn item_that_is_not_bytes_is_never_sent() {
     let server = serve();
@@ -143,6 +150,7 @@ fn item_that_is_not_bytes_is_never_sent() {
     server.stop();
 }
 
+// Gunicorn: E55
 #[test]
 fn close_is_called_once_whatever_happens() {
     let server = serve();
@@ -165,6 +173,7 @@ fn close_is_called_once_whatever_happens() {
     server.stop();
 }
 
+// Gunicorn: E51
 #[test]
 fn statuses_without_a_body_have_none() {
     let server = serve();
@@ -192,6 +201,7 @@ fn statuses_without_a_body_have_none() {
     assert!(!exited.stderr.iter().any(told), "{exited:#?}");
 }
 
+// Gunicorn: E50
 #[test]
 fn body_and_its_announced_length_must_agree() {
     let server = serve();
@@ -224,6 +234,7 @@ fn body_and_its_announced_length_must_agree() {
     server.stop();
 }
 
+// Gunicorn: E65
 #[test]
 fn required_upgrade_is_named_and_the_connection_goes_on() {
     let server = serve();
@@ -235,6 +246,7 @@ fn required_upgrade_is_named_and_the_connection_goes_on() {
     server.stop();
 }
 
+// Gunicorn: E44
 #[test]
 fn application_that_says_close_gets_it() {
     let server = serve();
@@ -245,6 +257,7 @@ fn application_that_says_close_gets_it() {
     server.stop();
 }
 
+// Gunicorn: E45
 #[test]
 fn response_has_the_servers_lines_then_the_applications() {
     let server = serve();
@@ -272,6 +285,7 @@ fn response_has_the_servers_lines_then_the_applications() {
     server.stop();
 }
 
+// Gunicorn: E58, E59, E60
 #[test]
 fn files_are_counted_in_the_access_log() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -291,6 +305,7 @@ fn files_are_counted_in_the_access_log() {
     server.stop();
 }
 
+// Gunicorn: E58
 #[test]
 fn files_without_a_size_are_sent_whole_unreadable_ones_are_500() {
     let server = Serve::app("wrapped:app").start();
@@ -309,6 +324,7 @@ fn files_without_a_size_are_sent_whole_unreadable_ones_are_500() {
     server.stop();
 }
 
+// Gunicorn: E11
 #[test]
 fn headers_of_the_connection_are_the_servers_own() {
     let server = serve();

@@ -59,6 +59,7 @@ fn two_clients(server: &Server) -> (Client, impl Sized + use<>, Client) {
     (held, (arrived, gate), waiting)
 }
 
+// Gunicorn: S30
 #[test]
 fn workers_listen_each_by_itself_at_the_logged_address() {
     for threads in ["1", "2"] {
@@ -75,6 +76,7 @@ fn workers_listen_each_by_itself_at_the_logged_address() {
     }
 }
 
+// Gunicorn: S30
 #[test]
 fn queue_of_a_replaced_worker_is_served_by_its_replacement() {
     let server = serve().start();
@@ -94,6 +96,7 @@ fn queue_of_a_replaced_worker_is_served_by_its_replacement() {
     server.stop();
 }
 
+// Gunicorn: S30
 #[test]
 fn queue_of_a_killed_worker_is_served_by_its_replacement() {
     let server = serve().start();
@@ -108,6 +111,7 @@ fn queue_of_a_killed_worker_is_served_by_its_replacement() {
     server.stop();
 }
 
+// Gunicorn: S30
 #[test]
 fn queues_pass_between_workers_over_reloads_and_recycling() {
     let server = serve().workers(3).args(["--max-requests", "20"]).start();
@@ -125,6 +129,7 @@ fn queues_pass_between_workers_over_reloads_and_recycling() {
     server.stop();
 }
 
+// Gunicorn: S30
 #[test]
 fn queue_of_a_stopped_worker_is_served_by_it() {
     let server = serve().start();
@@ -140,6 +145,7 @@ fn queue_of_a_stopped_worker_is_served_by_it() {
     server.wait();
 }
 
+// Gunicorn: S30
 #[test]
 fn queues_go_to_the_next_arbiters_workers_and_lose_no_client() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -184,6 +190,7 @@ fn queues_go_to_the_next_arbiters_workers_and_lose_no_client() {
     assert_eq!(exited.status, 0, "{exited:#?}");
 }
 
+// Gunicorn: S30
 #[test]
 fn an_inherited_socket_is_shared_beside_queues_of_one_worker() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -210,6 +217,7 @@ fn an_inherited_socket_is_shared_beside_queues_of_one_worker() {
     server.stop();
 }
 
+// Gunicorn: S30
 #[test]
 fn workers_of_another_user_have_queues_the_arbiter_opened() {
     if !nix::unistd::geteuid().is_root() {

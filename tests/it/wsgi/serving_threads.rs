@@ -63,6 +63,7 @@ impl House {
     }
 }
 
+// Gunicorn: W11
 #[test]
 fn serving_threads_are_pythons_own_and_never_the_main_one() {
     let house = house(|serve| serve);
@@ -80,6 +81,7 @@ fn serving_threads_are_pythons_own_and_never_the_main_one() {
     house.server.stop();
 }
 
+// Gunicorn: W11
 #[test]
 fn functions_of_settrace_and_setprofile_are_in_force_in_them() {
     let house = house(|serve| serve);
@@ -91,6 +93,7 @@ fn functions_of_settrace_and_setprofile_are_in_force_in_them() {
     house.server.stop();
 }
 
+// Gunicorn: W11
 #[test]
 fn deep_recursion_ends_in_a_result_or_an_error_and_no_crash() {
     let house = house(|serve| serve);
@@ -106,6 +109,7 @@ fn deep_recursion_ends_in_a_result_or_an_error_and_no_crash() {
     house.server.stop();
 }
 
+// Gunicorn: W11
 #[test]
 fn stack_size_of_the_application_and_of_the_system_is_theirs() {
     for limit in ["STACK=256", "ulimit -s 262144"] {
@@ -124,6 +128,7 @@ fn stack_size_of_the_application_and_of_the_system_is_theirs() {
     }
 }
 
+// Gunicorn: W11
 #[test]
 fn signal_handlers_of_the_application_run_in_an_idle_worker() {
     let house = house(|serve| serve);
@@ -133,6 +138,7 @@ fn signal_handlers_of_the_application_run_in_an_idle_worker() {
     house.server.stop();
 }
 
+// Gunicorn: W11
 #[test]
 fn signal_handlers_of_the_application_run_in_a_busy_worker() {
     let house = house(|serve| serve);

@@ -28,6 +28,7 @@ fn silent(server: &Server) -> Vec<Client> {
     clients
 }
 
+// Gunicorn: W1, W5
 #[test]
 fn silent_clients_do_not_delay_others_on_a_single_worker() {
     let server = Serve::app("probe:app").start();
@@ -43,6 +44,7 @@ fn silent_clients_do_not_delay_others_on_a_single_worker() {
     server.stop();
 }
 
+// Gunicorn: E56, W5
 #[test]
 fn slow_reader_does_not_hold_the_worker() {
     let server = Serve::app("probe:app").start();
@@ -76,6 +78,7 @@ fn held(args: &[&str]) -> (Server, Client, Client) {
     (server, halting, reader)
 }
 
+// Gunicorn: W5
 #[test]
 fn worker_that_a_slow_reader_holds_sees_to_the_others_and_lives() {
     let (server, mut halting, mut reader) = held(&["--head-timeout", "4", "--timeout", "2"]);
@@ -105,6 +108,7 @@ fn worker_blocked_on_a_slow_reader_leaves_at_once() {
     }
 }
 
+// Gunicorn: W6
 #[test]
 fn silent_clients_do_not_delay_a_graceful_stop() {
     let server = Serve::app("probe:app").start();
@@ -197,11 +201,13 @@ fn ordinary_clients_are_answered_within_two_seconds(flags: &[&str]) {
     server.stop();
 }
 
+// Gunicorn: W5
 #[test]
 fn ordinary_requests_are_answered_soon_during_an_attack() {
     ordinary_clients_are_answered_within_two_seconds(&[]);
 }
 
+// Gunicorn: W14
 #[test]
 fn ordinary_requests_are_answered_soon_on_attacked_threads() {
     ordinary_clients_are_answered_within_two_seconds(&["--threads", "4"]);

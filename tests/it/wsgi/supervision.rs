@@ -16,6 +16,7 @@ fn answering(server: &Server) -> Pid {
     Pid::from_raw(pid.text().parse().expect("a process id"))
 }
 
+// Gunicorn: G10, G41
 #[test]
 fn killed_worker_is_replaced_within_a_second_beside_another() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -69,6 +70,7 @@ fn killed_worker_is_replaced_within_a_second_beside_another() {
     server.stop();
 }
 
+// Gunicorn: G48
 #[test]
 fn worker_that_sleeps_past_the_timeout_is_replaced() {
     let server = Serve::app("probe:app")
@@ -110,6 +112,7 @@ fn worker_that_sleeps_past_the_timeout_is_replaced() {
     server.stop();
 }
 
+// Gunicorn: G50, S11
 #[test]
 fn response_in_blocks_may_outlast_the_timeout_a_silent_one_not() {
     let server = Serve::app("probe:app").args(["--timeout", "2"]).start();
@@ -129,6 +132,7 @@ fn response_in_blocks_may_outlast_the_timeout_a_silent_one_not() {
     server.stop();
 }
 
+// Gunicorn: G37, G40, G41
 #[test]
 fn application_that_ends_the_process_costs_one_worker() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -147,6 +151,7 @@ fn application_that_ends_the_process_costs_one_worker() {
     server.stop();
 }
 
+// Gunicorn: G12, G18, G37
 #[test]
 fn worker_told_to_leave_finishes_its_request_and_is_replaced() {
     let server = Serve::app("probe:app").start();
@@ -173,6 +178,7 @@ fn worker_told_to_leave_finishes_its_request_and_is_replaced() {
     );
 }
 
+// Gunicorn: G13
 #[test]
 fn worker_told_to_quit_leaves_at_once() {
     let server = Serve::app("probe:app").start();
@@ -191,6 +197,7 @@ fn worker_told_to_quit_leaves_at_once() {
     server.stop();
 }
 
+// Gunicorn: G16, G17, G18
 #[test]
 fn worker_ignores_signals_that_are_for_the_arbiter() {
     let server = Serve::app("probe:app").start();
@@ -210,6 +217,7 @@ fn worker_ignores_signals_that_are_for_the_arbiter() {
     server.stop();
 }
 
+// Gunicorn: G54
 #[test]
 fn workers_leave_when_the_arbiter_is_killed() {
     let server = Serve::app("probe:app").workers(2).start();
@@ -220,6 +228,7 @@ fn workers_leave_when_the_arbiter_is_killed() {
     assert_eq!(exited.status, 128 + 9);
 }
 
+// Gunicorn: G38, G43
 #[test]
 fn worker_that_cannot_boot_again_neither_spins_nor_harms() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -261,6 +270,7 @@ fn worker_that_cannot_boot_again_neither_spins_nor_harms() {
     server.stop();
 }
 
+// Gunicorn: W3
 #[test]
 fn accept_errors_do_not_kill_the_worker_and_are_told_of_once() {
     let server = Serve::app("few_files:app").start();
@@ -283,6 +293,7 @@ fn accept_errors_do_not_kill_the_worker_and_are_told_of_once() {
     assert_eq!(exited.stderr.iter().filter(told).count(), 1, "{exited:?}");
 }
 
+// Gunicorn: G48
 #[test]
 fn pause_of_all_processes_past_the_timeout_costs_no_request() {
     let server = Serve::app("probe:app").args(["--timeout", "2"]).start();

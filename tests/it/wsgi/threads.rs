@@ -30,6 +30,7 @@ fn soon<T>(limit: Duration, act: impl FnOnce() -> T) -> T {
     outcome
 }
 
+// Gunicorn: S6, S7
 #[test]
 fn threads_make_sync_gthread_and_the_application_is_told() {
     let server = serve("threads:app", 2);
@@ -63,6 +64,7 @@ fn calls_that_wait_in_some_threads_do_not_delay_the_others() {
     server.stop();
 }
 
+// Gunicorn: W12
 #[test]
 fn no_more_calls_run_than_there_are_threads() {
     let server = serve("threads:app", 3);
@@ -75,6 +77,7 @@ fn no_more_calls_run_than_there_are_threads() {
     server.stop();
 }
 
+// Gunicorn: W12
 #[test]
 fn connection_is_left_to_a_worker_that_has_a_free_thread() {
     let server = Serve::app("probe:app")
@@ -119,6 +122,7 @@ fn sleeping_requests_of_eight_clients_run_side_by_side() {
     server.stop();
 }
 
+// Gunicorn: W16
 #[test]
 fn pipelined_requests_are_answered_in_order_beside_others() {
     let server = serve("threads:app", 4);
@@ -145,6 +149,7 @@ fn pipelined_requests_are_answered_in_order_beside_others() {
     server.stop();
 }
 
+// Gunicorn: W17
 #[test]
 fn next_request_that_comes_during_the_first_is_not_lost() {
     let server = serve("probe:app", 2);
@@ -167,6 +172,7 @@ fn next_request_that_comes_during_the_first_is_not_lost() {
     server.stop();
 }
 
+// Gunicorn: W13, W14, W23
 #[test]
 fn silent_and_slow_clients_hold_no_thread() {
     let server = serve("probe:app", 2);
@@ -190,6 +196,7 @@ fn silent_and_slow_clients_hold_no_thread() {
     server.stop();
 }
 
+// Gunicorn: G13, W22
 #[test]
 fn quit_leaves_at_once_with_calls_running() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
@@ -208,6 +215,7 @@ fn quit_leaves_at_once_with_calls_running() {
     }
 }
 
+// Gunicorn: W21
 #[test]
 fn term_finishes_the_requests_of_all_threads() {
     let server = serve("probe:app", 4);
@@ -227,6 +235,7 @@ fn term_finishes_the_requests_of_all_threads() {
     assert_eq!(exited.status, 0, "{exited:#?}");
 }
 
+// Gunicorn: G40, W24
 #[test]
 fn leaving_python_in_a_thread_is_a_500_and_not_the_servers_end() {
     let server = serve("probe:app", 2);
@@ -238,6 +247,7 @@ fn leaving_python_in_a_thread_is_a_500_and_not_the_servers_end() {
     server.stop();
 }
 
+// Gunicorn: G40
 #[test]
 fn ending_the_process_in_a_thread_costs_one_worker() {
     let server = Serve::app("probe:app")
@@ -256,6 +266,7 @@ fn ending_the_process_in_a_thread_costs_one_worker() {
     server.stop();
 }
 
+// Gunicorn: G51, S11
 #[test]
 fn calls_longer_than_the_timeout_do_not_end_the_worker() {
     let server = Serve::app("threads:app")
@@ -269,6 +280,7 @@ fn calls_longer_than_the_timeout_do_not_end_the_worker() {
     server.stop();
 }
 
+// Gunicorn: G51, S11
 #[test]
 fn interpreter_held_too_long_ends_the_worker_naming_its_call() {
     let server = Serve::app("threads:app")
@@ -302,6 +314,7 @@ fn assert_sleeps(pid: Pid) {
     assert!(used <= 4, "{used} hundredths of a second");
 }
 
+// Gunicorn: W11
 #[test]
 fn idle_worker_uses_no_processor_time() {
     let server = serve("threads:app", 4);
@@ -314,6 +327,7 @@ fn idle_worker_uses_no_processor_time() {
     server.stop();
 }
 
+// Gunicorn: W11
 #[test]
 fn worker_whose_calls_all_wait_uses_no_processor_time() {
     let server = serve("probe:app", 2);

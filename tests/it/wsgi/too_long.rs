@@ -33,6 +33,7 @@ fn expect_504(server: &Server, target: &str) {
     assert!(expected.contains(&took), "took {took:?}");
 }
 
+// Gunicorn: S11
 #[test]
 fn stuck_thread_costs_its_client_a_504_and_others_nothing() {
     let server = serve("probe:app", &["--threads", "4"]);
@@ -64,6 +65,7 @@ fn stuck_thread_costs_its_client_a_504_and_others_nothing() {
     server.stop();
 }
 
+// Gunicorn: S11
 #[test]
 fn stuck_sync_worker_answers_504_and_is_replaced() {
     for (app, target) in [("probe:app", "/sleep"), ("threads:app", "/stuck")] {

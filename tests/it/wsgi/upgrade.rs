@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Serve, eventually, send};
 
+// Gunicorn: G26
 #[test]
 fn an_upgrade_under_requests_loses_none_of_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -139,6 +139,7 @@ fn while_workers_fail_one_at_a_time_is_tried() {
     assert_eq!(scene.input(Input::Ready { id: 6 }), ["spawn 7 in 1"]);
 }
 
+// Gunicorn: G43
 #[test]
 fn one_that_was_ready_is_replaced_at_once_while_others_serve() {
     let mut scene = Scene::serving();
@@ -158,6 +159,7 @@ fn one_that_was_ready_is_replaced_at_once_while_others_serve() {
     assert_eq!(killed, ["bury 2", "spawn 15 in 0"]);
 }
 
+// Gunicorn: G43
 #[test]
 fn workers_killed_repeatedly_are_back_within_a_second() {
     let mut scene = Scene::serving();

@@ -4,6 +4,7 @@
 
 use super::*;
 
+// Gunicorn: HUP7
 #[test]
 fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
     let mut scene = Scene::serving();
@@ -21,6 +22,7 @@ fn a_reload_replaces_workers_one_for_one_as_new_ones_are_ready() {
     assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2"]);
 }
 
+// Gunicorn: HUP10
 #[test]
 fn new_settings_whose_workers_cannot_boot_are_given_up() {
     let mut scene = Scene::serving();
@@ -49,6 +51,7 @@ fn new_settings_whose_workers_cannot_boot_are_given_up() {
     );
 }
 
+// Gunicorn: W7, W20, S9
 #[test]
 fn a_recycled_worker_serves_until_its_replacement_is_ready() {
     let mut scene = Scene::serving();
@@ -166,6 +169,7 @@ fn a_reload_during_the_start_that_cannot_boot_fails_the_start() {
     ]);
 }
 
+// Gunicorn: HUP8
 #[test]
 fn a_reload_during_a_reload_gives_the_first_one_up() {
     let mut scene = Scene::serving();
@@ -307,6 +311,7 @@ fn an_old_worker_that_dies_during_a_trial_is_replaced() {
     ]);
 }
 
+// Gunicorn: G55
 #[test]
 fn an_old_worker_that_hangs_during_a_trial_may_come_back() {
     Scene::serving().play(&[
@@ -347,6 +352,7 @@ fn a_reload_tries_at_once_what_was_tried_ever_more_slowly() {
     ]);
 }
 
+// Gunicorn: HUP8
 #[test]
 fn workers_that_were_asked_for_during_a_trial_outlast_it() {
     let mut scene = Scene::serving();

@@ -22,6 +22,7 @@ fn a_graceful_stop_waits_for_the_workers() {
     assert_eq!(scene.exit(2, Exit::Code(0)), ["bury 2", "exit"]);
 }
 
+// Gunicorn: G55
 #[test]
 fn a_graceful_stop_ends_even_if_a_worker_cannot_be_killed() {
     let mut scene = Scene::serving();
@@ -105,6 +106,7 @@ fn shrinking_counts_a_worker_that_is_being_ended_anyway() {
     assert_eq!(scene.exit(2, Exit::Signal(Signal::SIGABRT)), ["bury 2"]);
 }
 
+// Gunicorn: HUP9
 #[test]
 fn a_retired_worker_that_does_not_leave_is_killed() {
     let mut scene = Scene::serving();
@@ -127,6 +129,7 @@ fn a_worker_forked_into_a_stop_is_asked_to_leave() {
     assert_eq!(describe(&out[0]), order(WorkerSignal::Leave, 1));
 }
 
+// Gunicorn: G9
 #[test]
 fn rest_ends_all_workers_until_one_is_asked_for() {
     let mut scene = Scene::serving();
@@ -185,6 +188,7 @@ fn nobody_follows_a_worker_that_dies_in_a_rest() {
     ]);
 }
 
+// Gunicorn: G7
 #[test]
 fn everybody_opens_the_logs_again_who_may_still_write_to_them() {
     let mut scene = Scene::serving();

@@ -54,6 +54,7 @@ fn a_new_arbiter_that_serves_changes_nothing_for_the_old_one() {
     assert_eq!(scene.command(Command::Upgrade), ["reexec"]);
 }
 
+// Gunicorn: G19
 #[test]
 fn a_second_upgrade_is_refused_on_both_sides() {
     let mut scene = upgrading(DEFAULT);

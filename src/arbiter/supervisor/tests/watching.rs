@@ -4,6 +4,7 @@
 
 use super::*;
 
+// Gunicorn: G48
 #[test]
 fn a_silent_worker_shows_stacks_is_aborted_killed_and_replaced() {
     let mut scene = Scene::serving();
@@ -22,6 +23,7 @@ fn a_silent_worker_shows_stacks_is_aborted_killed_and_replaced() {
     );
 }
 
+// Gunicorn: G41, G52
 #[test]
 fn the_cause_of_an_end_is_remembered_from_its_beginning() {
     let mut scene = Scene::serving();
