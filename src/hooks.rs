@@ -1,7 +1,7 @@
-//! [`Hooks`]: a program's own code at the turns of a server's life, in the process that takes the turn.
+//! [`Hooks`]: a program's own code at points of a server's life, in the process that has come to the point.
 //!
-//! No layer below knows of it: the arbiter's hooks follow its [`ArbiterEvent`]s, those of a worker are in a worker, a
-//! recipe and a service that are put around the ones given.
+//! No layer below knows hooks: those of the arbiter run on its [`ArbiterEvent`](crate::arbiter::ArbiterEvent)s, and those
+//! of a worker in wrappers around the worker, the service's recipe and the service.
 //!
 //! ```text
 //!   arbiter: nworkers_changed ▶ on_starting ▶ when_ready ▶ pre_fork ─┐         ┌─▶ child_exit … ▶ on_exit
@@ -9,39 +9,38 @@
 //!   worker:                    post_fork ▶ post_worker_init ▶ (pre_request ▶ post_request)*
 //!                                                     ▶ worker_int | worker_abort ▶ worker_exit
 //!
-//!   arbiter, told to reload:   on_reload ▶ nworkers_changed ▶ pre_fork …
+//!   arbiter, on a reload:      on_reload ▶ nworkers_changed ▶ pre_fork …
 //! ```
 //!
-//! *Invariants*: a hook that fails or panics costs what its own documentation says, and nothing else; without
-//! hooks a request pays one comparison.
+//! *Invariants*: a hook that fails or panics has the effect that its documentation gives, and no other; without hooks a
+//! request costs one comparison more.
 
+mod arbiter;
+mod catch;
 mod request;
 mod worker;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::arbiter::{ArbiterEvent, Handle};
+use crate::arbiter::Handle;
 use crate::error::{Error, Result};
 use crate::h1::Head;
-use crate::net::Listeners;
 use crate::service::{Address, Request};
-use crate::trace;
+pub(crate) use arbiter::ArbiterHooks;
+pub(crate) use request::HookedMake;
 pub use request::RequestOutcome;
-pub(crate) use request::Watched;
 pub(crate) use worker::HookedWorker;
 
-/// What a program does at the turns of a server's life: Gunicorn's server hooks, under their names. All do
-/// nothing by default. Given to [`Builder::hooks`](crate::ServerBuilder::hooks).
+/// Code that a server calls at points of its life: Gunicorn's server hooks, under their names. Each does nothing by
+/// default. They are given to [`ServerBuilder::hooks`](crate::ServerBuilder::hooks).
 ///
-/// There is one object, and with each fork every worker gets its own copy of it: what a hook in a worker
-/// stores there is seen in that worker only. The hooks around a request run on whichever thread answers it,
-/// several at once.
+/// There is one object, and each worker has the copy of it that its fork made: a value that a hook stores in a worker is
+/// seen in that worker only. The hooks around a request run on the thread that answers it, on several at once.
 ///
-/// Nothing is supervised while a hook runs in the arbiter, and no request is begun by the thread on which one
-/// runs in a worker: so none must block.
+/// A hook must not block. The arbiter supervises nothing while a hook runs in it, and in a worker the thread that runs a
+/// hook begins no request.
 ///
 /// ```no_run
 /// use oxicorn::{Hooks, Request, Responder, Result, Server, ServerInfo, WorkerInfo};
@@ -66,151 +65,151 @@ pub(crate) use worker::HookedWorker;
 /// }
 /// ```
 pub trait Hooks: Send + Sync {
-    /// Arbiter: it begins. The pid file is written, signals are not yet taken, nothing is preloaded.
+    /// Arbiter: the start begins. The pid file is written, signals are not yet handled, and nothing is preloaded.
     ///
     /// # Errors
     ///
-    /// End the start: [`Server::serve`](crate::Server::serve) returns them.
+    /// An error ends the start: [`Server::serve`](crate::Server::serve) returns it.
     fn on_starting(&self, server: &ServerInfo) -> Result<()> {
         let _ = server;
         Ok(())
     }
 
-    /// Arbiter: new settings are in force, and their first worker is about to be forked.
+    /// Arbiter: new settings are on trial, and their first worker is about to be forked.
     fn on_reload(&self, server: &ServerInfo) {
         let _ = server;
     }
 
-    /// Arbiter: it listens, and is about to fork its first worker.
+    /// Arbiter: the listeners are open, and the first worker is about to be forked.
     ///
     /// # Errors
     ///
-    /// End the start: [`Server::serve`](crate::Server::serve) returns them.
+    /// An error ends the start: [`Server::serve`](crate::Server::serve) returns it.
     fn when_ready(&self, server: &ServerInfo) -> Result<()> {
         let _ = server;
         Ok(())
     }
 
-    /// Arbiter: worker `id` is about to be forked.
+    /// Arbiter: the worker with the number `id` is about to be forked.
     fn pre_fork(&self, server: &ServerInfo, id: u64) {
         let _ = (server, id);
     }
 
-    /// Worker: the first thing after the fork. Its signals are its own, nothing is loaded.
+    /// Worker: the fork is done. The worker has its own signal handlers, and nothing is loaded.
     ///
     /// # Errors
     ///
-    /// The worker has failed to boot: exit status 3.
+    /// An error is a failed boot of the worker: exit status 3.
     fn post_fork(&self, worker: &WorkerInfo) -> Result<()> {
         let _ = worker;
         Ok(())
     }
 
-    /// Worker: the service is made, and requests are about to be taken.
+    /// Worker: the service is made, and the worker is about to take requests.
     ///
     /// # Errors
     ///
-    /// The worker has failed to boot: exit status 3.
+    /// An error is a failed boot of the worker: exit status 3.
     fn post_worker_init(&self, worker: &WorkerInfo) -> Result<()> {
         let _ = worker;
         Ok(())
     }
 
-    /// Worker: it was told to leave at once, by INT or QUIT. It runs in the worker's loop and not in a signal
-    /// handler, so it may do anything; a call of the service on the main thread comes to its end before.
+    /// Worker: INT or QUIT has told it to leave at once. The hook runs in the worker's loop and not in a signal handler,
+    /// so it may do anything. A call of the service on the main thread ends before.
     fn worker_int(&self, worker: &WorkerInfo) {
         let _ = worker;
     }
 
-    /// Worker: it was aborted (ABRT), by the arbiter since it made no progress, or by somebody else. It runs
-    /// where [`worker_int`](Self::worker_int) does, so not in a worker that cannot be brought back to its loop:
-    /// that one is killed a second later.
+    /// Worker: ABRT has arrived, from the arbiter because the worker made no progress, or from another process. The hook
+    /// runs where [`worker_int`](Self::worker_int) does. A worker that does not return to its loop is killed a second
+    /// later, without this hook.
     fn worker_abort(&self, worker: &WorkerInfo) {
         let _ = worker;
     }
 
-    /// Worker: a request is about to be given to the service. Requests that cannot be parsed never come here.
+    /// Worker: a request is about to be given to the service. A request that cannot be parsed never comes here.
     ///
     /// # Errors
     ///
-    /// The request is answered with 500, and the error logged.
+    /// An error is logged, and the request is answered with 500.
     fn pre_request(&self, worker: &WorkerInfo, request: &Request<'_>) -> Result<()> {
         let _ = (worker, request);
         Ok(())
     }
 
-    /// Worker: the service has returned. It follows every [`pre_request`](Self::pre_request), a failed one too.
-    fn post_request(&self, worker: &WorkerInfo, request: &Head, answer: &RequestOutcome<'_>) {
-        let _ = (worker, request, answer);
+    /// Worker: the service has returned. The hook follows every [`pre_request`](Self::pre_request), also one that failed.
+    fn post_request(&self, worker: &WorkerInfo, request: &Head, outcome: &RequestOutcome<'_>) {
+        let _ = (worker, request, outcome);
     }
 
-    /// Arbiter: a worker has gone; `None` where somebody else has waited for it.
+    /// Arbiter: a worker's process has ended. `status` is `None` where other code of the process has waited for it.
     fn child_exit(&self, server: &ServerInfo, worker: &WorkerInfo, status: Option<ExitStatus>) {
         let _ = (server, worker, status);
     }
 
-    /// Worker: the last thing before its process ends, also where it has failed. A process that is killed, told
-    /// to leave before it is ready, or ended by the application itself (`_exit(2)`) does not come here.
+    /// Worker: its process is about to end, also after a failure. The hook does not run in a process that is killed,
+    /// stopped before it is ready, or ended by the application (`_exit(2)`).
     fn worker_exit(&self, worker: &WorkerInfo) {
         let _ = worker;
     }
 
-    /// Arbiter: the number of workers that there are to be has changed. The first call of all, with no number
-    /// before it.
+    /// Arbiter: the number of workers is set, at the start (`old` is `None`) and whenever it changes. It is the first
+    /// hook of all.
     fn nworkers_changed(&self, server: &ServerInfo, new: usize, old: Option<usize>) {
         let _ = (server, new, old);
     }
 
-    /// The process that is about to become the next arbiter (`SIGUSR2`), forked but not yet the new program.
+    /// The next arbiter's process (`SIGUSR2`): it is forked, and about to execute the new program.
     fn pre_exec(&self, server: &ServerInfo) {
         let _ = server;
     }
 
-    /// Arbiter: no worker is left, the pid file is gone, and the signals are the program's again.
+    /// Arbiter: no worker is left, the pid file is removed, and the program's signal handlers are restored.
     fn on_exit(&self, server: &ServerInfo) {
         let _ = server;
     }
 }
 
-/// The arbiter, as a hook in its process sees it.
+/// The arbiter, for a hook that runs in its process.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerInfo {
-    /// Its process id.
+    /// The process id of the arbiter.
     pub pid: u32,
-    /// How many workers there are to be.
+    /// The number of workers that the server is set to run.
     pub workers: usize,
-    /// Where it listens.
+    /// The addresses that the server listens on.
     pub listeners: Vec<Address>,
-    /// Tells it things, and tells of it.
+    /// Controls the server.
     pub handle: Handle,
 }
 
-/// A worker, as a hook sees it.
+/// A worker, for a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerInfo {
-    /// Its number; a replacement has one of its own.
+    /// The number of the worker. A replacement has another one.
     pub id: u64,
-    /// Its process id.
+    /// The process id of the worker.
     pub pid: u32,
 }
 
 impl WorkerInfo {
-    /// The worker of that number which this process is.
-    fn here(id: u64) -> Self {
+    /// The worker that this process is.
+    fn current(id: u64) -> Self {
         let pid = process::id();
         Self { id, pid }
     }
 }
 
-/// A program's hooks, wherever they are called.
-pub(crate) type Shared = Arc<dyn Hooks>;
+/// The hooks of a server, shared by all wrappers.
+pub(crate) type SharedHooks = Arc<dyn Hooks>;
 
-/// Hooks, and the failure of one that is to end the start.
+/// The hooks of a server, and the failure of one that ends the start.
 #[derive(Clone)]
 pub(crate) struct Installed {
-    pub(crate) hooks: Shared,
+    pub(crate) hooks: SharedHooks,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -222,121 +221,26 @@ impl Installed {
         }
     }
 
-    /// Why the start was ended, if it was.
+    /// Keeps the first failure.
+    fn fail(&self, error: Error) {
+        let failure = self.failure.lock();
+        failure
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+    }
+
+    /// # Errors
+    ///
+    /// The failure that ends the start, if a hook has failed.
     pub(crate) fn take_failure(&self) -> Result<()> {
         let failure = self.failure.lock();
         let failure = failure.unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(()), Err)
-    }
-
-    /// The arbiter's side, for an arbiter that starts with so many workers.
-    pub(crate) fn follow(&self, workers: usize, listeners: &Listeners, handle: Handle) -> Follower {
-        Follower {
-            installed: self.clone(),
-            server: ServerInfo {
-                pid: process::id(),
-                workers,
-                listeners: addresses(listeners),
-                handle,
-            },
-        }
     }
 }
 
 impl fmt::Debug for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hooks")
-    }
-}
-
-/// Calls the arbiter's hooks as its events come.
-pub(crate) struct Follower {
-    installed: Installed,
-    server: ServerInfo,
-}
-
-impl Follower {
-    pub(crate) fn follow(&mut self, event: &ArbiterEvent) {
-        let hooks = Arc::clone(&self.installed.hooks);
-        match event {
-            // Gunicorn tells the number before anything else.
-            ArbiterEvent::Starting => {
-                let workers = self.server.workers;
-                self.tell("nworkers_changed", |server| {
-                    hooks.nworkers_changed(server, workers, None);
-                });
-                self.ask("on_starting", |server| hooks.on_starting(server));
-            }
-            ArbiterEvent::Started { listeners } => {
-                self.server.listeners = addresses(listeners);
-                self.ask("when_ready", |server| hooks.when_ready(server));
-            }
-            ArbiterEvent::Resized { from, to } => {
-                self.server.workers = *to;
-                if from.is_some() {
-                    self.tell("nworkers_changed", |server| {
-                        hooks.nworkers_changed(server, *to, *from);
-                    });
-                }
-            }
-            ArbiterEvent::Forking { id } => {
-                self.tell("pre_fork", |server| hooks.pre_fork(server, *id));
-            }
-            ArbiterEvent::WorkerExited { id, pid, status } => self.tell("child_exit", |server| {
-                let pid = pid.unsigned_abs();
-                hooks.child_exit(server, &WorkerInfo { id: *id, pid }, *status);
-            }),
-            ArbiterEvent::Reloaded { listeners } => {
-                self.server.listeners = addresses(listeners);
-                self.tell("on_reload", |server| hooks.on_reload(server));
-            }
-            ArbiterEvent::Executing => self.tell("pre_exec", |server| hooks.pre_exec(server)),
-            ArbiterEvent::Ended => self.tell("on_exit", |server| hooks.on_exit(server)),
-            _ => {}
-        }
-    }
-
-    /// A hook whose failure ends the start.
-    fn ask(&self, name: &str, hook: impl FnOnce(&ServerInfo) -> Result<()>) {
-        if let Err(error) = guard(name, || hook(&self.server)) {
-            let failure = self.installed.failure.lock();
-            failure
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
-            self.server.handle.stop_now();
-        }
-    }
-
-    /// A hook whose failure ends nothing.
-    fn tell(&self, name: &str, hook: impl FnOnce(&ServerInfo)) {
-        tell(name, || hook(&self.server));
-    }
-}
-
-fn addresses(listeners: &Listeners) -> Vec<Address> {
-    let listeners = listeners.iter();
-    listeners.map(|listener| (&**listener).into()).collect()
-}
-
-/// Calls a hook whose failure ends nothing.
-fn tell(name: &str, hook: impl FnOnce()) {
-    let told = guard(name, || {
-        hook();
-        Ok(())
-    });
-    if let Err(error) = told {
-        trace::error!("{error}");
-    }
-}
-
-/// Calls a hook, and names it in what goes wrong.
-fn guard(name: &str, hook: impl FnOnce() -> Result<()>) -> Result<()> {
-    match catch_unwind(AssertUnwindSafe(hook)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            let sentence = format!("the hook {name} failed: {error}");
-            Err(Error::with_source(sentence, error))
-        }
-        Err(panic) => Err(Error::panicked(&format!("the hook {name}"), &*panic)),
     }
 }

@@ -13,7 +13,7 @@ mod wsgi_app;
 use crate::arbiter::{ArbiterEvent, CommandQueue, Handle};
 use crate::config::{Origin, Setting, Settings, WorkerClass};
 use crate::error::{Error, Result};
-use crate::hooks::Watched;
+use crate::hooks::{ArbiterHooks, HookedMake};
 use crate::log;
 use crate::net::{Listener, Listeners};
 #[cfg(feature = "systemd")]
@@ -196,7 +196,7 @@ impl Server {
             ));
         }
         let releaser = make.releaser();
-        let make = Watched::new(make, program.hooks.map(|installed| installed.hooks));
+        let make = HookedMake::new(make, program.hooks.map(|installed| installed.hooks));
         let listeners = bound.listeners().clone();
         // A clone that is kept keeps sockets open.
         drop(bound);
@@ -228,9 +228,9 @@ impl Server {
         let hooks = program.hooks;
         let mut observer = program.observe;
         let workers = prepared.settings.workers;
-        let mut follower = hooks
-            .as_ref()
-            .map(|hooks| hooks.follow(workers, bound.listeners(), command_queue.handle()));
+        let mut arbiter_hooks = hooks.as_ref().map(|hooks| {
+            ArbiterHooks::new(hooks, workers, bound.listeners(), command_queue.handle())
+        });
         if let Some(workers) = &prepared.credentials {
             log::give_to(workers.uid(), workers.gid());
         }
@@ -258,8 +258,8 @@ impl Server {
                 if let Some(notifier) = &mut notifier {
                     notifier.follow(event);
                 }
-                if let Some(follower) = &mut follower {
-                    follower.follow(event);
+                if let Some(hooks) = &mut arbiter_hooks {
+                    hooks.on_event(event);
                 }
                 if let Some(observe) = &mut observer {
                     observe(event);
@@ -294,7 +294,7 @@ impl Server {
 /// The worker of the class that the settings have.
 #[expect(clippy::unnecessary_wraps, reason = "another recipe can fail")]
 fn any_worker<M>(
-    make: Shared<Watched<M>>,
+    make: Shared<HookedMake<M>>,
     prepared: &mut Prepared,
 ) -> Result<Box<dyn WorkerTemplate>>
 where

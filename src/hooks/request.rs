@@ -1,12 +1,13 @@
-//! [`Watched`]: a recipe, and its service, with the hooks around each request.
+//! [`HookedMake`]: a recipe of services with hooks around each of their requests.
 //!
-//! It changes nothing of what the service gets and gives.
+//! Requests and responses pass through unchanged.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Shared, WorkerInfo, guard, tell};
+use super::catch::{call, call_logged};
+use super::{SharedHooks, WorkerInfo};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::service::{
@@ -14,47 +15,47 @@ use crate::service::{
     ServiceRuntime,
 };
 
-/// What became of a request, for [`Hooks::post_request`](super::Hooks::post_request).
+/// How a request was answered, for [`Hooks::post_request`](super::Hooks::post_request).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RequestOutcome<'a> {
-    /// The status that the service gave; `None` where it gave none, and a failure is answered with 500.
+    /// The status of the service's response; `None` where it gave none, which is answered with 500.
     pub status: Option<u16>,
-    /// How many bytes of the body the service gave.
+    /// The number of bytes of the body that the service gave.
     pub sent: u64,
-    /// What the service, or [`pre_request`](super::Hooks::pre_request), failed with.
+    /// The error of the service, or of [`pre_request`](super::Hooks::pre_request).
     pub error: Option<&'a Error>,
 }
 
-/// A recipe for services with hooks around their requests, if there are any.
-pub(crate) struct Watched<M> {
+/// A recipe of services that have the hooks, if there are any, around their requests.
+pub(crate) struct HookedMake<M> {
     make: M,
-    hooks: Option<Shared>,
+    hooks: Option<SharedHooks>,
 }
 
-/// What it makes.
-pub(crate) struct WatchedService<S> {
+/// A service with the hooks around its requests.
+pub(crate) struct HookedService<S> {
     service: S,
-    hooks: Option<Shared>,
+    hooks: Option<SharedHooks>,
     worker: WorkerInfo,
 }
 
-impl<M> Watched<M> {
-    pub(crate) fn new(make: M, hooks: Option<Shared>) -> Self {
+impl<M> HookedMake<M> {
+    pub(crate) fn new(make: M, hooks: Option<SharedHooks>) -> Self {
         Self { make, hooks }
     }
 }
 
-impl<M: MakeService> MakeService for Watched<M> {
-    type Service = WatchedService<M::Service>;
+impl<M: MakeService> MakeService for HookedMake<M> {
+    type Service = HookedService<M::Service>;
 
     fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service> {
         let service = self.make.make(context)?;
-        let worker = WorkerInfo::here(context.worker);
+        let worker = WorkerInfo::current(context.worker);
         if let Some(hooks) = &self.hooks {
-            guard("post_worker_init", || hooks.post_worker_init(&worker))?;
+            call("post_worker_init", || hooks.post_worker_init(&worker))?;
         }
-        Ok(WatchedService {
+        Ok(HookedService {
             service,
             hooks: self.hooks.clone(),
             worker,
@@ -94,28 +95,28 @@ impl<M: MakeService> MakeService for Watched<M> {
     }
 }
 
-impl<S: Service> Service for WatchedService<S> {
+impl<S: Service> Service for HookedService<S> {
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
         let Some(hooks) = &self.hooks else {
             return self.service.call(request, reply);
         };
         let info = request.info();
         let (head, connection, body) = request.into_parts();
-        let witness = Witness::new(reply.into_exchange());
+        let recording = RecordingExchange::new(reply.into_exchange());
         let request = Request::new(head, connection, body).with_info(info);
         let outcome =
-            guard("pre_request", || hooks.pre_request(&self.worker, &request)).and_then(|()| {
-                let reply = Responder::new(&witness);
+            call("pre_request", || hooks.pre_request(&self.worker, &request)).and_then(|()| {
+                let reply = Responder::new(&recording);
                 catch_unwind(AssertUnwindSafe(|| self.service.call(request, reply)))
                     .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)))
             });
-        let answer = RequestOutcome {
-            status: witness.status.get(),
-            sent: witness.sent.get(),
+        let summary = RequestOutcome {
+            status: recording.status.get(),
+            sent: recording.sent.get(),
             error: outcome.as_ref().err(),
         };
-        tell("post_request", || {
-            hooks.post_request(&self.worker, head, &answer);
+        call_logged("post_request", || {
+            hooks.post_request(&self.worker, head, &summary);
         });
         outcome
     }
@@ -141,14 +142,14 @@ impl<S: Service> Service for WatchedService<S> {
     }
 }
 
-/// An exchange that remembers what went through it.
-struct Witness<'a> {
+/// An exchange that records the status and the size of the response that passes through it.
+struct RecordingExchange<'a> {
     exchange: &'a dyn Exchange,
     status: Cell<Option<u16>>,
     sent: Cell<u64>,
 }
 
-impl<'a> Witness<'a> {
+impl<'a> RecordingExchange<'a> {
     fn new(exchange: &'a dyn Exchange) -> Self {
         Self {
             exchange,
@@ -162,7 +163,7 @@ impl<'a> Witness<'a> {
     }
 }
 
-impl Exchange for Witness<'_> {
+impl Exchange for RecordingExchange<'_> {
     fn begin<'h>(
         &self,
         status: u16,
@@ -219,8 +220,8 @@ mod tests {
     fn calls_that_do_nothing_by_default_reach_the_real_exchange() {
         let recorder = Recorder::new();
         recorder.disconnect_after(0);
-        let witness = Witness::new(&recorder);
-        let reply = Responder::new(&witness);
+        let recording = RecordingExchange::new(&recorder);
+        let reply = Responder::new(&recording);
         reply
             .send_informational(103, [(&b"Link"[..], &b"</a>"[..])])
             .unwrap();

@@ -1,16 +1,15 @@
 //! [`HookedWorker`]: a worker with the hooks of its process around it.
-//!
-//! It does no work of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::{Installed, WorkerInfo, guard, tell};
+use super::catch::{call, call_logged};
+use super::{Installed, WorkerInfo};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent, WorkerTemplate};
 
-/// A worker that is hooked.
+/// A worker, and the hooks.
 pub(crate) struct HookedWorker {
     worker: Box<dyn WorkerTemplate>,
     installed: Installed,
@@ -25,19 +24,21 @@ impl HookedWorker {
 impl Worker for HookedWorker {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
         let hooks = Arc::clone(&self.installed.hooks);
-        let here = WorkerInfo::here(context.id());
-        let watcher = Arc::clone(&hooks);
+        let info = WorkerInfo::current(context.id());
+        let observing = Arc::clone(&hooks);
         context.observe(move |event| match event {
-            WorkerEvent::Asked(Shutdown::Quick) => tell("worker_int", || watcher.worker_int(&here)),
-            WorkerEvent::Aborted => tell("worker_abort", || watcher.worker_abort(&here)),
-            WorkerEvent::Abandoned => tell("worker_exit", || watcher.worker_exit(&here)),
+            WorkerEvent::Asked(Shutdown::Quick) => {
+                call_logged("worker_int", || observing.worker_int(&info));
+            }
+            WorkerEvent::Aborted => call_logged("worker_abort", || observing.worker_abort(&info)),
+            WorkerEvent::Abandoned => call_logged("worker_exit", || observing.worker_exit(&info)),
             WorkerEvent::Ready | WorkerEvent::Asked(_) => {}
         });
-        let end = guard("post_fork", || hooks.post_fork(&here)).and_then(|()| {
+        let end = call("post_fork", || hooks.post_fork(&info)).and_then(|()| {
             catch_unwind(AssertUnwindSafe(|| self.worker.worker().run(context)))
                 .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)))
         });
-        tell("worker_exit", || hooks.worker_exit(&here));
+        call_logged("worker_exit", || hooks.worker_exit(&info));
         end
     }
 
@@ -52,7 +53,7 @@ impl WorkerTemplate for HookedWorker {
     }
 
     fn preload(&mut self) -> Result<()> {
-        // What `on_starting` has failed with.
+        // The failure of `on_starting`.
         self.installed.take_failure()?;
         self.worker.preload()
     }

@@ -12,21 +12,24 @@ use crate::arbiter::ArbiterBuilder;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
-use crate::hooks::{HookedWorker, Installed, Watched};
+use crate::hooks::{HookedMake, HookedWorker, Installed};
 use crate::reactor::ErrorPage;
 use crate::service::{MakeService, Releaser, ServiceContext};
 use crate::worker::{WithCredentials, WorkerTemplate};
 
 /// Makes a worker from a service's recipe and the settings.
 pub(super) type Recipe<M> =
-    fn(Shared<Watched<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
+    fn(Shared<HookedMake<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
 
 /// Gives the recipe of the service for each generation of workers.
-pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<Shared<Watched<M>>>>;
+pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<Shared<HookedMake<M>>>>;
 
 /// The same recipe for every generation.
 pub(super) fn fixed<M: MakeService + 'static>(make: M, hooks: Option<&Installed>) -> Services<M> {
-    let make = Shared::new(Watched::new(make, hooks.map(|hooks| hooks.hooks.clone())));
+    let make = Shared::new(HookedMake::new(
+        make,
+        hooks.map(|hooks| hooks.hooks.clone()),
+    ));
     Box::new(move |_| Ok(make.clone()))
 }
 
@@ -36,9 +39,9 @@ pub(super) fn renewed<M: MakeService + 'static>(
     hooks: Option<&Installed>,
 ) -> Services<M> {
     let hooks = hooks.map(|hooks| hooks.hooks.clone());
-    let mut last: Option<Shared<Watched<M>>> = None;
+    let mut last: Option<Shared<HookedMake<M>>> = None;
     Box::new(move |settings| {
-        let mut new = Watched::new(make(settings)?, hooks.clone());
+        let mut new = HookedMake::new(make(settings)?, hooks.clone());
         if let Some(former) = &last {
             new.succeed(&former.0.borrow().make);
         }
