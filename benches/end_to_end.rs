@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use criterion::{Criterion, Throughput};
-use oxicorn::{ArbiterEvent, MakeService, Request, Responder, Server};
+use oxicorn::arbiter::ArbiterEvent;
+use oxicorn::{MakeService, Request, Responder, Server};
 
 /// Names the service that this process is to serve.
 const ROLE: &str = "OXICORN_BENCH_SERVE";

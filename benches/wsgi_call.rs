@@ -5,9 +5,10 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::Criterion;
 use oxicorn::h1::{Head, Version};
+use oxicorn::service::{Address, ConnectionInfo, ServiceContext};
 use oxicorn::testing::Recorder;
 use oxicorn::wsgi::{App, Application};
-use oxicorn::{Address, Body, ConnectionInfo, Request, Responder, Service, ServiceContext};
+use oxicorn::{Body, Request, Responder, Service};
 
 const SOURCE: &str = r#"
 BODY = [b"Hello, World!\n"]

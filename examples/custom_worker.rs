@@ -12,7 +12,9 @@ use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use oxicorn::{Arbiter, MonoTime, Result, Shutdown, WorkerContext};
+use oxicorn::time::MonoTime;
+use oxicorn::worker::Shutdown;
+use oxicorn::{Arbiter, Result, WorkerContext};
 
 fn main() -> Result<()> {
     // Opened before the first fork, so that all workers have it.

@@ -6,9 +6,8 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oxicorn::h1::Head;
-use oxicorn::{
-    Error, Hooks, Request, RequestOutcome, Responder, Result, Server, ServerInfo, WorkerInfo,
-};
+use oxicorn::hooks::{RequestOutcome, ServerInfo, WorkerInfo};
+use oxicorn::{Error, Hooks, Request, Responder, Result, Server};
 
 /// Counts what a worker has answered: with the fork each worker got its own.
 #[derive(Default)]

@@ -11,7 +11,8 @@ use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::reactor::Host;
 use oxicorn::reactor::{Config, Reactor};
-use oxicorn::{MonoTime, Request, Responded, Responder, Result};
+use oxicorn::time::MonoTime;
+use oxicorn::{Request, Responded, Responder, Result};
 
 /// What the reactor asks of the program that it runs in; everything has a default.
 struct Log;

@@ -67,7 +67,7 @@ fn daemonize(settings: &Settings) -> Result<()> {
              leave --daemon out"
         );
     }
-    oxicorn::daemonize(settings.enable_stdio_inheritance)
+    oxicorn::process::daemonize(settings.enable_stdio_inheritance)
 }
 
 /// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:

@@ -50,7 +50,8 @@ use shell::{ArbiterOptions, Identity, Lineage, Shell};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use oxicorn::{Arbiter, Result, Shutdown, WorkerContext};
+/// use oxicorn::{Arbiter, Result, WorkerContext};
+/// use oxicorn::worker::Shutdown;
 ///
 /// fn count(context: &WorkerContext) -> Result<()> {
 ///     context.ready();

@@ -231,7 +231,7 @@ impl std::error::Error for Error {
 }
 
 impl From<io::Error> for Error {
-    /// An `io::Error` that carries an [`Error`] (as those of [`BodyWriter`](crate::BodyWriter) do) gives
+    /// An `io::Error` that carries an [`Error`] (as those of [`BodyWriter`](crate::service::BodyWriter) do) gives
     /// it back; a lost peer becomes [`Error::disconnected`].
     fn from(error: io::Error) -> Self {
         let error = match error.downcast::<Self>() {

@@ -43,7 +43,8 @@ pub(crate) use worker::HookedWorker;
 /// hook begins no request.
 ///
 /// ```no_run
-/// use oxicorn::{Hooks, Request, Responder, Result, Server, ServerInfo, WorkerInfo};
+/// use oxicorn::{Hooks, Request, Responder, Result, Server};
+/// use oxicorn::hooks::{ServerInfo, WorkerInfo};
 ///
 /// struct Announce;
 ///

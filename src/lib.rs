@@ -1,5 +1,5 @@
-//! Gunicorn's pre-fork system as layers that compose: an arbiter that supervises worker processes, workers
-//! that no slow client can hold, HTTP/1.1 over mio, and a WSGI adapter with embedded CPython.
+//! Gunicorn's pre-fork system as a library: an arbiter that supervises worker processes, workers that a slow client
+//! cannot block, HTTP/1.1 over mio, and a WSGI adapter with embedded CPython.
 //!
 //! ```text
 //!    Server, cli                                       composition
@@ -15,12 +15,13 @@
 //!                    h1                            bytes in, events out
 //! ```
 //!
-//! Each layer can be used without those above it.
+//! Each layer can be used without those above it. The types that most programs need are at the crate's root. The others
+//! are in the module of their layer.
 //!
 //! # Quick start
 //!
 //! ```no_run
-//! use oxicorn::{Request, Responder, Result, Responded, Server};
+//! use oxicorn::{Request, Responded, Responder, Result, Server};
 //!
 //! fn hello(request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
 //!     reply.text(200, format!("{} from {}\n", request.path(), std::process::id()))
@@ -31,43 +32,45 @@
 //! }
 //! ```
 //!
-//! With Python in it, `hello` is `oxicorn::wsgi::App::new("shop.wsgi:application")`.
+//! For a WSGI application give [`serve`](Server::serve) an `oxicorn::wsgi::App::new("shop.wsgi:application")` in place of
+//! `hello`.
 //!
-//! # What it does to your process
+//! # Effects on your process
 //!
-//! Nothing before [`Server::serve`] or [`Arbiter::run`] is called. Those fork, so they refuse a process that
-//! has threads already; they install signal handlers and restore the former ones; they return, with `Ok`
-//! when the server was told to stop. A forked worker never returns into your frames. No logger, panic hook
-//! or allocator is installed, and nothing calls `exit` in your process.
+//! The crate changes nothing in your process before [`Server::serve`] or [`Arbiter::run`] is called. These functions
+//! fork, so they refuse a process that has threads already. They install signal handlers, and restore the former ones
+//! before they return. They return `Ok` when the server was stopped. A forked worker never returns into your frames. The
+//! crate installs no logger, panic hook or allocator unless you call the function for it, and never calls `exit` in your
+//! process.
 //!
-//! [`Server::in_process`] forks nothing and takes no signals: it serves in threads of your process, for programs
-//! that have threads already, and for tests.
+//! [`Server::in_process`] does not fork and handles no signals. It serves in threads of your process: for programs that
+//! have threads already, and for tests.
 //!
 //! # Features
 //!
 //! ## `wsgi` (default)
 //!
-//! [`wsgi`]: serves WSGI applications with embedded CPython. Without it nothing of Python is
-//! linked. A program that uses it needs two lines in its `build.rs`: see `docs/PYTHON.md`.
+//! The module [`wsgi`] serves WSGI applications with embedded CPython. Without this feature no part of Python is linked.
+//! A program that uses it needs two lines in its `build.rs`: see `docs/PYTHON.md`.
 //!
 //! ## `tracing` (default)
 //!
-//! Events go out through `tracing` under the target `oxicorn`; `log::ErrorLog` is a subscriber in Gunicorn's
-//! error log format, for a `main` that wants it. Without the feature, and where no subscriber is set, errors and
-//! warnings go to the standard error.
+//! Events go to `tracing`, under the target `oxicorn`. [`log::ErrorLog`] is a subscriber that writes them in the format
+//! of Gunicorn's error log. Without this feature, or without a subscriber, errors and warnings go to the standard error.
 //!
 //! ## `cli` (default)
 //!
-//! [`cli`]: Gunicorn's command line, made from the table in [`config`].
+//! The module [`cli`] has Gunicorn's command line, made from the table of settings in [`config`].
 //!
 //! ## `systemd` (default)
 //!
-//! [`ServerBuilder::systemd`]: readiness, reloads, the end and a sign of life for `Type=notify` units.
+//! [`ServerBuilder::systemd`] reports readiness, reloads, the end and a sign of life to systemd, for units of
+//! `Type=notify`.
 //!
 //! # Stability
 //!
-//! Before 1.0 a minor version may break what it must; the changelog says what. Enums and structures that are
-//! expected to grow are `#[non_exhaustive]`.
+//! Before 1.0 a minor version may change the interface. The changelog lists each change. Enums and structures that may
+//! grow are `#[non_exhaustive]`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod access;
@@ -79,7 +82,7 @@ pub mod config;
 mod error;
 mod fork_outcome;
 pub mod h1;
-mod hooks;
+pub mod hooks;
 mod ipc;
 pub mod log;
 pub mod net;
@@ -89,33 +92,28 @@ mod notify;
 mod python;
 pub mod reactor;
 mod server;
-mod service;
+pub mod service;
 mod sys;
 pub mod testing;
-mod time;
+pub mod time;
 mod trace;
-mod worker;
+pub mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
 
-pub use arbiter::{Arbiter, ArbiterEvent};
+pub use arbiter::Arbiter;
 pub use error::{Error, Result};
-pub use fork_outcome::ForkOutcome;
-pub use hooks::{Hooks, RequestOutcome, ServerInfo, WorkerInfo};
-pub use ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
+pub use hooks::Hooks;
 pub use server::{Server, ServerBuilder};
-pub use service::{
-    Address, Body, BodyWriter, ConnectionInfo, Exchange, MakeService, NoRuntime, OwnedBody,
-    PerWorker, Proxied, Releaser, Request, RequestInfo, Responded, Responder, Scheme, Service,
-    ServiceContext, ServiceRuntime, Stacks, per_worker, service_fn,
-};
-pub use sys::daemon::daemonize;
-pub use sys::user::Credentials;
-pub use time::MonoTime;
-pub use worker::{
-    Running, RunningHandle, RunningStatus, Shutdown, ShutdownHandle, SyncWorker, ThreadedWorker,
-    Worker, WorkerContext, WorkerTemplate,
-};
+pub use service::{Body, MakeService, Request, Responded, Responder, Service, per_worker};
+pub use worker::{InProcessServer, SyncWorker, ThreadedWorker, Worker, WorkerContext};
+
+/// A process and its fork: its user, its outcome, its way into the background.
+pub mod process {
+    pub use crate::fork_outcome::ForkOutcome;
+    pub use crate::sys::daemon::daemonize;
+    pub use crate::sys::user::Credentials;
+}
 
 /// The README's examples, as tests.
 #[cfg(all(doctest, feature = "wsgi"))]

@@ -21,12 +21,12 @@ use crate::notify::Notifier;
 use crate::service::{MakeService, released};
 use crate::sys::thread_bound::ThreadBound;
 use crate::trace;
-use crate::worker::{Running, SyncWorker, ThreadedWorker, WorkerTemplate, in_process};
+use crate::worker::{InProcessServer, SyncWorker, ThreadedWorker, WorkerTemplate, in_process};
 use bound::Bound;
 pub use builder::ServerBuilder;
 use prepared::Prepared;
 use program::Program;
-use reload::{Recipe, Services, Shared};
+use reload::{Recipe, Services, SharedRecipe};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -155,7 +155,7 @@ impl Server {
     /// has no meaning. Of the [hooks](ServerBuilder::hooks), `post_worker_init`, `pre_request` and `post_request` are
     /// called. Several such servers may run at once.
     ///
-    /// In an asynchronous program call it and [`Running::stop`] where blocking is allowed
+    /// In an asynchronous program call it and [`InProcessServer::stop`] where blocking is allowed
     /// (`tokio::task::spawn_blocking`); the handle never blocks, so a signal's task may use it.
     ///
     /// With Python: the interpreter that the program has serves, or else one is started here and stays to the end of
@@ -179,7 +179,7 @@ impl Server {
     /// running.stop()
     /// # }
     /// ```
-    pub fn in_process<M>(self, make: M) -> Result<Running>
+    pub fn in_process<M>(self, make: M) -> Result<InProcessServer>
     where
         M: MakeService<Service: Sync> + Send + 'static,
     {
@@ -294,7 +294,7 @@ impl Server {
 /// The worker of the class that the settings have.
 #[expect(clippy::unnecessary_wraps, reason = "another recipe can fail")]
 fn any_worker<M>(
-    make: Shared<HookedMake<M>>,
+    make: SharedRecipe<HookedMake<M>>,
     prepared: &mut Prepared,
 ) -> Result<Box<dyn WorkerTemplate>>
 where

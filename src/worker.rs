@@ -36,10 +36,11 @@ mod threads;
 use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
 
+pub use crate::ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
 pub use context::WorkerContext;
 pub(crate) use context::{Lines, Place, WorkerEvent};
 pub(crate) use credentials::WithCredentials;
-pub use in_process::{Running, RunningHandle, RunningStatus};
+pub use in_process::{InProcessServer, InProcessServerHandle, InProcessServerStatus};
 pub(crate) use process::{exit_forked_child, run_process};
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub(crate) use signals::SIGNALS;
@@ -71,7 +72,8 @@ pub trait Worker {
 /// `FnMut(&WorkerContext) -> Result<()>` is one. All but the worker itself has a default.
 ///
 /// ```
-/// use oxicorn::{Result, Worker, WorkerContext, WorkerTemplate};
+/// use oxicorn::{Result, Worker, WorkerContext};
+/// use oxicorn::worker::WorkerTemplate;
 ///
 /// struct Consumer {
 ///     table: Vec<u8>,

@@ -12,9 +12,10 @@ mod support;
 use std::sync::Arc;
 
 use oxicorn::h1::{Head, Version};
+use oxicorn::service::{Address, ConnectionInfo, ServiceContext};
 use oxicorn::testing::Recorder;
 use oxicorn::wsgi::App;
-use oxicorn::{Address, Body, ConnectionInfo, Request, Responder, Service as _, ServiceContext};
+use oxicorn::{Body, Request, Responder, Service as _};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyTuple};
 

@@ -10,9 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use oxicorn::h1::Head;
+use oxicorn::hooks::{RequestOutcome, WorkerInfo};
+use oxicorn::time::MonoTime;
+use oxicorn::worker::WorkerState;
 use oxicorn::{
-    Error, Hooks, MonoTime, Request, RequestOutcome, Responded, Responder, Result, Running, Server,
-    ServerBuilder, WorkerInfo, WorkerState, per_worker,
+    Error, Hooks, InProcessServer, Request, Responded, Responder, Result, Server, ServerBuilder,
+    per_worker,
 };
 
 #[path = "support/mod.rs"]
@@ -34,7 +37,7 @@ fn on_a_free_port() -> ServerBuilder {
     Server::bind("127.0.0.1:0").unwrap()
 }
 
-fn start(builder: ServerBuilder) -> (Running, SocketAddr) {
+fn start(builder: ServerBuilder) -> (InProcessServer, SocketAddr) {
     let running = builder.build().unwrap().in_process(hello).unwrap();
     let address = running.listeners()[0].ip().unwrap();
     (running, address)

@@ -86,7 +86,8 @@ impl ArbiterBuilder {
     /// [`Handle::scale_group`](super::Handle::scale_group) on any. A reload has to describe the same groups.
     ///
     /// ```no_run
-    /// use oxicorn::{Arbiter, Result, Shutdown, WorkerContext};
+    /// use oxicorn::{Arbiter, Result, WorkerContext};
+    /// use oxicorn::worker::Shutdown;
     ///
     /// fn work(context: &WorkerContext) -> Result<()> {
     ///     context.ready();
@@ -137,7 +138,7 @@ impl ArbiterBuilder {
         self
     }
 
-    /// Replaces a worker whose [slot](crate::Slot) has counted so many requests, and up to `jitter` more, at
+    /// Replaces a worker whose [slot](crate::worker::Slot) has counted so many requests, and up to `jitter` more, at
     /// random for each worker. Zero, the usual, is never. One worker at a time is replaced, and serves until
     /// the other one is ready.
     pub fn max_requests(mut self, requests: u64, jitter: u64) -> Self {

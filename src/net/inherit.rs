@@ -62,7 +62,7 @@ impl Listener {
 impl Inherited {
     /// The inherited sockets if there are any, and otherwise the addresses, bound with
     /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked, and a log line
-    /// says so; who wants both gives both to a [`Server`](crate::Builder::listeners).
+    /// says so; who wants both gives both to a [`Server`](crate::ServerBuilder::listeners).
     ///
     /// # Errors
     ///

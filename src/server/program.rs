@@ -11,7 +11,7 @@ use crate::notify::Notifier;
 use crate::reactor::ErrorPage;
 
 /// The source of new settings.
-pub(super) type Source = Box<dyn FnMut() -> Result<Settings> + Send>;
+pub(super) type ReloadSource = Box<dyn FnMut() -> Result<Settings> + Send>;
 
 /// A listener for the arbiter's events.
 type EventListener = Box<dyn FnMut(&ArbiterEvent) + Send>;
@@ -23,7 +23,7 @@ pub(super) struct Program {
     pub(super) signals: bool,
     pub(super) hooks: Option<Installed>,
     pub(super) observe: Option<EventListener>,
-    pub(super) reload: Option<Source>,
+    pub(super) reload: Option<ReloadSource>,
     #[cfg(feature = "systemd")]
     pub(super) notifier: Option<Notifier>,
     pub(super) exec: Option<ReexecCommand>,

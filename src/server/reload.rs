@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::bound::Bound;
 use super::prepared::Prepared;
-use super::program::Source;
+use super::program::ReloadSource;
 use crate::arbiter::ArbiterBuilder;
 use crate::config::Settings;
 use crate::error::Result;
@@ -19,14 +19,14 @@ use crate::worker::{WithCredentials, WorkerTemplate};
 
 /// Makes a worker from a service's recipe and the settings.
 pub(super) type Recipe<M> =
-    fn(Shared<HookedMake<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
+    fn(SharedRecipe<HookedMake<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
 
 /// Gives the recipe of the service for each generation of workers.
-pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<Shared<HookedMake<M>>>>;
+pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<SharedRecipe<HookedMake<M>>>>;
 
 /// The same recipe for every generation.
 pub(super) fn fixed<M: MakeService + 'static>(make: M, hooks: Option<&Installed>) -> Services<M> {
-    let make = Shared::new(HookedMake::new(
+    let make = SharedRecipe::new(HookedMake::new(
         make,
         hooks.map(|hooks| hooks.hooks.clone()),
     ));
@@ -39,19 +39,19 @@ pub(super) fn renewed<M: MakeService + 'static>(
     hooks: Option<&Installed>,
 ) -> Services<M> {
     let hooks = hooks.map(|hooks| hooks.hooks.clone());
-    let mut last: Option<Shared<HookedMake<M>>> = None;
+    let mut last: Option<SharedRecipe<HookedMake<M>>> = None;
     Box::new(move |settings| {
         let mut new = HookedMake::new(make(settings)?, hooks.clone());
         if let Some(former) = &last {
             new.succeed(&former.0.borrow().make);
         }
-        Ok(last.insert(Shared::new(new)).clone())
+        Ok(last.insert(SharedRecipe::new(new)).clone())
     })
 }
 
 /// A service's recipe for several workers, one after the other: it is loaded beforehand once at most.
 #[derive(Debug)]
-pub(super) struct Shared<M>(Rc<RefCell<Inner<M>>>);
+pub(super) struct SharedRecipe<M>(Rc<RefCell<Inner<M>>>);
 
 #[derive(Debug)]
 struct Inner<M> {
@@ -59,7 +59,7 @@ struct Inner<M> {
     preloaded: bool,
 }
 
-impl<M> Shared<M> {
+impl<M> SharedRecipe<M> {
     pub(super) fn new(make: M) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             make,
@@ -68,13 +68,13 @@ impl<M> Shared<M> {
     }
 }
 
-impl<M> Clone for Shared<M> {
+impl<M> Clone for SharedRecipe<M> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<M: MakeService> MakeService for Shared<M> {
+impl<M: MakeService> MakeService for SharedRecipe<M> {
     type Service = M::Service;
 
     fn make(&self, context: &ServiceContext<'_>) -> Result<M::Service> {
@@ -143,7 +143,7 @@ pub(super) struct Kept {
 
 /// Describes the arbiter anew, from settings that are read again.
 pub(super) fn renew<M: MakeService + 'static>(
-    mut source: Source,
+    mut source: ReloadSource,
     kept: Kept,
     bound: &Bound,
     mut services: Services<M>,

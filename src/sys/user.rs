@@ -21,7 +21,8 @@ use crate::error::{Error, Result};
 /// A [`Server`](crate::Server) assumes them by itself; a worker of your own does so where it thinks fit:
 ///
 /// ```no_run
-/// use oxicorn::{Arbiter, Credentials, Result, WorkerContext};
+/// use oxicorn::{Arbiter, Result, WorkerContext};
+/// use oxicorn::process::Credentials;
 ///
 /// fn main() -> Result<()> {
 ///     let nobody = Credentials::resolve(Some("nobody"), None, false)?;

@@ -1,13 +1,13 @@
-//! [`Running`]: a worker on threads of the program's own process, with a handle where others have an arbiter.
+//! [`InProcessServer`]: a worker on threads of the program's own process, with a handle where others have an arbiter.
 //!
 //! It forks nothing, takes no signal, and watches over nobody: what hangs, hangs.
 //!
 //! ```text
-//!   start ──▶ make the service ──▶ ready ──▶ Running ── stop ──▶ drain, for graceful_timeout at most ──▶ join
+//!   start ──▶ make the service ──▶ ready ──▶ InProcessServer ── stop ──▶ drain, for graceful_timeout at most ──▶ join
 //!                   └─ Err                      └─ drop ──▶ drain
 //! ```
 //!
-//! *Invariants*: when [`Running::stop`] or [`Running::join`] returns, no thread of the worker is left and its
+//! *Invariants*: when [`InProcessServer::stop`] or [`InProcessServer::join`] returns, no thread of the worker is left and its
 //! sockets are closed, if the program keeps no clone; its socket files go as soon as it is asked to leave.
 
 use std::fmt;
@@ -26,8 +26,8 @@ use crate::service::{Address, Releaser, released};
 ///
 /// Dropping it asks it to stop, and waits for nothing.
 #[must_use = "it stops when it is dropped"]
-pub struct Running {
-    handle: RunningHandle,
+pub struct InProcessServer {
+    handle: InProcessServerHandle,
     listeners: Vec<Address>,
     graceful_timeout: Duration,
     /// Says no more once the worker has ended.
@@ -37,18 +37,18 @@ pub struct Running {
     releaser: Option<Releaser>,
 }
 
-/// Tells a [`Running`] server to stop, and tells of it, from any thread and for as long as one likes.
+/// Tells a [`InProcessServer`] server to stop, and tells of it, from any thread and for as long as one likes.
 #[derive(Clone, Debug)]
-pub struct RunningHandle {
+pub struct InProcessServerHandle {
     shutdown: ShutdownHandle,
     scoreboard: Arc<Scoreboard>,
 }
 
-/// What a [`Running`] server is doing. The numbers are read one by one: together they are no snapshot of one
+/// What a [`InProcessServer`] server is doing. The numbers are read one by one: together they are no snapshot of one
 /// moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RunningStatus {
+pub struct InProcessServerStatus {
     /// What it does; [`WorkerState::Empty`] when it has ended.
     pub state: WorkerState,
     /// Its open connections.
@@ -63,14 +63,14 @@ pub(crate) fn start(
     listeners: Listeners,
     graceful_timeout: Duration,
     releaser: Option<Releaser>,
-) -> Result<Running> {
+) -> Result<InProcessServer> {
     let addresses = listeners.iter().map(|listener| (&**listener).into());
     let addresses = addresses.collect();
     let context = Box::new(WorkerContext::within(
         listeners.for_queue(0)?,
         worker.calls(),
     )?);
-    let handle = RunningHandle {
+    let handle = InProcessServerHandle {
         shutdown: context.shutdown_handle(),
         scoreboard: Arc::clone(&context.scoreboard),
     };
@@ -98,7 +98,7 @@ pub(crate) fn start(
         released(releaser, || finish(thread))?;
         return Err(Error::boot("the worker has ended before it was ready"));
     }
-    Ok(Running {
+    Ok(InProcessServer {
         handle,
         listeners: addresses,
         graceful_timeout,
@@ -139,10 +139,10 @@ impl Files {
     }
 }
 
-impl Running {
+impl InProcessServer {
     /// What tells it to stop, from any thread.
     #[must_use]
-    pub fn handle(&self) -> RunningHandle {
+    pub fn handle(&self) -> InProcessServerHandle {
         self.handle.clone()
     }
 
@@ -184,22 +184,22 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for InProcessServer {
     fn drop(&mut self) {
         self.handle.stop();
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for InProcessServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
+        f.debug_struct("InProcessServer")
             .field("listeners", &self.listeners)
             .field("status", &self.handle.status())
             .finish_non_exhaustive()
     }
 }
 
-impl RunningHandle {
+impl InProcessServerHandle {
     /// Asks it to take nothing new, finish what it has, and end. Waits for nothing.
     pub fn stop(&self) {
         self.shutdown.ask(Shutdown::Graceful);
@@ -213,9 +213,9 @@ impl RunningHandle {
 
     /// What it is doing.
     #[must_use]
-    pub fn status(&self) -> RunningStatus {
+    pub fn status(&self) -> InProcessServerStatus {
         let slot = self.scoreboard.slot(0);
-        RunningStatus {
+        InProcessServerStatus {
             state: slot.state(),
             connections: slot.connections(),
             requests: slot.requests(),

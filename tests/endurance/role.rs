@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use oxicorn::{ArbiterEvent, Request, Responded, Responder, Result, Server};
+use oxicorn::arbiter::ArbiterEvent;
+use oxicorn::{Request, Responded, Responder, Result, Server};
 
 /// Serves as the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {

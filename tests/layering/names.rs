@@ -76,6 +76,21 @@ fn ends_an_entry(token: &Token) -> bool {
 }
 
 #[test]
+fn the_root_has_at_most_18_names() {
+    let root = include_str!("../../src/lib.rs");
+    let exports = root.split("\npub use ").skip(1);
+    let names = exports.flat_map(|rest| {
+        let (path, _) = rest.split_once(';').unwrap_or((rest, ""));
+        let list = path.split_once("::{").map_or(path, |(_, list)| list);
+        list.split(',')
+            .map(|name| name.trim_matches(|c: char| c.is_whitespace() || c == '}'))
+    });
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    assert!(names.len() <= 18, "{names:?}");
+    assert!(names.contains(&"Server"), "{names:?}");
+}
+
+#[test]
 fn nothing_has_a_retired_name() {
     let pending: BTreeSet<&str> = PENDING.split_whitespace().collect();
     let mut found = retired(&all_sources(), RETIRED);

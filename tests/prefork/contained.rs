@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use oxicorn::{Arbiter, ArbiterEvent, Result, Shutdown, Worker, WorkerContext, WorkerTemplate};
+use oxicorn::arbiter::ArbiterEvent;
+use oxicorn::worker::Shutdown;
+use oxicorn::worker::WorkerTemplate;
+use oxicorn::{Arbiter, Result, Worker, WorkerContext};
 
 use crate::roles::tell;
 use crate::server::Server;

@@ -12,12 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
+use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::arbiter::Handle;
 use oxicorn::config::Settings;
 use oxicorn::h1::Head;
+use oxicorn::hooks::{RequestOutcome, ServerInfo, WorkerInfo};
+use oxicorn::worker::Shutdown;
 use oxicorn::{
-    Arbiter, ArbiterEvent, Error, Hooks, Request, RequestOutcome, Responded, Responder, Result,
-    ServerInfo, Shutdown, WorkerContext, WorkerInfo, per_worker,
+    Arbiter, Error, Hooks, Request, Responded, Responder, Result, WorkerContext, per_worker,
 };
 
 use crate::roles::tell;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use oxicorn::wsgi::App;
-use oxicorn::{Result, Running, Server as Http};
+use oxicorn::{InProcessServer, Result, Server as Http};
 use pyo3::prelude::*;
 
 use crate::roles::tell;
@@ -109,7 +109,7 @@ fn python(code: &str) {
     });
 }
 
-fn start(app: App) -> Result<Running> {
+fn start(app: App) -> Result<InProcessServer> {
     Http::bind("127.0.0.1:0")?
         .threads(2)
         .build()?

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{self, SigHandler, Signal};
-use oxicorn::{Arbiter, Error, Result, Shutdown, Worker, WorkerContext, WorkerTemplate, arbiter};
+use oxicorn::worker::Shutdown;
+use oxicorn::worker::WorkerTemplate;
+use oxicorn::{Arbiter, Error, Result, Worker, WorkerContext, arbiter};
 
 use crate::roles::tell;
 use crate::server::Server;

@@ -8,12 +8,10 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use oxicorn::h1::{Head, Version};
+use oxicorn::service::{Address, ConnectionInfo, ServiceContext, Stacks};
 use oxicorn::testing::Recorder;
 use oxicorn::wsgi::App;
-use oxicorn::{
-    Address, Body, ConnectionInfo, Error, MakeService, Request, Responder, Result, Service,
-    ServiceContext, Stacks,
-};
+use oxicorn::{Body, Error, MakeService, Request, Responder, Result, Service};
 
 use crate::server::{Server, send};
 use crate::{Test, tests};

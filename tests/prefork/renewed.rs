@@ -8,8 +8,9 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use oxicorn::config::{Origin, Setting, Settings, SettingsSource};
+use oxicorn::service::ServiceContext;
 use oxicorn::wsgi::App;
-use oxicorn::{Error, Result, ServiceContext};
+use oxicorn::{Error, Result};
 
 use crate::roles::tell;
 use crate::server::Server;

@@ -13,9 +13,12 @@ use nix::sys::signal::Signal;
 
 use crate::support::wait_until;
 use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
+use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
-use oxicorn::{Arbiter, ArbiterEvent, Error, MonoTime, Result, Shutdown, WorkerContext};
+use oxicorn::time::MonoTime;
+use oxicorn::worker::Shutdown;
+use oxicorn::{Arbiter, Error, Result, WorkerContext};
 
 /// Plays what the command line says, and ends as a host's `main` would.
 pub(crate) fn play(arguments: &[String]) -> ExitCode {

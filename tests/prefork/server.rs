@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Exited, PATIENCE, Process, is_there, wait_until};
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::server::{Server, exists, send};
 use crate::support::wait_until;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::{Arbiter, Error, Result, Shutdown, WorkerContext, arbiter};
+use oxicorn::worker::Shutdown;
+use oxicorn::{Arbiter, Error, Result, WorkerContext, arbiter};
 
 use crate::roles::tell;
 use crate::server::{Server, exists, send};

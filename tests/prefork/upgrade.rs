@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::server::{Server, exists, send};
 use crate::support::{Address, Client, wait_until};

@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use nix::sys::signal::Signal;
 use nix::unistd::{Group, User, geteuid};
 use oxicorn::config::Settings;
-use oxicorn::{Hooks, Request, Responder, Result, WorkerInfo};
+use oxicorn::hooks::WorkerInfo;
+use oxicorn::{Hooks, Request, Responder, Result};
 
 use crate::roles::tell;
 use crate::server::{Server, exists};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use oxicorn::MonoTime;
 use oxicorn::net::{Listener, Listeners};
 use oxicorn::reactor::{Config, Reactor};
+use oxicorn::time::MonoTime;
 
 use crate::support::Client;
 use crate::{Log, Recording, config, mirror, serve};

@@ -7,10 +7,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::time::Duration;
 
-use oxicorn::MonoTime;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::reactor::{Admit, Host};
 use oxicorn::reactor::{Config, PendingRequest, Reactor};
+use oxicorn::time::MonoTime;
 
 use crate::support::{Client, await_arrival};
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use super::{Address, Broken, Client, PATIENCE, Response};
 

@@ -21,7 +21,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 pub(crate) use arrival::await_arrival;
 pub(crate) use client::{Broken, Browser, Client, Response};

@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, setsid};
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use super::{PATIENCE, eventually};
 

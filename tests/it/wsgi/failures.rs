@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Exited, Serve, Server};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 use tempfile::TempDir;
 
 use crate::support::{Client, Exited, Gate, Serve, Server, eventually, send};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::Serve;
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Gate, Serve, Server, eventually};
 

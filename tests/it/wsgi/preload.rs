@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Gate, Serve, Server, eventually, send};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, ttyname};
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Address, Gate, Serve, Server, eventually};
 

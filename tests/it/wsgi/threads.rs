@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Client, Gate, Serve, Server};
 

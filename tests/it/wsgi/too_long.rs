@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::MonoTime;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Client, Gate, Serve, Server, eventually, send};
 
