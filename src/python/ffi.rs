@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Py, ffi};
 
 use crate::fork_outcome::ForkOutcome;
@@ -142,6 +142,21 @@ pub(crate) fn copy_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'
 pub(crate) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     // SAFETY: the object lives, and the `Python` token stands for the interpreter's lock.
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
+}
+
+/// A number that is another one after each change of a dictionary; 0 where the interpreter has none.
+#[cfg(not(any(Py_3_12, Py_GIL_DISABLED)))]
+#[inline]
+pub(crate) fn dict_version(dict: &Bound<'_, PyDict>) -> u64 {
+    let dict = dict.as_ptr().cast::<ffi::PyDictObject>();
+    // SAFETY: the object lives and is a dictionary, which begins with this structure; the token within `Bound` stands
+    // for the interpreter's lock, under which the field is written (PEP 509).
+    unsafe { (*dict).ma_version_tag }
+}
+
+#[cfg(any(Py_3_12, Py_GIL_DISABLED))]
+pub(crate) fn dict_version(_: &Bound<'_, PyDict>) -> u64 {
+    0
 }
 
 /// The signal that [`mark_signal`] can mark in place of `signal`: Python 3.9 can mark SIGINT alone.

@@ -6,12 +6,14 @@
 //!
 //! Nothing here switches greenlets, or imports `greenlet`: where the application has not imported it, there are none.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
+
+use super::ffi;
 
 /// A thread, or a greenlet on it: what has a stack of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +42,21 @@ impl GreenletId {
 fn current_greenlet(py: Python<'_>) -> Option<usize> {
     static GETCURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
+    /// The version of the table of modules that was found to be without `greenlet`, or 0.
+    static WITHOUT: AtomicU64 = AtomicU64::new(0);
+
     let getcurrent = if let Some(getcurrent) = GETCURRENT.get(py) {
         getcurrent
     } else {
-        let module = loaded_modules(py)?
-            .get_item(intern!(py, "greenlet"))
-            .ok()??;
+        let modules = loaded_modules(py)?;
+        let version = ffi::dict_version(modules);
+        if version != 0 && version == WITHOUT.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Some(module) = modules.get_item(intern!(py, "greenlet")).ok()? else {
+            WITHOUT.store(version, Ordering::Relaxed);
+            return None;
+        };
         // A module that is being imported lacks it, and nothing has switched yet.
         let getcurrent = module.getattr(intern!(py, "getcurrent")).ok()?;
         GETCURRENT.get_or_init(py, || getcurrent.unbind())
@@ -69,6 +80,22 @@ fn loaded_modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
 mod tests {
     use super::super::testing::with_python;
     use super::*;
+
+    #[test]
+    fn a_module_that_is_imported_late_is_noticed() {
+        with_python(|py| {
+            assert_eq!(current_greenlet(py), None);
+            let modules = loaded_modules(py).unwrap();
+            let before = ffi::dict_version(modules);
+            modules.set_item("oxicorn_test", 1).unwrap();
+            let between = ffi::dict_version(modules);
+            modules.set_item("oxicorn_test", 2).unwrap();
+            let after = ffi::dict_version(modules);
+            modules.del_item("oxicorn_test").unwrap();
+            assert!(before == 0 || before != between && between != after);
+            assert_eq!(current_greenlet(py), None);
+        });
+    }
 
     #[test]
     fn each_thread_has_an_id_that_no_other_had() {

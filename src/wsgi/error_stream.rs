@@ -50,9 +50,7 @@ impl ErrorStream {
 
     fn flush(&self, py: Python<'_>) {
         let partial = std::mem::take(&mut self.state().partial_line);
-        if !partial.is_empty() {
-            log(py, &partial);
-        }
+        log_partial(py, &partial);
     }
 }
 
@@ -66,8 +64,11 @@ impl ErrorStream {
 
     /// Ends the stream with its request, and logs an unfinished line.
     pub(super) fn end(&self, py: Python<'_>) {
-        self.state().over = true;
-        self.flush(py);
+        let mut state = self.state();
+        state.over = true;
+        let partial = std::mem::take(&mut state.partial_line);
+        drop(state);
+        log_partial(py, &partial);
     }
 
     /// The object for another request; `None` where the application still holds it.
@@ -82,6 +83,12 @@ impl ErrorStream {
     /// No Python runs, and nothing waits, while this lock is held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_partial(py: Python<'_>, line: &str) {
+    if !line.is_empty() {
+        log(py, line);
     }
 }
 
