@@ -3,12 +3,16 @@
 //! A reactor makes the record, the worker that runs the reactor adds which process it is, and a sink keeps it: the
 //! access log is one.
 
+mod refusal_cause;
+
 use std::fmt;
 use std::time::Duration;
 
 use crate::h1::Head;
 use crate::service::{Address, ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
+
+pub use refusal_cause::RefusalCause;
 
 /// The facts of one answered exchange, refused requests included.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +30,10 @@ pub struct Access<'a> {
     pub head: Option<&'a Head>,
     /// The status that was sent, or 0 where the client left before there was one.
     pub status: u16,
+    /// Why the server answered in its service's place; `None` where the service answered, or the client left.
+    pub refusal: Option<RefusalCause>,
+    /// Bytes of the request's body that were received, without framing.
+    pub received: u64,
     /// Bytes of the response's body that were handed to the socket or are on their way to it, without
     /// framing.
     pub sent: u64,

@@ -28,10 +28,12 @@ mod reexec;
 mod shell;
 mod supervisor;
 mod table;
+mod totals;
 
 use std::fmt;
 
 use crate::error::{Error, Result};
+pub use crate::ipc::totals::{Durations, RestartCause, Totals};
 use crate::sys::fork;
 use crate::trace::info;
 use crate::worker::WorkerTemplate;

@@ -5,4 +5,5 @@
 
 pub(crate) mod link;
 pub(crate) mod scoreboard;
+pub(crate) mod totals;
 pub(crate) mod worker_signal;

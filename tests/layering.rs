@@ -60,6 +60,7 @@ const LAYERS: &[Layer] = &[
             "atomic_enum",
             "time",
             "error",
+            "access::refusal_cause",
             "net::queue_policy",
             "sys",
             "trace",
@@ -99,6 +100,7 @@ const LAYERS: &[Layer] = &[
             "net::proxy",
             "net::queue_policy",
             "access",
+            "access::refusal_cause",
             "service",
             "trace",
         ],
@@ -250,6 +252,7 @@ const LAYERS: &[Layer] = &[
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
     layer("net::queue_policy", &[], &[]),
+    layer("access::refusal_cause", &["atomic_enum"], &[]),
     layer("net::proxy", &[], &["thiserror"]),
     layer("net::forwarded", &["net::networks"], &["thiserror"]),
     layer(

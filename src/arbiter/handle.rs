@@ -14,6 +14,7 @@ use super::command::Command;
 use super::policy::GroupId;
 use crate::error::{Error, Result};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
+use crate::ipc::totals::Totals;
 
 /// Tells an arbiter things from other threads, or from its observer. Made by
 /// [`Arbiter::handle`](super::Arbiter::handle).
@@ -164,6 +165,16 @@ impl Handle {
             }
         }
         status
+    }
+
+    /// What all workers of the server have done since its start, with those that have ended and those of the arbiters
+    /// before this one. No number of it is ever smaller later.
+    ///
+    /// `None` before the arbiter runs, and while the arbiter that it is to follow lives: of two exactly one tells, for
+    /// both.
+    #[must_use]
+    pub fn totals(&self) -> Option<Totals> {
+        self.0.scoreboard.get()?.totals()
     }
 
     fn tell(&self, command: Command) {

@@ -15,6 +15,7 @@ use std::{env, iter};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::totals::{HandedTotals, TOTALS};
 use crate::ipc::link::{LastWords, Message, WorkerEnd};
 use crate::net::{Listeners, handover};
 use crate::sys::identity::Identity;
@@ -99,9 +100,11 @@ impl ReexecCommand {
         predecessor: i32,
         listeners: &Listeners,
         link: &WorkerEnd,
+        totals: &HandedTotals,
     ) -> io::Error {
         let listening = listeners.iter().map(|listener| listener.as_fd());
-        for fd in listening.chain(iter::once(link.as_fd())) {
+        let handed = iter::once(link.as_fd()).chain(totals.descriptor());
+        for fd in listening.chain(handed) {
             if let Err(error) = keep_open(fd) {
                 return error;
             }
@@ -126,6 +129,7 @@ impl ReexecCommand {
             .env(handover::FOR, me.to_string())
             .env(handover::LISTENERS, handover::text(listeners))
             .env(PREDECESSOR, format!("{predecessor} {fd}"))
+            .envs(totals.text().map(|text| (TOTALS, text)))
             .current_dir(&self.folder)
             .exec()
     }

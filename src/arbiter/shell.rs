@@ -91,13 +91,16 @@ impl Shell {
         groups: Vec<Description>,
         identity: Identity,
         options: ArbiterOptions,
-        lineage: Lineage,
+        mut lineage: Lineage,
         command_queue: CommandQueue,
         reload: Option<ReloadSource>,
         observer: Observer,
     ) -> Result<Self> {
         let calls = groups.iter().map(|group| group.policy.calls).max();
-        let children = Children::new(options.slots, calls.unwrap_or(1))?;
+        let counters = lineage.take_totals()?;
+        let children = Children::new(options.slots, calls.unwrap_or(1), counters)?;
+        let follows = lineage.predecessor().is_some();
+        children.scoreboard().set_following(follows);
         command_queue.show(children.scoreboard());
         let inbox = Inbox::new(command_queue, options)?;
         let mut identities = Identities::default();
@@ -322,7 +325,7 @@ impl Shell {
                 why,
             } => self.children.signal(pid, slot, order, why),
             Action::Reaped(report) => self.reaped(&report),
-            Action::Recycle { pid, reason } => report::recycled(pid, reason),
+            Action::Recycle { pid, reason } => self.children.recycle(pid, reason),
             Action::ForkRetry { reason, retry } => report::fork_retry(&reason, retry),
             Action::Supersede { generation } => self.supersede(generation),
             Action::CommitReload { dropped } => self.commit_reload(dropped),

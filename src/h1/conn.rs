@@ -39,6 +39,8 @@ pub struct Conn {
     body: Reader,
     /// Whether the current body is handed out in one piece.
     whole: bool,
+    /// Bytes of bodies that were handed out.
+    received: u64,
     /// No more will be received.
     ended: bool,
     spare: Spare,
@@ -63,6 +65,7 @@ impl Conn {
             skipped: false,
             body: Reader::new(BodyLength::Empty),
             whole: false,
+            received: 0,
             ended: false,
             spare: Spare::default(),
         }
@@ -129,6 +132,16 @@ impl Conn {
         }
     }
 
+    /// What [`take_received`](Self::take_received) would give.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How many bytes of bodies were handed out since this was asked last.
+    pub fn take_received(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
+    }
+
     /// The client will send no more. What it has sent is still parsed.
     pub fn end_of_input(&mut self) {
         self.ended = true;
@@ -188,7 +201,10 @@ impl Conn {
             self.body.next(&mut self.bytes, &self.config)?
         };
         match part {
-            Part::Data(data) => Ok(Event::Data(data)),
+            Part::Data(data) => {
+                self.received += data.len() as u64;
+                Ok(Event::Data(data))
+            }
             Part::End => {
                 self.state.body_ended();
                 Ok(Event::EndOfBody)

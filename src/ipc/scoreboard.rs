@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::{Error, Result};
+use crate::ipc::totals::{Counters, Totals};
 use crate::net::QueuePolicy;
 use crate::sys::mapping::{Mapping, Region, shared};
 use crate::time::MonoTime;
@@ -29,6 +30,7 @@ use call::CallCell;
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WorkerState {
     /// There is no worker in this slot.
     Empty,
@@ -50,7 +52,10 @@ shared! {
     struct Cell {
         id: AtomicU64,
         pid: AtomicI32,
+        /// The group's number, from 0 on.
+        group: AtomicU32,
         state: AtomicEnum<WorkerState>,
+        started: AtomicU64,
         heard: AtomicU64,
         requests: AtomicU64,
         sent: AtomicU64,
@@ -67,6 +72,8 @@ shared! {
         used: AtomicU32,
         /// What a worker that leaves does with the listeners' queues.
         queue_policy: AtomicEnum<QueuePolicy>,
+        /// 1 while another arbiter tells the totals.
+        following: AtomicU32,
     }
 }
 
@@ -78,11 +85,13 @@ pub struct Scoreboard {
     calls: Region<CallCell>,
     /// Places for calls that each worker has.
     calls_each: usize,
+    counters: Counters,
 }
 
 impl Scoreboard {
-    /// Maps the memory for that many workers, each with that many calls at once; at least one of both.
-    pub(crate) fn new(slots: usize, calls: usize) -> Result<Self> {
+    /// Maps the memory for that many workers, each with that many calls at once; at least one of both. What they do is
+    /// added up in `counters`.
+    pub(crate) fn new(slots: usize, calls: usize, counters: Counters) -> Result<Self> {
         let (slots, calls_each) = (slots.max(1), calls.max(1));
         let too_many = || {
             Error::config(format!(
@@ -105,6 +114,7 @@ impl Scoreboard {
             slots: memory.region(size_of::<Header>(), slots),
             calls: memory.region(calls_at, calls),
             calls_each,
+            counters,
         })
     }
 
@@ -121,6 +131,25 @@ impl Scoreboard {
             .filter(|slot| slot.state() != WorkerState::Empty)
     }
 
+    /// What all workers of the server have done since its start, with those that have ended and those of the arbiters
+    /// before. `None` while the arbiter before this one lives: it tells the totals, for both.
+    #[must_use]
+    pub fn totals(&self) -> Option<Totals> {
+        let following = self.header().following.load(Ordering::Acquire) != 0;
+        (!following).then(|| self.counters.read())
+    }
+
+    /// Whether another arbiter tells the totals.
+    pub(crate) fn set_following(&self, following: bool) {
+        let number = u32::from(following);
+        self.header().following.store(number, Ordering::Release);
+    }
+
+    /// Where the totals are counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The slot at `index`, below [`capacity`](Self::capacity).
     pub(crate) fn slot(&self, index: usize) -> Slot<'_> {
         Slot {
@@ -134,12 +163,14 @@ impl Scoreboard {
         OwnSlot(self.slot(index))
     }
 
-    /// Gives the slot at `index` to a worker that is about to be forked, and answers up to `calls` requests
+    /// Gives the slot at `index` to a worker of a group that is about to be forked, and answers up to `calls` requests
     /// at once: of more than there are places for, some are not shown.
-    pub(crate) fn assign(&self, index: usize, id: u64, calls: usize, now: MonoTime) {
+    pub(crate) fn assign(&self, index: usize, id: u64, group: usize, calls: usize, now: MonoTime) {
         let slot = self.own_slot(index);
         slot.clear();
         slot.cell.id.store(id, Ordering::Relaxed);
+        slot.cell.group.store(group as u32, Ordering::Relaxed);
+        slot.cell.started.store(now.as_nanos(), Ordering::Relaxed);
         let places = calls.min(self.calls_each) as u32;
         slot.cell.places.store(places, Ordering::Relaxed);
         slot.beat(now);
@@ -219,6 +250,18 @@ impl Slot<'_> {
         self.cell.state()
     }
 
+    /// When the worker was forked.
+    #[must_use]
+    pub fn started(&self) -> MonoTime {
+        MonoTime::from_nanos(self.cell.started.load(Ordering::Relaxed))
+    }
+
+    /// The number of the group that the worker belongs to, from 0 on, in the order in which the groups were described.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.cell.group.load(Ordering::Relaxed) as usize
+    }
+
     /// When the worker last showed that it makes progress.
     #[must_use]
     pub fn heard(&self) -> MonoTime {
@@ -268,6 +311,7 @@ impl Slot<'_> {
         cell.running.store(0, Ordering::Relaxed);
         for number in [
             &cell.id,
+            &cell.started,
             &cell.heard,
             &cell.requests,
             &cell.sent,
@@ -367,7 +411,7 @@ mod tests {
     }
 
     fn board() -> Scoreboard {
-        Scoreboard::new(4, 1).unwrap()
+        Scoreboard::new(4, 1, Counters::new().unwrap().0).unwrap()
     }
 
     #[test]
@@ -394,7 +438,7 @@ mod tests {
     #[test]
     fn a_request_makes_a_worker_busy_and_is_counted_at_its_end() {
         let board = board();
-        board.assign(0, 7, 1, at(1));
+        board.assign(0, 7, 0, 1, at(1));
         let slot = board.own_slot(0);
         slot.set_state(WorkerState::Ready);
         let place = slot.begin_request(at(1_000), "GET", "/slow?x=1");
@@ -416,7 +460,7 @@ mod tests {
     #[test]
     fn a_draining_worker_stays_so_through_a_request() {
         let board = board();
-        board.assign(0, 1, 1, at(1));
+        board.assign(0, 1, 0, 1, at(1));
         let slot = board.own_slot(0);
         slot.set_state(WorkerState::Draining);
         let place = slot.begin_request(at(2), "GET", "/");
@@ -427,8 +471,8 @@ mod tests {
 
     #[test]
     fn a_worker_is_busy_when_all_its_places_are_taken() {
-        let board = Scoreboard::new(2, 2).unwrap();
-        board.assign(1, 1, 2, at(1));
+        let board = Scoreboard::new(2, 2, Counters::new().unwrap().0).unwrap();
+        board.assign(1, 1, 0, 2, at(1));
         let slot = board.own_slot(1);
         slot.set_state(WorkerState::Ready);
         let first = slot.begin_request(at(2), "GET", "/1");
@@ -452,7 +496,7 @@ mod tests {
             (WorkerState::Starting, 0),
         ];
         for (index, (state, connections)) in states.into_iter().enumerate() {
-            board.assign(index, index as u64 + 1, 1, at(1));
+            board.assign(index, index as u64 + 1, 0, 1, at(1));
             board.own_slot(index).set_state(state);
             board.own_slot(index).set_connections(connections);
         }
@@ -466,7 +510,7 @@ mod tests {
     #[test]
     fn a_cleared_slot_is_empty() {
         let board = board();
-        board.assign(1, 9, 1, at(1));
+        board.assign(1, 9, 0, 1, at(1));
         board.own_slot(1).set_pid(4711);
         board.own_slot(1).set_state(WorkerState::Ready);
         assert_eq!(

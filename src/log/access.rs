@@ -302,6 +302,8 @@ mod tests {
             request: RequestInfo::NONE,
             head,
             status: 200,
+            refusal: None,
+            received: 0,
             sent: 5,
             started: MonoTime::ZERO,
             finished: MonoTime::ZERO,

@@ -26,7 +26,7 @@ use super::Config;
 use super::error_response::ErrorResponse;
 use super::host::Host;
 use super::transport::RawSocket;
-use crate::access::Access;
+use crate::access::{Access, RefusalCause};
 use crate::h1::{self, Head};
 use crate::service::{ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
@@ -357,6 +357,8 @@ pub(super) struct CallDeadline {
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) request: RequestInfo,
     pub(super) head: Option<Head>,
+    /// Bytes of its body that were received before.
+    pub(super) received: u64,
     pub(super) started: MonoTime,
 }
 
@@ -370,6 +372,8 @@ impl CallDeadline {
                 request: &self.request,
                 head: self.head.as_ref(),
                 status: answer.status,
+                refusal: Some(RefusalCause::CallTimeout),
+                received: self.received,
                 sent: answer.sent,
                 started: self.started,
                 finished: now,

@@ -1,19 +1,27 @@
 //! [`Mapping`]: memory that processes share (mmap(2), `MAP_SHARED`), and [`Region`], a typed part of it.
 //!
-//! An anonymous mapping is shared with forked children, at the same address.
+//! An anonymous mapping is shared with forked children, at the same address. One of a file in memory (`memfd_create(2)`)
+//! is so, too, and can be mapped by a program that is given the file's descriptor.
 //!
 //! *Invariant*: what is in a mapping is made of atomics alone ([`Shared`]), so that no value of them is invalid and no
 //! access is a race, whichever process wrote it.
 
+use std::ffi::{CStr, c_void};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{self, MapFlags, ProtFlags};
+use nix::sys::stat::fstat;
+use nix::unistd::ftruncate;
 
 use crate::atomic_enum::{AtomicEnum, Numbered};
 use crate::error::{Error, Result};
@@ -57,6 +65,13 @@ macro_rules! shared {
 }
 pub(crate) use shared;
 
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+/// What a file in memory must have so that all of it stays there.
+fn seals() -> SealFlag {
+    SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW
+}
+
 /// Shared memory, which goes with its last [`Region`] in this process.
 pub(crate) struct Mapping {
     memory: NonNull<u8>,
@@ -72,15 +87,46 @@ impl Mapping {
     /// Anonymous memory, all zero.
     pub(crate) fn anonymous(length: NonZeroUsize) -> Result<Arc<Self>> {
         // SAFETY: a new anonymous mapping at an address of the system's choice disturbs nothing.
-        let memory = unsafe {
-            mman::mmap_anonymous(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-            )
-        };
-        let memory = memory.map_err(|errno| Error::io("cannot map shared memory", errno))?;
+        Self::new(length, unsafe {
+            mman::mmap_anonymous(None, length, READ_WRITE, MapFlags::MAP_SHARED)
+        })
+    }
+
+    /// A file in memory, all zero, and its descriptor, closed on exec. Its length cannot be changed.
+    pub(crate) fn file(name: &CStr, length: NonZeroUsize) -> Result<(Arc<Self>, OwnedFd)> {
+        let failed = |errno| Error::io("cannot make a file in memory", errno);
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let fd = memfd_create(name, flags).map_err(failed)?;
+        let size = i64::try_from(length.get()).map_err(|_| failed(Errno::EFBIG))?;
+        ftruncate(&fd, size).map_err(failed)?;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals() | SealFlag::F_SEAL_SEAL)).map_err(failed)?;
+        Ok((Self::of_file(&fd, length)?, fd))
+    }
+
+    /// The file in memory that [`file`](Self::file) made in another program.
+    ///
+    /// # Errors
+    ///
+    /// Where it is of another length, or could be cut: reading would end this process then (`SIGBUS`).
+    pub(crate) fn of_file(fd: &OwnedFd, length: NonZeroUsize) -> Result<Arc<Self>> {
+        let sealed = fcntl(fd, FcntlArg::F_GET_SEALS)
+            .map(SealFlag::from_bits_truncate)
+            .is_ok_and(|found| found.contains(seals()));
+        let size = fstat(fd).map(|facts| u64::try_from(facts.st_size).ok());
+        if !sealed || size != Ok(Some(length.get() as u64)) {
+            return Err(Error::io(
+                "cannot map shared memory that has another shape",
+                Errno::EINVAL,
+            ));
+        }
+        // SAFETY: as above; the file keeps its length, so that each page of it exists.
+        Self::new(length, unsafe {
+            mman::mmap(None, length, READ_WRITE, MapFlags::MAP_SHARED, fd, 0)
+        })
+    }
+
+    fn new(length: NonZeroUsize, mapped: nix::Result<NonNull<c_void>>) -> Result<Arc<Self>> {
+        let memory = mapped.map_err(|errno| Error::io("cannot map shared memory", errno))?;
         let memory = memory.cast();
         Ok(Arc::new(Self { memory, length }))
     }
@@ -162,6 +208,24 @@ mod tests {
         first[0].store(7, Ordering::Relaxed);
         assert_eq!(rest.len(), 2);
         assert!(rest.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn a_file_in_memory_is_shared_by_those_who_map_it() {
+        let length = NonZeroUsize::new(16).unwrap();
+        let (mapping, fd) = Mapping::file(c"test", length).unwrap();
+        let first = mapping.region::<AtomicU64>(8, 1);
+        first[0].store(7, Ordering::Relaxed);
+        let other = Mapping::of_file(&fd, length).unwrap();
+        assert_eq!(
+            other.region::<AtomicU64>(8, 1)[0].load(Ordering::Relaxed),
+            7
+        );
+        assert!(ftruncate(&fd, 8).is_err());
+        assert!(Mapping::of_file(&fd, NonZeroUsize::new(24).unwrap()).is_err());
+        let unsealed = tempfile::tempfile().unwrap();
+        unsealed.set_len(16).unwrap();
+        assert!(Mapping::of_file(&unsealed.into(), length).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::atomic_enum::AtomicEnum;
 use crate::error::Result;
 use crate::ipc::link::{Message, WorkerEnd};
 use crate::ipc::scoreboard::{OwnSlot, Scoreboard, WorkerState};
+use crate::ipc::totals::{Counted, Counters};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::{Listeners, QueuePolicy};
 use crate::sys::fork;
@@ -122,8 +123,9 @@ impl WorkerContext {
             max_requests: None,
             graceful_timeout: Duration::ZERO,
         };
-        let scoreboard = Scoreboard::new(1, calls)?;
-        scoreboard.assign(place.slot, place.id, calls, MonoTime::now());
+        let (counters, _) = Counters::new()?;
+        let scoreboard = Scoreboard::new(1, calls, counters)?;
+        scoreboard.assign(place.slot, place.id, 0, calls, MonoTime::now());
         Self::new(place, listeners, Arc::new(scoreboard), None)
     }
 
@@ -364,6 +366,11 @@ impl WorkerContext {
         if self.arbiter.is_some() {
             memory::give_back();
         }
+    }
+
+    /// Adds an answered exchange to the totals.
+    pub(super) fn count(&self, exchange: Counted) {
+        self.scoreboard.counters().count(self.place.slot, exchange);
     }
 
     /// Whether this process is the worker's own, and ends with it.

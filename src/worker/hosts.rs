@@ -9,6 +9,7 @@ use super::{Shutdown, WorkerContext};
 use crate::access::{Access, AccessSink};
 use crate::h1::Head;
 use crate::ipc::scoreboard::WorkerState;
+use crate::ipc::totals::Counted;
 use crate::log;
 use crate::reactor::{Admit, Host, Reactor};
 use crate::time::MonoTime;
@@ -62,6 +63,13 @@ impl<'a> WorkerHost<'a> {
     pub(super) fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
         slot.end_request(place, access.finished, access.sent);
+        self.context.count(Counted {
+            status: access.status,
+            received: access.received,
+            sent: access.sent,
+            took: access.head.map(|_| access.elapsed()),
+            refusal: access.refusal,
+        });
         if let Some(sink) = &self.access_sink {
             let (pid, worker) = (slot.pid(), slot.id());
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);

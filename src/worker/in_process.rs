@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::{Shutdown, ShutdownHandle, WorkerContext, WorkerEvent, WorkerTemplate};
 use crate::error::{Error, Result};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
+use crate::ipc::totals::Totals;
 use crate::net::Listeners;
 use crate::service::{Address, Releaser, released};
 
@@ -209,6 +210,12 @@ impl InProcessServerHandle {
     /// Waits for nothing.
     pub fn stop_now(&self) {
         self.shutdown.ask(Shutdown::Quick);
+    }
+
+    /// What it has done since its start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.scoreboard.counters().read()
     }
 
     /// What it is doing.

@@ -21,6 +21,7 @@ mod supervision;
 #[path = "../support/mod.rs"]
 mod support;
 mod titles;
+mod totals;
 mod trial;
 mod unheard;
 mod upgrade;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         contained::TESTS,
         upgrade::TESTS,
         titles::TESTS,
+        totals::TESTS,
         trial::TESTS,
         preload::TESTS,
         user::TESTS,

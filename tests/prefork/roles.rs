@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::wait_until;
-use crate::{contained, facade, preload, refused, titles, trial, unheard, user};
+use crate::{contained, facade, preload, refused, titles, totals, trial, unheard, user};
 use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
@@ -34,6 +34,7 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .or_else(|| user::play(arguments))
         .or_else(|| contained::play(arguments))
         .or_else(|| titles::play(arguments))
+        .or_else(|| totals::play(arguments))
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));
     #[cfg(feature = "wsgi")]

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::report;
 use crate::arbiter::action::{ExitReport, Input, RecycleReason, SignalReason};
 use crate::arbiter::policy::{GroupId, Policy};
+use crate::arbiter::totals;
 use crate::error::Result;
 use crate::ipc::link::{ArbiterEnd, LastWords, Message};
 use crate::ipc::scoreboard::Scoreboard;
+use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::Listeners;
 use crate::sys::fork::{self, Exit};
@@ -75,10 +77,10 @@ pub(super) struct Children {
 }
 
 impl Children {
-    pub(super) fn new(slots: usize, calls: usize) -> Result<Self> {
+    pub(super) fn new(slots: usize, calls: usize, counters: Counters) -> Result<Self> {
         Ok(Self {
             all: BTreeMap::new(),
-            scoreboard: Arc::new(Scoreboard::new(slots, calls)?),
+            scoreboard: Arc::new(Scoreboard::new(slots, calls, counters)?),
             oom_kills: OomKills::watch(),
         })
     }
@@ -203,10 +205,21 @@ impl Children {
         }
     }
 
+    /// A worker is going to be replaced, since it has served for long enough.
+    pub(super) fn recycle(&self, pid: i32, reason: RecycleReason) {
+        let cause = totals::cause_of_recycling(reason);
+        self.scoreboard.counters().count_restart(cause);
+        report::recycled(pid, reason);
+    }
+
     /// Forgets a worker that has gone, and gives what is left of it.
     pub(super) fn remove(&mut self, exit: &ExitReport) -> Option<Child> {
         let child = self.all.remove(&exit.pid);
         self.scoreboard.slot(exit.slot).clear();
+        let was_ready = child.as_ref().is_some_and(|child| child.ready);
+        if let Some(cause) = totals::cause_of_exit(exit, was_ready) {
+            self.scoreboard.counters().count_restart(cause);
+        }
         report::gone(exit, &mut self.oom_kills);
         child
     }

@@ -96,7 +96,7 @@ impl Shell {
         self.tell(&ArbiterEvent::Forking { id });
         let now = MonoTime::now();
         let scoreboard = self.children.scoreboard();
-        scoreboard.assign(slot, id, policy.calls, now);
+        scoreboard.assign(slot, id, group.0, policy.calls, now);
 
         let arbiter = Pid::this().as_raw();
         let mut pipe = Some(pipe);

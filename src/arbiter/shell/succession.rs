@@ -13,9 +13,11 @@ use crate::arbiter::action::Input;
 use crate::arbiter::event::ArbiterEvent;
 use crate::arbiter::handle::ArbiterState;
 use crate::arbiter::reexec::{Predecessor, ReexecCommand};
-use crate::error::Error;
+use crate::arbiter::totals::HandedTotals;
+use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::ipc::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
+use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::{self, Exit};
 use crate::trace::{error, info, warning};
@@ -39,6 +41,8 @@ pub(in crate::arbiter) struct Lineage {
     followed: Option<Predecessor>,
     /// The one that this one has started, while it lives.
     successor: Option<Successor>,
+    /// What all of them count in.
+    totals: HandedTotals,
 }
 
 impl Lineage {
@@ -48,17 +52,26 @@ impl Lineage {
             predecessor: Predecessor::find(),
             followed: None,
             successor: None,
+            totals: HandedTotals::default(),
         }
+    }
+
+    /// Finds the counters of the totals, or makes them.
+    pub(super) fn take_totals(&mut self) -> Result<Counters> {
+        let (counters, totals) = HandedTotals::find(self.predecessor.is_some())?;
+        self.totals = totals;
+        Ok(counters)
     }
 
     pub(super) fn predecessor(&self) -> Option<&Predecessor> {
         self.predecessor.as_ref()
     }
 
-    /// What connects this arbiter with the others.
+    /// What connects this arbiter with the others, and what it hands to the next one.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let before = self.predecessor.iter().map(AsFd::as_fd);
-        before.chain(self.successor.iter().map(|it| it.link.as_fd()))
+        let after = self.successor.iter().map(|it| it.link.as_fd());
+        before.chain(after).chain(self.totals.descriptor())
     }
 
     /// Why there will be no successor of the arbiter before this one.
@@ -145,7 +158,8 @@ impl Shell {
             let listeners = children.fold(shared, |all, child| all.with(&child.queues));
             let listeners = listeners.listening();
             let command = &self.lineage.command;
-            let error = command.exec_with(process::id(), arbiter, &listeners, link);
+            let totals = &self.lineage.totals;
+            let error = command.exec_with(process::id(), arbiter, &listeners, link, totals);
             let program = command.program().display();
             link.send(&Message::LastWords(LastWords {
                 app: false,
@@ -192,6 +206,7 @@ impl Shell {
     /// The arbiter before this one has gone: this one is the only one.
     pub(super) fn promote(&mut self) {
         self.generations.become_sole();
+        self.children.scoreboard().set_following(false);
         info!("Master has been promoted.");
         self.identities.promote();
         self.identities.show_arbiter(false);

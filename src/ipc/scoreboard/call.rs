@@ -16,6 +16,7 @@ const METHOD: usize = 20;
 
 /// A running call of a worker's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// When it began.
     pub started: MonoTime,

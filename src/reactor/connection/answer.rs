@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Connection, Step, StepContext};
-use crate::access::Access;
+use crate::access::{Access, RefusalCause};
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, ResponseState};
 use crate::reactor::Config;
@@ -62,7 +62,7 @@ impl Connection {
             return outcome.and(Err(given_up()));
         }
         if verdict != CallOutcome::InTime {
-            self.record(host.now(), host);
+            self.record(host.now(), host, Some(RefusalCause::CallTimeout));
             return outcome.and(Err(given_up()));
         }
         let outcome = match io.http.response() {
@@ -78,6 +78,7 @@ impl Connection {
             let client = self.request.client(&self.info);
             trace::warning!("Invalid request from ip={client}: {text}");
         }
+        let mut refusal = None;
         if io.http.response() == ResponseState::Due || io.retract() {
             // What a body was is the client's fault, and all else the service's.
             let (status, text) = fault
@@ -90,10 +91,12 @@ impl Connection {
                 connection: Some(&self.info),
             };
             io.refuse(&error, config);
+            refusal = Some(RefusalCause::of_status(status));
         } else if io.http.response() != ResponseState::Complete {
             io.http.abort();
+            refusal = Some(RefusalCause::ServiceFailed);
         }
-        self.record(host.now(), host);
+        self.record(host.now(), host, refusal);
         outcome
     }
 
@@ -135,6 +138,7 @@ impl Connection {
             info: Arc::clone(&self.info),
             request: self.request.clone(),
             head: self.head.clone(),
+            received: io.http.received(),
             started: self.started,
         }
     }
@@ -198,14 +202,15 @@ impl Connection {
         self.refused = true;
         self.half_head = None;
         self.body = RequestBody::default();
-        self.record(cx.now, cx.host);
+        self.record(cx.now, cx.host, Some(RefusalCause::of_status(status)));
         self.head = None;
         self.flush(cx)
     }
 
     /// Tells the host of a complete answer.
-    fn record(&mut self, now: MonoTime, host: &dyn Host) {
-        let response = self.io.get_mut().response;
+    fn record(&mut self, now: MonoTime, host: &dyn Host, refusal: Option<RefusalCause>) {
+        let io = self.io.get_mut();
+        let (response, received) = (io.response, io.http.take_received());
         host.finished(&Access {
             pid: 0,
             worker: 0,
@@ -213,6 +218,8 @@ impl Connection {
             request: &self.request,
             head: self.head.as_ref(),
             status: response.status,
+            refusal,
+            received,
             sent: response.sent,
             started: self.started,
             finished: now,

@@ -1,0 +1,294 @@
+//! [`Totals`]: what all workers of a server have done since its start, in numbers that only grow.
+//!
+//! The counters outlive the worker that counts, and the arbiter: they lie in a file in memory, whose descriptor and
+//! layout an upgrade hands to the next arbiter. Both count there while there are two.
+//!
+//! ```text
+//!   worker ── fetch_add ──▶ a stripe of its own ─┐
+//!   arbiter ── restarts ──▶ the first stripe ────┴─▶ the sum of all: Totals
+//! ```
+//!
+//! *Invariants*: nothing here is ever set back; each number is an atomic of its own, and is read by itself; a layout that
+//! this program does not know is not touched.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::access::RefusalCause;
+use crate::atomic_enum::{Numbered, numbered};
+use crate::error::Result;
+use crate::sys::mapping::{Mapping, Region, shared};
+
+/// Which layout of the file this is: it grows with each change of [`Stripe`] or of an enum that counts there.
+pub(crate) const LAYOUT: u64 = 1;
+
+/// How many workers count without touching the memory of another: of more, some share a stripe.
+const STRIPES: usize = 64;
+/// The upper bounds of the buckets, in microseconds; the last bucket has none.
+const BOUNDS: [u64; 14] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000,
+];
+
+/// Why a worker's process was replaced. What a stop, a reload or a smaller number of workers ends does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RestartCause {
+    /// It had answered `max_requests`.
+    Requests,
+    /// It had reached `max_worker_age`.
+    Age,
+    /// It had reached `max_worker_memory`.
+    Memory,
+    /// It made no progress within `timeout`, and was aborted.
+    Timeout,
+    /// It was not ready within `boot_timeout`, and was aborted.
+    BootTimeout,
+    /// One of its requests had passed `request_timeout`.
+    RequestTimeout,
+    /// It failed before it was ready.
+    BootFailure,
+    /// A signal ended it that the arbiter had not sent: a crash, or want of memory.
+    Signal,
+    /// It ended by itself.
+    Exit,
+}
+
+numbered!(RestartCause: Requests, Age, Memory, Timeout, BootTimeout, RequestTimeout, BootFailure, Signal, Exit);
+
+shared! {
+    struct Stripe {
+        /// By the first digit of the status; 0 where there was none.
+        responses: [AtomicU64; 6],
+        received: AtomicU64,
+        sent: AtomicU64,
+        /// The sum of all durations, in nanoseconds.
+        nanos: AtomicU64,
+        durations: [AtomicU64; BOUNDS.len() + 1],
+        refusals: [AtomicU64; RefusalCause::ALL.len()],
+        restarts: [AtomicU64; RestartCause::ALL.len()],
+    }
+}
+
+/// What is counted of one answered exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    /// 0 where there was none.
+    pub(crate) status: u16,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// From the complete head to the end of the response; `None` where there was no head.
+    pub(crate) took: Option<Duration>,
+    pub(crate) refusal: Option<RefusalCause>,
+}
+
+/// The memory that workers and arbiters count in.
+pub(crate) struct Counters(Region<Stripe>);
+
+impl Counters {
+    /// New ones, at zero. The descriptor is for the next arbiter; there is none where the system gives no file in memory,
+    /// and that one starts at zero.
+    pub(crate) fn new() -> Result<(Self, Option<OwnedFd>)> {
+        let (memory, fd) = match Mapping::file(c"oxicorn totals", length()) {
+            Ok((memory, fd)) => (memory, Some(fd)),
+            Err(_) => (Mapping::anonymous(length())?, None),
+        };
+        Ok((Self(memory.region(0, STRIPES)), fd))
+    }
+
+    /// Those of the arbiter before this one, whose layout is [`LAYOUT`].
+    pub(crate) fn inherited(fd: &OwnedFd) -> Result<Self> {
+        Ok(Self(Mapping::of_file(fd, length())?.region(0, STRIPES)))
+    }
+
+    /// Counts an exchange that the worker with this slot has answered.
+    pub(crate) fn count(&self, slot: usize, exchange: Counted) {
+        let Counted {
+            status,
+            received,
+            sent,
+            took,
+            refusal,
+        } = exchange;
+        let stripe = &self.0[slot % STRIPES];
+        let class = usize::from(status / 100).min(5);
+        add(&stripe.responses[class], 1);
+        if received > 0 {
+            add(&stripe.received, received);
+        }
+        add(&stripe.sent, sent);
+        if let Some(took) = took {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1000);
+            add(&stripe.durations[bucket.unwrap_or(BOUNDS.len())], 1);
+            add(&stripe.nanos, nanos);
+        }
+        if let Some(refusal) = refusal {
+            add(&stripe.refusals[refusal.number() as usize], 1);
+        }
+    }
+
+    /// Counts a worker that is replaced.
+    pub(crate) fn count_restart(&self, cause: RestartCause) {
+        add(&self.0[0].restarts[cause.number() as usize], 1);
+    }
+
+    /// The sums.
+    pub(crate) fn read(&self) -> Totals {
+        let sum = |number: &dyn Fn(&Stripe) -> &AtomicU64| {
+            let stripes = self.0.iter();
+            stripes
+                .map(|stripe| number(stripe).load(Ordering::Relaxed))
+                .sum::<u64>()
+        };
+        let mut counts = 0;
+        let buckets = (0..=BOUNDS.len()).map(|bucket| {
+            counts += sum(&|stripe| &stripe.durations[bucket]);
+            (
+                BOUNDS.get(bucket).copied().map(Duration::from_micros),
+                counts,
+            )
+        });
+        let durations = Durations {
+            buckets: buckets.collect(),
+            sum: Duration::from_nanos(sum(&|stripe| &stripe.nanos)),
+        };
+        let responses = [0, 1, 2, 3, 4, 5].map(|class| sum(&|stripe| &stripe.responses[class]));
+        Totals {
+            requests: responses.iter().sum(),
+            responses,
+            received: sum(&|stripe| &stripe.received),
+            sent: sum(&|stripe| &stripe.sent),
+            durations,
+            refusals: by_cause(|at| sum(&|stripe| &stripe.refusals[at])),
+            restarts: by_cause(|at| sum(&|stripe| &stripe.restarts[at])),
+        }
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.read().fmt(f)
+    }
+}
+
+fn by_cause<C: Numbered + Ord>(count: impl Fn(usize) -> u64) -> BTreeMap<C, u64> {
+    let causes = C::ALL.iter();
+    causes
+        .map(|&cause| (cause, count(cause.number() as usize)))
+        .collect()
+}
+
+fn add(number: &AtomicU64, more: u64) {
+    number.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The length of the file.
+fn length() -> NonZeroUsize {
+    NonZeroUsize::new(STRIPES * size_of::<Stripe>()).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// What all workers of a server have done since its start: also those that have ended, and those of the arbiters before
+/// this one. No number of it is ever smaller later.
+///
+/// The numbers are read one by one: together they are no snapshot of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Requests that were answered, or whose client left before that, and requests that were refused.
+    pub requests: u64,
+    /// The same by the first digit of their status, from 1 to 5; at 0 those without one.
+    pub responses: [u64; 6],
+    /// Bytes of request bodies that were received, without framing.
+    pub received: u64,
+    /// Bytes of response bodies that were sent, without framing.
+    pub sent: u64,
+    /// How long the requests took whose head was complete.
+    pub durations: Durations,
+    /// Requests that the server answered in its service's place, by the reason. Each is among `requests` as well.
+    pub refusals: BTreeMap<RefusalCause, u64>,
+    /// Workers that were replaced, by the reason.
+    pub restarts: BTreeMap<RestartCause, u64>,
+}
+
+/// A histogram of durations, from the complete head of a request to the end of its response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Durations {
+    /// Upper bounds, from the smallest to `None`, and how many requests took that long or less.
+    pub buckets: Vec<(Option<Duration>, u64)>,
+    /// All of them together.
+    pub sum: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWERED: Counted = Counted {
+        status: 200,
+        received: 3,
+        sent: 5,
+        took: Some(Duration::from_millis(7)),
+        refusal: None,
+    };
+
+    #[test]
+    fn the_workers_counts_are_summed() {
+        let (counters, _) = Counters::new().unwrap();
+        counters.count(0, ANSWERED);
+        counters.count(1, ANSWERED);
+        counters.count(STRIPES + 1, ANSWERED);
+        counters.count_restart(RestartCause::Age);
+        let totals = counters.read();
+        assert_eq!((totals.requests, totals.responses[2]), (3, 3));
+        assert_eq!((totals.received, totals.sent), (9, 15));
+        assert_eq!(totals.durations.sum, Duration::from_millis(21));
+        let within = |micros| {
+            let mut buckets = totals.durations.buckets.iter();
+            let bound = Some(Duration::from_micros(micros));
+            buckets.find(|(found, _)| *found == bound).unwrap().1
+        };
+        assert_eq!((within(5_000), within(10_000)), (0, 3));
+        assert_eq!(totals.durations.buckets.last(), Some(&(None, 3)));
+        assert_eq!(totals.restarts[&RestartCause::Age], 1);
+        assert_eq!(totals.refusals[&RefusalCause::TooSlow], 0);
+    }
+
+    #[test]
+    fn a_refusal_without_a_head_has_no_duration() {
+        let (counters, _) = Counters::new().unwrap();
+        counters.count(
+            0,
+            Counted {
+                status: 0,
+                took: None,
+                refusal: Some(RefusalCause::Malformed),
+                ..ANSWERED
+            },
+        );
+        let totals = counters.read();
+        assert_eq!((totals.requests, totals.responses[0]), (1, 1));
+        assert_eq!(totals.durations.buckets.last(), Some(&(None, 0)));
+        assert_eq!(totals.refusals[&RefusalCause::Malformed], 1);
+    }
+
+    #[test]
+    fn the_next_arbiter_goes_on_from_the_same_numbers() {
+        let (counters, fd) = Counters::new().unwrap();
+        counters.count(0, ANSWERED);
+        let next = Counters::inherited(&fd.unwrap()).unwrap();
+        next.count(0, ANSWERED);
+        assert_eq!(next.read(), counters.read());
+        assert_eq!(next.read().requests, 2);
+    }
+
+    #[test]
+    fn another_layout_has_another_number() {
+        // A change here asks for another LAYOUT.
+        assert_eq!((LAYOUT, size_of::<Stripe>()), (1, 384));
+    }
+}
