@@ -10,9 +10,9 @@ const MOST_LINES: usize = 450;
 const MOST_NAMES: usize = 18;
 
 /// What is still too much of each, to be made less and never more.
-const PENDING_FILES: usize = 15;
+const PENDING_FILES: usize = 3;
 const PENDING_NAMES: usize = 51 - MOST_NAMES;
-const PENDING_FOLDERS: usize = 9;
+const PENDING_FOLDERS: usize = 0;
 
 fn too_long(sources: &[(String, String)]) -> Vec<String> {
     let tree = Tree::new(sources, MANIFEST);
