@@ -20,7 +20,8 @@ pub struct Config {
     /// How many connections there may be, at least one. Past it a new connection takes the place of one that has had
     /// its last answer, that is idle, or whose client is slow; where there is none, it waits.
     pub worker_connections: usize,
-    /// How long a connection may stay idle between requests; zero closes it after each response.
+    /// How long a connection may stay idle between requests; zero closes it after each response. Applied in
+    /// `reactor/connection/receive.rs`.
     pub keepalive: Duration,
     /// How long a head may take to arrive, from the connection's start or from the head's first byte.
     pub head_timeout: Duration,

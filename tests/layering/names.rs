@@ -124,6 +124,14 @@ fn the_names_of_tests_are_short() {
 }
 
 #[test]
+fn the_glossary_has_few_words() {
+    let page = include_str!("../../docs/GLOSSARY.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    // The head of the table is a row too.
+    assert!(rows.count() <= 1 + 15);
+}
+
+#[test]
 fn definitions_are_found_by_name() {
     let text = "pub(crate) struct Desk; pub const fn ring() {} const BELL: *const u8 = 0; mod post { static A: u8 = 0; }\n\
                 // struct Comment;\n pub enum E { Bury(Deep), #[x] Dig { a: u8 }, Rest } fn f(a: fn(u8), b: &'static str) {}";
