@@ -29,6 +29,7 @@ mod shell;
 mod supervisor;
 mod table;
 mod totals;
+mod worker_status;
 
 use std::fmt;
 
@@ -46,6 +47,7 @@ pub(crate) use handle::CommandQueue;
 pub use handle::{ArbiterState, Handle, Status};
 pub use reexec::{ReexecCommand, is_successor};
 use shell::{ArbiterOptions, Identity, Lineage, Shell};
+pub use worker_status::{CurrentRequest, WorkerStatus};
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
 ///

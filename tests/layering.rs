@@ -204,6 +204,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "arbiter",
         &[
+            "atomic_enum",
             "time",
             "error",
             "fork_outcome",

@@ -4,17 +4,20 @@
 //! waits.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::command::Command;
 use super::policy::GroupId;
+use super::worker_status::{WorkerStatus, workers};
+use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::{Error, Result};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::ipc::totals::Totals;
+use crate::sys::eventfd::Notifier;
+use crate::sys::mapping::{Mapping, Region, shared};
 
 /// Tells an arbiter things from other threads, or from its observer. Made by
 /// [`Arbiter::handle`](super::Arbiter::handle).
@@ -54,16 +57,7 @@ pub enum ArbiterState {
     Ended,
 }
 
-impl ArbiterState {
-    const ALL: [Self; 6] = [
-        Self::Starting,
-        Self::Serving,
-        Self::Reloading,
-        Self::Quiesced,
-        Self::Stopping,
-        Self::Ended,
-    ];
-}
+numbered!(ArbiterState: Starting, Serving, Reloading, Quiesced, Stopping, Ended);
 
 /// What an arbiter and its workers are doing. The numbers are read one by one: together they are no snapshot
 /// of one moment.
@@ -84,12 +78,21 @@ pub struct Status {
     pub requests: u64,
 }
 
+shared! {
+    /// What a handle tells of the arbiter: also in the workers.
+    struct ArbiterCell {
+        state: AtomicEnum<ArbiterState>,
+        target: AtomicU64,
+    }
+}
+
+const ARBITER_CELL: NonZeroUsize = NonZeroUsize::new(size_of::<ArbiterCell>()).unwrap();
+
 #[derive(Debug)]
 struct Shared {
     commands: Mutex<VecDeque<Command>>,
-    wake: EventFd,
-    state: AtomicUsize,
-    target: AtomicUsize,
+    notifier: Notifier,
+    cell: Region<ArbiterCell>,
     scoreboard: OnceLock<Arc<Scoreboard>>,
     /// The names of the groups, in their order.
     groups: OnceLock<Vec<Arc<str>>>,
@@ -148,8 +151,8 @@ impl Handle {
     pub fn status(&self) -> Status {
         let shared = &self.0;
         let mut status = Status {
-            state: ArbiterState::ALL[shared.state.load(Ordering::Acquire)],
-            target: shared.target.load(Ordering::Relaxed),
+            state: shared.cell[0].state.load(Ordering::Acquire),
+            target: shared.cell[0].target.load(Ordering::Relaxed) as usize,
             ready: 0,
             workers: 0,
             connections: 0,
@@ -177,12 +180,19 @@ impl Handle {
         self.0.scoreboard.get()?.totals()
     }
 
+    /// The workers that are there, by their numbers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let groups = self.0.groups.get().map_or(&[][..], Vec::as_slice);
+        let scoreboard = self.0.scoreboard.get();
+        scoreboard.map_or_else(Vec::new, |scoreboard| workers(scoreboard, groups))
+    }
+
     fn tell(&self, command: Command) {
         let mut commands = lock(&self.0.commands);
         commands.push_back(command);
         drop(commands);
-        // It fails where the counter is full: then the arbiter is going to look anyway.
-        let _ = self.0.wake.write(1);
+        self.0.notifier.notify();
     }
 }
 
@@ -192,13 +202,10 @@ pub(crate) struct CommandQueue(Arc<Shared>);
 
 impl CommandQueue {
     pub(crate) fn new() -> Result<Self> {
-        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
-            .map_err(|errno| Error::io("cannot make an event descriptor", errno))?;
         Ok(Self(Arc::new(Shared {
             commands: Mutex::default(),
-            wake,
-            state: AtomicUsize::new(ArbiterState::Starting as usize),
-            target: AtomicUsize::new(0),
+            notifier: Notifier::new()?,
+            cell: Mapping::anonymous(ARBITER_CELL)?.region(0, 1),
             scoreboard: OnceLock::new(),
             groups: OnceLock::new(),
         })))
@@ -210,8 +217,7 @@ impl CommandQueue {
 
     /// Takes what has been asked, in order.
     pub(super) fn take(&self) -> VecDeque<Command> {
-        // First the wake, then the letters: one that comes between them rings again.
-        let _ = self.0.wake.read();
+        self.0.notifier.clear();
         std::mem::take(&mut *lock(&self.0.commands))
     }
 
@@ -224,18 +230,20 @@ impl CommandQueue {
     }
 
     pub(super) fn set_state(&self, state: ArbiterState) {
-        self.0.state.store(state as usize, Ordering::Release);
+        self.0.cell[0].state.store(state, Ordering::Release);
     }
 
     pub(super) fn set_target(&self, target: usize) {
-        self.0.target.store(target, Ordering::Relaxed);
+        self.0.cell[0]
+            .target
+            .store(target as u64, Ordering::Relaxed);
     }
 }
 
 impl AsFd for CommandQueue {
     /// Readable while [`take`](Self::take) has something to give.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.wake.as_fd()
+        self.0.notifier.as_fd()
     }
 }
 

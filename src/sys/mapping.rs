@@ -182,6 +182,14 @@ unsafe impl<T: Shared> Send for Region<T> {}
 // SAFETY: as above.
 unsafe impl<T: Shared> Sync for Region<T> {}
 
+impl<T> fmt::Debug for Region<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<T: Shared> Deref for Region<T> {
     type Target = [T];
 

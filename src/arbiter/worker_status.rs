@@ -1,0 +1,117 @@
+//! [`WorkerStatus`]: one worker as a handle tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ipc::scoreboard::{Scoreboard, WorkerState};
+use crate::time::MonoTime;
+
+/// A worker that is there. The numbers are read one by one: together they are no snapshot of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// Its number, from 1 on; a replacement has a number of its own.
+    pub id: u64,
+    /// The name of its group: `main` for the first.
+    pub group: Arc<str>,
+    /// Its process id; 0 in the instant of its fork.
+    pub pid: i32,
+    /// How long ago it was forked.
+    pub age: Duration,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// How many connections it has open.
+    pub connections: u32,
+    /// How many requests it has answered.
+    pub requests: u64,
+    /// The requests that it is answering now, the oldest first.
+    pub current: Vec<CurrentRequest>,
+}
+
+/// A request that a worker is answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CurrentRequest {
+    /// Its method, cut to 20 bytes; empty in the instant when the worker writes it.
+    pub method: String,
+    /// Its target, cut to its first bytes (at least 108); empty in the instant when the worker writes it.
+    pub target: String,
+    /// How long ago its call began.
+    pub age: Duration,
+    /// The thread that is in it, by the number under which debuggers and Python list it (`pthread_self(3)`).
+    pub thread: u64,
+}
+
+/// All workers that are there, by their numbers.
+pub(super) fn workers(scoreboard: &Scoreboard, groups: &[Arc<str>]) -> Vec<WorkerStatus> {
+    let now = MonoTime::now();
+    let mut workers: Vec<WorkerStatus> = scoreboard
+        .workers()
+        .map(|slot| {
+            let mut calls: Vec<_> = slot.calls().collect();
+            calls.sort_by_key(|call| call.started);
+            let current = calls.into_iter().map(|call| {
+                let (method, target) = call.request.unwrap_or_default();
+                CurrentRequest {
+                    method,
+                    target,
+                    age: now.since(call.started),
+                    thread: call.thread,
+                }
+            });
+            WorkerStatus {
+                id: slot.id(),
+                group: groups.get(slot.group()).cloned().unwrap_or_default(),
+                pid: slot.pid(),
+                age: now.since(slot.started()),
+                state: slot.state(),
+                connections: slot.connections(),
+                requests: slot.requests(),
+                current: current.collect(),
+            }
+        })
+        .collect();
+    workers.sort_by_key(|worker| worker.id);
+    workers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::totals::Counters;
+
+    #[test]
+    fn workers_are_told_by_number_with_their_groups_and_requests() {
+        let (counters, _) = Counters::new().unwrap();
+        let scoreboard = Scoreboard::new(4, 2, counters).unwrap();
+        let groups = ["main".into(), "consumer".into()];
+        let start = MonoTime::now();
+        scoreboard.assign(0, 7, 1, 2, start);
+        scoreboard.assign(2, 3, 0, 2, start);
+        let slot = scoreboard.own_slot(0);
+        slot.set_state(WorkerState::Ready);
+        let first = slot.begin_request(start, "GET", "/first");
+        let _ = slot.begin_request(start + Duration::from_nanos(1), "POST", "/second");
+        let told = workers(&scoreboard, &groups);
+        assert_eq!(told.iter().map(|it| it.id).collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(
+            (&*told[0].group, told[0].state),
+            ("main", WorkerState::Starting)
+        );
+        assert_eq!(
+            (&*told[1].group, told[1].state),
+            ("consumer", WorkerState::Busy)
+        );
+        let targets = |worker: &WorkerStatus| -> Vec<String> {
+            let current = worker.current.iter();
+            current.map(|request| request.target.clone()).collect()
+        };
+        assert_eq!(targets(&told[1]), ["/first", "/second"]);
+        slot.end_request(first, MonoTime::now(), 0);
+        let told = workers(&scoreboard, &groups);
+        assert_eq!(
+            (targets(&told[1]), told[1].requests),
+            (vec!["/second".into()], 1)
+        );
+    }
+}
