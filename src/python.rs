@@ -1,6 +1,6 @@
 //! `CPython` embedded in this process: its interpreter, its lock, its threads, its signals and its end.
 //!
-//! Nothing here knows WSGI. What imports or calls an application stands above it, in `wsgi`.
+//! Nothing here knows WSGI: the calls of an application are made above it, in `wsgi`.
 //!
 //! *Invariants*
 //!

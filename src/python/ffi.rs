@@ -2,7 +2,7 @@
 //! text from latin-1, bytes that may not fit into memory, a reference count, marked signals, exceptions for other
 //! threads, forks, and work without the interpreter's lock.
 //!
-//! Each function is one act of the interpreter. What is to be done when, its callers decide.
+//! Each function is one act of the interpreter, without any policy.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_long};
@@ -144,7 +144,7 @@ pub(crate) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
     cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
 }
 
-/// A number that is another one after each change of a dictionary; 0 where the interpreter has none.
+/// The version of a dictionary, which differs after each change; 0 where the interpreter has no versions.
 #[cfg(not(any(Py_3_12, Py_GIL_DISABLED)))]
 #[inline]
 pub(crate) fn dict_version(dict: &Bound<'_, PyDict>) -> u64 {

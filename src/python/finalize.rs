@@ -1,6 +1,6 @@
 //! How Python ends: in a worker as in any program, and in a process that goes on as far as the application needs it.
 //!
-//! A server ends only what it has started: of an interpreter that is a program's own, nothing is ended here.
+//! An interpreter that is a program's own is not ended here.
 //!
 //! ```text
 //!   a worker's process, our interpreter:        shutdown ──▶ finalize
@@ -72,7 +72,7 @@ pub(crate) fn shutdown(py: Python<'_>) {
 pub(crate) fn finalize() {
     Python::attach(|py| {
         run_step(py, "ignore_signals");
-        // Finalization skips what daemon threads hold, and a stack may hold all of a module.
+        // Finalization skips objects that daemon threads hold, and a stack may hold all of a module.
         if thread_names(py, |_| Ok(true)).is_ok_and(|threads| !threads.is_empty()) {
             save(py);
         }
@@ -92,7 +92,7 @@ pub(crate) fn run_exit_functions(py: Python<'_>) {
     run_step(py, "run_exit_functions");
 }
 
-/// Ends what was loaded in this process, with its helper processes and threads. The process goes on.
+/// Ends an application that was loaded in this process, with its helper processes and threads. The process goes on.
 pub(crate) fn unload(py: Python<'_>) {
     run_step(py, "unload");
 }

@@ -1,4 +1,5 @@
-//! A fork of a process that has an interpreter: what Python does around it, and what a child leaves to its parent.
+//! A fork of a process that has an interpreter: Python's own steps around it, and a child that leaves its parent's
+//! belongings alone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,8 +24,8 @@ pub(crate) fn flush(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(step(py, "temporary_files")?.call0()?.unbind())
 }
 
-/// Calls `fork` between Python's own steps. A child leaves to its parent what is the parent's, with the temporary
-/// `files` of the parent. `own` says that the parent has loaded this child's application, whose `atexit` functions run
+/// Calls `fork` between Python's own steps. A child leaves the parent's exit functions, helper processes and
+/// temporary `files` alone. `own` says that the parent has loaded this child's application, whose `atexit` functions run
 /// in both.
 pub(crate) fn around_fork(
     py: Python<'_>,

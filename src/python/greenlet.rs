@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 
 use super::ffi;
 
-/// A thread, or a greenlet on it: what has a stack of its own.
+/// A thread and a greenlet on it, which has a stack of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GreenletId {
     /// Numbered from 1 on. No two threads of a process ever have the same number.
@@ -42,7 +42,7 @@ impl GreenletId {
 fn current_greenlet(py: Python<'_>) -> Option<usize> {
     static GETCURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-    /// The version of the table of modules that was found to be without `greenlet`, or 0.
+    /// A version of `sys.modules` that has no `greenlet`, or 0.
     static WITHOUT: AtomicU64 = AtomicU64::new(0);
 
     let getcurrent = if let Some(getcurrent) = GETCURRENT.get(py) {

@@ -6,7 +6,7 @@
 //! ```text
 //!   MODULE                       its `application`, else its `app`
 //!   MODULE:NAME.NAME             an attribute
-//!   MODULE:NAME(1, key="two")    what a factory returns; arguments are literals
+//!   MODULE:NAME(1, key="two")    the result of a factory; arguments are literals
 //! ```
 
 use std::env;
@@ -263,7 +263,7 @@ fn literals<'py>(
     let call = ast
         .call_method1("parse", (format!("f{arguments}"), "<arguments>", "eval"))?
         .getattr("body")?;
-    // Fails for what is more than one call, such as `f(1)(2)`.
+    // Fails for more than one call, such as `f(1)(2)`.
     call.getattr("func")?.getattr("id")?;
     let mut positional = Vec::new();
     for node in call.getattr("args")?.try_iter()? {
@@ -284,7 +284,7 @@ mod tests {
     use super::super::testing::with_python;
     use super::*;
 
-    /// What loading a specification gives, with `folder` in `sys.path`: nothing, or the error.
+    /// Loads a specification, with `folder` in `sys.path`.
     fn load(spec: &str, folder: &Path) -> Result<()> {
         let spec = ImportSpec::parse(spec)?;
         with_python(|py| {

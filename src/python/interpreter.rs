@@ -1,5 +1,5 @@
 //! Starts the process's one Python interpreter, and sets the paths and variables that an application is imported with.
-//! It takes no signal, and changes nothing of the process but what Python itself does.
+//! It takes no signal. Of the process it changes only what Python itself changes.
 
 use std::env;
 use std::ffi::OsStr;

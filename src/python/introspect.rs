@@ -1,4 +1,4 @@
-//! What the running interpreter has: its imported modules and its threads. Nothing is imported to find out.
+//! The modules and the threads of the running interpreter. Nothing is imported to find out.
 
 use pyo3::prelude::*;
 

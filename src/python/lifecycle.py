@@ -98,7 +98,7 @@ def unload():
 
 
 def forget_parents(files, own):
-    'In a child: leaves to the parent what the parent has begun.'
+    'In a child: leaves helper processes, temporary files and exit functions to the parent.'
     process, util = loaded('multiprocessing.process'), loaded('multiprocessing.util')
     if process:
         process._children.clear()

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::sys::open_file;
 
-/// A regular file, and what is left to read of it.
+/// A regular file, and the part of it that is left to read.
 #[derive(Debug)]
 pub(crate) struct RealFile {
     /// A descriptor of its own: the object may be closed meanwhile.
@@ -31,7 +31,7 @@ impl RealFile {
             return None;
         }
         let position = || -> PyResult<(RawFd, u64)> {
-            // What was written through a buffer must be in the file first.
+            // Buffered writes must be in the file first.
             object.call_method0(intern!(py, "flush"))?;
             let descriptor = object.call_method0(intern!(py, "fileno"))?.extract()?;
             let offset = object.call_method0(intern!(py, "tell"))?.extract()?;

@@ -27,7 +27,7 @@ use crate::sys::sigaction::{self, SigAction};
 /// The signals that end programs, and whose handlers programs therefore change.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// What kind of process Python runs in.
+/// The kind of process that Python runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProcessKind {
     /// The arbiter. TERM breaks its import off: the workers that it is for will not be started.
@@ -48,7 +48,7 @@ static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 /// Whether [`interrupt`] was called since [`interrupter`] gave it out, and no call has ended by it.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
 
-/// What the process's handlers are to call from now on.
+/// The function that the process's handlers are to call from now on.
 pub(crate) fn interrupter() -> fn(i32) {
     IS_PENDING.store(false, Ordering::Relaxed);
     interrupt

@@ -1,4 +1,4 @@
-//! What the unit tests of this folder and of those above it share.
+//! Shared by the unit tests of this folder and of those above it.
 
 use pyo3::Python;
 

@@ -35,7 +35,7 @@ const ARRIVAL_CHECK: Duration = Duration::from_millis(100);
 /// The interval of looks for signals, where the application has a wake-up descriptor of its own.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
-/// What the threads share.
+/// The shared state of the threads.
 struct Pool {
     task: ScopedTask,
     /// Wakes the main thread, when a thread has finished and when a signal has arrived.

@@ -40,8 +40,8 @@ use crate::trace;
 /// An `App` is a value: nothing happens before it is loaded, and a process can have any number of them. After a reload,
 /// an arbiter without an interpreter can serve another one, with another specification, virtual environment, path and
 /// variables: its workers start anew. Where the arbiter has an interpreter, that keeps its virtual environment and an
-/// application that was preloaded ([`MakeService::succeed`]). Path and variables are new in any case. Clones share what
-/// was loaded beforehand.
+/// application that was preloaded ([`MakeService::succeed`]). Path and variables are new in any case. Clones share
+/// an application that was loaded beforehand.
 #[derive(Clone, Debug)]
 pub struct App {
     recipe: Recipe,
@@ -49,7 +49,7 @@ pub struct App {
     slot: Arc<PreloadSlot>,
 }
 
-/// What an application is loaded from.
+/// The specification of an application, and the Python that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Recipe {
     spec: String,
@@ -58,7 +58,7 @@ struct Recipe {
     env: Vec<(OsString, OsString)>,
 }
 
-/// What this process has loaded beforehand, for all clones of an [`App`].
+/// The application that this process has loaded beforehand, for all clones of an [`App`].
 #[derive(Debug, Default)]
 struct PreloadSlot {
     /// Whether loading was begun, also where it has failed.
@@ -128,7 +128,7 @@ impl App {
 
     /// Has the arbiter load the application before it forks the first worker. Workers then start in a moment and share
     /// the application's memory. But a reload does not load the application again, it is loaded with the arbiter's
-    /// privileges, and all workers have what it opens while it is imported.
+    /// privileges, and all workers have the files that it opens while it is imported.
     ///
     /// It works for an `App` that is the server's own recipe. An `App` that a worker makes and [loads](Self::load) by
     /// itself, as in [`per_worker`](crate::per_worker), is made too late: it is loaded there, with a warning.
@@ -206,7 +206,7 @@ impl App {
         })
     }
 
-    /// What this process has loaded beforehand, if it is this application.
+    /// The application that this process has loaded beforehand, if it is this one.
     fn preloaded(&self) -> Option<Arc<PreloadedApp>> {
         let preloaded = self.slot.get();
         preloaded.filter(|preloaded| preloaded.recipe.spec == self.recipe.spec)
@@ -253,7 +253,7 @@ impl MakeService for App {
         self.load(context)
     }
 
-    /// Takes over what `former` has loaded in this process. Where the process has an interpreter, a change of the virtual
+    /// Takes over the application that `former` has loaded in this process. Where the process has an interpreter, a change of the virtual
     /// environment is not taken, nor is another application in the place of a preloaded one; each is logged.
     fn succeed(&mut self, former: &Self) {
         self.slot = Arc::clone(&former.slot);
@@ -330,8 +330,8 @@ impl MakeService for App {
         drop(preloaded);
     }
 
-    /// Ends Python as any Python program does (`Py_FinalizeEx`), if the interpreter is this crate's; else saves what
-    /// files have buffered.
+    /// Ends Python as any Python program does (`Py_FinalizeEx`), if the interpreter is this crate's; else writes the
+    /// buffers of files.
     fn end(&self) {
         match (ffi::is_running(), interpreter::is_ours()) {
             (true, true) => finalize::finalize(),

@@ -66,7 +66,7 @@ enum CallOutcome<'a> {
     Deferred(DeferredResponse<'a>),
 }
 
-/// What a call is made with, besides its [`CallObjects`].
+/// The arguments of a call, besides its [`CallObjects`].
 struct Prepared<'py, 'a> {
     environ: Bound<'py, PyDict>,
     input: Option<Py<Input>>,
@@ -208,7 +208,7 @@ impl Service for Application {
         outcome
     }
 
-    /// Does what Python does when a program ends: waits for the threads that are not daemons, then calls the functions
+    /// Ends the application as Python ends a program: waits for the threads that are not daemons, then calls the functions
     /// registered with `atexit`. In a program's process, where Python goes on, it calls the functions only, after the
     /// last application, and only if the interpreter is not the program's own.
     fn retire(&self) {

@@ -17,7 +17,7 @@ use crate::service::Responded;
 /// The longest block that is copied, in bytes. To release the interpreter's lock for sending it would cost more.
 const COPIED_BLOCK: usize = 8 * 1024;
 
-/// What was done with the body.
+/// How the body was delivered.
 #[derive(Debug)]
 pub(super) enum Delivery {
     /// The response was sent.

@@ -1,4 +1,4 @@
-//! `wsgi.early_hints`: interim responses that tell a client what to fetch while the response is made (RFC 8297).
+//! `wsgi.early_hints`: interim responses with links that a client can fetch while the response is made (RFC 8297).
 //! Each call is sent at once, or ignored where the response has begun.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -137,7 +137,7 @@ def app(environ, start_response):
     }
 
     #[test]
-    fn the_object_is_used_again_where_nobody_keeps_it() {
+    fn the_object_is_used_again_unless_it_is_kept() {
         let script = hinting("kept.append(id(hints))");
         for _ in 0..3 {
             script.get();

@@ -1,8 +1,8 @@
 //! The environ of a request (PEP 3333, "environ Variables"): a copy of its listener's template, and the values that
 //! differ from it.
 //!
-//! Usual values (`GET`, `/`, `HTTP/1.1`, no query) are in the template, and are not set again. What a request says about
-//! its connection is not used here: the reactor has applied what trusted forwarders say.
+//! Usual values (`GET`, `/`, `HTTP/1.1`, no query) are in the template, and are not set again. Headers about the
+//! connection are not used here: the reactor has applied those of trusted forwarders.
 
 mod body_length;
 mod cache;
@@ -68,7 +68,7 @@ impl EnvironTemplates {
             if let Some(ip) = ip {
                 server_name::set_address(&dict, ip)?;
             }
-            make_room(&dict)?;
+            reserve(&dict)?;
             Ok(Template {
                 dict: dict.unbind(),
                 has_server: ip.is_some(),
@@ -132,9 +132,9 @@ impl EnvironTemplates {
     }
 }
 
-/// Makes room for the keys of most requests, which a copy of `dict` has, too. A copy that has to grow costs as much as
-/// a twentieth of a small request.
-fn make_room(dict: &Bound<'_, PyDict>) -> PyResult<()> {
+/// Reserves room in `dict`, and so in its copies, for the keys of most requests. Growing a copy costs a twentieth of a
+/// small request.
+fn reserve(dict: &Bound<'_, PyDict>) -> PyResult<()> {
     // A dictionary of 21 keys grows to one of 42 with the next.
     let used = dict.len();
     for number in used..=21 {
@@ -183,7 +183,7 @@ fn base<'py>(
     Ok(environ)
 }
 
-/// The peer of the connection where another is taken for the client, and what a PROXY header said (Gunicorn's keys).
+/// Sets the peer of a connection whose client is another, and the addresses of a PROXY header (Gunicorn's keys).
 #[cold]
 fn set_proxied(environ: &Bound<'_, PyDict>, connection: &ConnectionInfo) -> PyResult<()> {
     let py = environ.py();

@@ -93,7 +93,7 @@ fn log_partial(py: Python<'_>, line: &str) {
 }
 
 impl State {
-    /// Adds text, and returns what is to be logged now: whole lines, without the end of the last one.
+    /// Adds text, and returns the text that is to be logged now: whole lines, without the end of the last one.
     fn add(&mut self, text: &str) -> Option<String> {
         let (lines, rest) = match text.rsplit_once('\n') {
             Some((lines, rest)) => (Some(lines), rest),

@@ -158,7 +158,7 @@ def app(environ, start_response):
         let recorder = sending("real()", "[('Content-Length', '2')]").get();
         assert_eq!(recorder.blocks(), [b"45"]);
         let recorder = sending("real()", "[('Content-Length', '99')]").get();
-        // What is not there yet may come while it is read.
+        // The file may grow while it is read.
         assert_eq!(recorder.blocks(), [b"456", b"789"]);
     }
 

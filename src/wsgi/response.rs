@@ -35,7 +35,7 @@ pub(super) struct Response<'w, 'a> {
     checked: Cell<Option<MonoTime>>,
 }
 
-/// What the service gives for a response: a responder until the head is sent, a writer afterwards.
+/// The service's side of the response: a responder until the head is sent, a writer afterwards.
 enum Output<'a> {
     Responder(Responder<'a>),
     Writer(BodyWriter<'a>),
@@ -166,16 +166,19 @@ impl<'w, 'a> Response<'w, 'a> {
     /// Takes the response out, to be sent later with `block` as its body. `None`, without taking the block, where the
     /// head is not set or is sent.
     pub(super) fn defer(&self, block: &mut Vec<u8>) -> Option<DeferredResponse<'a>> {
-        let is_set = self.write.with_head(|head| head.state()) == ResponseState::Set;
+        let head = self.write.take_head()?;
         match self.output.take() {
-            Some(Output::Responder(responder)) if is_set => Some(DeferredResponse {
-                responder,
-                head: self.write.take_head().unwrap_or_default(),
-                block: std::mem::take(block),
-                head_only: self.head_only,
-            }),
+            Some(Output::Responder(responder)) if head.state() == ResponseState::Set => {
+                Some(DeferredResponse {
+                    responder,
+                    head,
+                    block: std::mem::take(block),
+                    head_only: self.head_only,
+                })
+            }
             other => {
                 self.output.set(other);
+                self.write.put_head(head);
                 None
             }
         }

@@ -1,5 +1,5 @@
-//! [`ResponseHead`]: what an application has said of its response, with the one state of that response.
-//! It is copied when the application says it: changing the list afterwards changes nothing.
+//! [`ResponseHead`]: status and headers that an application has given, and the one state of its response.
+//! The headers are copied when `start_response` is called: changing the list afterwards changes nothing.
 //!
 //! ```text
 //!   NotCalled ── start_response ──▶ Set ── first block, or the end ──▶ Sent

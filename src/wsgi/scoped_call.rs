@@ -23,7 +23,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use crate::error::Result;
 use crate::python::greenlet::GreenletId;
 
-/// What Python objects may do with the call that runs.
+/// The acts of a running call that Python objects may ask for.
 pub(super) trait RunningCall {
     /// Sends a block of the response's body.
     fn write(&self, block: &[u8]) -> Result<()>;

@@ -1,4 +1,4 @@
-//! What the tests of this folder share: applications from source text, and requests to them.
+//! Shared by the tests of this folder: applications from source text, and requests to them.
 //! No server, no socket: everything goes through a [`Recorder`].
 
 use std::ffi::CString;
@@ -59,7 +59,7 @@ impl Script {
         })
     }
 
-    /// What an expression is worth in the script, as `repr` shows it.
+    /// The value of an expression in the script, as `repr` shows it.
     pub(super) fn value(&self, expression: &str) -> String {
         Python::attach(|py| {
             let expression = CString::new(expression).unwrap();

@@ -1,4 +1,4 @@
-//! [`ThreadCache`]: what a thread keeps from one call of the application to the next.
+//! [`ThreadCache`]: strings, buffers and objects that a thread keeps from one call of the application to the next.
 
 use std::cell::Cell;
 

@@ -97,7 +97,7 @@ def late(call, *arguments):
 
 #[cfg(not(Py_GIL_DISABLED))]
 #[test]
-fn start_response_is_used_again_when_nobody_keeps_it() {
+fn start_response_is_used_again_unless_it_is_kept() {
     let script = Script::new(
         r#"
 seen = set()

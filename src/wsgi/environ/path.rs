@@ -11,7 +11,7 @@ use crate::h1::Head;
 use crate::python::ffi;
 use crate::service::ConnectionInfo;
 
-/// Sets what the request's target says, where it differs from the template's `/`. The application lives under
+/// Sets the keys of the request's target, where they differ from those of the template's `/`. The application lives under
 /// `script_name`, unless a trusted forwarder says otherwise.
 pub(super) fn set_target(
     environ: &Bound<'_, PyDict>,
