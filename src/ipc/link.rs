@@ -1,4 +1,4 @@
-//! The socket pair between an arbiter and one worker: shared memory wakes nobody, this does.
+//! The socket pair between an arbiter and one worker: it wakes the other end, as shared memory does not.
 //!
 //! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
 //! answered: a worker says a few things in its life, and never waits to say them.
@@ -29,7 +29,7 @@ const LONGEST: usize = 4096;
 pub(crate) enum Message {
     /// It can do its work.
     Ready,
-    /// It has answered as many requests as it was to: so many.
+    /// It has answered as many requests as it was to: their number.
     RecycleDue(u64),
     /// Why it ends.
     LastWords(LastWords),

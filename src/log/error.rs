@@ -45,8 +45,8 @@ pub struct ErrorLog {
     level: LevelFilter,
 }
 
-/// The standard error, without the lock of `std`: a child that is forked while another thread writes would find it held
-/// for ever.
+/// The standard error, without the lock of `std`: a child that is forked while another thread writes would find it held,
+/// and stay so.
 struct Stderr;
 
 impl io::Write for Stderr {

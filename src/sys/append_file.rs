@@ -1,13 +1,14 @@
 //! [`Appended`]: a file that is opened to be appended to, also by root in folders that others may write to.
 //!
-//! Root may open everything, so whoever can put a link into the path chooses what root opens. The rule, after the one of
+//! Root may open everything, so a user who can put a link into the path chooses the file that root
+//! opens. The rule, after the one of
 //! the kernel for sticky folders (`protected_symlinks`, `proc_sys_fs(5)`): root follows the links of root, and no others.
-//! Whether a file may be given to somebody is another question: what root owns could have been moved to where it is.
+//! Whether a file may be given to a user is another question: what root owns could have been moved to where it is.
 //!
 //! ```text
 //!   / ──▶ folder ──▶ link of root ──▶ where it leads ──▶ … ──▶ the file: made, or there already
 //!            │            └ of procfs: the kernel's own, followed by the kernel
-//!            └ safe as long as each belongs to root and nobody else may write to it
+//!            └ safe as long as each belongs to root and no other user may write to it
 //! ```
 //!
 //! *Invariant*: of a name that is looked at, nothing is used but what was looked at.
@@ -36,16 +37,17 @@ pub(crate) struct Appended {
     pub(crate) file: File,
     /// Whether this call has made it.
     pub(crate) made: bool,
-    /// Whether nobody but root could have put it there.
+    /// Whether root alone could have put it there.
     pub(crate) safe: bool,
 }
 
 impl Appended {
-    /// Opens `path`, and makes it if it is not there: each write goes to its end, whoever else has written (open(2)).
+    /// Opens `path`, and makes it if it is not there: each write goes to its end, whichever process has written
+    /// there (open(2)).
     ///
     /// # Errors
     ///
-    /// Where the system says so, and for root where a link of somebody else is in the way.
+    /// Where the system says so, and for root where a link of another user is in the way.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if geteuid().is_root() {
             return walk(path);
@@ -114,7 +116,7 @@ fn walk(path: &Path) -> io::Result<Appended> {
                 safe = false;
                 continue;
             }
-            // A second name could be anybody's.
+            // A second name could be another user's.
             if facts.st_uid != 0 || facts.st_nlink > 1 {
                 return Err(refused(&part, &facts));
             }

@@ -4,7 +4,7 @@
 //! would not be in the daemon, and the locks that they hold would.
 //!
 //! ```text
-//!   who was called ── fork ──▶ leader of a new session ── fork ──▶ the daemon
+//!   the process ── fork ──▶ leader of a new session ── fork ──▶ the daemon
 //!        │ exit 0                  │ exit 0                        no terminal becomes its own
 //! ```
 

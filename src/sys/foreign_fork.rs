@@ -8,8 +8,8 @@
 //!
 //! Those that execute a program (`vfork(2)`, `posix_spawn(3)` too) have nothing of it anyway: close-on-exec.
 //!
-//! *Invariants*: the handler calls only what signal-safety(7) lists; what it reads, nobody else writes at the time of
-//! the fork but the arbiter's own thread, and that as a whole.
+//! *Invariants*: the handler calls only what signal-safety(7) lists; what it reads is written by the
+//! arbiter's own thread alone, and as a whole.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -39,7 +39,7 @@ pub(crate) fn keep_out(private: Vec<RawFd>) {
     put(Box::into_raw(Box::new(private)));
 }
 
-/// From now on this process, or this child of ours, tells nobody from strangers.
+/// From now on this process, or this child of ours, makes no difference between its children.
 pub(crate) fn admit() {
     put(ptr::null_mut());
 }
@@ -70,7 +70,7 @@ extern "C" fn on_child() {
         return;
     };
     for &fd in private {
-        // SAFETY: close(2) is async-signal-safe. Whoever owns the number is on a stack, or of a thread, that is not
+        // SAFETY: close(2) is async-signal-safe. The value that owns the number is on a stack, or of a thread, that is not
         // in this child any more.
         unsafe { libc::close(fd) };
     }

@@ -63,7 +63,7 @@ extern "C" fn note_parent() {
 }
 
 /// From now on children of this process know that they are not it ([`is_child`]), and it knows of them
-/// ([`is_parent`]), whoever forks them. Those that run another program at once (`vfork(2)`, `posix_spawn(3)`) know
+/// ([`is_parent`]), whichever code forks them. Those that run another program at once (`vfork(2)`, `posix_spawn(3)`) know
 /// nothing, and are asked nothing.
 ///
 /// # Errors
@@ -94,8 +94,8 @@ pub(crate) fn is_parent() -> bool {
     IS_PARENT.load(Ordering::Relaxed) && !is_child()
 }
 
-/// Whether this process was forked from the one that wanted to [notice](notice_children) it. One load: to be asked as
-/// often as one likes.
+/// Whether this process was forked from the one that wanted to [notice](notice_children) it. One load: cheap enough for each
+/// request.
 pub(crate) fn is_child() -> bool {
     IS_CHILD.load(Ordering::Relaxed)
 }
@@ -106,7 +106,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
     vanish(code)
 }
 
-/// The same for a child that somebody else has forked. What is buffered in it is its parent's to write, and the lock
+/// The same for a child that other code has forked. What is buffered in it is its parent's to write, and the lock
 /// of that buffer may be held by a thread that is not in this process.
 pub(crate) fn vanish(code: i32) -> ! {
     // SAFETY: _exit(2) may be called anywhere.
@@ -126,7 +126,7 @@ pub(crate) enum Exit {
     Code(i32),
     /// By this signal.
     Signal(Signal),
-    /// Somebody else has waited for it.
+    /// Other code has waited for it.
     Unknown,
 }
 

@@ -1,9 +1,9 @@
 //! [`LocalTime`]: a moment in the zone of this process, as tzset(3) has it: the same that Python shows, whatever `TZ` is
 //! and whoever has set it.
 //!
-//! The C library takes a lock for it, which a child that another thread forks in that moment would find held for ever.
+//! The C library takes a lock for it, which a child that another thread forks in that moment would find held, and stay so.
 //!
-//! *Invariant*: nobody forks while this module has that lock.
+//! *Invariant*: no fork happens while this module has that lock.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -37,7 +37,7 @@ impl fmt::Display for Offset {
 }
 
 impl LocalTime {
-    /// That of so many seconds after 1970 began; `None` where a calendar has no such time.
+    /// The time this many seconds after 1970 began; `None` where a calendar has no such time.
     pub(crate) fn at(seconds: i64) -> Option<Self> {
         let mut parts = MaybeUninit::<libc::tm>::uninit();
         let _turn = Turn::take();
@@ -69,7 +69,7 @@ struct Turn(());
 impl Turn {
     fn take() -> Self {
         static PREPARED: Once = Once::new();
-        // It fails where the system gives no memory: then a child may wait for ever, as it would without this.
+        // It fails where the system gives no memory: then a child may wait without end, as it would without this.
         // SAFETY: the handlers take nothing, only work on an atomic, and stay where they are.
         PREPARED.call_once(|| unsafe {
             libc::pthread_atfork(Some(take), Some(give), Some(give));
@@ -85,7 +85,7 @@ impl Drop for Turn {
     }
 }
 
-/// Whoever has it needs it for a moment only.
+/// It is held for a moment only.
 extern "C" fn take() {
     while TAKEN.swap(true, Ordering::Acquire) {
         thread::yield_now();

@@ -1,9 +1,9 @@
-//! [`LockFile`]: a file that is there to be locked, by one process at a time, and by nobody who has no right to.
+//! [`LockFile`]: a file that is there to be locked, by one process at a time that has the right to.
 //!
-//! A lock of flock(2) ends with its process, and asks for no right but to open the file: whoever may read a file can
-//! hold its lock. So it is not the file that others are to read, but one beside it that only its owner can open.
+//! A lock of flock(2) ends with its process, and asks for no right but to open the file: each process that may read
+//! a file can hold its lock. So it is not the file that others are to read, but one beside it that only its owner can open.
 //!
-//! *Invariants*: who has one has the lock of the file that is at its path; a forked child shares the lock, gives its
+//! *Invariants*: a value holds the lock of the file that is at its path; a forked child shares the lock, gives its
 //! copy up by dropping it, and removes nothing.
 
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use nix::unistd::geteuid;
 
 use super::identity::Identity;
 
-/// How often it may be removed by whoever had it while it is being opened.
+/// How often its former holder may remove it while it is being opened.
 const ATTEMPTS: usize = 16;
 
 /// A lock that this process has.
@@ -48,7 +48,7 @@ impl LockFile {
             if !lock(&file)? {
                 return Ok(None);
             }
-            // Whoever had it may have removed it meanwhile.
+            // Its former holder may have removed it meanwhile.
             if is_at(&file, &path) {
                 return Ok(Some(Self { path, file }));
             }
@@ -68,7 +68,7 @@ impl LockFile {
     }
 }
 
-/// Removes the lock's file that stands for `path`: whoever had it has ended.
+/// Removes the lock's file that stands for `path`: its holder has ended.
 pub(crate) fn clear(path: &Path) {
     let _ = fs::remove_file(name(path));
 }

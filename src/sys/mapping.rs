@@ -41,7 +41,7 @@ unsafe impl Shared for AtomicU32 {}
 unsafe impl Shared for AtomicI32 {}
 // SAFETY: an atomic of an integer, of which every number is read as one of the enum's values.
 unsafe impl<E: Numbered> Shared for AtomicEnum<E> {}
-// SAFETY: so many of them side by side.
+// SAFETY: they lie side by side.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
 /// Defines structures that are [`Shared`]: each field has to be. Neighbours of them share no cache line, nor the pair of
@@ -58,7 +58,7 @@ macro_rules! shared {
             $(is_shared::<$type>();)+
         };
 
-        // SAFETY: each field was just found to be shared, and padding is read by nobody.
+        // SAFETY: each field was just found to be shared, and padding is never read.
         #[allow(unsafe_code)]
         unsafe impl $crate::sys::mapping::Shared for $name {}
     )+};
@@ -194,8 +194,8 @@ impl<T: Shared> Deref for Region<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: so many values lie there, aligned (`Mapping::region`); every content of their bytes is valid
-        // (`Shared`); the mapping lives as long as the region; and nobody has a `&mut` to any of it.
+        // SAFETY: that number of values lies there, aligned (`Mapping::region`); every content of their bytes is valid
+        // (`Shared`); the mapping lives as long as the region; and there is no `&mut` to any of it.
         unsafe { slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn resident(pid: i32) -> Option<u64> {
 /// By itself glibc gives the end of its heap back to the system as soon as 128 KiB of it are free, and has a larger
 /// block mapped each time: so a request of that size pays for new pages, again and again. Once a block of 32 MiB was
 /// freed it keeps 64 MiB, and has blocks of 32 MiB from the heap (mallopt(3), `M_MMAP_THRESHOLD`): these are the
-/// values from the start. Whoever has set others in the environment has reasons.
+/// values from the start. Others that are set in the environment are left alone.
 pub(crate) fn keep_freed() {
     let is_choice = |(name, value): (OsString, OsString)| match name.to_str() {
         Some("GLIBC_TUNABLES") => value.to_string_lossy().contains("glibc.malloc."),
@@ -56,7 +56,7 @@ mod glibc {
     }
 
     pub(super) fn give_back() {
-        // SAFETY: malloc_trim(3) gives back whole pages that nobody has, under the allocator's locks.
+        // SAFETY: malloc_trim(3) gives back whole pages that are free, under the allocator's locks.
         unsafe { libc::malloc_trim(0) };
     }
 }

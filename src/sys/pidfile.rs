@@ -12,8 +12,8 @@
 //! The number alone would not do: after a crash it may be another program's. The lock ([`LockFile`]) ends with its
 //! process, and is of a file that other users cannot open: the pid file itself is for everybody to read.
 //!
-//! *Invariants*: a reader sees a whole file or none; who replaces a file holds the lock, so of two starts one
-//! wins; both files are gone when its [`PidFile`] is dropped, unless somebody else has written his number into the
+//! *Invariants*: a reader sees a whole file or none; a process that replaces a file holds the lock, so of two starts one
+//! wins; both files are gone when its [`PidFile`] is dropped, unless another process has written its number into the
 //! first meanwhile. A forked child shares the lock: it drops its copy, which closes the descriptor and leaves the
 //! files, since it is not their owner.
 
@@ -35,14 +35,14 @@ pub(crate) struct PidFile {
     path: PathBuf,
     /// The name that it is to have, where another process still has that: this one.
     wanted: Option<(PathBuf, i32)>,
-    /// Who has claimed it: a child that is forked later has not.
+    /// The process that has claimed it: a child that is forked later has not.
     owner: i32,
     /// Until it is dropped.
     lock: Option<LockFile>,
 }
 
 impl PidFile {
-    /// Writes the file. One that nobody holds is replaced, whatever is in it.
+    /// Writes the file. One that is not held is replaced, whatever is in it.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl PidFile {
         Ok(file)
     }
 
-    /// Takes the name that it was to have: whoever had it has ended.
+    /// Takes the name that it was to have: its holder has ended.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Drop for PidFile {
             return;
         }
         if read(&self.path) == Some(self.owner) {
-            // If it cannot be removed, the next start finds that nobody holds it, and replaces it.
+            // If it cannot be removed, the next start finds that it is not held, and replaces it.
             let _ = fs::remove_file(&self.path);
         }
         if let Some(lock) = self.lock.take() {
@@ -164,9 +164,9 @@ fn read(path: &Path) -> Option<i32> {
 
 /// What became of a claim.
 enum Claim {
-    /// The file is there, and nobody else can have it.
+    /// The file is there, and no other process can have it.
     Ours(LockFile),
-    /// Somebody else has it; with the number in it, if that is one.
+    /// Another process has it; with the number in it, if that is one.
     HeldBy(Option<i32>),
 }
 
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(read(&beside), Some(own_pid()));
         assert!(file.promote().is_err());
         assert_eq!(read(&path), Some(1));
-        // Who was there before counts as gone, though its lock may be seen for a while.
+        // The process that was there before counts as gone, though its lock may be seen for a while.
         file.wanted = Some((path.clone(), 1));
         file.promote().unwrap();
         assert_eq!(read(&path), Some(own_pid()));
@@ -282,7 +282,7 @@ mod tests {
         assert!(path.exists() && !second.exists());
     }
 
-    /// A file that somebody holds: a lock of flock(2) is that of an open file, not of a process.
+    /// A file that is held: a lock of flock(2) is that of an open file, not of a process.
     fn held(path: &Path, content: &str) -> LockFile {
         fs::write(path, content).unwrap();
         LockFile::take(path).unwrap().unwrap()

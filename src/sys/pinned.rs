@@ -1,6 +1,6 @@
 //! [`Pinned`]: a file that was looked at, and is changed as that file whatever its name comes to mean.
 //!
-//! Who may write to a folder can put another file under a name between two calls, and root would give that away.
+//! A user who may write to a folder can put another file under a name between two calls, and root would give that away.
 //!
 //! *Invariant*: nothing is changed by a name that others may have given to another file.
 
@@ -57,7 +57,7 @@ impl Pinned {
     }
 
     /// Sets its permissions: by the file itself, where the kernel can (6.6 and later), else by the name that procfs has
-    /// for it, else by its own name, where nobody else could have changed that.
+    /// for it, else by its own name, where no other user could have changed that.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(mode);
         self.set_mode_of_file(mode)

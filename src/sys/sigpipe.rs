@@ -1,6 +1,6 @@
 //! [`shielded`]: what a system call answers with an error is not told by a signal as well.
 //!
-//! Writing to a pipe or a socket that nobody reads sends SIGPIPE, and writing past `RLIMIT_FSIZE` SIGXFSZ, both to the
+//! Writing to a pipe or a socket without a reader sends SIGPIPE, and writing past `RLIMIT_FSIZE` SIGXFSZ, both to the
 //! thread that writes. The default of both ends the process. The server ignores them, but an application may want
 //! their defaults, for the programs that it starts say: it has them, and no write of the server's own ends the worker.
 //!

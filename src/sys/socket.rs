@@ -1,4 +1,4 @@
-//! What the standard library does not tell of a socket, and a read into memory that nobody has written to.
+//! What the standard library does not tell of a socket, and a read into uninitialized memory.
 //!
 //! It changes nothing about one.
 
@@ -45,7 +45,7 @@ pub(crate) fn receive(socket: impl AsFd, block: &mut BytesMut) -> io::Result<usi
     // SAFETY: recv(2) writes `len` bytes at the most from `start` on, which are the block's own.
     let taken = unsafe { libc::recv(socket.as_fd().as_raw_fd(), start, len, 0) };
     let taken = usize::try_from(Errno::result(taken)?).unwrap_or(0);
-    // SAFETY: so many bytes of the room have just been written.
+    // SAFETY: that number of bytes of the room was just written.
     unsafe { block.set_len(block.len() + taken) };
     Ok(taken)
 }

@@ -1,6 +1,6 @@
 //! The pipe through which a worker that hangs shows the stacks of its threads.
 //!
-//! Nobody waits at it: what does not fit is lost, and a worker that cannot write leaves it empty.
+//! No process waits at it: text that does not fit is lost, and a worker that cannot write leaves it empty.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -1,9 +1,9 @@
-//! [`ThreadBound`]: a value that stays on its thread, where somebody asks for one that need not.
+//! [`ThreadBound`]: a value that stays on its thread, where code asks for one that may leave it.
 
 use std::mem::ManuallyDrop;
 use std::thread::{self, ThreadId};
 
-/// A value that only the thread which has wrapped it can have.
+/// A value that only the thread which wrapped it can take.
 #[derive(Debug)]
 pub(crate) struct ThreadBound<T> {
     value: ManuallyDrop<T>,
@@ -42,7 +42,7 @@ impl<T> Drop for ThreadBound<T> {
     fn drop(&mut self) {
         // On another thread it is left where it is.
         if self.thread == thread::current().id() {
-            // SAFETY: nobody has taken it, and nobody uses it afterwards.
+            // SAFETY: it was not taken, and is not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.value) };
         }
     }

@@ -218,7 +218,7 @@ fn find_group(text: &str) -> Result<Gid> {
         .ok_or_else(|| Error::config(format!("group: there is no group {text:?}")))
 }
 
-/// A text that is a number is one, even if somebody is called so. The last number of all means "leave it"
+/// A text that is a number is one, even if a user is called so. The last number of all means "leave it"
 /// to the system (setresuid(2)), and is none.
 fn number(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::time::MonoTime;
 
-/// The last call's weight in the average is one in so many.
+/// The last call's weight in the average is one in this number.
 const WEIGHT: u32 = 4;
 
 /// How long recent calls took: a moving average.
@@ -21,7 +21,7 @@ pub(super) struct CallTimeAverage {
 }
 
 impl CallTimeAverage {
-    /// For a worker that is one of so many: where it is alone, a connection that waits for it loses nothing.
+    /// For a worker among `workers`: where it is alone, a connection that waits for it loses nothing.
     /// A limit of zero is none.
     pub(super) fn new(limit: Duration, workers: usize) -> Self {
         Self {
@@ -64,7 +64,7 @@ mod tests {
         MonoTime::ZERO + Duration::from_millis(millis)
     }
 
-    /// After calls of so many milliseconds, what does the next one look like when it answers?
+    /// After calls of these durations in milliseconds, what does the next one look like when it answers?
     fn is_long(average: &CallTimeAverage, calls: &[u64]) -> bool {
         let Some((last, before)) = calls.split_last() else {
             return false;

@@ -31,7 +31,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The same for one that is aborted.
 const WORDS_OF_THE_ABORTED: Duration = Duration::from_millis(500);
 
-/// What a worker comes to, for who runs it.
+/// What a worker comes to, for the code that runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerEvent {
     /// It can do its work.
@@ -112,7 +112,7 @@ impl WorkerContext {
         Self::within(listeners.into(), 1)
     }
 
-    /// The same, for a worker that answers so many requests at once.
+    /// The same, for a worker that answers `calls` requests at once.
     pub(super) fn within(listeners: Listeners, calls: usize) -> Result<Self> {
         let place = Place {
             id: 1,
@@ -254,7 +254,7 @@ impl WorkerContext {
     }
 
     /// How long a worker may wait for work before it must [`beat`](Self::beat) again: half of the
-    /// arbiter's `timeout`. `None` where nobody watches.
+    /// arbiter's `timeout`. `None` without a `timeout`.
     #[must_use]
     pub fn beat_every(&self) -> Option<Duration> {
         self.place.beat_every
@@ -284,7 +284,7 @@ impl WorkerContext {
             }
             if lines.link.is_closed() {
                 asked = asked.max(Shutdown::Graceful);
-                // It would be readable for ever.
+                // It would stay readable.
                 self.wake.forget(&lines.link);
                 self.orphaned.store(true, Ordering::Relaxed);
             }
@@ -305,7 +305,7 @@ impl WorkerContext {
             || self.shutdown_handle.was_asked(Shutdown::Quick)
     }
 
-    /// How long a worker that leaves at once may take for those whom it has accepted: half of what the arbiter gives
+    /// How long a worker that leaves at once may take for the clients that it has accepted: half of what the arbiter gives
     /// it, which has to retire in the other half.
     pub(crate) fn last_words(&self) -> Duration {
         if self.aborted.load(Ordering::Relaxed) {
@@ -345,16 +345,16 @@ impl WorkerContext {
     #[must_use]
     pub fn queue_policy(&self) -> QueuePolicy {
         match self.scoreboard.queue_policy() {
-            // Without an arbiter nobody comes after those who are here.
+            // Without an arbiter no worker follows the present ones.
             QueuePolicy::Keep if self.orphaned.load(Ordering::Relaxed) => QueuePolicy::Drain,
-            // Perhaps nobody else can answer those who wait.
+            // Perhaps no other worker can answer the clients that wait.
             QueuePolicy::Keep if self.own_queue => QueuePolicy::Drain,
             leaving => leaving,
         }
     }
 
     /// Has memory that is freed kept for the next request, until the worker [rests](Self::rest). Not in a process of
-    /// somebody's own, whose allocator is that of the whole program.
+    /// a program's own, whose allocator is that of the whole program.
     pub(crate) fn keep_memory(&self) {
         if self.arbiter.is_some() {
             memory::keep_freed();

@@ -88,7 +88,7 @@ impl<'a> WorkerHost<'a> {
         }
     }
 
-    /// Does what the worker is asked; `quick` is called where it is to leave at once. To be called as often as one likes.
+    /// Does what the worker is asked; `quick` is called where it is to leave at once. It may be called again.
     pub(super) fn obey(&self, reactor: &mut Reactor, quick: impl FnOnce(&Reactor)) {
         let context = self.context;
         let asked = context.shutdown();

@@ -1,6 +1,6 @@
 //! [`InProcessServer`]: a worker on threads of the program's own process, with a handle where others have an arbiter.
 //!
-//! It forks nothing, takes no signal, and watches over nobody: what hangs, hangs.
+//! It forks nothing, takes no signal, and supervises nothing: a call that hangs stays.
 //!
 //! ```text
 //!   start ──▶ make the service ──▶ ready ──▶ InProcessServer ── stop ──▶ drain, for graceful_timeout at most ──▶ join
@@ -34,11 +34,11 @@ pub struct InProcessServer {
     /// Says no more once the worker has ended.
     signs: Receiver<()>,
     thread: Option<JoinHandle<Result<()>>>,
-    /// What lets go of that which its threads may need, and who waits for them may hold.
+    /// What releases a lock that its threads may need while another thread waits for them.
     releaser: Option<Releaser>,
 }
 
-/// Tells a [`InProcessServer`] server to stop, and tells of it, from any thread and for as long as one likes.
+/// Tells a [`InProcessServer`] server to stop, and tells of it, from any thread.
 #[derive(Clone, Debug)]
 pub struct InProcessServerHandle {
     shutdown: ShutdownHandle,
@@ -79,7 +79,7 @@ pub(crate) fn start(
     let (sender, mut signs) = mpsc::channel();
     let asked = Arc::clone(&files);
     context.observe(move |event| match event {
-        // The receiver may have gone, and nobody wait.
+        // The receiver may have gone: then no thread waits.
         WorkerEvent::Ready => drop(sender.send(())),
         WorkerEvent::Asked(_) => asked.close(),
         WorkerEvent::Aborted | WorkerEvent::Abandoned => {}

@@ -3,18 +3,18 @@
 //! It knows nothing of reactors, services or Python, and no lock of it is held while any of them works.
 //!
 //! ```text
-//!             lay, and call the service
+//!             release, and call the service
 //!   leader ─────────────────────────────▶ caller ── resume: it is still there ──▶ leader
 //!      ▲                                     │
 //!      │ the call lasts                      └───── resume: it is gone ─────▶ standby
 //!   watcher ◀──── one of ──── standby
 //! ```
 //!
-//! Laying it down and taking it up again cost a short lock each and wake nobody: a call that is over sooner
+//! Releasing it and resuming it cost a short lock each and wake no thread: a call that is over sooner
 //! than [`PATIENCE`] keeps the lead. The watcher looks every so often while there is work and sleeps when
 //! there is none. Once calls have been [`SLOW`], it is woken beforehand.
 //!
-//! *Invariants*: it is held, released down, or gone for ever; one standby at most is the watcher, and the others
+//! *Invariants*: it is held, released, or gone; one standby at most is the watcher, and the others
 //! are asleep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,9 +47,9 @@ pub(super) struct Leadership<L> {
 
 #[derive(Debug)]
 struct Track<L> {
-    /// The lead that was released down, and when.
+    /// The lead that was released, and when.
     released: Option<(Box<L>, MonoTime)>,
-    /// How often it was released down: whether there is work.
+    /// How often it was released: whether there is work.
     releases: u64,
     hurry: u32,
     watched: bool,
@@ -85,7 +85,7 @@ impl<L> Leadership<L> {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Lays the lead down for a call; tells when that began.
+    /// Releases the lead for a call; tells when that began.
     pub(super) fn release(&self, lead: Box<L>) -> MonoTime {
         let now = MonoTime::now();
         self.calls.fetch_add(1, Ordering::SeqCst);
@@ -103,7 +103,7 @@ impl<L> Leadership<L> {
         now
     }
 
-    /// The call that began then is over: takes the lead up again, if nobody has it.
+    /// The call that began then is over: takes the lead up again, if no other thread has it.
     pub(super) fn resume(&self, since: MonoTime) -> Option<Box<L>> {
         let slow = MonoTime::now().since(since) >= SLOW;
         let mut track = self.lock();

@@ -74,8 +74,8 @@ fn conclude(end: Result<()>, context: &WorkerContext) -> i32 {
 }
 
 impl WorkerContext {
-    /// Ends this process where it is not the worker's own: it would be a second one of the same place and the same
-    /// connections, whom no arbiter knows. `outcome` is what `what`, in which it was forked, came to.
+    /// Ends this process where it is not the worker's own: it would share this worker's slot
+    /// and connections without the arbiter knowing. `outcome` is what `what`, in which it was forked, came to.
     pub(crate) fn exit_if_forked_child<T>(&self, what: &str, outcome: &Result<T>) {
         if self.is_own_process() {
             return;
@@ -89,7 +89,7 @@ impl WorkerContext {
 
     /// Ends this worker's process at once, with calls of its service running in other threads: nothing
     /// could make them return. What `save` saves is saved. Returns only where there is no arbiter, and the process
-    /// is somebody's.
+    /// is the program's own.
     pub(crate) fn abandon(&self, save: impl FnOnce()) {
         if self.arbiter.is_some() {
             self.tell(WorkerEvent::Abandoned);

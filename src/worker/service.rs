@@ -49,7 +49,7 @@ pub(super) fn make<M: MakeService>(
     service
 }
 
-/// Has the service run what signals have left for it. A child that it forks there and that comes back ends, before it
+/// Has the service run the handlers of signals that came. A child that it forks there and that comes back ends, before it
 /// accepts or reads anything.
 pub(super) fn check_signals(runtime: &dyn ServiceRuntime, context: &WorkerContext) {
     let outcome = runtime.check_signals();
@@ -59,7 +59,7 @@ pub(super) fn check_signals(runtime: &dyn ServiceRuntime, context: &WorkerContex
     }
 }
 
-/// Has the recipe load what workers are to share. Who asks the process to leave asks for none of it.
+/// Has the recipe load what workers are to share. A process that is asked to leave needs none of it.
 pub(super) fn preload(make: &mut impl MakeService) -> Result<()> {
     signal::interruptible(make.interrupter(), WorkerSignal::Repeat.number(), || {
         // What came before this breaks nothing off.

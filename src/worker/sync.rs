@@ -11,7 +11,7 @@
 //!                           pump: what turn does, without accepting and without a call
 //! ```
 //!
-//! *Invariants*: one call at a time; who comes first is called first, and between two turns no more are called than
+//! *Invariants*: one call at a time; requests are answered in the order of their arrival, and between two turns no more are called than
 //! there were when the first of them ended; the heart beats with each turn, each pump, and each block that a call
 //! writes or reads; what the worker is asked during a call it does afterwards.
 
@@ -132,7 +132,7 @@ static CALL_TIMEOUT: OnceLock<Arc<CallTimeout>> = OnceLock::new();
 /// Whether that handler has given a call up.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
-/// Gives the running call up, if it is overdue. Nobody else could: its thread would have to turn the reactor.
+/// Gives the running call up, if it is overdue. No other code could: its thread would have to turn the reactor.
 /// Async-signal-safe: atomics, the clock, and two system calls.
 fn give_up() -> bool {
     // What is sent is recorded when the call ends, if it does.
@@ -187,7 +187,7 @@ fn serve<S: Service>(
             host.worker.obey(&mut reactor, |_| {});
         }
         while let Some(mut ready) = reactor.next_request(&host) {
-            // Nobody has the reactor during a call: it may have to be pumped.
+            // The reactor is free during a call: it may have to be polled.
             drop(reactor);
             host.call_time.begin(MonoTime::now());
             answer(service, &mut ready, &host, context);

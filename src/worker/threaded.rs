@@ -5,11 +5,11 @@
 //! ```text
 //!   stand by ──▶ turn the reactor ──▶ take a request ──▶ lay the lead down ──▶ call the service
 //!      ▲               ▲                                                         │         │
-//!      │               └───────────────── nobody took the lead ──────────────────┘         │
+//!      │               └──────────────── the lead was not taken ─────────────────┘         │
 //!      └───────────── another leads: leave the connection in `returned` for it ────────────┘
 //! ```
 //!
-//! There is one thread more than may be in calls, so that somebody always leads: reads, sends, expires, and
+//! There is one thread more than may be in calls, so that one always leads: reads, sends, expires, and
 //! shows that the turn (Python's interpreter lock) can still be had. The main thread is none of them: it has made
 //! the service, runs what the application does when a signal comes, and calls nothing else.
 //!
@@ -375,7 +375,7 @@ impl<S: Service + Sync> Host for LeaderHost<'_, S> {
         let pool = self.pool;
         pool.polling.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // Either this sees what was handed in before, or who hands in later sees `polling`.
+        // Either this sees what was handed in before, or a thread that hands in later sees `polling`.
         if !pool.returned.1.is_empty() {
             pool.waker.wake();
         }

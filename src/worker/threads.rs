@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Runs `life` on `count` threads, and returns when all have ended. `begun` runs on this one, before any of them.
 pub(super) fn run(count: usize, life: &(dyn Fn() + Sync), begun: &mut dyn FnMut()) -> Result<()> {
-    // Held while a thread may be missing. A panic of `begun` leaves it poisoned, and nobody begins.
+    // Held while a thread may be missing. A panic of `begun` leaves it poisoned, and no thread begins.
     let gate = RwLock::new(false);
     thread::scope(|scope| {
         let mut open = gate.write().unwrap_or_else(PoisonError::into_inner);
