@@ -128,6 +128,7 @@ impl Place {
 
 /// What a turn found beside requests.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct PollOutcome {
     /// The descriptor given to [`Reactor::watch`] is readable.
     pub woken: bool,

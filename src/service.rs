@@ -31,6 +31,10 @@ pub use responder::{BodyWriter, Responded, Responder};
 pub trait Service {
     /// Answers one request. `Err` before the response was started is a 500; afterwards the connection is
     /// cut, so that the client cannot take what it got for the whole.
+    ///
+    /// # Errors
+    ///
+    /// Any error that the service has. It is logged, unless the client has gone.
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded>;
 
     /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
@@ -95,6 +99,10 @@ pub trait MakeService {
     }
 
     /// Loads in the arbiter, before the first fork, what workers are to share.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be loaded: it ends the start, or refuses the new settings of a reload.
     fn preload(&mut self) -> Result<()> {
         Ok(())
     }
@@ -275,6 +283,10 @@ pub trait Exchange {
     /// server's. `len` is the body's length where it is known and `headers` do not say it.
     ///
     /// Nothing needs to be sent before the first [`write`](Self::write).
+    ///
+    /// # Errors
+    ///
+    /// A response that has begun already, a status or a header that cannot be sent, or a client that has gone.
     fn begin<'h>(
         &self,
         status: u16,
@@ -309,15 +321,31 @@ pub trait Exchange {
     }
 
     /// Sends a block of the body, or has it on its way when it returns.
+    ///
+    /// # Errors
+    ///
+    /// A client that has gone, or more bytes than the response's length.
     fn write(&self, bytes: &[u8]) -> Result<()>;
 
     /// Sends the last block, which may be empty, and ends the response.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), or fewer bytes than the response's length.
     fn write_last(&self, bytes: &[u8]) -> Result<()>;
 
     /// Sends `len` bytes of `file` from `offset` on, and ends the response.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write_last`](Self::write_last), or a file that cannot be read so far.
     fn send_file(&self, file: File, offset: u64, len: u64) -> Result<()>;
 
     /// Reads from a request body that is still arriving; 0 is its end.
+    ///
+    /// # Errors
+    ///
+    /// A client that has gone, is too slow, or sends what is no body.
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
 }
 

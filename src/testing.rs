@@ -33,6 +33,7 @@ pub struct Recorder {
 
 /// An interim response that a [`Recorder`] kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Informational {
     /// Its status, 103 for early hints.
     pub status: u16,

@@ -132,6 +132,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::sync",
         &[
+            "config",
             "time",
             "error",
             "fork_outcome",
@@ -204,6 +205,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "arbiter",
         &[
+            "config",
             "atomic_enum",
             "time",
             "error",

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::generation::{Description, Generation};
 use super::listeners::ArbiterListeners;
-use super::policy::Policy;
+use super::policy::{Policy, unless_zero};
 use super::{
     Arbiter, ArbiterEvent, ArbiterOptions, CommandQueue, Identity, Observer, ReexecCommand,
     ReloadSource,
@@ -372,8 +372,4 @@ impl fmt::Debug for ArbiterBuilder {
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
-}
-
-fn unless_zero(duration: Duration) -> Option<Duration> {
-    (!duration.is_zero()).then_some(duration)
 }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::config::Settings;
+
 /// A kind of worker that an arbiter runs, by its place in the arbiter's list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GroupId(pub(super) usize);
@@ -50,18 +52,24 @@ pub(super) struct Policy {
 impl Policy {
     /// What holds where nothing is said, for workers that answer so many requests at once.
     pub(super) fn new(calls: usize) -> Self {
+        let default = Settings::default();
         Self {
-            workers: 1,
-            timeout: Some(Duration::from_secs(30)),
-            request_timeout: None,
+            workers: default.workers,
+            timeout: unless_zero(default.timeout),
+            request_timeout: unless_zero(default.request_timeout),
             max_requests: None,
             max_requests_jitter: 0,
             max_worker_age: None,
             max_worker_memory: None,
             calls,
-            boot_timeout: Some(Duration::from_secs(120)),
-            graceful_timeout: Duration::from_secs(30),
-            upgrade_retire: false,
+            boot_timeout: unless_zero(default.boot_timeout),
+            graceful_timeout: default.graceful_timeout,
+            upgrade_retire: default.upgrade_retire,
         }
     }
+}
+
+/// A duration that bounds something; zero bounds nothing.
+pub(super) fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
 }

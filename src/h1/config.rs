@@ -105,6 +105,7 @@ impl Leniency {
 /// What becomes of a field whose name has an underscore, which a gateway cannot tell from one with a hyphen
 /// (RFC 3875 §4.1.18): `X_Real_IP` would pass for `X-Real-IP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Underscores {
     /// It is dropped and [counted](super::Head::dropped).
     #[default]

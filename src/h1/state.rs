@@ -55,6 +55,7 @@ enum Server {
 
 /// How far the response to the current request has come; between two requests, that to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseState {
     /// No request has come yet, or what has come was no request.
     Idle,

@@ -14,6 +14,7 @@ use super::networks::Networks;
 
 /// By which field forwarders tell the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientAddress {
     /// None: the client is who connected, or whom a PROXY header announced.
     #[default]
@@ -26,6 +27,7 @@ pub enum ClientAddress {
 
 /// What forwarders tell of a request's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ForwardedClient {
     /// Nothing: no forwarder has added to the field.
     Nothing,

@@ -31,6 +31,7 @@ const V2_FIXED: usize = 16;
 
 /// Which headers are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProxyProtocol {
     /// None: what comes is the client's.
     #[default]
@@ -45,6 +46,7 @@ pub enum ProxyProtocol {
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Header {
     /// The balancer speaks for itself, to see whether we live (`LOCAL`).
     Local,

@@ -30,6 +30,7 @@ pub enum Admit {
 
 /// A call of a service that waits for its own client.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct BlockedCall<'a> {
     /// The client's socket.
     pub socket: BorrowedFd<'a>,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Address {
     /// An Internet address.
     Ip(SocketAddr),
@@ -119,6 +120,7 @@ impl RequestInfo {
 
 /// A scheme of HTTP's (RFC 9110 §4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scheme {
     /// `http`
     #[default]
@@ -129,6 +131,7 @@ pub enum Scheme {
 
 /// What a PROXY header said of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Proxied {
     /// `TCP4` or `TCP6`, or where no client was announced `LOCAL` or `UNSPEC`.
     pub protocol: &'static str,

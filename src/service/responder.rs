@@ -33,6 +33,10 @@ impl<'a> Responder<'a> {
     }
 
     /// Answers with a text in UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
     pub fn text(self, status: u16, text: impl AsRef<[u8]>) -> Result<Responded> {
         self.send(
             status,
@@ -42,12 +46,20 @@ impl<'a> Responder<'a> {
     }
 
     /// Answers with a body that is complete.
+    ///
+    /// # Errors
+    ///
+    /// A status or a header that cannot be sent, or a client that has gone.
     pub fn send(self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<Responded> {
         self.begin(status, headers, Some(body.len() as u64))?
             .finish_with(body)
     }
 
     /// Starts an answer whose body is written piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// A status or a header that cannot be sent, or a client that has gone.
     pub fn stream(self, status: u16, headers: &[(&str, &str)]) -> Result<BodyWriter<'a>> {
         self.begin(status, headers, None)
     }
@@ -79,6 +91,10 @@ impl<'a> Responder<'a> {
 
     /// Starts an answer from bytes: with a reason phrase of its own (empty for the standard one), and the
     /// length where it is known.
+    ///
+    /// # Errors
+    ///
+    /// A status or a header that cannot be sent, or a client that has gone.
     pub fn start<'h>(
         self,
         status: u16,
@@ -134,17 +150,29 @@ impl BodyWriter<'_> {
     }
 
     /// Ends the response.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish_with`](Self::finish_with).
     pub fn finish(self) -> Result<Responded> {
         self.finish_with(&[])
     }
 
     /// Ends the response with a last block, which may leave in the same write.
+    ///
+    /// # Errors
+    ///
+    /// A client that has gone, or a body that is not as long as the response's head says.
     pub fn finish_with(self, bytes: &[u8]) -> Result<Responded> {
         self.exchange.write_last(bytes)?;
         Ok(Responded(()))
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish_with`](Self::finish_with), or a file that cannot be read so far.
     pub fn send_file(self, file: File, offset: u64, len: u64) -> Result<Responded> {
         self.exchange.send_file(file, offset, len)?;
         Ok(Responded(()))

@@ -24,6 +24,7 @@ use super::call_time::CallTimeAverage;
 use super::hosts::WorkerHost;
 use super::service::{addresses, answer, check_signals, make, preload, unload};
 use crate::access::{Access, AccessSink};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
@@ -50,7 +51,7 @@ impl<M: MakeService> SyncWorker<M> {
         Self {
             make,
             config: Config::default(),
-            keepalive_busy: Duration::from_millis(50),
+            keepalive_busy: Settings::default().keepalive_busy,
             access_sink: None,
         }
     }
