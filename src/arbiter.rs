@@ -16,9 +16,11 @@
 //! has its signal handlers back.
 
 mod action;
+mod attachment;
 mod backoff;
 mod builder;
 mod command;
+mod completion;
 mod event;
 mod generation;
 mod handle;
@@ -38,15 +40,18 @@ pub use crate::ipc::totals::{Durations, RestartCause, Totals};
 use crate::sys::fork;
 use crate::trace::info;
 use crate::worker::WorkerTemplate;
+pub use attachment::Attachment;
+use attachment::Attachments;
 pub use builder::ArbiterBuilder;
 pub use command::{SignalRow, signals};
+pub use completion::{Completion, Progress};
 pub use event::ArbiterEvent;
-use event::{Observer, contained};
+use event::Observers;
 use generation::Description;
 pub(crate) use handle::CommandQueue;
 pub use handle::{ArbiterState, Handle, Status};
 pub use reexec::{ReexecCommand, is_successor};
-use shell::{ArbiterOptions, Identity, Lineage, Shell};
+use shell::{ArbiterOptions, Identity, Shell};
 pub use worker_status::{CurrentRequest, WorkerStatus};
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
@@ -77,7 +82,9 @@ pub struct Arbiter {
     identity: Identity,
     options: ArbiterOptions,
     allow_threads: bool,
-    observer: Observer,
+    observers: Observers,
+    attachments: Attachments,
+    reopen_logs: Box<dyn FnMut()>,
     reload: Option<ReloadSource>,
     exec: ReexecCommand,
     command_queue: CommandQueue,
@@ -127,15 +134,7 @@ impl Arbiter {
             )));
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
-        let mut shell = Shell::new(
-            self.groups,
-            self.identity,
-            self.options,
-            Lineage::new(self.exec),
-            self.command_queue,
-            self.reload,
-            contained(self.observer),
-        )?;
+        let mut shell = Shell::new(self)?;
         shell.start()?;
         shell.run()
     }

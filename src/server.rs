@@ -248,11 +248,10 @@ impl Server {
             .allow_threads(program.allow_threads)
             .signals(program.signals)
             .command_queue(command_queue)
+            .reopen_logs(log::reopen)
             .observe(move |event: &ArbiterEvent| {
-                match event {
-                    ArbiterEvent::Started { .. } => trace::info!("Using worker: {class}"),
-                    ArbiterEvent::ReopenLogs => log::reopen(),
-                    _ => {}
+                if let ArbiterEvent::Started { .. } = event {
+                    trace::info!("Using worker: {class}");
                 }
                 #[cfg(feature = "systemd")]
                 if let Some(notifier) = &mut notifier {

@@ -78,7 +78,7 @@ pub(super) enum Action {
     /// A generation that was on trial is dropped for newer settings.
     Supersede { generation: u64 },
     /// The generation on trial has proven good: the one that was in force before is dropped.
-    CommitReload { dropped: u64 },
+    CommitReload { proven: u64, dropped: u64 },
     /// The generation on trial is dropped, and the one before it is in force again, because of this.
     RevertReload { dropped: u64, reason: String },
     /// Open the arbiter's own logs again.

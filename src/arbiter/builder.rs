@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::mem::take;
 use std::path::PathBuf;
 use std::process;
 use std::rc::Rc;
@@ -15,8 +16,8 @@ use super::generation::{Description, Generation};
 use super::listeners::ArbiterListeners;
 use super::policy::{Policy, unless_zero};
 use super::{
-    Arbiter, ArbiterEvent, ArbiterOptions, CommandQueue, Identity, Observer, ReexecCommand,
-    ReloadSource,
+    Arbiter, ArbiterEvent, ArbiterOptions, Attachment, Attachments, CommandQueue, Identity,
+    Observers, ReexecCommand, ReloadSource,
 };
 use crate::error::{Error, Result};
 use crate::net::Listeners;
@@ -40,7 +41,9 @@ pub struct ArbiterBuilder {
     identity: Identity,
     options: ArbiterOptions,
     allow_threads: bool,
-    observer: Observer,
+    observers: Observers,
+    attachments: Attachments,
+    reopen_logs: Box<dyn FnMut()>,
     reload: Option<ReloadSource>,
     exec: Option<ReexecCommand>,
     command_queue: Option<CommandQueue>,
@@ -62,7 +65,9 @@ impl ArbiterBuilder {
                 pulse: None,
             },
             allow_threads: false,
-            observer: Box::new(|_| {}),
+            observers: Observers::default(),
+            attachments: Attachments::default(),
+            reopen_logs: Box::new(|| {}),
             reload: None,
             exec: None,
             command_queue: None,
@@ -253,11 +258,24 @@ impl ArbiterBuilder {
     /// Calls `observer` in the arbiter with what happens. It must not block: nobody is supervised
     /// meanwhile. A panic of it is logged, and ends nothing.
     pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
-        self.observer = Box::new(observer);
+        self.observers.add(Box::new(observer));
         self
     }
 
-    /// Has the observer told every so often that the arbiter is alive ([`ArbiterEvent::Pulse`]).
+    /// Opens the arbiter's own log files again where that is asked for (USR1); the workers are told by themselves. It
+    /// must not block. A panic of it is logged, and ends nothing.
+    pub fn reopen_logs(mut self, reopen: impl FnMut() + 'static) -> Self {
+        self.reopen_logs = Box::new(reopen);
+        self
+    }
+
+    /// Adds something of the program's to what the arbiter polls.
+    pub fn attach(mut self, attachment: impl Attachment + 'static) -> Self {
+        self.attachments.add(Box::new(attachment));
+        self
+    }
+
+    /// Has the observers told every so often that the arbiter is alive ([`ArbiterEvent::Pulse`]).
     pub fn pulse(mut self, every: Duration) -> Self {
         self.options.pulse = unless_zero(every);
         self
@@ -283,7 +301,8 @@ impl ArbiterBuilder {
             None => CommandQueue::new()?,
         };
         let allow_threads = self.allow_threads;
-        let observer = std::mem::replace(&mut self.observer, Box::new(|_| {}));
+        let (observers, attachments) = (take(&mut self.observers), take(&mut self.attachments));
+        let reopen_logs = std::mem::replace(&mut self.reopen_logs, Box::new(|| {}));
         let reload = self.reload.take();
         let (groups, identity) = self.describe(None);
         check(&groups, options.slots)?;
@@ -293,7 +312,9 @@ impl ArbiterBuilder {
             identity,
             options,
             allow_threads,
-            observer,
+            observers,
+            attachments,
+            reopen_logs,
             reload,
             exec,
             command_queue,

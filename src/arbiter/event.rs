@@ -1,4 +1,4 @@
-//! [`ArbiterEvent`]: what an arbiter tells its observer.
+//! [`ArbiterEvent`]: what an arbiter tells its observers.
 //!
 //! Only words, told in the arbiter's own process.
 //!
@@ -98,22 +98,30 @@ pub enum ArbiterEvent {
     Promoted,
     /// The arbiter is alive: told as often as [`pulse`](super::ArbiterBuilder::pulse) asked for.
     Pulse,
-    /// The logs are to be opened again; the workers are told by themselves.
-    ReopenLogs,
     /// The arbiter has closed its listeners, and asks the workers to leave.
     Stopping,
     /// No worker is left, and the pid file is gone.
     Ended,
 }
 
-/// Who is told.
+/// A callback of the program's.
 pub(super) type Observer = Box<dyn FnMut(&ArbiterEvent)>;
 
-/// The same observer, whose panics are logged and go no further: workers would be left without their arbiter.
-pub(super) fn contained(mut observer: Observer) -> Observer {
-    Box::new(move |event| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event))) {
-            error!("{}", Error::panicked("the observer", &*panic));
+/// All that are told, in order. A panic of one is logged and goes no further: workers would be left without their
+/// arbiter.
+#[derive(Default)]
+pub(super) struct Observers(Vec<Observer>);
+
+impl Observers {
+    pub(super) fn add(&mut self, observer: Observer) {
+        self.0.push(observer);
+    }
+
+    pub(super) fn tell(&mut self, event: &ArbiterEvent) {
+        for observer in &mut self.0 {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event))) {
+                error!("{}", Error::panicked("the observer", &*panic));
+            }
         }
-    })
+    }
 }

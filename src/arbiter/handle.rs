@@ -1,19 +1,22 @@
 //! [`Handle`]: the arbiter's door for the program that it runs in.
 //!
 //! It does what signals do, and needs none. What is asked is done by the arbiter in its own time: nothing here
-//! waits.
+//! waits, but a [`Completion`] can be waited for.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 
 use super::command::Command;
+use super::completion::{self, Completion, Ticket};
 use super::policy::GroupId;
 use super::worker_status::{WorkerStatus, workers};
 use crate::atomic_enum::{AtomicEnum, numbered};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::ipc::totals::Totals;
 use crate::sys::eventfd::Notifier;
@@ -90,60 +93,70 @@ const ARBITER_CELL: NonZeroUsize = NonZeroUsize::new(size_of::<ArbiterCell>()).u
 
 #[derive(Debug)]
 struct Shared {
-    commands: Mutex<VecDeque<Command>>,
+    commands: Mutex<Commands>,
     notifier: Notifier,
     cell: Region<ArbiterCell>,
     scoreboard: OnceLock<Arc<Scoreboard>>,
     /// The names of the groups, in their order.
     groups: OnceLock<Vec<Arc<str>>>,
+    /// The arbiter's process: a forked child has only a copy of all this.
+    process: u32,
+    /// The arbiter's thread, while it runs.
+    thread: Arc<OnceLock<ThreadId>>,
 }
 
+/// What has been asked and not yet looked at.
+#[derive(Debug, Default)]
+struct Commands {
+    queue: VecDeque<(Command, Ticket)>,
+    /// The arbiter is gone.
+    closed: bool,
+}
+
+#[expect(
+    clippy::must_use_candidate,
+    reason = "a command is done whether its end is waited for or not"
+)]
 impl Handle {
-    /// Lets the workers finish what they have, then ends: what SIGTERM does.
-    pub fn stop(&self) {
-        self.tell(Command::Stop);
+    /// Lets the workers finish what they have, then ends: what SIGTERM does. It is done when no worker is left.
+    pub fn stop(&self) -> Completion {
+        self.tell(Command::Stop)
     }
 
     /// Ends at once, giving up requests that are being answered: what SIGINT does.
-    pub fn stop_now(&self) {
-        self.tell(Command::StopNow);
+    pub fn stop_now(&self) -> Completion {
+        self.tell(Command::StopNow)
     }
 
-    /// Puts new workers in the place of all: what SIGHUP does.
-    pub fn reload(&self) {
-        self.tell(Command::Reload);
+    /// Puts new workers in the place of all: what SIGHUP does. It is taken when the new settings can be used, and done
+    /// when a worker of each group serves by them. The others are replaced one by one after that.
+    pub fn reload(&self) -> Completion {
+        self.tell(Command::Reload)
     }
 
     /// Starts the program anew, as it is now on disk, with the listeners that are open: what SIGUSR2 does.
-    /// Both serve until one of them is told to stop.
-    pub fn upgrade(&self) {
-        self.tell(Command::Upgrade);
+    /// Both serve until one of them is told to stop. It is done when the new arbiter serves.
+    pub fn upgrade(&self) -> Completion {
+        self.tell(Command::Upgrade)
     }
 
-    /// The same for the group of that name.
-    ///
-    /// # Errors
-    ///
-    /// There is no such group.
-    pub fn scale_group(&self, group: &str, workers: usize) -> Result<()> {
+    /// Has so many workers of the first group from now on, one at least. It is done when so many serve, and no others.
+    pub fn scale(&self, workers: usize) -> Completion {
+        self.tell(Command::Scale(GroupId::FIRST, workers))
+    }
+
+    /// The same for the group of that name. Where there is none, the command has failed.
+    pub fn scale_group(&self, group: &str, workers: usize) -> Completion {
         let names = self.0.groups.get().map_or(&[][..], Vec::as_slice);
-        let Some(id) = names.iter().position(|name| **name == *group) else {
-            return Err(Error::new(format!(
-                "there is no group {group:?} of workers"
-            )));
-        };
-        self.tell(Command::Scale(GroupId(id), workers));
-        Ok(())
+        match names.iter().position(|name| **name == *group) {
+            Some(id) => self.tell(Command::Scale(GroupId(id), workers)),
+            None => self.refuse(format!("there is no group {group:?} of workers")),
+        }
     }
 
-    /// Has so many workers of the first group from now on, one at least.
-    pub fn scale(&self, workers: usize) {
-        self.tell(Command::Scale(GroupId::FIRST, workers));
-    }
-
-    /// Has the logs opened again, also in the workers: what SIGUSR1 does.
-    pub fn reopen_logs(&self) {
-        self.tell(Command::ReopenLogs);
+    /// Has the logs opened again, also in the workers: what SIGUSR1 does. It is done when the workers are told.
+    pub fn reopen_logs(&self) -> Completion {
+        self.tell(Command::ReopenLogs)
     }
 
     /// What the arbiter and its workers are doing.
@@ -188,11 +201,25 @@ impl Handle {
         scoreboard.map_or_else(Vec::new, |scoreboard| workers(scoreboard, groups))
     }
 
-    fn tell(&self, command: Command) {
-        let mut commands = lock(&self.0.commands);
-        commands.push_back(command);
-        drop(commands);
-        self.0.notifier.notify();
+    fn tell(&self, command: Command) -> Completion {
+        let shared = &self.0;
+        if shared.process != process::id() {
+            return self.refuse("this is a forked process: its arbiter hears nothing of it".into());
+        }
+        let (ticket, completion) = completion::pair(&shared.thread);
+        let mut commands = lock(&shared.commands);
+        if !commands.closed {
+            commands.queue.push_back((command, ticket));
+            drop(commands);
+            shared.notifier.notify();
+        }
+        completion
+    }
+
+    fn refuse(&self, reason: String) -> Completion {
+        let (ticket, completion) = completion::pair(&self.0.thread);
+        ticket.fail(reason);
+        completion
     }
 }
 
@@ -208,6 +235,8 @@ impl CommandQueue {
             cell: Mapping::anonymous(ARBITER_CELL)?.region(0, 1),
             scoreboard: OnceLock::new(),
             groups: OnceLock::new(),
+            process: process::id(),
+            thread: Arc::default(),
         })))
     }
 
@@ -216,9 +245,15 @@ impl CommandQueue {
     }
 
     /// Takes what has been asked, in order.
-    pub(super) fn take(&self) -> VecDeque<Command> {
+    pub(super) fn take(&self) -> VecDeque<(Command, Ticket)> {
+        // First the descriptor, then the queue: a command that comes between them makes it readable again.
         self.0.notifier.clear();
-        std::mem::take(&mut *lock(&self.0.commands))
+        std::mem::take(&mut lock(&self.0.commands).queue)
+    }
+
+    /// This thread is the arbiter's from now on.
+    pub(super) fn begin(&self) {
+        let _ = self.0.thread.set(thread::current().id());
     }
 
     pub(super) fn set_groups(&self, names: impl Iterator<Item = Arc<str>>) {
@@ -237,6 +272,19 @@ impl CommandQueue {
         self.0.cell[0]
             .target
             .store(target as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for CommandQueue {
+    fn drop(&mut self) {
+        // In a child the lock may be held for ever by a thread that is not there.
+        if self.0.process == process::id() {
+            let mut commands = lock(&self.0.commands);
+            commands.closed = true;
+            let unanswered = std::mem::take(&mut commands.queue);
+            drop(commands);
+            drop(unanswered);
+        }
     }
 }
 
@@ -261,8 +309,10 @@ mod tests {
         let handle = command_queue.handle();
         handle.scale(3);
         handle.clone().reload();
+        let commands = command_queue.take();
+        let commands: Vec<Command> = commands.iter().map(|(command, _)| *command).collect();
         assert_eq!(
-            command_queue.take(),
+            commands,
             [Command::Scale(GroupId::FIRST, 3), Command::Reload]
         );
         assert!(command_queue.take().is_empty());

@@ -7,6 +7,7 @@
 //! arbiter's is closed before the worker's first line, and no frame of the arbiter or its host is returned
 //! into.
 
+mod answers;
 mod children;
 mod identity;
 mod inbox;
@@ -23,26 +24,28 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::ReloadSource;
 use super::action::{Action, Failure, Input, Request};
-use super::event::{ArbiterEvent, Observer};
+use super::attachment::Attachments;
+use super::event::{ArbiterEvent, Observers};
 use super::generation::{Description, Generations, Template};
-use super::handle::{ArbiterState, CommandQueue};
+use super::handle::ArbiterState;
 use super::listeners::DeferredUnlinks;
 use super::supervisor::Supervisor;
+use super::{Arbiter, ReloadSource};
 use crate::error::{Error, Result};
 use crate::net::{QueuePolicy, handover};
 use crate::sys::foreign_fork;
 use crate::sys::signal::{self, Signals};
 use crate::time::MonoTime;
-use crate::trace::info;
+use crate::trace::{error, info};
 use crate::worker;
+use answers::Answers;
 use children::Children;
 use identity::Identities;
 pub(super) use identity::Identity;
 use inbox::Inbox;
 use spawn::ChildSetup;
-pub(super) use succession::Lineage;
+use succession::Lineage;
 
 /// Where a turn of the loop leads.
 enum Flow {
@@ -82,20 +85,30 @@ pub(super) struct Shell {
     inbox: Inbox,
     /// Where new settings come from.
     reload: Option<ReloadSource>,
-    observer: Observer,
+    /// What commands wait for.
+    answers: Answers,
+    attachments: Attachments,
+    /// How the arbiter's own logs are opened again.
+    reopen_logs: Box<dyn FnMut()>,
+    observers: Observers,
 }
 
 impl Shell {
     /// Takes the process's signals, and then the pid file: a signal that ends the arbiter finds it able to remove that.
-    pub(super) fn new(
-        groups: Vec<Description>,
-        identity: Identity,
-        options: ArbiterOptions,
-        mut lineage: Lineage,
-        command_queue: CommandQueue,
-        reload: Option<ReloadSource>,
-        observer: Observer,
-    ) -> Result<Self> {
+    pub(super) fn new(arbiter: Arbiter) -> Result<Self> {
+        let Arbiter {
+            groups,
+            identity,
+            options,
+            exec,
+            command_queue,
+            reload,
+            attachments,
+            reopen_logs,
+            observers,
+            ..
+        } = arbiter;
+        let mut lineage = Lineage::new(exec);
         let calls = groups.iter().map(|group| group.policy.calls).max();
         let counters = lineage.take_totals()?;
         let children = Children::new(options.slots, calls.unwrap_or(1), counters)?;
@@ -108,7 +121,12 @@ impl Shell {
         let claimed = identities.claim(identity.pidfile.as_deref(), predecessor);
         claimed.inspect_err(|error| lineage.tell_failure(error))?;
         let watched = predecessor.map_or(Ok(()), |before| inbox.watch(before));
-        watched.map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
+        watched
+            .and_then(|()| {
+                let mut descriptors = attachments.descriptors();
+                descriptors.try_for_each(|fd| inbox.watch(fd))
+            })
+            .map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
         let mut generations = Generations::default();
         let supervised = generations.add(groups);
         identities.add(supervised[0].generation, identity);
@@ -125,7 +143,10 @@ impl Shell {
             lineage,
             inbox,
             reload,
-            observer,
+            answers: Answers::default(),
+            attachments,
+            reopen_logs,
+            observers,
         })
     }
 
@@ -166,6 +187,7 @@ impl Shell {
     /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
     fn close_in_foreign_forks(&self) {
         let mut private = self.inbox.descriptors();
+        private.extend(self.attachments.private());
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
         self.lineage.descriptors().for_each(&mut add);
         self.identities.descriptors().for_each(&mut add);
@@ -181,7 +203,7 @@ impl Shell {
     }
 
     fn tell(&mut self, event: &ArbiterEvent) {
-        (self.observer)(event);
+        self.observers.tell(event);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -214,7 +236,9 @@ impl Shell {
                 self.tell(&ArbiterEvent::Pulse);
             }
             let look = self.supervisor.bounds_requests() || self.children.have_memory_bounds();
+            let next = next.into_iter().chain(self.attachments.deadline()).min();
             self.inbox.wait(&mut events, next, look)?;
+            self.run_attachments();
         }
     }
 
@@ -239,7 +263,8 @@ impl Shell {
         drop((self.generations, self.identities));
         let command_queue = self.inbox.close();
         command_queue.set_state(ArbiterState::Ended);
-        (self.observer)(&ArbiterEvent::Ended);
+        self.observers.tell(&ArbiterEvent::Ended);
+        self.answers.ended();
         end
     }
 
@@ -263,6 +288,7 @@ impl Shell {
                 }
             }
         }
+        self.answers.look(&self.supervisor);
         // Who was to be forked for those who have gone has been, and has their queues.
         self.generations.close_free_queues();
         self.close_in_foreign_forks();
@@ -282,12 +308,12 @@ impl Shell {
 
     /// What has happened since the last time.
     fn collect(&mut self) -> Vec<Input> {
-        let mut inputs: Vec<Input> = self
-            .inbox
-            .commands()
-            .into_iter()
-            .map(Input::Command)
-            .collect();
+        let mut inputs = Vec::new();
+        let stops = self.supervisor.state() == ArbiterState::Stopping;
+        for (command, ticket) in self.inbox.commands() {
+            self.answers.expect(command, ticket, stops);
+            inputs.push(Input::Command(command));
+        }
         let mut gone = Children::reap_orphans(self.options.reap_orphans);
         self.inbox.look_soon = self.hear_lineage(&mut gone, &mut inputs);
         let bounds_requests = self.supervisor.bounds_requests();
@@ -328,16 +354,16 @@ impl Shell {
             Action::Recycle { pid, reason } => self.children.recycle(pid, reason),
             Action::ForkRetry { reason, retry } => report::fork_retry(&reason, retry),
             Action::Supersede { generation } => self.supersede(generation),
-            Action::CommitReload { dropped } => self.commit_reload(dropped),
+            Action::CommitReload { proven, dropped } => self.commit_reload(proven, dropped),
             Action::RevertReload { dropped, reason } => self.revert_reload(dropped, reason),
-            Action::RefuseUpgrade { successor } => succession::refuse(successor),
+            Action::RefuseUpgrade { successor } => self.refuse_upgrade(successor),
             Action::Upgraded { pid } => self.upgraded(pid),
             Action::StopSuccessor { pid, order } => self.lineage.stop_successor(pid, order),
             Action::UpgradeFailed { reason } => self.upgrade_failed(reason),
             Action::SuccessorGone { pid, exit } => self.successor_gone(pid, exit),
             Action::NotifyPredecessor => self.lineage.notify_predecessor(),
             Action::Promote => self.promote(),
-            Action::ReopenLogs => self.tell(&ArbiterEvent::ReopenLogs),
+            Action::ReopenLogs => self.reopen_logs(),
             Action::Ready => {
                 let workers = self.supervisor.target();
                 self.tell(&ArbiterEvent::Ready { workers });
@@ -351,6 +377,20 @@ impl Shell {
         Ok(None)
     }
 
+    /// Calls what is attached, where it has something to do.
+    fn run_attachments(&mut self) {
+        let handle = self.inbox.command_queue().handle();
+        // The poll tells of each edge once.
+        self.inbox.look_now = self.attachments.run(&handle);
+    }
+
+    /// Opens the arbiter's own logs again.
+    fn reopen_logs(&mut self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut self.reopen_logs)) {
+            error!("{}", Error::panicked("opening the logs again", &*panic));
+        }
+    }
+
     fn stop_listening(&mut self) {
         let policy = if self.generations.are_ours_alone() {
             QueuePolicy::DrainAndClose
@@ -358,6 +398,7 @@ impl Shell {
             QueuePolicy::Drain
         };
         self.children.scoreboard().set_queue_policy(policy);
+        self.answers.stopping();
         self.tell(&ArbiterEvent::Stopping);
         self.generations.close();
         self.children.release_queues();

@@ -155,6 +155,11 @@ impl Supervisor {
         self.groups.iter().map(|group| group.target)
     }
 
+    /// Whether the workers of a group are those that are to be there.
+    pub(super) fn is_settled(&self, group: GroupId) -> bool {
+        self.groups[group.0].is_settled(&self.table)
+    }
+
     /// What the arbiter as a whole is held to: the policy of its first group.
     fn policy(&self) -> &Policy {
         self.groups[0].policy()

@@ -248,11 +248,11 @@ fn own_signals() -> Result<()> {
     thread::spawn(move || {
         while let Ok(signal) = own.wait() {
             println!("host {signal}");
-            match signal {
+            let _ = match signal {
                 Signal::SIGUSR1 => handle.scale(3),
                 Signal::SIGUSR2 => handle.reload(),
                 _ => handle.stop(),
-            }
+            };
         }
     });
     server.serve(serve)?;

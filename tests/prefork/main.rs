@@ -6,6 +6,7 @@
 
 mod contained;
 mod facade;
+mod groups;
 mod host;
 #[cfg(feature = "wsgi")]
 mod owned;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         facade::TESTS,
         contained::TESTS,
         upgrade::TESTS,
+        groups::TESTS,
         titles::TESTS,
         totals::TESTS,
         trial::TESTS,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::wait_until;
-use crate::{contained, facade, preload, refused, titles, totals, trial, unheard, user};
+use crate::{contained, facade, groups, preload, refused, titles, totals, trial, unheard, user};
 use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
@@ -35,6 +35,7 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .or_else(|| contained::play(arguments))
         .or_else(|| titles::play(arguments))
         .or_else(|| totals::play(arguments))
+        .or_else(|| groups::play(arguments))
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));
     #[cfg(feature = "wsgi")]
@@ -113,7 +114,6 @@ fn host(arguments: &[String]) -> Result<()> {
             // Its observer has things to do at the end.
             let arbiter = std::process::id();
             builder = builder.observe(move |event| {
-                tell(event);
                 let first = !oxicorn::arbiter::is_successor() && std::process::id() == arbiter;
                 if matches!(event, ArbiterEvent::Ended) && first {
                     println!("lingers");
@@ -122,7 +122,6 @@ fn host(arguments: &[String]) -> Result<()> {
             });
         } else if role == "stopped-while-it-starts" {
             builder = builder.observe(|event| {
-                tell(event);
                 if matches!(event, ArbiterEvent::Starting) {
                     crate::server::send(nix::unistd::getpid().as_raw(), Signal::SIGTERM);
                 }
@@ -133,7 +132,6 @@ fn host(arguments: &[String]) -> Result<()> {
                 if matches!(event, ArbiterEvent::WorkerSpawned { id: 1, .. }) {
                     wait_until("the worker's words", || seen.exists());
                 }
-                tell(event);
             });
         }
         if let Some(path) = option("--pid") {

@@ -10,6 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::ArbiterOptions;
+use super::answers::Commanded;
 use crate::arbiter::command::{self, Command, SIGNALS};
 use crate::arbiter::handle::CommandQueue;
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub(super) struct Inbox {
     command_queue: CommandQueue,
     /// Whether something that was found is about to be complete.
     pub(super) look_soon: bool,
+    /// Whether what is attached has more to read.
+    pub(super) look_now: bool,
     pulse: Option<Duration>,
     /// When the observer is to be told again that the arbiter is alive.
     pulse_at: Option<MonoTime>,
@@ -49,6 +52,7 @@ impl Inbox {
             signals,
             command_queue,
             look_soon: false,
+            look_now: false,
             pulse: options.pulse,
             pulse_at: options.pulse.map(|_| MonoTime::now()),
         };
@@ -56,6 +60,7 @@ impl Inbox {
             .watch(&inbox.signals)
             .and_then(|()| inbox.watch(&inbox.command_queue))
             .map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
+        inbox.command_queue.begin();
         Ok(inbox)
     }
 
@@ -95,7 +100,7 @@ impl Inbox {
     }
 
     /// What the arbiter was told, by signals and by its host.
-    pub(super) fn commands(&self) -> Vec<Command> {
+    pub(super) fn commands(&self) -> Vec<Commanded> {
         let mut commands = Vec::new();
         for signal in self.signals.drain() {
             let Some(command) = Command::from_signal(signal) else {
@@ -107,9 +112,10 @@ impl Inbox {
                 continue;
             }
             info!("Handling signal: {}", command::name(signal));
-            commands.push(command);
+            commands.push((command, None));
         }
-        commands.extend(self.command_queue.take());
+        let asked = self.command_queue.take().into_iter();
+        commands.extend(asked.map(|(command, ticket)| (command, Some(ticket))));
         commands
     }
 
@@ -134,10 +140,11 @@ impl Inbox {
     ) -> Result<()> {
         let next = next.into_iter().chain(self.pulse_at).min();
         let due = next.map(|next| next.since(MonoTime::now()));
-        let look = match (self.look_soon, look) {
-            (true, _) => Some(SOON),
-            (false, true) => Some(LOOK),
-            (false, false) => None,
+        let look = match (self.look_now, self.look_soon, look) {
+            (true, ..) => Some(Duration::ZERO),
+            (false, true, _) => Some(SOON),
+            (false, false, true) => Some(LOOK),
+            (false, false, false) => None,
         };
         let timeout = due.into_iter().chain(look).min();
         match self.poll.poll(events, timeout) {

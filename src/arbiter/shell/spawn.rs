@@ -205,7 +205,10 @@ impl Shell {
                 lineage,
                 inbox,
                 reload,
-                observer,
+                answers,
+                attachments,
+                reopen_logs,
+                observers,
                 ..
             } = self;
             let ChildSetup {
@@ -223,6 +226,7 @@ impl Shell {
             let scoreboard = children.into_scoreboard();
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((inbox, lineage));
+            attachments.close_in_child();
             let context = signals.and_then(|signals| {
                 let lines = Lines {
                     link,
@@ -242,7 +246,9 @@ impl Shell {
             };
             // What the host gave is not dropped in a child: it may be there to end with the host. The title stays
             // to the very end.
-            std::mem::forget((template, generations, reload, observer, identities));
+            std::mem::forget((template, generations, reload, observers, identities));
+            // The threads that wait for these are not here.
+            std::mem::forget((answers, reopen_logs));
             status
         };
         fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))

@@ -141,6 +141,7 @@ impl Shell {
                     link: ours,
                     words: None,
                 });
+                self.answers.reexecuted();
                 Input::Reexecuted { pid }
             }
             ForkOutcome::Failed(errno) => {
@@ -156,7 +157,7 @@ impl Shell {
             let shared = self.generations.listeners();
             let children = self.children.iter();
             let listeners = children.fold(shared, |all, child| all.with(&child.queues));
-            let listeners = listeners.listening();
+            let listeners = listeners.with(&self.attachments.listeners()).listening();
             let command = &self.lineage.command;
             let totals = &self.lineage.totals;
             let error = command.exec_with(process::id(), arbiter, &listeners, link, totals);
@@ -215,12 +216,25 @@ impl Shell {
 
     pub(super) fn upgraded(&mut self, pid: i32) {
         info!("The new arbiter (pid:{pid}) serves: stop this one when it is no longer needed");
+        self.answers.upgraded();
         self.tell(&ArbiterEvent::Upgraded { pid });
     }
 
     pub(super) fn upgrade_failed(&mut self, reason: String) {
         error!("Upgrade failed, and this arbiter goes on: {reason}");
+        self.answers.upgrade_failed(&reason);
         self.tell(&ArbiterEvent::UpgradeFailed { reason });
+    }
+
+    pub(super) fn refuse_upgrade(&mut self, successor: Option<i32>) {
+        let reason = match successor {
+            Some(pid) => {
+                format!("a new arbiter runs already (pid:{pid}). Stop it, or this one, first")
+            }
+            None => "the arbiter that has started this one is still there. Stop it first".into(),
+        };
+        warning!("Upgrade refused: {reason}");
+        self.answers.upgrade_refused(&reason);
     }
 
     /// The new arbiter has served, and has gone.
@@ -239,17 +253,5 @@ fn lost(pid: i32, exit: Exit, rests: bool) {
         ),
         Exit::Code(0) => info!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
         _ => warning!("The new arbiter (pid:{pid}) {exit}: this one goes on"),
-    }
-}
-
-/// What the log says of an upgrade that is refused.
-pub(super) fn refuse(successor: Option<i32>) {
-    match successor {
-        Some(pid) => warning!(
-            "Upgrade refused: a new arbiter runs already (pid:{pid}). Stop it, or this one, first"
-        ),
-        None => warning!(
-            "Upgrade refused: the arbiter that has started this one is still there. Stop it first"
-        ),
     }
 }

@@ -27,13 +27,17 @@ impl Shell {
                 let supervised = self.generations.add(groups);
                 self.identities.add(supervised[0].generation, identity);
                 self.show_title();
+                let numbers: Vec<u64> = supervised.iter().map(|it| it.generation).collect();
+                self.answers.loaded(&numbers);
                 let listeners = self.generations.listeners();
                 self.tell(&ArbiterEvent::Reloaded { listeners });
                 Input::Loaded(supervised)
             }
             Err(error) => {
                 self.show_status(false);
-                self.log_reload_failure(error.to_string());
+                let reason = error.to_string();
+                self.answers.load_failed(&reason);
+                self.log_reload_failure(reason);
                 Input::LoadFailed
             }
         }
@@ -101,11 +105,14 @@ impl Shell {
     pub(super) fn supersede(&mut self, generation: u64) {
         info!("What was being tried is given up for still newer settings");
         self.drop_generation(generation);
+        self.answers
+            .given_up(generation, "still newer settings have taken their place");
     }
 
     /// The new settings have proven good.
-    pub(super) fn commit_reload(&mut self, dropped: u64) {
+    pub(super) fn commit_reload(&mut self, proven: u64, dropped: u64) {
         self.drop_generation(dropped);
+        self.answers.committed(proven);
         info!("The new workers can serve: the old ones leave");
     }
 
@@ -113,6 +120,7 @@ impl Shell {
     pub(super) fn revert_reload(&mut self, dropped: u64, reason: String) {
         self.drop_generation(dropped);
         self.show_title();
+        self.answers.given_up(dropped, &reason);
         self.log_reload_failure(reason);
     }
 

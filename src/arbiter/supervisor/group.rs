@@ -90,7 +90,10 @@ impl Group {
     pub(super) fn commit(&mut self, out: &mut Vec<Action>) {
         if let Some(trial) = self.trial.take() {
             let dropped = trial.before.generation;
-            out.push(Action::CommitReload { dropped });
+            out.push(Action::CommitReload {
+                proven: self.current.generation,
+                dropped,
+            });
         }
     }
 
@@ -141,6 +144,12 @@ impl Group {
         table
             .iter()
             .filter(move |row| row.group == id && !row.retired)
+    }
+
+    /// Whether as many serve as are to be, and no others are there.
+    pub(super) fn is_settled(&self, table: &Table) -> bool {
+        let all = table.iter().filter(|row| self.has(row));
+        all.count() == self.target && self.serving(table) == self.target
     }
 
     /// Whether fewer are there than are to be; of those due for recycling, one at a time is replaced beforehand.

@@ -1,5 +1,6 @@
 //! Each rule of the supervisor, step by step, with a clock that stands still until it is moved.
 
+mod groups;
 mod life;
 mod renewal;
 mod stopping;

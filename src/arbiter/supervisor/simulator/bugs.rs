@@ -359,9 +359,9 @@ impl Mind {
                 out.push(action);
                 self.revert(now, out);
             }
-            (Bug::DropsTheWrongGeneration, Action::CommitReload { dropped }) => {
-                let dropped = dropped + 1;
-                out.push(Action::CommitReload { dropped });
+            (Bug::DropsTheWrongGeneration, Action::CommitReload { proven, dropped }) => {
+                let (proven, dropped) = (dropped, proven);
+                out.push(Action::CommitReload { proven, dropped });
             }
             (Bug::SignalsTheDead, Action::Reaped(report)) => {
                 let (pid, slot) = (report.pid, report.slot);

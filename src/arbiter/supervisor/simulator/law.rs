@@ -369,7 +369,9 @@ impl Law {
                     process.recycle_due = true;
                 }
             }
-            Action::CommitReload { dropped } => {
+            Action::CommitReload { proven, dropped } => {
+                let known = self.groups.iter().any(|it| it.current.generation == proven);
+                require(known, "what has proven good is in force");
                 let mut groups = self.groups.iter_mut();
                 let trial = groups.find_map(|group| {
                     let drops = |before: &mut Before| before.supervised.generation == dropped;
@@ -423,7 +425,7 @@ impl Law {
     /// Whether what had to come of an input came.
     pub(super) fn compares(&mut self, expected: &Expected, actions: &[Action]) {
         let committed = actions.iter().find_map(|action| match action {
-            Action::CommitReload { dropped } => Some(*dropped),
+            Action::CommitReload { dropped, .. } => Some(*dropped),
             _ => None,
         });
         require(

@@ -265,7 +265,7 @@ impl<'a> World<'a> {
             Action::Supersede {
                 generation: dropped,
             }
-            | Action::CommitReload { dropped }
+            | Action::CommitReload { dropped, .. }
             | Action::RevertReload { dropped, .. } => {
                 let dropped = self.generations.remove(&dropped);
                 require(dropped.is_some(), "a generation is dropped once");
