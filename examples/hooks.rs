@@ -1,4 +1,4 @@
-//! A server with hooks: each worker counts what it answers, and tells when it leaves.
+//! A server with hooks: each worker counts the requests that it answers, and prints the count when it ends.
 //!
 //! `cargo run --example hooks`, then `curl 127.0.0.1:8000/` a few times, and `kill -HUP` its process.
 
@@ -31,7 +31,7 @@ impl Hooks for Counting {
 
     fn pre_request(&self, _: &WorkerInfo, request: &Request<'_>) -> Result<()> {
         match request.method() {
-            "TRACE" => Err(Error::new("nobody is to see what came")),
+            "TRACE" => Err(Error::new("TRACE is not answered")),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! A small gunicorn: `serve [OPTIONS] MODULE:APP`.
 //!
-//! What Gunicorn does between its command line and its arbiter, as a program of the library's parts.
+//! The steps of Gunicorn between its command line and its arbiter, as a program of the library's parts.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("Error: {error}");
             if settings.daemon {
-                // Nobody reads a daemon's standard error.
+                // A daemon's standard error may lead nowhere.
                 tracing::error!("{error}");
             }
             ExitCode::from(error.exit_code())
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(settings: &Settings) -> Result<()> {
-    // What an upgrade starts is what was started here, from this folder.
+    // An upgrade starts the program again as it was started here, from this folder.
     let exec = ReexecCommand::current();
     if let Some(dir) = &settings.chdir {
         std::env::set_current_dir(dir).map_err(|e| {
@@ -59,7 +59,7 @@ fn serve(settings: &Settings) -> Result<()> {
         .serve_from(App::from_settings)
 }
 
-/// Goes on as a daemon. What the command line has wrong was told before.
+/// Continues as a daemon. Mistakes of the command line were reported before.
 fn daemonize(settings: &Settings) -> Result<()> {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
         eprintln!(
@@ -70,8 +70,8 @@ fn daemonize(settings: &Settings) -> Result<()> {
     oxicorn::process::daemonize(settings.enable_stdio_inheritance)
 }
 
-/// Makes room for the connections that a worker may have, each with a file perhaps, as far as the system lets us:
-/// the usual soft limit of 1024 is for programs that use `select(2)`.
+/// Raises the soft limit of descriptors to what a worker's connections and their files may need, as far as the hard limit
+/// allows. The usual soft limit of 1024 is for programs that use `select(2)`.
 fn raise_descriptor_limit(settings: &Settings) {
     let wanted = (settings.worker_connections as u64)
         .saturating_mul(2)

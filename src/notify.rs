@@ -1,24 +1,25 @@
-//! [`Notifier`]: tells systemd what the arbiter does (`sd_notify(3)`).
+//! [`Notifier`]: reports the arbiter's state to systemd (`sd_notify(3)`).
 //!
-//! It is told events and passes them on; it decides nothing, and a service manager that does not listen is no
-//! error. Without `NOTIFY_SOCKET` in the environment it says nothing.
+//! It turns events into messages and decides nothing. A message that systemd does not receive is no error. Without
+//! `NOTIFY_SOCKET` in the environment nothing is sent.
 //!
 //! | event | message |
 //! |---|---|
-//! | all workers are there, also after a reload | `READY=1`, `STATUS=` |
+//! | all workers are ready, also after a reload | `READY=1`, `STATUS=` |
 //! | the settings are read again | `RELOADING=1`, `MONOTONIC_USEC=` |
 //! | a reload failed | `READY=1`, `STATUS=` with the reason |
 //! | a worker came or went | `STATUS=` |
-//! | it stops | `STOPPING=1`; `MAINPID=` where a new arbiter serves after an upgrade |
-//! | it is the only arbiter after an upgrade | `MAINPID=`, `READY=1`, `STATUS=` |
-//! | it is alive | `WATCHDOG=1`, where `WATCHDOG_USEC` asks for it |
+//! | the arbiter stops | `STOPPING=1`; `MAINPID=` where a new arbiter serves after an upgrade |
+//! | the arbiter is the only one after an upgrade | `MAINPID=`, `READY=1`, `STATUS=` |
+//! | the arbiter is alive | `WATCHDOG=1`, where `WATCHDOG_USEC` asks for it |
 //!
-//! A unit has one main process, and with its end, or a `STOPPING=1` of anybody, systemd ends all of it. So:
+//! A unit has one main process. When that ends, or when any process sends `STOPPING=1`, systemd ends the whole unit. So
+//! an arbiter has a role in its unit:
 //!
 //! ```text
-//!   Main ── stops while a new one serves: MAINPID= ──▶ Former: says no more
+//!   Main ── stops while a new one serves: MAINPID= ──▶ Predecessor: sends no more
 //!    ▲
-//!    └── the old one has gone: MAINPID= ── Second: neither STOPPING=1 nor STATUS=
+//!    └── the old one has ended: MAINPID= ── Successor: sends neither STOPPING=1 nor STATUS=
 //! ```
 
 use std::process;
@@ -29,39 +30,38 @@ use sd_notify::NotifyState;
 use crate::arbiter::ArbiterEvent;
 use crate::trace;
 
-/// What systemd was told, as far as the next message needs it.
+/// The state that the next message depends on.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     ready: usize,
     target: usize,
     /// The new arbiter that serves beside this one.
     successor: Option<u32>,
-    /// Whether `READY=1` was said: before that, systemd counts the start.
+    /// Whether `READY=1` was sent. Before that, systemd counts the time of the start.
     was_ready: bool,
     stopping: bool,
-    standing: Standing,
+    role: UnitRole,
 }
 
-/// Whom this arbiter speaks for.
+/// The role of this arbiter in its unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    /// The unit.
+enum UnitRole {
+    /// It is the unit's main process.
     #[default]
     Main,
-    /// Itself: the arbiter that it follows is the main process, or was until a moment ago.
-    Second,
-    /// Nobody: the unit goes on with another one.
-    Former,
+    /// The arbiter before it is the main process, or was until a moment ago.
+    Successor,
+    /// Another arbiter has become the main process.
+    Predecessor,
 }
 
 impl Notifier {
-    /// How often systemd wants to hear that the arbiter is alive: half of what it waits
-    /// (`sd_watchdog_enabled(3)`).
+    /// The interval at which systemd expects a sign of life: half of its timeout (`sd_watchdog_enabled(3)`).
     pub(crate) fn pulse() -> Option<Duration> {
         sd_notify::watchdog_enabled().map(|wait| wait / 2)
     }
 
-    /// Passes a event on.
+    /// Sends the messages of an event.
     pub(crate) fn follow(&mut self, event: &ArbiterEvent) {
         match event {
             ArbiterEvent::Resized { to, .. } => self.target = *to,
@@ -71,15 +71,15 @@ impl Notifier {
             ArbiterEvent::Stopping => self.stopping = true,
             ArbiterEvent::Upgraded { pid } => self.successor = u32::try_from(*pid).ok(),
             ArbiterEvent::UpgradeFailed { .. } => self.successor = None,
-            ArbiterEvent::Following { .. } => self.standing = Standing::Second,
-            ArbiterEvent::Promoted => self.standing = Standing::Main,
+            ArbiterEvent::Following { .. } => self.role = UnitRole::Successor,
+            ArbiterEvent::Promoted => self.role = UnitRole::Main,
             _ => {}
         }
-        if self.standing == Standing::Former {
+        if self.role == UnitRole::Predecessor {
             return;
         }
         let status = self.status(event);
-        let status = (self.standing == Standing::Main).then_some(NotifyState::Status(&status));
+        let status = (self.role == UnitRole::Main).then_some(NotifyState::Status(&status));
         let ready = if self.stopping {
             Some(NotifyState::Stopping)
         } else {
@@ -87,38 +87,38 @@ impl Notifier {
         };
         match event {
             ArbiterEvent::Ready { .. } | ArbiterEvent::ReloadFailed { .. } => {
-                say(ready.into_iter().chain(status));
+                send(ready.into_iter().chain(status));
             }
             ArbiterEvent::WorkerReady { .. }
             | ArbiterEvent::WorkerExited { .. }
             | ArbiterEvent::Resized { .. } => {
-                say(status);
+                send(status);
             }
             ArbiterEvent::Reloading => {
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
-                    say([NotifyState::Reloading, now]);
+                    send([NotifyState::Reloading, now]);
                 }
             }
-            // Not sooner: the new one may be ended yet.
+            // Only now, since the new arbiter could still have been ended before.
             ArbiterEvent::Stopping => {
                 if let Some(pid) = self.successor {
-                    self.standing = Standing::Former;
-                    say([NotifyState::MainPid(pid)]);
-                } else if self.standing == Standing::Main {
-                    say([NotifyState::Stopping]);
+                    self.role = UnitRole::Predecessor;
+                    send([NotifyState::MainPid(pid)]);
+                } else if self.role == UnitRole::Main {
+                    send([NotifyState::Stopping]);
                 }
             }
-            // What was said before may not have been heard (`NotifyAccess=`, systemd.service(5)).
+            // systemd may have ignored the earlier messages (`NotifyAccess=`, systemd.service(5)).
             ArbiterEvent::Promoted => {
                 let me = NotifyState::MainPid(process::id());
-                say([me].into_iter().chain(ready).chain(status));
+                send([me].into_iter().chain(ready).chain(status));
             }
-            ArbiterEvent::Pulse => say([NotifyState::Watchdog]),
+            ArbiterEvent::Pulse => send([NotifyState::Watchdog]),
             _ => {}
         }
     }
 
-    /// What `systemctl status` shows: one line.
+    /// The line that `systemctl status` shows.
     fn status(&self, event: &ArbiterEvent) -> String {
         let status = format!("{} of {} workers serve", self.ready, self.target);
         match event {
@@ -130,7 +130,7 @@ impl Notifier {
     }
 }
 
-fn say<'a>(states: impl IntoIterator<Item = NotifyState<'a>>) {
+fn send<'a>(states: impl IntoIterator<Item = NotifyState<'a>>) {
     let states: Vec<_> = states.into_iter().collect();
     if states.is_empty() {
         return;

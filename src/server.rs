@@ -1,6 +1,12 @@
-//! [`Server`]: listeners, workers and an arbiter put together, for a service of your own or a WSGI application.
+//! [`Server`]: listeners, workers and an arbiter joined, for a service of your own or a WSGI application.
 //!
-//! It decides nothing that a layer below decides; it only joins them.
+//! Every decision is made in a layer below.
+//!
+//! ```text
+//!   ServerBuilder ── build ──▶ Server ── serve ──▶ Recipe(service, settings) ──▶ worker ──▶ Arbiter
+//!     Settings, Program        Prepared, Bound        ▲
+//!                                                     └── again on each reload: reload::renew
+//! ```
 
 mod bound;
 mod builder;
@@ -85,8 +91,8 @@ impl Server {
         self.bound.listeners()
     }
 
-    /// What tells this server things from the program that it runs in: to be taken before
-    /// [`serve`](Self::serve), and good from any thread, from the observer, and from the hooks in the arbiter.
+    /// A handle by which the program controls the server and asks it for its state. Take it before
+    /// [`serve`](Self::serve). It can be used on any thread, in the observer, and in hooks of the arbiter.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.command_queue.handle()
@@ -98,15 +104,14 @@ impl Server {
         &self.prepared.settings
     }
 
-    /// Serves until it is told to stop; workers are forked.
+    /// Forks the workers and serves until the server is stopped.
     ///
-    /// Installs signal handlers for its time and restores the former ones, unless
-    /// [`ServerBuilder::signals`] says otherwise. When it has returned another server may serve. Forked workers never
-    /// return from here.
+    /// Installs signal handlers and restores the former ones before it returns, unless [`ServerBuilder::signals`] is
+    /// `false`. After it has returned another server may serve. A forked worker never returns from here.
     ///
     /// # Errors
     ///
-    /// Where the start fails: its [`exit_code`](Error::exit_code) is Gunicorn's. Stopping by a signal is `Ok`.
+    /// A start that fails. The error's [`exit_code`](Error::exit_code) is Gunicorn's. A stop by a signal is `Ok`.
     pub fn serve<M>(self, make: M) -> Result<()>
     where
         M: MakeService<Service: Sync> + 'static,
@@ -136,7 +141,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Those of [`serve`](Self::serve), and where the server is to have more than one thread a worker.
+    /// Those of [`serve`](Self::serve), and settings that give a worker more than one thread.
     pub fn serve_local<M: MakeService + 'static>(self, make: M) -> Result<()> {
         let services = reload::fixed(make, self.program.hooks.as_ref());
         self.arbitrate(services, |make, prepared| match prepared.class() {
@@ -147,27 +152,28 @@ impl Server {
         })
     }
 
-    /// Serves in threads of this process, and returns when it can take requests: for programs with threads of
-    /// their own, and for tests. It forks nothing, takes no signals, and may be called from any thread.
+    /// Serves in threads of this process, and returns once the server is ready: for programs with threads of their own,
+    /// and for tests. It forks no process, handles no signals, and can be called on any thread.
     ///
-    /// It is one worker, with the [threads](ServerBuilder::threads) that were asked for. There is no arbiter: what
-    /// the builder was told of supervision (workers, `timeout`, recycling, the pid file, the observer, reloads)
-    /// has no meaning. Of the [hooks](ServerBuilder::hooks), `post_worker_init`, `pre_request` and `post_request` are
-    /// called. Several such servers may run at once.
+    /// The server is one worker with as many [threads](ServerBuilder::threads) as the settings say, and without an
+    /// arbiter. The settings of supervision (`workers`, `timeout`, recycling, the pid file), the observer and the source of
+    /// a reload have no effect. Of the [hooks](ServerBuilder::hooks), `post_worker_init`, `pre_request` and `post_request`
+    /// are called. `request_timeout` is enforced, but no other worker replaces the thread of a late request: it serves
+    /// again once the call has returned. Several such servers can run at once.
     ///
-    /// In an asynchronous program call it and [`InProcessServer::stop`] where blocking is allowed
-    /// (`tokio::task::spawn_blocking`); the handle never blocks, so a signal's task may use it.
+    /// An asynchronous program calls this method and [`InProcessServer::stop`] where blocking is allowed
+    /// (`tokio::task::spawn_blocking`). The server's handle never blocks.
     ///
-    /// With Python: the interpreter that the program has serves, or else one is started here and stays to the end of
-    /// the process. It is started on the server's own thread, which is Python's main thread from then on; the system
-    /// gives signals to any thread, so an application must not count on `signal.signal`. Of an interpreter that was
-    /// started here, the application's `atexit` functions run when the last server stops; nothing else is ended. A thread
-    /// that is attached to Python may call this, and lets go of it while it waits.
+    /// With Python, the program's interpreter serves. Without one, an interpreter is started on the server's own thread,
+    /// which becomes Python's main thread, and runs to the end of the process. The system delivers signals to any thread,
+    /// so an application must not rely on `signal.signal`. When the last server stops, the application's `atexit`
+    /// functions run if the interpreter was started here. A thread that is attached to Python can call this method, and is
+    /// detached while it waits.
     ///
     /// # Errors
     ///
-    /// What the service could not be made for, and a [`user`](ServerBuilder::user) or [`group`](ServerBuilder::group): the threads of a process
-    /// have one user.
+    /// A service that cannot be made. A [`user`](ServerBuilder::user) or [`group`](ServerBuilder::group): all threads of a
+    /// process have one user.
     ///
     /// ```
     /// use oxicorn::{Request, Responder, Server};
@@ -201,7 +207,7 @@ impl Server {
         // A clone that is kept keeps sockets open.
         drop(bound);
         let grace = prepared.settings.graceful_timeout;
-        // Here no arbiter bounds a call of a sync worker: a second thread has to.
+        // There is no arbiter to bound a call of a sync worker, so a second thread does.
         let bounded = !prepared.settings.request_timeout.is_zero();
         if prepared.class() == WorkerClass::Gthread || bounded {
             let worker = threaded(make, &mut prepared);

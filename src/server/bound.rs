@@ -1,6 +1,6 @@
-//! [`Bound`]: the sockets that a server listens on: those that it was given, and those that it opened beside them.
+//! [`Bound`]: the sockets that a server listens on. Some were given to it, and it opened the others.
 //!
-//! None is closed here while somebody else holds it, and none that was given is ever left out.
+//! *Invariants*: a socket stays open while another holder has it, and a given socket is always listened on.
 //!
 //! ```text
 //!   given (LISTEN_FDS, the program) ───────────────┬──▶ Listeners
@@ -20,7 +20,7 @@ use crate::trace;
 pub(super) struct Opening {
     pub(super) backlog: u32,
     pub(super) access: SocketAccess,
-    /// Whether each worker listens by itself.
+    /// Whether each worker has its own queue.
     pub(super) reuse_port: bool,
 }
 

@@ -1,6 +1,6 @@
-//! What a server is made of once more when it reloads: a worker from a recipe, and listeners.
+//! The parts of a server that a reload makes again: the service, its worker and the listeners.
 //!
-//! Nothing is put in force here: the arbiter tries what this describes.
+//! Nothing is put in force here. The arbiter tries the description that [`renew`] gives it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ pub(super) fn renewed<M: MakeService + 'static>(
     })
 }
 
-/// A service's recipe for several workers, one after the other: it is loaded beforehand once at most.
+/// A service's recipe that several generations of workers share. It is preloaded at most once.
 #[derive(Debug)]
 pub(super) struct SharedRecipe<M>(Rc<RefCell<Inner<M>>>);
 
