@@ -22,6 +22,7 @@ pub(crate) mod local_time;
 pub(crate) mod lock_file;
 pub(crate) mod mapping;
 pub(crate) mod memory;
+#[cfg(feature = "wsgi")]
 pub(crate) mod open_file;
 pub(crate) mod parent_death;
 pub(crate) mod pidfile;

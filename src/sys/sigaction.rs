@@ -34,11 +34,13 @@ impl SigAction {
     }
 
     /// Whether this is the system's default.
+    #[cfg(any(test, feature = "wsgi"))]
     pub(crate) fn is_default(&self) -> bool {
         self.action.sa_sigaction == libc::SIG_DFL
     }
 
     /// Whether the signal calls a function: neither the system's default, nor ignored.
+    #[cfg(any(test, feature = "wsgi"))]
     pub(crate) fn is_handler(&self) -> bool {
         !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
     }
@@ -53,6 +55,7 @@ impl SigAction {
 
 /// Sends a signal to the calling thread. Its handler has returned when this function does, unless the signal is
 /// blocked.
+#[cfg(feature = "wsgi")]
 pub(crate) fn raise(signal: i32) {
     // SAFETY: raise(3) touches no memory of ours. For an invalid number it returns an error.
     unsafe { libc::raise(signal) };

@@ -70,6 +70,7 @@ fn short_name() -> CString {
 }
 
 /// Names the calling thread for the system, as `ps -L` and debuggers show it: the first 15 bytes of `name`.
+#[cfg(feature = "wsgi")]
 pub(crate) fn set_thread_name(name: &str) {
     if let Ok(name) = CString::new(name) {
         set_short_name(&name);

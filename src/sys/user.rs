@@ -231,6 +231,7 @@ fn database(setting: &str, text: &str, errno: Errno) -> Error {
 }
 
 /// The user whose privileges this process has.
+#[cfg(feature = "wsgi")]
 pub(crate) fn effective_uid() -> u32 {
     geteuid().as_raw()
 }
