@@ -105,13 +105,13 @@ fn a_plain_request_has_the_keys_that_it_should() {
     }
 }
 
-// Gunicorn: E67
 #[test]
 fn an_environ_has_room_for_more_keys() {
     let grows = "(lambda size: [e.update({str(n): n}) for n in range(12)] and e.__sizeof__() > size)(e.__sizeof__())";
     assert_eq!(asked(&get("/"), grows), "False");
 }
 
+// Gunicorn: E67
 #[test]
 fn a_target_is_shown_raw_and_decoded() {
     let expression = "(e['RAW_URI'], e['PATH_INFO'], e['QUERY_STRING'])";
