@@ -177,8 +177,13 @@ impl HttpIo {
 
     /// Whether the client takes what is pending so slowly that another may have its place.
     pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
-        self.rate
-            .is_some_and(|rate| rate.is_slow(now, config.send_min_rate()))
+        let least = config.send_min_rate();
+        let Some(mut rate) = self.rate.filter(|rate| rate.is_slow(now, least)) else {
+            return false;
+        };
+        // It may have taken more since that was last looked at, of what the system had.
+        rate.note(now, self.outbox.handed(), self.transport.unsent());
+        rate.is_slow(now, least)
     }
 
     /// When the client has to have taken more of what is pending, which the socket does not take; not after

@@ -84,9 +84,10 @@ impl SendRate {
         least.bound(self.moved + timeout, self.since, self.taken)
     }
 
-    /// Whether it is [slow](MinRate::is_slow).
+    /// Whether it is [slow](MinRate::is_slow) on average, or since it last took anything: its system may have taken
+    /// much at once, into a large buffer, that the client does not read.
     pub(super) fn is_slow(&self, now: MonoTime, least: MinRate) -> bool {
-        least.is_slow(self.since, self.taken, now)
+        least.is_slow(self.since, self.taken, now) || least.is_slow(self.moved, 0, now)
     }
 }
 
@@ -137,6 +138,16 @@ mod tests {
         assert!(!rate.is_slow(at(9), LEAST));
         rate.note(at(20), 500 * SLOW * 25, 0);
         assert!(!rate.is_slow(at(24), LEAST) && rate.is_slow(at(25), LEAST));
+        assert!(!rate.is_slow(at(1000), NONE));
+    }
+
+    #[test]
+    fn a_client_that_stops_is_slow_however_much_it_took_before() {
+        let mut rate = SendRate::new(at(0), 0, 0);
+        rate.note(at(1), 500 * SLOW * 60, 0);
+        assert!(!rate.is_slow(at(20), LEAST) && rate.is_slow(at(21), LEAST));
+        rate.note(at(21), 500 * SLOW * 60 + 1, 0);
+        assert!(!rate.is_slow(at(40), LEAST) && rate.is_slow(at(41), LEAST));
         assert!(!rate.is_slow(at(1000), NONE));
     }
 
