@@ -253,6 +253,7 @@ impl Server {
             .listeners(bound.listeners().clone())
             .allow_threads(program.allow_threads)
             .signals(program.signals)
+            .worker_commands(program.worker_commands)
             .command_queue(command_queue)
             .reopen_logs(log::reopen)
             .observe(move |event: &ArbiterEvent| {

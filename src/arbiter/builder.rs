@@ -63,6 +63,7 @@ impl ArbiterBuilder {
                 signals: true,
                 reap_orphans: process::id() == 1,
                 pulse: None,
+                worker_commands: false,
             },
             allow_threads: false,
             observers: Observers::default(),
@@ -195,6 +196,14 @@ impl ArbiterBuilder {
     /// kernel without `CONFIG_CHECKPOINT_RESTORE` keeps the long one, only that does.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.identity.name = Some(name.into());
+        self
+    }
+
+    /// Whether a worker that holds a [`Handle`](super::Handle) can have the arbiter stop, reload and scale. If it is not
+    /// said it cannot: a worker may have fewer rights than its arbiter. It can read the status and the workers in any
+    /// case, and never upgrade.
+    pub fn worker_commands(mut self, allow: bool) -> Self {
+        self.options.worker_commands = allow;
         self
     }
 

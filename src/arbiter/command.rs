@@ -5,6 +5,7 @@
 use nix::sys::signal::Signal;
 
 use super::policy::GroupId;
+use crate::ipc::link::WorkerCommand;
 use crate::sys::signal::Disposition;
 use crate::worker;
 
@@ -145,6 +146,33 @@ pub fn signals() -> impl Iterator<Item = SignalRow> {
 }
 
 impl Command {
+    /// What a worker asks for; `None` for a group that is not among so many.
+    pub(super) fn of_worker(command: WorkerCommand, groups: usize) -> Option<Self> {
+        Some(match command {
+            WorkerCommand::Stop => Self::Stop,
+            WorkerCommand::StopNow => Self::StopNow,
+            WorkerCommand::Reload => Self::Reload,
+            WorkerCommand::Scale { group, workers } => {
+                let group = Some(group as usize).filter(|group| *group < groups)?;
+                Self::Scale(GroupId(group), workers as usize)
+            }
+        })
+    }
+
+    /// How a worker asks for it; `None` where it cannot.
+    pub(super) fn by_worker(self) -> Option<WorkerCommand> {
+        match self {
+            Self::Stop => Some(WorkerCommand::Stop),
+            Self::StopNow => Some(WorkerCommand::StopNow),
+            Self::Reload => Some(WorkerCommand::Reload),
+            Self::Scale(GroupId(group), workers) => Some(WorkerCommand::Scale {
+                group: u32::try_from(group).ok()?,
+                workers: u32::try_from(workers).ok()?,
+            }),
+            Self::Grow | Self::Shrink | Self::Quiesce | Self::Upgrade | Self::ReopenLogs => None,
+        }
+    }
+
     /// What a signal says.
     pub(super) fn from_signal(signal: Signal) -> Option<Self> {
         let row = SIGNALS.iter().find(|row| row.signal == signal)?;

@@ -17,6 +17,7 @@ use super::policy::GroupId;
 use super::worker_status::{WorkerStatus, workers};
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::Result;
+use crate::ipc::link::{Message, WorkerEnd};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::ipc::totals::Totals;
 use crate::sys::eventfd::Notifier;
@@ -24,6 +25,11 @@ use crate::sys::mapping::{Mapping, Region, shared};
 
 /// Tells an arbiter things from other threads, or from its observer. Made by
 /// [`Arbiter::handle`](super::Arbiter::handle).
+///
+/// In a worker it reads the same: status, workers and totals. Where
+/// [`worker_commands`](super::ArbiterBuilder::worker_commands) allows it, a worker can have the arbiter stop, reload and
+/// scale; such a command is done when it was handed over, since its end may be the worker's own. Other commands of a
+/// worker fail.
 ///
 /// ```no_run
 /// use oxicorn::{Arbiter, Result, WorkerContext};
@@ -103,6 +109,18 @@ struct Shared {
     process: u32,
     /// The arbiter's thread, while it runs.
     thread: Arc<OnceLock<ThreadId>>,
+    /// How commands go to the arbiter from a worker; set in the worker's own copy of all this.
+    worker: OnceLock<FromWorker>,
+}
+
+/// The way from a worker to its arbiter.
+#[derive(Debug)]
+struct FromWorker {
+    link: WorkerEnd,
+    /// The worker's process: a child of it is no worker.
+    process: u32,
+    /// Whether the arbiter does what it asks for.
+    may_command: bool,
 }
 
 /// What has been asked and not yet looked at.
@@ -204,7 +222,7 @@ impl Handle {
     fn tell(&self, command: Command) -> Completion {
         let shared = &self.0;
         if shared.process != process::id() {
-            return self.refuse("this is a forked process: its arbiter hears nothing of it".into());
+            return self.tell_from_worker(command);
         }
         let (ticket, completion) = completion::pair(&shared.thread);
         let mut commands = lock(&shared.commands);
@@ -213,6 +231,28 @@ impl Handle {
             drop(commands);
             shared.notifier.notify();
         }
+        completion
+    }
+
+    fn tell_from_worker(&self, command: Command) -> Completion {
+        let worker = self.0.worker.get();
+        let Some(worker) = worker.filter(|worker| worker.process == process::id()) else {
+            return self.refuse("this is a forked process: its arbiter hears nothing of it".into());
+        };
+        let Some(command) = command.by_worker() else {
+            return self.refuse("a worker cannot have its arbiter do that".into());
+        };
+        if !worker.may_command {
+            return self.refuse(
+                "a worker cannot have its arbiter stop, reload or scale, unless `worker_commands` allows it".into(),
+            );
+        }
+        if worker.link.is_closed() {
+            return self.refuse("the arbiter has ended before".into());
+        }
+        worker.link.send(&Message::Command(command));
+        let (ticket, completion) = completion::pair(&self.0.thread);
+        ticket.finish();
         completion
     }
 
@@ -237,6 +277,7 @@ impl CommandQueue {
             groups: OnceLock::new(),
             process: process::id(),
             thread: Arc::default(),
+            worker: OnceLock::new(),
         })))
     }
 
@@ -249,6 +290,18 @@ impl CommandQueue {
         // First the descriptor, then the queue: a command that comes between them makes it readable again.
         self.0.notifier.clear();
         std::mem::take(&mut lock(&self.0.commands).queue)
+    }
+
+    /// In a worker's process: its commands go over this link.
+    pub(super) fn become_worker(&self, link: &WorkerEnd, may_command: bool) {
+        if let Ok(link) = link.try_clone() {
+            let process = process::id();
+            let _ = self.0.worker.set(FromWorker {
+                link,
+                process,
+                may_command,
+            });
+        }
     }
 
     /// This thread is the arbiter's from now on.

@@ -26,6 +26,7 @@ use mio::Events;
 
 use super::action::{Action, Failure, Input, Request};
 use super::attachment::Attachments;
+use super::command::Command;
 use super::event::{ArbiterEvent, Observers};
 use super::generation::{Description, Generations, Template};
 use super::handle::ArbiterState;
@@ -37,7 +38,7 @@ use crate::net::{QueuePolicy, handover};
 use crate::sys::foreign_fork;
 use crate::sys::signal::{self, Signals};
 use crate::time::MonoTime;
-use crate::trace::{error, info};
+use crate::trace::{error, info, warning};
 use crate::worker;
 use answers::Answers;
 use children::Children;
@@ -68,6 +69,8 @@ pub(super) struct ArbiterOptions {
     pub(super) reap_orphans: bool,
     /// How often its observer is told that it is alive.
     pub(super) pulse: Option<Duration>,
+    /// Whether workers can have it stop, reload and scale.
+    pub(super) worker_commands: bool,
 }
 
 /// One run of an arbiter.
@@ -321,6 +324,17 @@ impl Shell {
         self.inbox.look_soon |= heard.look_soon;
         for (id, pid) in heard.ready {
             self.tell(&ArbiterEvent::WorkerReady { id, pid });
+        }
+        let groups = self.supervisor.targets().count();
+        for (pid, command) in heard.asked {
+            match Command::of_worker(command, groups) {
+                Some(command) if self.options.worker_commands => {
+                    info!("Worker (pid:{pid}) asks for {command:?}");
+                    self.answers.expect(command, None, stops);
+                    inputs.push(Input::Command(command));
+                }
+                _ => warning!("Worker (pid:{pid}) asks for {command:?}, which it may not"),
+            }
         }
         inputs
     }

@@ -37,6 +37,52 @@ pub(crate) enum Message {
     Ending(i32),
     /// Its last step took too long, and was cut short.
     Late,
+    /// What it asks the arbiter to do.
+    Command(WorkerCommand),
+}
+
+/// What a worker can ask its arbiter to do, where the arbiter lets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerCommand {
+    Stop,
+    StopNow,
+    Reload,
+    /// Another number of workers for the group with that number.
+    Scale {
+        group: u32,
+        workers: u32,
+    },
+}
+
+impl WorkerCommand {
+    fn encode(self, packet: &mut Vec<u8>) {
+        packet.push(match self {
+            Self::Stop => b's',
+            Self::StopNow => b'q',
+            Self::Reload => b'h',
+            Self::Scale { .. } => b'c',
+        });
+        if let Self::Scale { group, workers } = self {
+            packet.extend(group.to_ne_bytes());
+            packet.extend(workers.to_ne_bytes());
+        }
+    }
+
+    fn decode(packet: &[u8]) -> Option<Self> {
+        Some(match packet {
+            b"s" => Self::Stop,
+            b"q" => Self::StopNow,
+            b"h" => Self::Reload,
+            [b'c', numbers @ ..] => {
+                let (group, workers) = numbers.split_first_chunk()?;
+                Self::Scale {
+                    group: u32::from_ne_bytes(*group),
+                    workers: u32::from_ne_bytes(workers.try_into().ok()?),
+                }
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// A worker's own account of why it ends.
@@ -69,6 +115,7 @@ impl ArbiterEnd {
         match buffer[..n] {
             [b'r'] => Some(Message::Ready),
             [LATE] => Some(Message::Late),
+            [b'c', ref command @ ..] => WorkerCommand::decode(command).map(Message::Command),
             [b'e', ref status @ ..] => {
                 let status = status.try_into().ok()?;
                 Some(Message::Ending(i32::from_ne_bytes(status)))
@@ -127,6 +174,10 @@ impl WorkerEnd {
                 packet.extend(status.to_ne_bytes());
             }
             Message::Late => packet.push(LATE),
+            Message::Command(command) => {
+                packet.push(b'c');
+                command.encode(&mut packet);
+            }
         }
         let _ = socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL);
     }
@@ -140,6 +191,17 @@ impl WorkerEnd {
     pub(crate) fn leave(&self) -> bool {
         leave(&self.0);
         self.is_closed()
+    }
+
+    /// A second descriptor for it.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives none.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let fd = self.0.try_clone();
+        fd.map(Self)
+            .map_err(|error| Error::io("cannot duplicate a worker's socket", error))
     }
 
     /// Takes the end that another process has handed to this one through `exec`, by its number. To be asked
@@ -193,12 +255,28 @@ mod tests {
         worker.send(&words);
         worker.send(&Message::Ending(-1));
         worker.send(&Message::Late);
+        let commands = [
+            WorkerCommand::Stop,
+            WorkerCommand::StopNow,
+            WorkerCommand::Reload,
+            WorkerCommand::Scale {
+                group: 1,
+                workers: 300,
+            },
+        ];
+        let commands = commands.map(Message::Command);
+        for command in &commands {
+            worker.send(command);
+        }
         drop(worker);
         assert_eq!(arbiter.receive(), Some(Message::Ready));
         assert_eq!(arbiter.receive(), Some(Message::RecycleDue(1000)));
         assert_eq!(arbiter.receive(), Some(words));
         assert_eq!(arbiter.receive(), Some(Message::Ending(-1)));
         assert_eq!(arbiter.receive(), Some(Message::Late));
+        for command in commands {
+            assert_eq!(arbiter.receive(), Some(command));
+        }
         assert_eq!(arbiter.receive(), None);
     }
 

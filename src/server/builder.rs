@@ -181,6 +181,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets whether a worker that holds a [handle](Server::handle) can have the server stop, reload and scale. A worker may
+    /// have fewer rights than its arbiter. It can read the status and the workers in any case. Default: `false`.
+    pub fn worker_commands(mut self, allow: bool) -> Self {
+        self.program.worker_commands = allow;
+        self
+    }
+
     /// Sets whether the server handles the signals of the process. A program that handles them itself uses a
     /// [handle](Server::handle). Default: `true`.
     pub fn signals(mut self, signals: bool) -> Self {

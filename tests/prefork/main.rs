@@ -27,6 +27,7 @@ mod trial;
 mod unheard;
 mod upgrade;
 mod user;
+mod worker_handle;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         trial::TESTS,
         preload::TESTS,
         user::TESTS,
+        worker_handle::TESTS,
         refused::TESTS,
         unheard::TESTS,
         #[cfg(feature = "wsgi")]

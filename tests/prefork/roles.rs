@@ -12,7 +12,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::wait_until;
-use crate::{contained, facade, groups, preload, refused, titles, totals, trial, unheard, user};
+use crate::{
+    contained, facade, groups, preload, refused, titles, totals, trial, unheard, user,
+    worker_handle,
+};
 use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::arbiter::ReexecCommand;
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
@@ -35,6 +38,7 @@ pub(crate) fn play(arguments: &[String]) -> ExitCode {
         .or_else(|| contained::play(arguments))
         .or_else(|| titles::play(arguments))
         .or_else(|| totals::play(arguments))
+        .or_else(|| worker_handle::play(arguments))
         .or_else(|| groups::play(arguments))
         .or_else(|| trial::play(arguments))
         .or_else(|| preload::play(arguments));

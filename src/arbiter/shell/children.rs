@@ -10,7 +10,7 @@ use crate::arbiter::action::{ExitReport, Input, RecycleReason, SignalReason};
 use crate::arbiter::policy::{GroupId, Policy};
 use crate::arbiter::totals;
 use crate::error::Result;
-use crate::ipc::link::{ArbiterEnd, LastWords, Message};
+use crate::ipc::link::{ArbiterEnd, LastWords, Message, WorkerCommand};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
@@ -38,6 +38,8 @@ pub(super) struct Child {
     heard: MonoTime,
     pub(super) ready: bool,
     words: Option<LastWords>,
+    /// What it asks the arbiter to do.
+    asked: Vec<WorkerCommand>,
     /// What it exits with, whatever becomes of its last step: once its work is done.
     ending: Option<i32>,
     /// It has been waited for: its process id may be another's by now.
@@ -64,6 +66,8 @@ pub(super) type Gone = BTreeMap<i32, Exit>;
 pub(super) struct Collected {
     /// Number and process id of workers that are ready now.
     pub(super) ready: Vec<(u64, i32)>,
+    /// Process id and command of workers that ask for something.
+    pub(super) asked: Vec<(i32, WorkerCommand)>,
     /// Something is about to be complete.
     pub(super) look_soon: bool,
 }
@@ -119,6 +123,7 @@ impl Children {
             heard: birth.at,
             ready: false,
             words: None,
+            asked: Vec::new(),
             ending: None,
             reaped: false,
         };
@@ -147,6 +152,8 @@ impl Children {
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             let was_ready = child.ready;
             let recycle_due = child.read(pid, exit.is_some());
+            let asked = child.asked.drain(..).map(|command| (pid, command));
+            collected.asked.extend(asked);
             if let Some(exit) = exit {
                 child.reaped = true;
                 exits.push(Input::Exited {
@@ -245,6 +252,7 @@ impl Child {
                 Message::LastWords(words) => self.words = Some(words),
                 Message::Ending(status) => self.ending = Some(status),
                 Message::Late => report::late(pid),
+                Message::Command(command) => self.asked.push(command),
             }
         }
         let mut text = self.stacks.read();

@@ -199,6 +199,7 @@ impl Shell {
     pub(super) fn become_worker(self, setup: ChildSetup) -> ! {
         let life = || {
             let Self {
+                options,
                 mut generations,
                 mut identities,
                 children,
@@ -224,6 +225,9 @@ impl Shell {
             // What is in use is among the setup's; what only reserves an address stays the arbiter's.
             generations.hand_over();
             let scoreboard = children.into_scoreboard();
+            inbox
+                .command_queue()
+                .become_worker(&link, options.worker_commands);
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((inbox, lineage));
             attachments.close_in_child();

@@ -182,7 +182,10 @@ impl Shell {
                 match message {
                     Message::Ready => inputs.push(Input::SuccessorReady),
                     Message::LastWords(words) => successor.words = Some(words),
-                    Message::RecycleDue(_) | Message::Ending(_) | Message::Late => {}
+                    Message::RecycleDue(_)
+                    | Message::Ending(_)
+                    | Message::Late
+                    | Message::Command(_) => {}
                 }
             }
             look_soon = exit.is_none() && successor.link.is_closed();
