@@ -1,7 +1,7 @@
-//! The arbiter: forks [`Worker`]s, keeps their number, and ends with them.
+//! The arbiter: forks [`Worker`](crate::Worker)s, keeps their number, and ends with them.
 //!
 //! It reads no connection, parses nothing and loads no application: what can crash or hang happens in a
-//! worker. It knows no HTTP; any [`Worker`] will do.
+//! worker. It knows no HTTP; any [`Worker`](crate::Worker) will do.
 //!
 //! ```text
 //!             signals ─┐                           ┌─▶ fork, kill
@@ -120,7 +120,7 @@ impl Arbiter {
     /// - The process has threads already: they would not exist in the workers, but the locks that they
     ///   hold would (`fork(2)`). See [`ArbiterBuilder::allow_threads`].
     /// - The pid file names a living process, or cannot be written.
-    /// - [`Worker::preload`] failed.
+    /// - [`WorkerTemplate::preload`] failed.
     /// - No worker was ever ready, since one failed to boot: the error has the first one's own sentence,
     ///   with [`Error::exit_code`] 3, or 4 where it did not find its application.
     /// - Another arbiter runs in this process, or the system gives no descriptors or no memory.

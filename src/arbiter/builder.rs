@@ -251,7 +251,7 @@ impl ArbiterBuilder {
     }
 
     /// Whether the arbiter takes the process's signals, as it usually does. A host that has its own uses a
-    /// [`Handle`].
+    /// [`Handle`](super::Handle).
     pub fn signals(mut self, signals: bool) -> Self {
         self.options.signals = signals;
         self

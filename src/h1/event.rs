@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::head::Head;
 
-/// What comes next of what a client sends: the answer of [`Conn::next_event`].
+/// What comes next of what a client sends: the answer of [`Conn::next_event`](super::Conn::next_event).
 #[derive(Debug)]
 pub enum Event {
     /// Nothing before more is received, or before the current response has ended.
@@ -14,7 +14,7 @@ pub enum Event {
     /// A request's head. Its response is due.
     Request(Head),
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1). Comes once, and not
-    /// if some of the body is there already: see [`Conn::send_continue`].
+    /// if some of the body is there already: see [`Conn::send_continue`](super::Conn::send_continue).
     ExpectContinue,
     /// Some of the request's body.
     Data(Bytes),
