@@ -23,6 +23,7 @@ use nix::sys::mman::{self, MapFlags, ProtFlags};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
+use super::sigpipe::shielded;
 use crate::atomic_enum::{AtomicEnum, Numbered};
 use crate::error::{Error, Result};
 
@@ -98,7 +99,9 @@ impl Mapping {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(name, flags).map_err(failed)?;
         let size = i64::try_from(length.get()).map_err(|_| failed(Errno::EFBIG))?;
-        ftruncate(&fd, size).map_err(failed)?;
+        // Past RLIMIT_FSIZE this fails, and would end the process by SIGXFSZ.
+        shielded(|| Ok(ftruncate(&fd, size)?))
+            .map_err(|error| Error::io("cannot make a file in memory", error))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals() | SealFlag::F_SEAL_SEAL)).map_err(failed)?;
         Ok((Self::of_file(&fd, length)?, fd))
     }
