@@ -143,7 +143,7 @@ impl ErrorLog {
     fn into_subscriber(self) -> impl Subscriber + Send + Sync {
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(self.writer)
-            .event_format(Line)
+            .event_format(LogLine)
             // It would be said on a standard error that may be closed, by a macro that panics then.
             .log_internal_errors(false);
         tracing_subscriber::registry().with(self.level).with(lines)
@@ -151,9 +151,9 @@ impl ErrorLog {
 }
 
 /// One message: Gunicorn's prefix, the text, and the event's other fields behind it.
-struct Line;
+struct LogLine;
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for LogLine
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -170,7 +170,7 @@ where
             Level::INFO => "INFO",
             Level::DEBUG | Level::TRACE => "DEBUG",
         };
-        stamp(&mut writer)?;
+        timestamp(&mut writer)?;
         write!(writer, " [{}] [{level}] ", process::id())?;
         for part in [Part::Message, Part::Others] {
             let mut fields = Fields {
@@ -186,7 +186,7 @@ where
 }
 
 /// `[2026-03-05 14:07:09 +0100]`, now.
-fn stamp(writer: &mut Writer<'_>) -> fmt::Result {
+fn timestamp(writer: &mut Writer<'_>) -> fmt::Result {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = i64::try_from(now.map_or(0, |now| now.as_secs())).ok();
     match now.and_then(LocalTime::at) {

@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub(super) struct Reserved<Q> {
     /// How long each queue may become.
     pub(super) backlog: u32,
-    queues: Mutex<Queues<Q>>,
+    queues: Mutex<ReservedQueues<Q>>,
 }
 
 #[derive(Debug)]
-struct Queues<Q> {
+struct ReservedQueues<Q> {
     /// Those that were left behind.
     free: Vec<Arc<Q>>,
     at: BTreeMap<usize, Weak<Q>>,
@@ -31,7 +31,7 @@ struct Queues<Q> {
 impl<Q> Reserved<Q> {
     pub(super) fn new(backlog: u32, free: Vec<Arc<Q>>) -> Self {
         let at = BTreeMap::new();
-        let queues = Queues { free, at };
+        let queues = ReservedQueues { free, at };
         Self {
             backlog,
             queues: Mutex::new(queues),
@@ -76,7 +76,7 @@ impl<Q> Reserved<Q> {
         self.lock().free.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queues<Q>> {
+    fn lock(&self) -> MutexGuard<'_, ReservedQueues<Q>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,7 +40,7 @@ impl LocalTime {
     /// The time this many seconds after 1970 began; `None` where a calendar has no such time.
     pub(crate) fn at(seconds: i64) -> Option<Self> {
         let mut parts = MaybeUninit::<libc::tm>::uninit();
-        let _turn = Turn::take();
+        let _lock = ZoneLock::take();
         // SAFETY: localtime_r(3) reads the time, which lives, and writes all of the structure unless it gives null.
         let parts = unsafe {
             if libc::localtime_r(&raw const seconds, parts.as_mut_ptr()).is_null() {
@@ -64,9 +64,9 @@ impl LocalTime {
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// That of this thread, until it is dropped.
-struct Turn(());
+struct ZoneLock(());
 
-impl Turn {
+impl ZoneLock {
     fn take() -> Self {
         static PREPARED: Once = Once::new();
         // It fails where the system gives no memory: then a child may wait without end, as it would without this.
@@ -79,7 +79,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ZoneLock {
     fn drop(&mut self) {
         give();
     }

@@ -54,13 +54,13 @@ impl PidFile {
     /// The same, where it is known that process `gone` has ended: the system may not have closed its files yet.
     fn claim_after(path: PathBuf, gone: Option<i32>) -> Result<Self> {
         match place(&path, gone) {
-            Ok(Claim::Ours(lock)) => Ok(Self {
+            Ok(Placed::Ours(lock)) => Ok(Self {
                 path,
                 wanted: None,
                 owner: own_pid(),
                 lock: Some(lock),
             }),
-            Ok(Claim::HeldBy(pid)) => {
+            Ok(Placed::HeldBy(pid)) => {
                 let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
                 let path = path.display();
                 Err(Error::config(format!(
@@ -162,8 +162,8 @@ fn read(path: &Path) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// What became of a claim.
-enum Claim {
+/// How a try to place the file ended.
+enum Placed {
     /// The file is there, and no other process can have it.
     Ours(LockFile),
     /// Another process has it; with the number in it, if that is one.
@@ -171,7 +171,7 @@ enum Claim {
 }
 
 /// Puts a file with our number where `path` says, unless a process other than `gone` holds the one that is there.
-fn place(path: &Path, gone: Option<i32>) -> io::Result<Claim> {
+fn place(path: &Path, gone: Option<i32>) -> io::Result<Placed> {
     let mut lock = LockFile::take(path)?;
     if lock.is_none() {
         let holder = read(path);
@@ -181,10 +181,10 @@ fn place(path: &Path, gone: Option<i32>) -> io::Result<Claim> {
         }
     }
     let Some(lock) = lock else {
-        return Ok(Claim::HeldBy(read(path)));
+        return Ok(Placed::HeldBy(read(path)));
     };
     match replace(path) {
-        Ok(()) => Ok(Claim::Ours(lock)),
+        Ok(()) => Ok(Placed::Ours(lock)),
         Err(error) => {
             lock.release();
             Err(error)

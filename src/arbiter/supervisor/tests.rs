@@ -1,7 +1,7 @@
 //! Each rule of the supervisor, step by step, with a clock that stands still until it is moved.
 
 mod groups;
-mod life;
+mod lifecycle;
 mod renewal;
 mod stopping;
 mod watching;

@@ -8,7 +8,7 @@ use crate::service::Proxied;
 use crate::wsgi::testing::{connection, head, ip};
 
 /// What an expression over `e`, the environ of a request, is worth.
-struct Asked<'a> {
+struct Case<'a> {
     listeners: &'a [Address],
     script_name: &'a str,
     connection: ConnectionInfo,
@@ -21,7 +21,7 @@ const NO_BODY: BodyInfo<'static> = BodyInfo {
     collected: Some(0),
 };
 
-impl Asked<'_> {
+impl Case<'_> {
     fn value(&self, head: &Head, expression: &str) -> Result<String, String> {
         with_python(|py| {
             let templates =
@@ -51,16 +51,16 @@ impl Asked<'_> {
     }
 }
 
-fn asked(head: &Head, expression: &str) -> String {
+fn case(head: &Head, expression: &str) -> String {
     let listeners = [ip("127.0.0.1:8000")];
-    let asked = Asked {
+    let case = Case {
         listeners: &listeners,
         script_name: "",
         connection: connection(),
         request: RequestInfo::default(),
         body: NO_BODY,
     };
-    asked.value(head, expression).unwrap()
+    case.value(head, expression).unwrap()
 }
 
 fn get(target: &str) -> Head {
@@ -70,7 +70,7 @@ fn get(target: &str) -> Head {
 #[test]
 fn a_plain_request_has_the_keys_that_it_should() {
     assert_eq!(
-        asked(&get("/"), "sorted(k for k in e if k.isupper())"),
+        case(&get("/"), "sorted(k for k in e if k.isupper())"),
         "['HTTP_HOST', 'PATH_INFO', 'QUERY_STRING', 'RAW_URI', 'REMOTE_ADDR', 'REMOTE_PORT', \
          'REQUEST_METHOD', 'SCRIPT_NAME', 'SERVER_NAME', 'SERVER_PORT', 'SERVER_PROTOCOL', \
          'SERVER_SOFTWARE']"
@@ -101,14 +101,14 @@ fn a_plain_request_has_the_keys_that_it_should() {
             "('GET', 'HTTP/1.1')",
         ),
     ] {
-        assert_eq!(asked(&get("/"), expression), value, "{expression}");
+        assert_eq!(case(&get("/"), expression), value, "{expression}");
     }
 }
 
 #[test]
 fn an_environ_has_room_for_more_keys() {
     let grows = "(lambda size: [e.update({str(n): n}) for n in range(12)] and e.__sizeof__() > size)(e.__sizeof__())";
-    assert_eq!(asked(&get("/"), grows), "False");
+    assert_eq!(case(&get("/"), grows), "False");
 }
 
 // Gunicorn: E67
@@ -125,11 +125,11 @@ fn a_target_is_shown_raw_and_decoded() {
         ("http://h", "('http://h', '/', '')"),
         ("http://h?q", "('http://h?q', '/', 'q')"),
     ] {
-        assert_eq!(asked(&get(target), expression), value);
+        assert_eq!(case(&get(target), expression), value);
     }
     let options = head("OPTIONS", "*", &[]);
     assert_eq!(
-        asked(&options, "(e['REQUEST_METHOD'], e['PATH_INFO'])"),
+        case(&options, "(e['REQUEST_METHOD'], e['PATH_INFO'])"),
         "('OPTIONS', '*')"
     );
 }
@@ -137,7 +137,7 @@ fn a_target_is_shown_raw_and_decoded() {
 #[test]
 fn an_old_version_is_shown() {
     let old = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
-    assert_eq!(asked(&old, "e['SERVER_PROTOCOL']"), "'HTTP/1.0'");
+    assert_eq!(case(&old, "e['SERVER_PROTOCOL']"), "'HTTP/1.0'");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn fields_are_joined_and_cookies_stay_cookies() {
         ("e['CONTENT_TYPE']", "'text/plain'"),
         ("'HTTP_PROXY' in e or 'HTTP_CONTENT_TYPE' in e", "False"),
     ] {
-        assert_eq!(asked(&head, expression), value, "{expression}");
+        assert_eq!(case(&head, expression), value, "{expression}");
     }
 }
 
@@ -174,7 +174,7 @@ fn many_names_and_long_ones_are_all_shown_and_joined() {
     }
     let head = head("GET", "/", &fields);
     assert_eq!(
-        asked(
+        case(
             &head,
             "sum(v == '1,2' for k, v in e.items() if k.startswith('HTTP_X'))"
         ),
@@ -215,7 +215,7 @@ fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
             "[None, 'gzip, chunked', None, True]",
         ),
     ] {
-        let asked = Asked {
+        let case = Case {
             listeners: &[],
             script_name: "",
             connection: connection(),
@@ -225,13 +225,13 @@ fn a_length_is_the_parsed_one_or_that_of_what_was_collected() {
                 collected,
             },
         };
-        assert_eq!(asked.value(&head, expression).unwrap(), wanted, "{head:?}");
+        assert_eq!(case.value(&head, expression).unwrap(), wanted, "{head:?}");
     }
 }
 
 #[test]
 fn a_script_name_is_taken_off_at_a_boundary() {
-    let asked = Asked {
+    let case = Case {
         listeners: &[],
         script_name: "/pre/",
         connection: connection(),
@@ -244,10 +244,10 @@ fn a_script_name_is_taken_off_at_a_boundary() {
         ("/pre", "('/pre', '', '/pre')"),
         ("/%70re/%78", "('/pre', '/x', '/%70re/%78')"),
     ] {
-        assert_eq!(asked.value(&get(target), expression).unwrap(), value);
+        assert_eq!(case.value(&get(target), expression).unwrap(), value);
     }
     for target in ["/prefixed", "/", "/other"] {
-        let refused = asked.value(&get(target), expression).unwrap_err();
+        let refused = case.value(&get(target), expression).unwrap_err();
         assert!(
             refused.contains("not below SCRIPT_NAME, which is /pre"),
             "{refused}"
@@ -258,17 +258,16 @@ fn a_script_name_is_taken_off_at_a_boundary() {
 #[test]
 fn a_scheme_is_the_connections_and_gives_the_usual_port() {
     let unix = Address::Unix(Some("/run/x.sock".into()));
-    let mut asked = Asked {
+    let mut case = Case {
         listeners: std::slice::from_ref(&unix),
         script_name: "",
         connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
         request: RequestInfo::default(),
         body: NO_BODY,
     };
-    asked.request.scheme = Scheme::Https;
+    case.request.scheme = Scheme::Https;
     assert_eq!(
-        asked
-            .value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
+        case.value(&get("/"), "(e['wsgi.url_scheme'], e['SERVER_PORT'])")
             .unwrap(),
         "('https', '443')"
     );
@@ -277,7 +276,7 @@ fn a_scheme_is_the_connections_and_gives_the_usual_port() {
 #[test]
 fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
     let unix = Address::Unix(Some("/run/x.sock".into()));
-    let asked = Asked {
+    let case = Case {
         listeners: std::slice::from_ref(&unix),
         script_name: "",
         connection: ConnectionInfo::new(Address::Unix(None), 0, unix.clone()),
@@ -291,11 +290,11 @@ fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
         ("[::1]:82", "('[::1]', '82', '', False)"),
     ] {
         let head = head("GET", "/", &[("host", host.as_bytes())]);
-        assert_eq!(asked.value(&head, expression).unwrap(), value);
+        assert_eq!(case.value(&head, expression).unwrap(), value);
     }
     let bare = Head::new("GET", "/", Version::HTTP_10, []).unwrap();
     assert_eq!(
-        asked.value(&bare, expression).unwrap(),
+        case.value(&bare, expression).unwrap(),
         "('/run/x.sock', '', '', False)"
     );
 }
@@ -310,7 +309,7 @@ fn an_announced_client_is_shown_with_who_announced_it() {
         source: connection.peer.ip(),
         destination: Some("198.51.100.1:443".parse().unwrap()),
     });
-    let mut asked = Asked {
+    let mut case = Case {
         listeners: &[],
         script_name: "",
         connection,
@@ -331,17 +330,17 @@ fn an_announced_client_is_shown_with_who_announced_it() {
             "('TCP4', '198.51.100.1', '443')",
         ),
     ] {
-        assert_eq!(asked.value(&get("/"), expression).unwrap(), value);
+        assert_eq!(case.value(&get("/"), expression).unwrap(), value);
     }
-    asked.connection.peer = asked.connection.direct.clone();
-    asked.connection.proxied = Some(Proxied {
+    case.connection.peer = case.connection.direct.clone();
+    case.connection.proxied = Some(Proxied {
         protocol: "LOCAL",
         source: None,
         destination: None,
     });
     let expression = "(e['REMOTE_ADDR'], e['PROXY_PROTOCOL'], 'PROXY_ADDR' in e)";
     assert_eq!(
-        asked.value(&get("/"), expression).unwrap(),
+        case.value(&get("/"), expression).unwrap(),
         "('192.0.2.7', 'LOCAL', False)"
     );
 }
@@ -349,7 +348,7 @@ fn an_announced_client_is_shown_with_who_announced_it() {
 #[test]
 fn an_ipv6_listener_has_brackets_an_unknown_one_asks_the_socket() {
     let listeners = [ip("[::1]:8000")];
-    let mut asked = Asked {
+    let mut case = Case {
         listeners: &listeners,
         script_name: "",
         connection: connection(),
@@ -358,12 +357,12 @@ fn an_ipv6_listener_has_brackets_an_unknown_one_asks_the_socket() {
     };
     let expression = "(e['SERVER_NAME'], e['SERVER_PORT'])";
     assert_eq!(
-        asked.value(&get("/"), expression).unwrap(),
+        case.value(&get("/"), expression).unwrap(),
         "('[::1]', '8000')"
     );
-    asked.connection.listener = 7;
+    case.connection.listener = 7;
     assert_eq!(
-        asked.value(&get("/"), expression).unwrap(),
+        case.value(&get("/"), expression).unwrap(),
         "('127.0.0.1', '8000')"
     );
 }
