@@ -75,7 +75,7 @@ impl ArbiterBuilder {
         }
     }
 
-    /// How many workers there are to be in the first group: 1 if it is not said.
+    /// How many workers the first group has. Default: 1.
     pub fn workers(mut self, workers: usize) -> Self {
         self.policy.workers = workers;
         self
@@ -122,75 +122,72 @@ impl ArbiterBuilder {
 
     /// What the workers share. The arbiter answers for their socket files from now on.
     ///
-    /// A worker that gives its listeners up closes them only if nobody else in its process has a clone:
-    /// so keep none.
+    /// A worker that releases its listeners closes them only if its process has no other clone of them: keep none.
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
         self.listeners = Some(listeners.into());
         self
     }
 
-    /// How long a worker may show no progress before it is aborted: 30 s if it is not said; zero is for
-    /// ever. It holds from the moment when the worker is ready.
+    /// How long a worker may show no progress before it is aborted, from the moment when it is ready. Default: 30 s.
+    /// Zero disables the check.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = unless_zero(timeout);
         self
     }
 
-    /// How long one request may take: as long as it likes if it is not said, or zero. The log then names it,
-    /// with the stacks of the worker's threads where it can show them, and the worker is replaced while its
-    /// other requests are finished.
+    /// How long one request may take. Default: zero, which disables the check. The log names a request that takes
+    /// longer, with the stacks of the worker's threads where it can show them, and the worker is replaced while it
+    /// finishes its other requests.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.policy.request_timeout = unless_zero(timeout);
         self
     }
 
-    /// Replaces a worker whose [slot](crate::worker::Slot) has counted so many requests, and up to `jitter` more, at
-    /// random for each worker. Zero, the usual, is never. One worker at a time is replaced, and serves until
-    /// the other one is ready.
+    /// Recycles a worker whose [slot](crate::worker::Slot) has counted this many requests, and up to `jitter` more, at
+    /// random for each worker. Default: zero, which disables it. One worker of a group is replaced at a time, and
+    /// serves until its replacement is ready.
     pub fn max_requests(mut self, requests: u64, jitter: u64) -> Self {
         self.policy.max_requests = (requests > 0).then_some(requests);
         self.policy.max_requests_jitter = jitter;
         self
     }
 
-    /// Replaces a worker that has been ready for so long, as [`max_requests`](Self::max_requests) does. Zero,
-    /// the usual, is never.
+    /// Recycles a worker this long after it became ready, as [`max_requests`](Self::max_requests) does. Default: zero,
+    /// which disables it.
     pub fn max_worker_age(mut self, age: Duration) -> Self {
         self.policy.max_worker_age = unless_zero(age);
         self
     }
 
-    /// Replaces a worker whose resident memory has grown to so many bytes, as
-    /// [`max_requests`](Self::max_requests) does. Zero, the usual, is never.
+    /// Recycles a worker whose resident memory has grown to this many bytes, as
+    /// [`max_requests`](Self::max_requests) does. Default: zero, which disables it.
     pub fn max_worker_memory(mut self, bytes: u64) -> Self {
         self.policy.max_worker_memory = (bytes > 0).then_some(bytes);
         self
     }
 
-    /// How long a worker that is asked to stop gracefully may take before it is killed: 30 s if it is not
-    /// said.
+    /// How long a worker that is asked to stop gracefully may take before it is killed. Default: 30 s.
     pub fn graceful_timeout(mut self, timeout: Duration) -> Self {
         self.policy.graceful_timeout = timeout;
         self
     }
 
-    /// How long a worker may take to be ready before it is aborted: 120 s if it is not said; zero is for
-    /// ever.
+    /// How long a worker may take to be ready before it is aborted. Default: 120 s. Zero disables the check.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.policy.boot_timeout = unless_zero(timeout);
         self
     }
 
     /// Where to write the arbiter's process id. While the arbiter lives it has a lock (flock(2)) on a file beside it,
-    /// `PATH.lock`: a pid file that nobody holds is replaced, whatever is in it, and one that is held is refused.
+    /// `PATH.lock`: a pid file without a holder is replaced, whatever is in it, and one that is held is refused.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.identity.pidfile = Some(path.into());
         self
     }
 
     /// Shows in lists of processes what each one is: `oxicorn: master [NAME]`, `oxicorn: worker [NAME]`. A new
-    /// arbiter is `[NAME.2]` while the one that has started it lives. Nothing is changed if it is not said, and
-    /// what was shown before is so again after the run.
+    /// arbiter is `[NAME.2]` while the one that has started it lives. Without a name nothing is
+    /// changed. After the run the process shows what it showed before.
     ///
     /// The program's arguments stay as they are. Their short name (`comm` in proc(5)) changes with it; where a
     /// kernel without `CONFIG_CHECKPOINT_RESTORE` keeps the long one, only that does.
@@ -199,35 +196,34 @@ impl ArbiterBuilder {
         self
     }
 
-    /// Whether a worker that holds a [`Handle`](super::Handle) can have the arbiter stop, reload and scale. If it is not
-    /// said it cannot: a worker may have fewer rights than its arbiter. It can read the status and the workers in any
+    /// Whether a worker that holds a [`Handle`](super::Handle) can have the arbiter stop, reload and scale. Default:
+    /// no, since a worker may have fewer rights than its arbiter. It can read the status and the workers in any
     /// case, and never upgrade.
     pub fn worker_commands(mut self, allow: bool) -> Self {
         self.options.worker_commands = allow;
         self
     }
 
-    /// How many processes there can be at once, those that are leaving included: 512 if it is not said, and
-    /// one more than the workers at least, since a worker is replaced before it leaves. TTIN grows no further.
+    /// How many processes there can be at once, those that are leaving included. Default: 512. It is at least one more
+    /// for each group than there are workers, since a worker is replaced before it leaves. TTIN grows no further.
     /// Each takes 256 bytes of shared memory, and 256 more for every request that it answers at once.
     pub fn slots(mut self, slots: usize) -> Self {
         self.options.slots = slots;
         self
     }
 
-    /// Where new settings come from when the arbiter is told to reload: a builder that describes all of it
-    /// anew. Its worker, its limits, its pid file and its name count, and its listeners if it was given any, those that
-    /// are to stay among them; [`upgrade_retire`](Self::upgrade_retire) counts if it is said, and stays as it is if not.
-    /// The rest of it does not count.
+    /// Where new settings come from on a reload: a builder that describes the whole arbiter again. A reload takes its
+    /// groups, its policy, its pid file and its name; its listeners if it has any, which then include those that are to
+    /// stay; and [`upgrade_retire`](Self::upgrade_retire) if it was called. It ignores the rest.
     ///
-    /// Without this a reload starts new workers with the settings that there are. An error, or a panic, leaves
-    /// everything as it was; so do workers that cannot boot.
+    /// Without a source a reload starts new workers with the settings in force. An error or a panic of the source, and
+    /// workers that cannot boot, leave everything as it was.
     pub fn reload(mut self, source: impl FnMut() -> Result<ArbiterBuilder> + 'static) -> Self {
         self.reload = Some(Box::new(source));
         self
     }
 
-    /// What an upgrade executes: this program as it was called, if it is not said, from the folder in which
+    /// What an upgrade executes. Default: this program as it was called, from the folder in which
     /// [`build`](Self::build) is called.
     ///
     /// The program's `main` runs again. Where it binds the same addresses it gets the sockets that are open; the
@@ -237,34 +233,34 @@ impl ArbiterBuilder {
         self
     }
 
-    /// Whether the arbiter stops by itself, gracefully, when the one that an upgrade has started is ready. If it
-    /// is not said both serve until one is told to stop.
+    /// Whether the arbiter stops gracefully when the one that an upgrade has started is ready. Default: no, both serve
+    /// until one is told to stop.
     pub fn upgrade_retire(mut self, retire: bool) -> Self {
         self.upgrade_retire = Some(retire);
         self
     }
 
-    /// The door of the arbiter, where a handle to it is wanted before there is one.
+    /// The queue of the arbiter's commands, where a handle is needed before the arbiter is built.
     pub(crate) fn command_queue(mut self, command_queue: CommandQueue) -> Self {
         self.command_queue = Some(command_queue);
         self
     }
 
-    /// Whether the arbiter takes the process's signals, as it usually does. A host that has its own uses a
+    /// Whether the arbiter takes the process's signals. Default: yes. A host that has its own uses a
     /// [`Handle`](super::Handle).
     pub fn signals(mut self, signals: bool) -> Self {
         self.options.signals = signals;
         self
     }
 
-    /// Whether the arbiter waits for all children that end, adopted ones too. Process 1 must, and does if it
-    /// is not said; elsewhere the children of the host are its own.
+    /// Whether the arbiter waits for all children that end, adopted ones too. Default: only in process 1, which must;
+    /// elsewhere the host waits for its own children.
     pub fn reap_orphans(mut self, reap: bool) -> Self {
         self.options.reap_orphans = reap;
         self
     }
 
-    /// Calls `observer` in the arbiter with what happens. It must not block: nobody is supervised
+    /// Adds an observer, which is called in the arbiter with each event. It must not block: no worker is supervised
     /// meanwhile. A panic of it is logged, and ends nothing.
     pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
         self.observers.add(Box::new(observer));

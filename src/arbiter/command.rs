@@ -20,7 +20,7 @@ pub(super) enum Command {
     Grow,
     /// One worker of the first group less, but never none.
     Shrink,
-    /// So many workers of that group.
+    /// This many workers of that group.
     Scale(GroupId, usize),
     /// No workers, until there is a reload or one is asked for.
     Quiesce,
@@ -75,11 +75,16 @@ pub(crate) const SIGNALS: &[SignalRule] = &[
         "Reload: settings are read again and new workers started; as one becomes ready, an old one \
          leaves. If the settings are bad or the new workers cannot boot, the old ones stay.",
     ),
-    row(Signal::SIGTTIN, Some(Command::Grow), "One worker more."),
+    row(
+        Signal::SIGTTIN,
+        Some(Command::Grow),
+        "One worker more, in the first group.",
+    ),
     row(
         Signal::SIGTTOU,
         Some(Command::Shrink),
-        "One worker less, but never none: the oldest leaves gracefully, or one that is not ready yet.",
+        "One worker less in the first group, but never none: the oldest leaves gracefully, or one that is not \
+         ready yet.",
     ),
     row(
         Signal::SIGUSR1,

@@ -64,7 +64,7 @@ pub enum ArbiterEvent {
         id: u64,
         /// Its process id, which may belong to another process by now.
         pid: i32,
-        /// How it ended; `None` where somebody else has waited for it.
+        /// How it ended; `None` where other code of the process has waited for it.
         status: Option<ExitStatus>,
     },
     /// The settings are about to be read again.

@@ -1,4 +1,4 @@
-//! [`Handle`]: the arbiter's door for the program that it runs in.
+//! [`Handle`]: gives an arbiter commands from the program that it runs in, and tells its status.
 //!
 //! It does what signals do, and needs none. What is asked is done by the arbiter in its own time: nothing here
 //! waits, but a [`Completion`] can be waited for.
@@ -158,7 +158,7 @@ impl Handle {
         self.tell(Command::Upgrade)
     }
 
-    /// Has so many workers of the first group from now on, one at least. It is done when so many serve, and no others.
+    /// Sets the number of workers of the first group, at least one. It is done when that number serves, and no others.
     pub fn scale(&self, workers: usize) -> Completion {
         self.tell(Command::Scale(GroupId::FIRST, workers))
     }
@@ -330,7 +330,7 @@ impl CommandQueue {
 
 impl Drop for CommandQueue {
     fn drop(&mut self) {
-        // In a child the lock may be held for ever by a thread that is not there.
+        // In a child the lock may be held by a thread that is not there.
         if self.0.process == process::id() {
             let mut commands = lock(&self.0.commands);
             commands.closed = true;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   a Unix socket is closed: at a stop, or where new settings lack it
-//!     nobody else has it ────────────▶ its file is removed
+//!     no other process has it ───────▶ its file is removed
 //!     a service manager opened it ───▶ its file stays
 //!     another arbiter got it as well ▶ DeferredUnlinks ── that one goes first ──▶ its file is removed
 //!                                        └──── this one goes first ──▶ its file is the other's
@@ -65,7 +65,7 @@ impl ArbiterListeners {
         self.0.clone().unwrap_or_else(|| Vec::new().into())
     }
 
-    /// Whether nobody but this arbiter and its workers has them: then those who leave may close them for all.
+    /// Whether only this arbiter and its workers have them: then workers that leave may close them for all.
     pub(super) fn are_ours_alone(&self) -> bool {
         self.0.as_ref().is_none_or(|listeners| {
             let mut listeners = listeners.iter();
@@ -73,7 +73,7 @@ impl ArbiterListeners {
         })
     }
 
-    /// Another arbiter has got all of them as well, or nobody has any more.
+    /// Another arbiter has got all of them as well, or none has them any more.
     pub(super) fn set_shared(&self, shared: bool) {
         for listener in self.0.iter().flatten() {
             listener.set_shared(shared);

@@ -1,4 +1,4 @@
-//! [`Policy`]: what the workers of one kind are held to; [`GroupId`]: which kind that is.
+//! [`Policy`]: the bounds of the workers of one group; [`GroupId`]: which group that is.
 //!
 //! Only values: nothing here does anything.
 
@@ -27,11 +27,11 @@ pub(super) struct Supervised {
 pub(super) struct Policy {
     /// The target at the start, and after a reload.
     pub(super) workers: usize,
-    /// How long a ready worker may be without progress; `None` is for ever.
+    /// How long a ready worker may be without progress; `None` is without a bound.
     pub(super) timeout: Option<Duration>,
-    /// How long a request may take; `None` is for ever.
+    /// How long a request may take; `None` is without a bound.
     pub(super) request_timeout: Option<Duration>,
-    /// How old a worker may grow before it is replaced; `None` is as old as it likes.
+    /// How old a worker may grow before it is replaced; `None` is without a bound.
     pub(super) max_worker_age: Option<Duration>,
     /// After how many requests a worker is replaced; `None` is never.
     pub(super) max_requests: Option<u64>,
@@ -41,7 +41,7 @@ pub(super) struct Policy {
     pub(super) max_worker_memory: Option<u64>,
     /// How many requests a worker answers at once.
     pub(super) calls: usize,
-    /// How long a worker may take to be ready; `None` is for ever.
+    /// How long a worker may take to be ready; `None` is without a bound.
     pub(super) boot_timeout: Option<Duration>,
     /// How long a worker that was asked to leave may take.
     pub(super) graceful_timeout: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// What holds where nothing is said, for workers that answer so many requests at once.
+    /// The default policy of workers that answer `calls` requests at once.
     pub(super) fn new(calls: usize) -> Self {
         let default = Settings::default();
         Self {

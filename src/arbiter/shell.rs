@@ -1,4 +1,4 @@
-//! The arbiter's hands: forks, sends signals, waits, and tells the [`Supervisor`] what has happened.
+//! [`Shell`]: forks, sends signals, waits, and tells the [`Supervisor`] what has happened.
 //!
 //! It decides nothing. It waits for its own children only, each by its process id, unless it answers for all
 //! of them; and it never blocks but in its poll.
@@ -153,8 +153,7 @@ impl Shell {
         })
     }
 
-    /// Has the templates load what is to be shared. Who asks the arbiter to stop meanwhile breaks that off, and what
-    /// follows is that stop.
+    /// Has the templates load what is to be shared. A command to stop breaks that off, and the stop follows.
     pub(super) fn start(&mut self) -> Result<()> {
         self.tell(&ArbiterEvent::Starting);
         self.close_in_foreign_forks();
@@ -292,7 +291,7 @@ impl Shell {
             }
         }
         self.answers.look(&self.supervisor);
-        // Who was to be forked for those who have gone has been, and has their queues.
+        // The replacements of workers that have gone are forked by now, and have their queues.
         self.generations.close_free_queues();
         self.close_in_foreign_forks();
         Flow::Next(next)

@@ -1,4 +1,4 @@
-//! The arbiter's mind: what has happened goes in, what is to be done comes out.
+//! [`Supervisor`], a pure state machine: inputs say what has happened, actions say what is to be done.
 //!
 //! It forks nothing, kills nothing, reads no clock and writes no log: the shell does. So every rule can be
 //! tried without a process.
@@ -14,9 +14,9 @@
 //! - A signal goes only to a process id that was reported as forked and not yet as exited.
 //! - A worker past its deadline is signalled in the next [`Input::Wake`], or was killed already.
 //! - A request past its time is given up, also by a worker that leaves.
-//! - A step that comes later than was planned kills nobody: the time for which the arbiter did not run
-//!   counts against no worker, and who serves has a fresh measure of time. So that it cannot be away between two
-//!   steps without noticing, it looks up as long as anything is planned at all.
+//! - A step that comes later than was planned kills no worker: the time for which the arbiter did not run counts
+//!   against none, and a worker that serves has its whole timeout again. While anything is planned it wakes regularly,
+//!   so that it notices each pause between two steps.
 //! - A stop ends within the grace that it gives plus [`LAST_GRACE`], whatever the workers do.
 //! - Before any worker of its group was ever ready, a failure to boot ends the arbiter, with the first cause; later it
 //!   touches no other worker, and is tried again ever more slowly.
@@ -86,7 +86,7 @@ enum Mode {
     Running,
     Stopping {
         quick: bool,
-        /// When those who have not left by themselves are killed.
+        /// When the workers that have not left are killed.
         until: MonoTime,
         failure: Option<Failure>,
     },
@@ -301,7 +301,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether there are slots for so many workers of each group beside those that may come back.
+    /// Whether there are slots for this many workers of each group beside those that may come back.
     pub(super) fn has_room_for(&self, workers: impl Iterator<Item = usize>) -> bool {
         let groups = self.groups.iter().zip(workers);
         let needed = groups.map(|(group, workers)| group.keeps().max(workers));
@@ -414,7 +414,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends a stop when nobody is left, or nobody that could be made to go.
+    /// Ends a stop when no worker is left, or none that can be killed.
     fn finish(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let Mode::Stopping { until, failure, .. } = &mut self.mode else {
             return;

@@ -1,6 +1,5 @@
 //! The life of one worker: forked, ready, alive, late, ended; and what follows from its end for its group.
 
-use super::renewal::mark_for_recycling;
 use super::{
     ABORT_GRACE, Action, CRASHES, Duration, EXAMINE_GRACE, Exit, ExitReport, Failure,
     LONGEST_BACKOFF, LONGEST_OWED, LastWords, Mode, MonoTime, PROVEN, RecycleReason, SignalReason,
@@ -286,7 +285,7 @@ fn boot_failure(
     })
 }
 
-/// Whether it ended by itself: what somebody else has ended says nothing about the program.
+/// Whether it ended by itself: an end from outside says nothing about the program.
 pub(super) fn speaks_for_the_program(exit: Exit) -> bool {
     match exit {
         Exit::Code(_) => true,
@@ -302,4 +301,16 @@ pub(super) fn retire(row: &mut WorkerRow, now: MonoTime, out: &mut Vec<Action>) 
         row.retired = true;
         ask(row, false, SignalReason::Retired, until, out);
     }
+}
+
+/// Marks a worker that is to be replaced while it serves. It says so once: so one that is examined is marked too,
+/// since it may be spared.
+fn mark_for_recycling(row: &mut WorkerRow, reason: RecycleReason, out: &mut Vec<Action>) {
+    let may_serve =
+        row.ready.is_some() && matches!(row.stage, WorkerStage::Serving | WorkerStage::Examined);
+    let (Some(pid), true, false) = (row.pid, may_serve, row.recycle_due || row.retired) else {
+        return;
+    };
+    row.recycle_due = true;
+    out.push(Action::Recycle { pid, reason });
 }

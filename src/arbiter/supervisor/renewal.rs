@@ -15,9 +15,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Action, Group, MonoTime, RecycleReason, Request, Table, WorkerRow, WorkerStage, retire,
-};
+use super::{Action, Group, MonoTime, Request, Table, WorkerRow, WorkerStage, retire};
 
 impl Group {
     /// Sees to it that the workers are those that are to be there.
@@ -41,7 +39,7 @@ impl Group {
             .count()
     }
 
-    /// Lets the outgoing go for whom there is somebody else, and those that cannot serve. One that starts may still
+    /// Retires the outgoing workers that have a replacement, and those that cannot serve. One that starts may still
     /// be wanted while it is not sure that the new settings are good.
     fn retire_the_replaced(&self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
         let on_trial = self.trial.is_some();
@@ -71,8 +69,8 @@ impl Group {
         }
     }
 
-    /// Which of the outgoing that serve is to go first: one at whose queue another serves, so that nobody waits there
-    /// in vain; then one at whose queue nobody is to come; and of these the oldest.
+    /// Which of the outgoing that serve is to go first: one at whose queue another worker serves, so that no connection
+    /// waits there without a worker; then one at whose queue no other is to come; and of these the oldest.
     fn next_to_be_spared(&self, table: &Table) -> Option<u64> {
         let rank = |row: &WorkerRow| {
             let others = || {
@@ -92,7 +90,7 @@ impl Group {
             .map(|row| row.id)
     }
 
-    /// Lets those go that are too many: first who is going anyway, then who does not serve yet, then the
+    /// Retires the surplus: first those that are being ended anyway, then those that do not serve yet, then the
     /// oldest.
     fn retire_the_surplus(&self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
         let order = |row: &WorkerRow| match row.stage {
@@ -136,7 +134,7 @@ impl Group {
         self.backoff.all_are_there();
     }
 
-    /// The queue of the next worker: that of the oldest for whom nobody else is there yet, or one of its own where
+    /// The queue of the next worker: that of the oldest without a replacement, or one of its own where
     /// there are fewer than workers are to be.
     fn next_queue(&self, table: &Table) -> usize {
         let held: BTreeSet<usize> = self.staying(table).map(|row| row.queue_id).collect();
@@ -150,24 +148,8 @@ impl Group {
             .map(|row| row.queue_id)
             .find(|queue_id| !fresh(*queue_id));
         let unfilled = unfilled.filter(|_| held.len() >= self.target);
-        // Of so many and one more, somebody has not all.
+        // One number more than there are held ones: at least one is free.
         let unheld = || (0..=held.len()).find(|queue_id| !held.contains(queue_id));
         unfilled.or_else(unheld).unwrap_or_default()
     }
-}
-
-/// Marks a worker that is to be replaced while it serves. It says so once: so one that is examined is marked too,
-/// since it may be spared.
-pub(super) fn mark_for_recycling(
-    row: &mut WorkerRow,
-    reason: RecycleReason,
-    out: &mut Vec<Action>,
-) {
-    let may_serve =
-        row.ready.is_some() && matches!(row.stage, WorkerStage::Serving | WorkerStage::Examined);
-    let (Some(pid), true, false) = (row.pid, may_serve, row.recycle_due || row.retired) else {
-        return;
-    };
-    row.recycle_due = true;
-    out.push(Action::Recycle { pid, reason });
 }

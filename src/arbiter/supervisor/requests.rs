@@ -5,7 +5,7 @@ use super::{
 };
 
 impl Supervisor {
-    /// A worker has been in one request since then: for too long? Who leaves is asked as well: its last requests have
+    /// A worker has been in one request since then: for too long? That of a worker that leaves counts too: it has
     /// no more time than others.
     pub(super) fn in_call(
         &mut self,

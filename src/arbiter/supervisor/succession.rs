@@ -18,10 +18,10 @@ use super::{
     WorkerSignal,
 };
 
-/// Who else has the listeners.
+/// The other arbiter that has the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpgradeState {
-    /// Nobody.
+    /// There is none.
     Alone,
     /// The arbiter that has started this one; `notified` once it was told that this one serves.
     HasPredecessor { notified: bool },
@@ -135,7 +135,7 @@ impl Supervisor {
     /// Backs out a new arbiter that is late.
     pub(super) fn enforce_upgrade(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         let grace = self.policy().graceful_timeout;
-        // One that stops needs somebody to follow it, late or not.
+        // An arbiter that stops needs its successor, late or not.
         let (UpgradeState::HasSuccessor { pid, successor }, Mode::Running) =
             (&mut self.upgrade, &self.mode)
         else {
@@ -167,7 +167,7 @@ impl Supervisor {
         }
     }
 
-    /// The time for which the arbiter did not run counts against nobody.
+    /// The time for which the arbiter did not run does not count against the successor.
     pub(super) fn forgive_successor(&mut self, missed: Duration) {
         if let UpgradeState::HasSuccessor {
             successor:
