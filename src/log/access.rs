@@ -240,20 +240,9 @@ impl Stamp {
 
     fn set(&mut self, time: LocalTime) {
         self.text.clear();
-        let LocalTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-            offset,
-        } = time;
-        let month = usize::try_from(month - 1).map_or("", |month| MONTHS[month]);
-        let _ = write!(
-            self.text,
-            "[{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {offset}]"
-        );
+        let month = usize::try_from(time.month - 1).map_or("", |month| MONTHS[month]);
+        let (year, day, time) = (time.year, time.day, time.time_of_day());
+        let _ = write!(self.text, "[{day:02}/{month}/{year}:{time}]");
     }
 }
 

@@ -190,18 +190,11 @@ fn timestamp(writer: &mut Writer<'_>) -> fmt::Result {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = i64::try_from(now.map_or(0, |now| now.as_secs())).ok();
     match now.and_then(LocalTime::at) {
-        Some(LocalTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-            offset,
-        }) => write!(
-            writer,
-            "[{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} {offset}]"
-        ),
+        Some(time) => {
+            let (year, month, day) = (time.year, time.month, time.day);
+            let time = time.time_of_day();
+            write!(writer, "[{year}-{month:02}-{day:02} {time}]")
+        }
         None => writer.write_str("[-]"),
     }
 }

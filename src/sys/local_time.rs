@@ -58,6 +58,24 @@ impl LocalTime {
             offset: Offset(parts.tm_gmtoff),
         })
     }
+
+    /// The time of the day, with its zone: `14:07:09 +0100`.
+    pub(crate) fn time_of_day(&self) -> impl fmt::Display {
+        struct TimeOfDay(LocalTime);
+        impl fmt::Display for TimeOfDay {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let LocalTime {
+                    hour,
+                    minute,
+                    second,
+                    offset,
+                    ..
+                } = self.0;
+                write!(f, "{hour:02}:{minute:02}:{second:02} {offset}")
+            }
+        }
+        TimeOfDay(*self)
+    }
 }
 
 /// Whether a thread is in the C library for a time, or forks.
