@@ -90,6 +90,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "reactor",
         &[
+            "atomic_enum",
             "time",
             "config",
             "error",

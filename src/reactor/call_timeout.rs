@@ -16,7 +16,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -27,11 +27,12 @@ use super::error_response::ErrorResponse;
 use super::host::Host;
 use super::transport::RawSocket;
 use crate::access::{Access, RefusalCause};
+use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::h1::{self, Head};
 use crate::service::{ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
 
-/// How far it has come. The order is that of [`STATES`].
+/// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no call, or its response is complete.
@@ -40,7 +41,7 @@ enum State {
     Free,
     /// Its response has begun.
     Begun,
-    /// Somebody gives it up just now.
+    /// It is being given up just now.
     Busy,
     /// It was answered in its place.
     Refused,
@@ -50,15 +51,7 @@ enum State {
     Cut,
 }
 
-const STATES: [State; 7] = [
-    State::Settled,
-    State::Free,
-    State::Begun,
-    State::Busy,
-    State::Refused,
-    State::Recorded,
-    State::Cut,
-];
+numbered!(State: Settled, Free, Begun, Busy, Refused, Recorded, Cut);
 
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +145,7 @@ impl Page {
 
 /// What is decided about one call at a time.
 pub(crate) struct CallTimeout {
-    state: AtomicU8,
+    state: AtomicEnum<State>,
     socket: AtomicI32,
     due: AtomicU64,
     /// How much of the page its client is to have.
@@ -164,7 +157,7 @@ impl CallTimeout {
     /// One without a call.
     fn new(page: Page) -> Self {
         Self {
-            state: AtomicU8::new(State::Settled as u8),
+            state: AtomicEnum::new(State::Settled),
             socket: AtomicI32::new(RawSocket::NONE.number()),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
@@ -284,18 +277,15 @@ impl CallTimeout {
     }
 
     fn state(&self) -> State {
-        STATES[usize::from(self.state.load(Ordering::Acquire))]
+        self.state.load(Ordering::Acquire)
     }
 
     fn set(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.state.store(state, Ordering::Release);
     }
 
     fn change(&self, from: State, to: State) -> bool {
-        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-        self.state
-            .compare_exchange(from as u8, to as u8, success, failure)
-            .is_ok()
+        self.state.change(from, to, Ordering::AcqRel)
     }
 }
 
