@@ -204,8 +204,7 @@ impl Server {
         let releaser = make.releaser();
         let make = HookedMake::new(make, program.hooks.map(|installed| installed.hooks));
         let listeners = bound.listeners().clone();
-        // A clone that is kept keeps sockets open.
-        drop(bound);
+        bound.hand_over();
         let grace = prepared.settings.graceful_timeout;
         // There is no arbiter to bound a call of a sync worker, so a second thread does.
         let bounded = !prepared.settings.request_timeout.is_zero();
@@ -289,9 +288,8 @@ impl Server {
             };
             arbiter = arbiter.reload(reload::renew(source, kept, &bound, services, recipe));
         }
-        // A clone that is kept keeps sockets open, here and in every worker.
-        drop(bound);
         let arbiter = ThreadBound::new(arbiter.build()?);
+        bound.hand_over();
         released(releaser, || arbiter.take().run())?;
         hooks.map_or(Ok(()), |hooks| hooks.take_failure())
     }

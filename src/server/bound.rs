@@ -34,10 +34,12 @@ impl Opening {
     }
 }
 
-/// Listeners, with the addresses by which a reload knows them again.
+/// Listeners, with the addresses by which a reload knows them again. Their socket files are removed with it, unless they
+/// were handed over.
 #[derive(Debug)]
 pub(super) struct Bound {
     given: usize,
+    handed_over: bool,
     addresses: Vec<BindAddress>,
     /// The given ones, and one for each address.
     listeners: Listeners,
@@ -55,6 +57,7 @@ impl Bound {
         let opened = Listeners::bind_with(&addresses, |address| opening.open(address))?;
         Ok(Self {
             given: given.len(),
+            handed_over: false,
             addresses,
             listeners: given.iter().chain(&opened).cloned().collect(),
         })
@@ -64,12 +67,26 @@ impl Bound {
         &self.listeners
     }
 
+    /// Leaves the socket files to the arbiter or worker that has the listeners now. No clone is kept, which would keep
+    /// the sockets open.
+    pub(super) fn hand_over(mut self) {
+        self.handed_over = true;
+    }
+
     /// The same for a reload, which holds none of them open.
     pub(super) fn known(&self) -> Known {
         let mut all = self.listeners.iter().map(Arc::downgrade);
         Known {
             given: all.by_ref().take(self.given).collect(),
             opened: self.addresses.iter().cloned().zip(all).collect(),
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            self.listeners.unlink();
         }
     }
 }

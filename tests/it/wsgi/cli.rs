@@ -56,8 +56,12 @@ fn wrong_value_is_named_with_its_flag() {
 
 #[test]
 fn missing_application_is_said() {
-    let exited = Serve::command_line(["--workers", "1"]).run();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("sock");
+    let bind = format!("unix:{}", socket.display());
+    let exited = Serve::command_line(["--workers", "1", "--bind", &bind]).run();
     assert_ne!(exited.status, 0);
+    assert!(!socket.exists(), "the socket's file is left");
     assert!(
         exited.stderr.join("\n").to_lowercase().contains("app"),
         "{exited:#?}"
