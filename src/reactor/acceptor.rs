@@ -46,17 +46,17 @@ enum Queue {
 
 /// A listener, and whether a connection may wait there.
 #[derive(Debug)]
-struct Entrance {
+pub(super) struct Entrance {
     queue: Queue,
     index: usize,
     address: Address,
-    maybe: bool,
+    pub(super) maybe: bool,
 }
 
 /// The listeners of a reactor.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    entrances: Vec<Entrance>,
+    pub(super) entrances: Vec<Entrance>,
     /// Which one is asked first: each has its turn.
     first: usize,
     /// When to ask the host again whether it accepts.

@@ -43,12 +43,12 @@ const READS_A_TURN: usize = 16;
 /// A connection, on the heap: it moves between the reactor and whoever answers its request.
 #[derive(Debug)]
 pub(super) struct Connection {
-    io: RefCell<HttpIo>,
+    pub(super) io: RefCell<HttpIo>,
     info: Arc<ConnectionInfo>,
     /// What a forwarder tells of the current request.
     request: RequestInfo,
     preamble: Option<Box<ProxyPreamble>>,
-    phase: Phase,
+    pub(super) phase: Phase,
     head: Option<Head>,
     body: RequestBody,
     started: MonoTime,
@@ -56,6 +56,8 @@ pub(super) struct Connection {
     unwanted: usize,
     /// Whether a request has been answered on it.
     served: bool,
+    /// Whether it has had its share of a poll before a deadline was set for what has come of a head.
+    untimed: bool,
     /// Whether the client may still be sending what nobody wants.
     refused: bool,
     /// Its part of the memory for heads that are not complete.
@@ -67,7 +69,7 @@ pub(super) struct Connection {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Before it is known whether a PROXY header comes.
     Preamble,
     /// Waiting for a head, or within one.
@@ -154,6 +156,7 @@ impl Connection {
             started: now,
             unwanted: 0,
             served: false,
+            untimed: false,
             refused: false,
             half_head: None,
             lingering: None,
@@ -226,7 +229,7 @@ impl Connection {
             // It is in the queue already.
             Phase::Ready => Step::Same,
             Phase::Head | Phase::Body | Phase::DiscardBody => {
-                let fresh = self.is_idle();
+                let fresh = std::mem::take(&mut self.untimed) || self.is_idle();
                 self.receive(fresh, cx)
             }
             Phase::Flush => self.flush(cx),

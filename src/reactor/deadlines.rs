@@ -14,13 +14,13 @@ use crate::time::MonoTime;
 /// One optional deadline for each key. Keys are small integers, as a slab gives them.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     heap: BinaryHeap<Reverse<(MonoTime, usize)>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    at: Option<MonoTime>,
+pub(super) struct Entry {
+    pub(super) at: Option<MonoTime>,
     /// The one heap entry of this key that counts.
     queued: Option<MonoTime>,
 }

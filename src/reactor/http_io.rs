@@ -45,6 +45,8 @@ pub(super) struct HttpIo {
     /// The body of the current request, if it is read while it arrives.
     pub(super) body: BodyStream,
     pub(super) response: Response,
+    /// Bytes that were read, framing included.
+    read: u64,
 }
 
 impl HttpIo {
@@ -58,6 +60,7 @@ impl HttpIo {
             encoded: BytesMut::new(),
             body: BodyStream::default(),
             response: Response::default(),
+            read: 0,
         }
     }
 

@@ -33,15 +33,15 @@ pub(super) enum Entry {
 /// Complete requests and newcomers, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct RunQueue {
-    places: VecDeque<Entry>,
+    pub(super) places: VecDeque<Entry>,
     /// How many of the places are newcomers'.
     newcomers: usize,
     /// How many of the first places may be taken before the next turn.
-    due: usize,
+    pub(super) due: usize,
     /// When the first of them was taken.
     begun: Option<MonoTime>,
     /// Requests that were there when their connections were given back.
-    later: Vec<usize>,
+    pub(super) later: Vec<usize>,
     /// Places of newcomers that are left to other workers until the turn ends.
     put_off: Vec<MonoTime>,
 }

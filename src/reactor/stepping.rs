@@ -77,7 +77,11 @@ impl Reactor {
                 }
                 self.advance(key, host, now);
             }
-            Some(Place::InFlight { edge, .. }) => *edge = news.or(*edge),
+            Some(Place::InFlight { edge, .. }) => {
+                if let Some(news) = news {
+                    edge.get_or_insert(news).hung_up |= news.hung_up;
+                }
+            }
             None => {}
         }
     }

@@ -26,9 +26,9 @@ const COPIED: usize = 64 * 1024;
 pub(super) struct Transport {
     channel: Channel,
     /// Whether there may be something to read: an edge that has not been used up.
-    readable: bool,
+    pub(super) readable: bool,
     /// Whether the peer has shut its side down: a short read is then not the last.
-    hung_up: bool,
+    pub(super) hung_up: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +77,15 @@ impl Transport {
         }
     }
 
+    /// Whether a read that brings less than it could has emptied the socket: over a plain one it has.
+    fn is_emptied_by_a_short_read(&self) -> bool {
+        match &self.channel {
+            Channel::Plain(_) => true,
+            #[cfg(test)]
+            Channel::Simulated(socket) => !socket.is_sealed(),
+        }
+    }
+
     /// Reads once into the room that `block` has left, and notes whether there may be more; 0 is the peer's end.
     ///
     /// A short read has emptied a plain socket: epoll will tell of more, so there is no second read to be told so
@@ -88,7 +97,10 @@ impl Transport {
             Channel::Simulated(socket) => socket.receive(block),
         });
         self.readable = match read {
-            Ok(n) => block.len() == block.capacity() || (self.hung_up && n > 0),
+            Ok(n) => {
+                let more = self.hung_up || !self.is_emptied_by_a_short_read();
+                block.len() == block.capacity() || (more && n > 0)
+            }
             Err(_) => false,
         };
         read
@@ -104,7 +116,7 @@ impl Transport {
     }
 
     /// Has the socket take what was written and is kept on the way: over a plain one nothing. `false` where it does
-    /// not take all of it; where that fails, the next write does.
+    /// not take all of it. A failure is left to the next read or write.
     pub(super) fn flush(&self) -> bool {
         match &self.channel {
             Channel::Plain(_) => true,

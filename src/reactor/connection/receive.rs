@@ -125,7 +125,10 @@ impl Connection {
             };
             match received {
                 Received::Blocked => return self.pause(fresh, cx),
-                Received::Exhausted => return Step::Again,
+                Received::Exhausted => {
+                    self.untimed = fresh;
+                    return Step::Again;
+                }
                 Received::Head(head) => {
                     if let Some(step) = self.head_complete(head, cx) {
                         return step;

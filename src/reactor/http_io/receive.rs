@@ -59,7 +59,7 @@ impl HttpIo {
                     *reads -= 1;
                     match self.fill(pool) {
                         Ok(0) => self.http.end_of_input(),
-                        Ok(_) => {}
+                        Ok(n) => self.read += n as u64,
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             return Ok(Received::Blocked);
                         }
@@ -120,7 +120,7 @@ impl HttpIo {
         if self.http.response() == ResponseState::Aborted {
             return Err(self.in_time().err().unwrap_or_else(Error::disconnected));
         }
-        let since = host.now();
+        let (mut since, mut read) = (host.now(), self.read);
         let (mut pool, mut reads) = (BufferPool::default(), usize::MAX);
         while self.http.unread() != BodyLength::Empty {
             // The reactor has the edges that have come since the call began.
@@ -137,6 +137,10 @@ impl HttpIo {
                 Ok(Received::Closed(_)) => return Err(self.body_was_cut()),
                 Ok(Received::Blocked) => {
                     let now = host.now();
+                    // Framing is progress as well.
+                    if std::mem::replace(&mut read, self.read) != self.read {
+                        since = now;
+                    }
                     let until = self.body.due(since, now, config);
                     if until <= now {
                         let text = "The request's body did not arrive in time";

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -22,6 +22,8 @@ use crate::time::MonoTime;
 
 /// Polls for which an edge may be late.
 const LATE: u8 = 3;
+/// What a sealed socket gives at once, however much it has.
+const PIECE: usize = 32;
 /// What a sealed socket takes before it has to be sent on.
 const RECORD: usize = 512;
 
@@ -47,7 +49,7 @@ pub(super) struct State {
     /// How often each thing has happened.
     pub(super) counts: BTreeMap<&'static str, u32>,
     dice: Dice,
-    listener_edge: bool,
+    pub(super) listener_edge: bool,
     /// Sockets with an edge that was not told of.
     edges: Vec<usize>,
     found: Vec<Readiness>,
@@ -73,6 +75,9 @@ pub(super) struct End {
     pub(super) closed: bool,
     /// There were bytes that the server had not read when it closed: the client may lose what it has not taken.
     pub(super) closed_unread: bool,
+    /// Whether the server has accepted it, and when.
+    pub(super) accepted: bool,
+    pub(super) accepted_at: MonoTime,
     /// The reactor's key, once it is polled.
     pub(super) key: Option<usize>,
     /// An edge was not told of yet, and for how many polls it is late.
@@ -81,7 +86,7 @@ pub(super) struct End {
     pub(super) starved: bool,
     /// As over TLS: bytes are kept between the socket and its user.
     sealed: bool,
-    opened: VecDeque<u8>,
+    pub(super) opened: VecDeque<u8>,
     record: VecDeque<u8>,
     for_write: bool,
 }
@@ -204,7 +209,7 @@ impl Network {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> MonoTime {
@@ -215,7 +220,7 @@ impl Network {
         Backlog(self.clone())
     }
 
-    pub(super) fn readiness(&self) -> Epoll {
+    pub(super) fn epoll(&self) -> Epoll {
         Epoll(self.clone())
     }
 
@@ -294,7 +299,7 @@ impl Socket {
             end.opened = std::mem::take(&mut end.arrived);
         }
         let (from, most) = if end.sealed {
-            (&mut end.opened, room.min(RECORD))
+            (&mut end.opened, room.min(PIECE))
         } else {
             (&mut end.arrived, room)
         };
@@ -312,6 +317,10 @@ impl Socket {
         block.extend_from_slice(&second[..n - head]);
         from.drain(..n);
         Ok(n)
+    }
+
+    pub(in crate::reactor) fn is_sealed(&self) -> bool {
+        self.network.state().sockets[self.id].sealed
     }
 
     pub(in crate::reactor) fn has_buffered(&self) -> bool {
@@ -353,7 +362,8 @@ impl Socket {
 
     pub(in crate::reactor) fn flush(&self) -> bool {
         let mut state = self.network.state();
-        state.sockets[self.id].flush_record()
+        let end = &mut state.sockets[self.id];
+        end.reset || end.flush_record()
     }
 
     pub(in crate::reactor) fn unsent(&self) -> u64 {
@@ -414,6 +424,7 @@ impl Socket {
         if cut {
             end.client_ended = true;
             end.arrived.clear();
+            state.happens(id_of(number));
         }
         true
     }
@@ -435,8 +446,15 @@ pub(in crate::reactor) struct Backlog(Network);
 
 impl Backlog {
     pub(in crate::reactor) fn accept(&self) -> io::Result<(Transport, Address)> {
-        let id = self.0.state().backlog.pop_front();
-        let id = id.ok_or(io::ErrorKind::WouldBlock)?;
+        let id = {
+            let mut state = self.0.state();
+            let id = state.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+            let now = state.now;
+            let end = &mut state.sockets[id];
+            end.accepted = true;
+            end.accepted_at = now;
+            id
+        };
         let network = self.0.clone();
         let socket = Socket { network, id };
         Ok((Transport::simulated(socket), Address::Unix(None)))
