@@ -1,6 +1,6 @@
 """Goes to sleep within the very step in which a signal comes: no Python runs between the two.
 
-The signal WHEN names comes `import` (TERM), `early` (TERM, before Python is ready), in a `call` (INT), or `atexit`
+The signal WHEN names comes `import` (TERM), `early` (TERM, before Python is ready), in a `call` (INT, or any), or `atexit`
 (TERM). What is broken off is noted in the folder that FOLDER names.
 """
 
@@ -19,13 +19,30 @@ def note(name):
         pass
 
 
-def sleep_signalled(number):
-    """Only C code runs between the two, which looks at no signal."""
-    steps = [functools.partial(ctypes.CDLL(None)["raise"], number), functools.partial(time.sleep, 3600)]
+C = ctypes.CDLL(None)
+
+
+def sleep_after(*steps):
+    """Only C code runs between these steps and the sleep, which looks at no signal."""
     try:
-        list(map(functools.partial.__call__, steps))
+        list(map(functools.partial.__call__, [*steps, functools.partial(time.sleep, 3600)]))
     finally:
         note("finally")
+
+
+def sleep_signalled(number):
+    sleep_after(functools.partial(C["raise"], number))
+
+
+def sleep_late():
+    """What comes within a second and a half comes right before the sleep."""
+    everything = ctypes.create_string_buffer(128)
+    C.sigfillset(everything)
+    sleep_after(
+        functools.partial(C.pthread_sigmask, signal.SIG_BLOCK, everything, None),
+        functools.partial(C.usleep, 1_500_000),
+        functools.partial(C.pthread_sigmask, signal.SIG_UNBLOCK, everything, None),
+    )
 
 
 if WHEN == "import":
@@ -43,5 +60,7 @@ elif WHEN == "atexit":
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/sleep":
         sleep_signalled(signal.SIGINT)
+    if environ["PATH_INFO"] == "/late":
+        sleep_late()
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]

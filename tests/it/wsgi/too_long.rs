@@ -35,6 +35,24 @@ fn expect_504(server: &Server, target: &str) {
 
 // Gunicorn: S11
 #[test]
+fn request_that_waits_right_after_its_time_is_broken_off() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Serve::app("at_once:app")
+        .args(["--request-timeout", "1"])
+        .env("WHEN", "call")
+        .env("FOLDER", folder.path())
+        .start();
+    let before = server.workers(1);
+    expect_504(&server, "/late");
+    eventually("finally", || {
+        folder.path().join("finally").exists().then_some(())
+    });
+    let ended = format!("[{}] [INFO] Worker exiting", before[0]);
+    server.stderr().wait_for(&ended);
+    server.stop();
+}
+
+#[test]
 fn stuck_thread_costs_its_client_a_504_and_others_nothing() {
     let server = serve("probe:app", &["--threads", "4"]);
     let before = server.workers(1);
