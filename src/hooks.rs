@@ -177,7 +177,7 @@ pub trait Hooks: Send + Sync {
 #[non_exhaustive]
 pub struct ServerInfo {
     /// The process id of the arbiter.
-    pub pid: u32,
+    pub pid: i32,
     /// The number of workers that the server is set to run.
     pub workers: usize,
     /// The addresses that the server listens on.
@@ -193,15 +193,21 @@ pub struct WorkerInfo {
     /// The number of the worker. A replacement has another one.
     pub id: u64,
     /// The process id of the worker.
-    pub pid: u32,
+    pub pid: i32,
 }
 
 impl WorkerInfo {
     /// The worker that this process is.
     fn current(id: u64) -> Self {
-        let pid = process::id();
+        let pid = own_pid();
         Self { id, pid }
     }
+}
+
+/// The process id of this process, of the type that all process ids have here.
+fn own_pid() -> i32 {
+    // The kernel's highest one is 2^22.
+    i32::try_from(process::id()).unwrap_or(i32::MAX)
 }
 
 /// The hooks of a server, shared by all wrappers.

@@ -1,10 +1,9 @@
 //! [`ArbiterHooks`]: the hooks that run in the arbiter, called on its events.
 
-use std::process;
 use std::sync::Arc;
 
 use super::catch::{call, call_logged};
-use super::{Installed, ServerInfo, WorkerInfo};
+use super::{Installed, ServerInfo, WorkerInfo, own_pid};
 use crate::arbiter::{ArbiterEvent, Handle};
 use crate::error::Result;
 use crate::net::Listeners;
@@ -27,7 +26,7 @@ impl ArbiterHooks {
         Self {
             installed: installed.clone(),
             server: ServerInfo {
-                pid: process::id(),
+                pid: own_pid(),
                 workers,
                 listeners: addresses(listeners),
                 handle,
@@ -63,8 +62,7 @@ impl ArbiterHooks {
                 self.call("pre_fork", |server| hooks.pre_fork(server, *id));
             }
             ArbiterEvent::WorkerExited { id, pid, status } => self.call("child_exit", |server| {
-                let pid = pid.unsigned_abs();
-                hooks.child_exit(server, &WorkerInfo { id: *id, pid }, *status);
+                hooks.child_exit(server, &WorkerInfo { id: *id, pid: *pid }, *status);
             }),
             ArbiterEvent::Reloaded { listeners } => {
                 self.server.listeners = addresses(listeners);

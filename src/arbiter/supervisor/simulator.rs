@@ -92,7 +92,7 @@ pub(super) fn number(policies: &[Policy], last: &mut u64) -> Vec<Supervised> {
         .collect()
 }
 
-/// How often each thing happened, so that nobody believes a world in which nothing does.
+/// How often each thing happened: a world in which nothing happens proves nothing.
 #[derive(Default)]
 struct Tally {
     steps: u64,
@@ -105,7 +105,7 @@ impl Tally {
     }
 }
 
-/// A fault of the supervisor's. Without a word on standard error: whoever catches it may have planted it.
+/// A fault of the supervisor's. Without a word on standard error, since it may have been planted.
 fn require(holds: bool, rule: &str) {
     if !holds {
         resume_unwind(Box::new(rule.to_owned()));

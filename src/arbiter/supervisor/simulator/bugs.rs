@@ -21,15 +21,15 @@ pub(super) enum Bug {
     SignalsTheDead,
     /// The time for which the arbiter did not run counts against the workers.
     BlamesTheLate,
-    /// Who was stopped together with the arbiter has no more than the rest of its time.
+    /// A worker that was stopped together with the arbiter has only the rest of its time.
     GivesNoFreshMeasure,
     /// It sleeps until something is due, and does not notice that it was away.
     Oversleeps,
-    /// Who ignores the abortion lives on.
+    /// A worker that ignores the abortion lives on.
     ForgetsTheKill,
-    /// A request of who leaves has all the time that it likes.
+    /// A request in a worker that leaves has no bound.
     SparesTheLeaving,
-    /// Who was to leave while it could not hear is not asked again.
+    /// A worker that was to leave while it could not hear is not asked again.
     ForgetsTheSpared,
     /// One worker more than there are to be.
     StartsOneTooMany,
@@ -37,7 +37,7 @@ pub(super) enum Bug {
     GivesASlotTwice,
     /// Two workers at one queue, of which neither replaces the other.
     GivesAQueueTwice,
-    /// Who is replaced is not who leaves.
+    /// The worker that leaves is not the one that is replaced.
     LeavesAQueue,
     /// Whatever fails is tried again at once.
     NeverBacksOff,
@@ -57,7 +57,7 @@ pub(super) enum Bug {
     JudgesByNewSettings,
     /// A stop is never quick.
     TakesItsTime,
-    /// Who has started a new arbiter starts another one.
+    /// An arbiter that has started a new one starts another one.
     UpgradesTwice,
     /// A new arbiter that was dismissed is heeded when it says that it serves.
     HeedsTheDismissed,
@@ -202,7 +202,7 @@ impl Mind {
         }
     }
 
-    /// By when those who serve are to show progress.
+    /// By when workers that serve are to show progress.
     fn deadlines(&self) -> BTreeMap<u64, MonoTime> {
         let rows = self.supervisor.table.iter();
         let serving = rows.filter(|row| row.stage == WorkerStage::Serving);

@@ -68,7 +68,7 @@ pub(super) struct Law {
     /// It stops because it could not start.
     failed: bool,
     pub(super) over: bool,
-    /// Who has shown in this step that it lives, though it was thought not to.
+    /// The worker that has shown in this step that it lives, though it was thought not to.
     spared: Option<u64>,
     /// How many commands came at once.
     pub(super) commands: usize,
@@ -101,7 +101,7 @@ impl Law {
         }
     }
 
-    /// Nobody is held to the time for which the arbiter did not run.
+    /// The time for which the arbiter did not run counts against no worker.
     pub(super) fn forgives(&mut self, late: Duration) {
         let missed = late + LATE;
         self.resumed = self.now;
@@ -131,20 +131,6 @@ impl Law {
     /// Workers of each group were ready once.
     pub(super) fn is_proven(&self) -> bool {
         self.groups.iter().all(|group| group.proven)
-    }
-
-    /// How many workers a group can have, so that each has a slot for a replacement.
-    fn room(&self, id: usize) -> usize {
-        let others = self.groups.iter().filter(|group| group.id != id);
-        let others: usize = others.map(Books::needed).sum();
-        SLOTS - self.groups.len() - others
-    }
-
-    /// Whether there are slots for the workers of these policies, and for those that may come back.
-    pub(super) fn has_room_for(&self, policies: &[Policy]) -> bool {
-        let groups = self.groups.iter().zip(policies);
-        let needed = groups.map(|(group, policy)| group.keeps().max(policy.workers));
-        needed.sum::<usize>() <= SLOTS - self.groups.len()
     }
 
     /// How long a stop that is not quick may take.
@@ -322,7 +308,10 @@ impl Law {
                     group.is_asked_for_more(now, SLOTS);
                 }
             }
-            Action::Ready => require(self.is_complete(), "ready is who is complete"),
+            Action::Ready => require(
+                self.is_complete(),
+                "an arbiter is ready when all its groups are complete",
+            ),
             Action::ForkRetry { retry, .. } => {
                 require(!retry.is_zero(), "a failed fork is not tried again at once");
             }
@@ -343,7 +332,7 @@ impl Law {
                 let killed = |process: &Process| process.told == Some(WorkerSignal::Kill);
                 require(
                     self.processes.iter().all(killed),
-                    "nobody is left who was not killed",
+                    "an end leaves only workers that were killed",
                 );
             }
             _ => {}
@@ -363,7 +352,7 @@ impl Law {
         });
         require(
             reopened.eq(expected.reopen.iter().copied()),
-            "all who live open their logs again",
+            "all workers that live open their logs again",
         );
         let buried = actions.iter().find_map(|action| match action {
             Action::Reaped(report) => Some(report.pid),
@@ -371,7 +360,7 @@ impl Law {
         });
         require(
             self.over || buried == expected.buried,
-            "who has gone is buried",
+            "a worker that has gone is reported",
         );
         let expires = actions.iter().find_map(|action| match action {
             Action::Signal {
@@ -383,16 +372,16 @@ impl Law {
         });
         require(
             expires == expected.expire,
-            "a request past its time is given up once, also of who leaves",
+            "a request past its time is given up once, also in a worker that leaves",
         );
         let is_spawn = |action: &&Action| matches!(action, Action::Ask(Request::Spawn { .. }));
         require(
             actions.iter().filter(is_spawn).count() >= expected.spawns,
-            "who had been ready is replaced at once where others serve",
+            "a worker that had been ready is replaced at once where others serve",
         );
         require(
             actions.contains(&Action::StopListening) == (expected.was_open && !self.is_open()),
-            "who begins to stop listens no more",
+            "an arbiter that begins to stop listens no more",
         );
         self.compares_upgrade(&expected.upgrade, actions);
     }
@@ -406,15 +395,15 @@ impl Law {
         for process in &self.processes {
             require(
                 process.due.is_none_or(|due| due >= self.now),
-                "who is overdue is told so",
+                "a worker that is overdue is signalled",
             );
             require(
                 !process.wants_recycling || !process.serves() || process.recycle_due,
-                "who has served for long enough is replaced",
+                "a worker that is due for recycling is replaced",
             );
             require(
                 process.told.is_some() || !self.given_up.contains(&process.generation),
-                "who was to try what is given up leaves",
+                "workers of a generation that is given up leave",
             );
         }
         let dues = self.processes.iter().filter_map(|process| process.due);
@@ -422,11 +411,11 @@ impl Law {
         require(
             dues.min()
                 .is_none_or(|due| planned.is_some_and(|planned| planned <= due)),
-            "it is to be asked again by the time that somebody is overdue",
+            "it is to be asked again by the next deadline",
         );
         require(
             self.pays_in_time(),
-            "who had been ready is replaced within a second",
+            "a worker that had been ready is replaced within a second",
         );
         require(
             self.processes.iter().all(|process| process.due.is_none())

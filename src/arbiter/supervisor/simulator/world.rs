@@ -151,7 +151,7 @@ impl<'a> World<'a> {
         let now = self.law.now;
         let own = now + self.dice.up_to(Duration::from_secs(2));
         let look = self.looks().then(|| now + LOOK);
-        // Not when one shows progress: what is written into the scoreboard wakes nobody.
+        // Not when one shows progress: a write into the scoreboard does not wake the arbiter.
         let events = self.law.processes.iter().flat_map(|process| {
             let dies = process.dies.map(|(at, _)| at);
             [process.boots, dies]
@@ -301,11 +301,11 @@ impl<'a> World<'a> {
         Input::Loaded(supervised)
     }
 
-    /// Without faults, all workers are there after a while, a reload replaces them all, and somebody follows.
+    /// Without faults, all workers are there after a while, a reload replaces them all, and a successor serves.
     pub(super) fn recover(&mut self) {
         self.calm = true;
         self.sick = self.law.now;
-        // Somebody has mended what is to stay in force.
+        // What is to stay in force is mended.
         for group in &self.law.groups {
             if let Some(settings) = self.generations.get_mut(&group.stays()) {
                 settings.good = true;

@@ -3,10 +3,24 @@
 use super::super::super::*;
 use super::super::process::Process;
 use super::super::{SLOTS, require};
-use super::group::Before;
+use super::group::{Before, Books};
 use super::{Expected, Law, Revert};
 
 impl Law {
+    /// How many workers a group can have, so that each has a slot for a replacement.
+    fn room(&self, id: usize) -> usize {
+        let others = self.groups.iter().filter(|group| group.id != id);
+        let others: usize = others.map(Books::needed).sum();
+        SLOTS - self.groups.len() - others
+    }
+
+    /// Whether there are slots for the workers of these policies, and for those that may come back.
+    pub(in super::super) fn has_room_for(&self, policies: &[Policy]) -> bool {
+        let groups = self.groups.iter().zip(policies);
+        let needed = groups.map(|(group, policy)| group.keeps().max(policy.workers));
+        needed.sum::<usize>() <= SLOTS - self.groups.len()
+    }
+
     pub(super) fn are_loaded(&mut self, generations: &[Supervised], expected: &mut Expected) {
         for (group, new) in self.groups.iter_mut().zip(generations) {
             let tried = group.current;
@@ -110,7 +124,7 @@ impl Law {
         );
         require(
             actions.contains(&Action::Ask(Request::LoadConfig)) == expected.load,
-            "settings are read when somebody asks for it, and once until that is done",
+            "settings are read at once when that is asked for, and once until it is done",
         );
     }
 }

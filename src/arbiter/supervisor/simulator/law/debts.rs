@@ -9,14 +9,14 @@ use super::Law;
 /// What is owed for those that have gone.
 #[derive(Default)]
 pub(in super::super) struct Debts {
-    /// When the last ones went, for whom somebody is forked at once.
+    /// When the last ones went that are replaced at once.
     pub(super) recent: Vec<MonoTime>,
-    /// By when somebody is to be forked for the others.
+    /// By when the others are to be replaced.
     pub(super) by: Option<MonoTime>,
 }
 
 impl Law {
-    /// Whether somebody is to be forked at once for one that has gone by itself.
+    /// Whether one that has gone by itself is to be replaced at once.
     pub(super) fn owes(&mut self, gone: &Process, ready: bool) -> bool {
         if self.stop.is_some() || gone.told.is_some() || !(ready || gone.ready) {
             return false;

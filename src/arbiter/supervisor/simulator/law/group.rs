@@ -60,7 +60,7 @@ impl Books {
             && process.generation == self.current.generation
     }
 
-    /// Forks that follow from what somebody asked for are not held against it.
+    /// Forks that follow from a command are not held against it.
     pub(in super::super) fn is_asked_for_more(&mut self, now: MonoTime, workers: usize) {
         let forgiven = (0..workers).map(|_| CALM).sum();
         self.forks = now.max(self.forks - forgiven);

@@ -14,7 +14,7 @@ const STORM: u32 = 2 * SLOTS as u32;
 
 impl Law {
     pub(super) fn spawns(&mut self, id: u64, (slot, queue_id): (usize, usize), generation: u64) {
-        require(self.stop.is_none(), "nobody is forked in a stop");
+        require(self.stop.is_none(), "no worker is forked in a stop");
         let all = || self.processes.iter().chain(&self.asked);
         require(
             slot < SLOTS && all().all(|other| other.id != id && other.slot != slot),
@@ -93,11 +93,11 @@ impl Law {
             (WorkerSignal::Abort, SignalReason::Examined) => {
                 require(
                     process.told == Some(WorkerSignal::Stacks) && is_due,
-                    "only who was examined is aborted",
+                    "only a worker that was examined is aborted",
                 );
                 require(
                     !process.booted || process.is_hung(now) || process.gone,
-                    "nobody healthy is aborted",
+                    "no healthy worker is aborted",
                 );
                 process.told = Some(order);
                 process.due = Some(now + ABORT_GRACE);
@@ -114,23 +114,23 @@ impl Law {
                 );
                 require(
                     warned && (is_due || stuck),
-                    "only who was warned and is overdue is killed",
+                    "only a worker that was warned and is overdue is killed",
                 );
                 process.told = Some(order);
                 process.due = None;
             }
             (WorkerSignal::Leave, SignalReason::Retired) => {
-                // Who is spared may have been meant to leave when it seemed to be lost.
+                // A worker that is spared may have been meant to leave when it seemed to be lost.
                 let exempt = process.expired.is_some() || self.spared == Some(process.id);
                 require(
                     !process.serves() || exempt || serving > needed,
-                    "who serves leaves only when enough others do",
+                    "a worker that serves leaves only when enough others serve",
                 );
                 require(
                     !process.serves() || exempt || replaced.is_empty() || replaced.contains(&pid),
-                    "who has been replaced leaves first",
+                    "a worker that has been replaced leaves first",
                 );
-                require(process.told.is_none(), "nobody is asked to leave twice");
+                require(process.told.is_none(), "no worker is asked to leave twice");
                 process.told = Some(order);
                 process.due = Some(now + process.policy.graceful_timeout);
             }
@@ -155,7 +155,7 @@ impl Law {
         serving.filter(move |process| process.group == group)
     }
 
-    /// Those who are to be replaced and serve at a queue at which another serves as well.
+    /// The workers that are to be replaced and serve at a queue at which another serves as well.
     fn replaced(&self, group: usize) -> Vec<i32> {
         let outgoing = self.serving(group);
         let outgoing = outgoing.filter(|process| !self.groups[group].is_fresh(process));

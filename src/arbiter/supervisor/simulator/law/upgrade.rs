@@ -55,7 +55,7 @@ impl UpgradeBooks {
         }
     }
 
-    /// The time for which the arbiter did not run counts against nobody.
+    /// The time for which the arbiter did not run does not count against the successor.
     pub(super) fn forgives(&mut self, missed: Duration) {
         if let Some(successor) = &mut self.successor {
             successor.due = successor.due.map(|due| due + missed);
@@ -172,7 +172,7 @@ impl Law {
             ),
             Input::PredecessorGone => {
                 let action = upgrade.predecessor.take().map(|_| Action::Promote);
-                answer("who is left is promoted", action)
+                answer("an arbiter whose predecessor has gone is promoted", action)
             }
             Input::Wake if runs => Answer {
                 rule: "a successor is dismissed when it is late, then killed, and never in a stop",
@@ -202,7 +202,7 @@ impl Law {
             .filter(|told| serves && !**told);
         require(
             announces == usize::from(first.is_some()),
-            "who follows says so once, when it has a worker that serves and stays",
+            "a successor announces itself once, when each group has a worker that serves and stays",
         );
         if let Some(told) = first {
             *told = true;
@@ -237,7 +237,7 @@ fn is_about_upgrade(action: &Action) -> bool {
     )
 }
 
-/// Whether it is the same. The supervisor may find words where nobody else has any.
+/// Whether it is the same. The supervisor may give a reason where none was told.
 fn says(found: &Action, wanted: &Action) -> bool {
     match (found, wanted) {
         (Action::UpgradeFailed { reason: found }, Action::UpgradeFailed { reason: wanted }) => {

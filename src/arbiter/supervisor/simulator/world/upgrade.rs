@@ -100,7 +100,7 @@ impl OtherArbiters {
         }
     }
 
-    /// Whoever was there goes.
+    /// The other arbiters that were there go.
     pub(super) fn recover(&mut self, now: MonoTime) {
         self.predecessor = self.predecessor.map(|_| now);
         if let Some(successor) = &mut self.successor {
