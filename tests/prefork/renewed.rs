@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     new_workers_serve_the_application_of_the_new_settings,
     settings_without_an_application_leave_the_old_one,
     a_preloaded_application_stays_until_an_upgrade,
+    a_preloaded_application_loses_variables_of_old_settings,
     python_in_the_arbiter_keeps_its_venv_and_takes_the_rest,
     an_application_can_be_preloaded_from_a_reload_on,
 ];
@@ -195,6 +196,16 @@ fn a_preloaded_application_stays_until_an_upgrade() {
     );
     assert_eq!(place.ask(), before.replace(" None", " hello"));
     assert_refused(&place.end(), &["venv", "wsgi_app"]);
+}
+
+fn a_preloaded_application_loses_variables_of_old_settings() {
+    let mut place = Place::new();
+    let settings = "wsgi_app shop:app\npythonpath HERE/one\npreload_app true";
+    place.start("renewed", &format!("{settings}\nraw_env GREETING=early"));
+    assert!(place.ask().ends_with(" early"));
+    place.reload(settings, 1);
+    assert!(place.ask().ends_with(" None"));
+    assert_refused(&place.end(), &[]);
 }
 
 // Gunicorn: HUP4
