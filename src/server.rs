@@ -277,6 +277,9 @@ impl Server {
         if let Some(exec) = program.exec {
             arbiter = arbiter.exec(exec);
         }
+        for attach in program.attach {
+            arbiter = attach(arbiter);
+        }
         if let Some(source) = program.reload {
             let settings = &prepared.settings;
             let retires = Setting::named("upgrade_retire")

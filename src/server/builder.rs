@@ -8,7 +8,7 @@ use super::Server;
 use super::bound::{Bound, beside};
 use super::prepared::Prepared;
 use super::program::Program;
-use crate::arbiter::{ArbiterEvent, CommandQueue, ReexecCommand};
+use crate::arbiter::{ArbiterEvent, Attachment, CommandQueue, ReexecCommand};
 use crate::config::{HeaderMap, Origin, Setting, Settings, WorkerClass, settings_table};
 use crate::error::{Error, Result};
 use crate::h1;
@@ -204,6 +204,12 @@ impl ServerBuilder {
     /// Sets a function that is called in the arbiter's process with each event of the server and its workers.
     pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + Send + 'static) -> Self {
         self.program.observe = Some(Box::new(observer));
+        self
+    }
+
+    /// Adds something of the program's that the arbiter polls beside its own descriptors, such as a control socket.
+    pub fn attach(mut self, attachment: impl Attachment + Send + 'static) -> Self {
+        self.program.attach(attachment);
         self
     }
 

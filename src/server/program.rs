@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::arbiter::{ArbiterEvent, ReexecCommand};
+use crate::arbiter::{ArbiterBuilder, ArbiterEvent, Attachment, ReexecCommand};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::hooks::Installed;
@@ -16,6 +16,9 @@ pub(super) type ReloadSource = Box<dyn FnMut() -> Result<Settings> + Send>;
 /// A listener for the arbiter's events.
 type EventListener = Box<dyn FnMut(&ArbiterEvent) + Send>;
 
+/// Attaches something to the arbiter that is being described.
+type Attach = Box<dyn FnOnce(ArbiterBuilder) -> ArbiterBuilder + Send>;
+
 /// The part of a server that no setting can say.
 pub(super) struct Program {
     pub(super) error_page: ErrorPage,
@@ -28,6 +31,14 @@ pub(super) struct Program {
     #[cfg(feature = "systemd")]
     pub(super) notifier: Option<Notifier>,
     pub(super) exec: Option<ReexecCommand>,
+    pub(super) attach: Vec<Attach>,
+}
+
+impl Program {
+    pub(super) fn attach(&mut self, attachment: impl Attachment + Send + 'static) {
+        let attach: Attach = Box::new(|arbiter| arbiter.attach(attachment));
+        self.attach.push(attach);
+    }
 }
 
 impl Default for Program {
@@ -43,6 +54,7 @@ impl Default for Program {
             #[cfg(feature = "systemd")]
             notifier: None,
             exec: None,
+            attach: Vec::new(),
         }
     }
 }

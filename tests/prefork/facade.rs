@@ -4,6 +4,7 @@
 //! The roles first, then the tests that start them.
 
 use std::cell::OnceCell;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -12,11 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
-use oxicorn::arbiter::ArbiterEvent;
-use oxicorn::arbiter::Handle;
+use oxicorn::arbiter::{ArbiterEvent, Attachment, Handle};
 use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::hooks::{RequestOutcome, ServerInfo, WorkerInfo};
+use oxicorn::time::MonoTime;
 use oxicorn::worker::Shutdown;
 use oxicorn::{
     Arbiter, Error, Hooks, Request, Responded, Responder, Result, WorkerContext, per_worker,
@@ -37,6 +38,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
         "listed" => Some(listed(&argument)),
         "stages" => Some(stages(argument)),
         "own-signals" => Some(own_signals()),
+        "with-attachment" => Some(with_attachment()),
         "several" => Some(several()),
         _ => None,
     }
@@ -233,6 +235,30 @@ fn stages(file: String) -> Result<()> {
     arbiter.run()
 }
 
+/// Attached to an arbiter: it is called once at its start, and stops the server.
+struct Alarm(Option<MonoTime>);
+
+impl Attachment for Alarm {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn deadline(&self) -> Option<MonoTime> {
+        self.0
+    }
+
+    fn ready(&mut self, handle: &Handle) {
+        self.0 = None;
+        println!("alarm");
+        handle.stop();
+    }
+}
+
+fn with_attachment() -> Result<()> {
+    let server = oxicorn::Server::bind("127.0.0.1:0")?.attach(Alarm(Some(MonoTime::now())));
+    server.observe(tell).serve(serve)
+}
+
 /// A host that waits for its signals itself, in a thread of its own, and tells the server what it likes.
 fn own_signals() -> Result<()> {
     let mut own = SigSet::empty();
@@ -320,6 +346,7 @@ fn several() -> Result<()> {
 }
 
 pub(crate) const TESTS: &[Test] = tests![
+    an_attachment_is_called_by_a_servers_arbiter,
     hooks_are_called_in_gunicorns_order_and_processes,
     a_hook_that_fails_at_the_start_ends_it_before_any_worker,
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
@@ -648,4 +675,13 @@ fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
         assert_eq!(count(what), 1, "{ended:?}");
         assert_eq!(count(&format!("{what} {host}")), 1, "{ended:?}");
     }
+}
+
+fn an_attachment_is_called_by_a_servers_arbiter() {
+    let ended = Server::start(&["with-attachment"]).wait_for_end();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(
+        ended.stdout.iter().filter(|line| *line == "alarm").count(),
+        1
+    );
 }
