@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use oxicorn::access::{Access, AccessSink, RefusalCause};
 use oxicorn::net::Listener;
 use oxicorn::reactor::Config;
 use oxicorn::{Request, Responded, Responder, Result, SyncWorker, Worker, WorkerContext};
@@ -14,7 +15,7 @@ use oxicorn::{Request, Responded, Responder, Result, SyncWorker, Worker, WorkerC
 #[path = "support/mod.rs"]
 mod support;
 
-use support::{Client, Flood, MOMENT, wait_until};
+use support::{Client, Flood, MOMENT, PATIENCE, wait_until};
 
 /// Far more than what two sockets hold.
 const LARGE: usize = 48 << 20;
@@ -204,4 +205,65 @@ fn client_that_never_pauses_holds_no_worker() {
         assert!(client.read_all().ends_with("\r\n\r\n0"));
     }
     flood.end();
+}
+
+/// Keeps what it is told of each exchange.
+#[derive(Debug)]
+struct Kept(mpsc::Sender<Exchange>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Exchange {
+    pid: i32,
+    worker: u64,
+    status: u16,
+    received: u64,
+    sent: u64,
+    refusal: Option<RefusalCause>,
+}
+
+impl AccessSink for Kept {
+    fn record(&mut self, access: &Access<'_>) {
+        let exchange = Exchange {
+            pid: access.pid,
+            worker: access.worker,
+            status: access.status,
+            received: access.received,
+            sent: access.sent,
+            refusal: access.refusal,
+        };
+        self.0.send(exchange).expect("the test listens");
+    }
+}
+
+#[test]
+fn a_sink_learns_who_answered_and_how_much_was_received() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
+    let address = listener.socket_addr().unwrap();
+    let context = WorkerContext::detached(listener).unwrap();
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        let stage = Arc::new(Stage::default());
+        let service = move |request: Request<'_>, reply: Responder<'_>| stage.call(request, reply);
+        SyncWorker::new(service)
+            .access_sink(Some(Box::new(Kept(sender))))
+            .run(&context)
+            .unwrap();
+    });
+    Client::connect(address)
+        .post("/", b"twelve bytes")
+        .expect(200);
+    let malformed = Client::connect(address).send("GET\r\n\r\n").response();
+    let exchange = |status, received, sent, refusal| Exchange {
+        pid: nix::unistd::getpid().as_raw(),
+        worker: 1,
+        status,
+        received,
+        sent,
+        refusal,
+    };
+    let of_next = || told.recv_timeout(PATIENCE).expect("an exchange");
+    assert_eq!(of_next(), exchange(200, 12, 2, None));
+    let page = malformed.body.len() as u64;
+    let refused = Some(RefusalCause::Malformed);
+    assert_eq!(of_next(), exchange(400, 0, page, refused));
 }
