@@ -17,8 +17,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
+use super::acceptor::Acceptor;
+use super::host::Host;
+use super::poller::Poller;
+use super::{Config, Reactor};
+use crate::time::MonoTime;
 use bugs::Bug;
+use network::Network;
 pub(super) use network::{Backlog, Epoll, Socket};
 use world::World;
 
@@ -99,6 +106,33 @@ fn no_invariant_breaks_in_a_million_steps() {
         }
         assert_eq!(events.len(), EVENTS, "{events:?}");
     }
+}
+
+/// A host that has the network's clock, and nothing else.
+struct Clock(Network);
+
+impl Host for Clock {
+    fn now(&self) -> MonoTime {
+        self.0.now()
+    }
+}
+
+#[test]
+fn a_head_that_takes_more_reads_than_a_poll_has_is_timed() {
+    let network = Network::new(1);
+    let poller = Poller::Simulated(network.epoll());
+    let acceptor = Acceptor::simulated(vec![network.listener()]);
+    let mut reactor = Reactor::over(poller, acceptor, Config::default());
+    let host = Clock(network.clone());
+    network.state().horizon = host.now() + Duration::from_secs(60);
+    let id = network.connect(1000, true);
+    network.send(id, &[b"GET / HTTP/1.1\r\na: ", &[b'b'; 700][..]].concat());
+    for _ in 0..5 {
+        reactor.poll(&host, None).unwrap();
+    }
+    let mut answer = Vec::new();
+    network.receive(id, 1000, &mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{answer:?}");
 }
 
 #[test]
