@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput};
-use oxicorn::h1::{BodyLength, Config, Conn, Event};
+use oxicorn::h1::{BodyLength, Conn, ConnConfig, Event};
 
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -63,7 +63,7 @@ fn requests(c: &mut Criterion) {
     for (name, bytes, count) in cases {
         group.throughput(Throughput::Elements(count));
         group.bench_function(name, |b| {
-            let mut conn = Conn::server(Config::default());
+            let mut conn = Conn::server(ConnConfig::default());
             let mut out = BytesMut::with_capacity(1024);
             b.iter(|| assert_eq!(serve(&mut conn, &mut out, bytes) as u64, count));
         });
@@ -77,7 +77,7 @@ fn heads(c: &mut Criterion) {
         group.bench_function(name, |b| {
             let mut spare = None;
             b.iter(|| {
-                let mut conn = Conn::server(Config::default());
+                let mut conn = Conn::server(ConnConfig::default());
                 if let Some(head) = spare.take() {
                     conn.recycle(head);
                 }
@@ -94,7 +94,7 @@ fn heads(c: &mut Criterion) {
 fn response(c: &mut Criterion) {
     let date = b"Server: oxicorn\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     c.bench_function("response", |b| {
-        let mut conn = Conn::server(Config::default());
+        let mut conn = Conn::server(ConnConfig::default());
         let mut out = BytesMut::with_capacity(1024);
         b.iter(|| {
             conn.receive(SMALL);

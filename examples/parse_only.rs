@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{Read, Write, stdin, stdout};
 
 use bytes::BytesMut;
-use oxicorn::h1::{Config, Conn, Event, error_page};
+use oxicorn::h1::{Conn, ConnConfig, Event, error_page};
 
 /// Answers with the body's length.
 fn answer(conn: &mut Conn, length: usize) -> Result<BytesMut, Box<dyn Error>> {
@@ -24,7 +24,7 @@ fn answer(conn: &mut Conn, length: usize) -> Result<BytesMut, Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     let mut buffer = [0; 4096];
     let mut length = 0;
     loop {

@@ -19,9 +19,9 @@
 //! it.
 //!
 //! ```
-//! use oxicorn::h1::{Config, Conn, Event};
+//! use oxicorn::h1::{ConnConfig, Conn, Event};
 //!
-//! let mut conn = Conn::server(Config::default());
+//! let mut conn = Conn::server(ConnConfig::default());
 //! conn.receive(b"GET /hi?x=1 HTTP/1.1\r\nhost: a\r\n\r\n");
 //! let Event::Request(head) = conn.next_event()? else { panic!("a head was there") };
 //! assert_eq!(head.path(), "/hi");
@@ -60,7 +60,7 @@ mod status;
 mod syntax;
 mod types;
 
-pub use config::{Config, Leniency, Limits, Names, Underscores};
+pub use config::{ConnConfig, Leniency, Limits, Names, Underscores};
 pub use conn::Conn;
 pub use encode::HeadEncoder;
 pub use error::{EncodeError, ParseError};

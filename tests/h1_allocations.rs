@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use bytes::BytesMut;
-use oxicorn::h1::{Config, Conn, Event};
+use oxicorn::h1::{Conn, ConnConfig, Event};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -66,7 +66,7 @@ fn exchange(conn: &mut Conn, out: &mut BytesMut) {
 
 #[test]
 fn a_kept_connection_allocates_for_its_first_request_only() {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     let mut out = BytesMut::with_capacity(1024);
     exchange(&mut conn, &mut out);
     assert_eq!(
@@ -78,13 +78,13 @@ fn a_kept_connection_allocates_for_its_first_request_only() {
 #[test]
 fn memory_goes_from_one_connection_to_the_next() {
     let mut out = BytesMut::with_capacity(1024);
-    let mut first = Conn::server(Config::default());
+    let mut first = Conn::server(ConnConfig::default());
     exchange(&mut first, &mut out);
     let mut spare = first.release();
     assert!(spare.is_some() && first.release().is_none());
     let count = allocations(|| {
         for _ in 0..100 {
-            let mut conn = Conn::server(Config::default());
+            let mut conn = Conn::server(ConnConfig::default());
             if let Some(head) = spare.take() {
                 conn.recycle(head);
             }
@@ -98,7 +98,7 @@ fn memory_goes_from_one_connection_to_the_next() {
 #[test]
 fn an_idle_connection_that_gave_its_memory_away_holds_none() {
     let mut out = BytesMut::with_capacity(1024);
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     exchange(&mut conn, &mut out);
     drop(conn.release());
     assert!(conn.is_idle() && conn.buffered() == 0);

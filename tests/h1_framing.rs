@@ -3,7 +3,7 @@
 //! Both must agree on where a body ends, and what follows it must be the next request.
 
 use bytes::BytesMut;
-use oxicorn::h1::{BodyLength, CloseReason, Config, Conn, Event};
+use oxicorn::h1::{BodyLength, CloseReason, Conn, ConnConfig, Event};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -16,7 +16,7 @@ use oracle::{Verdict, framing};
 
 /// What `h1` makes of it: its verdict, and whether what follows the body is the next request.
 fn h1(pieces: &[&[u8]]) -> (Verdict, bool) {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     let mut pieces = pieces.iter();
     let mut out = BytesMut::new();
     let mut verdict = None;

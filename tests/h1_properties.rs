@@ -1,7 +1,7 @@
 //! What must hold of `h1` for any request and any response, however the bytes are cut.
 
 use bytes::BytesMut;
-use oxicorn::h1::{BodyLength, CloseReason, Config, Conn, Event};
+use oxicorn::h1::{BodyLength, CloseReason, Conn, ConnConfig, Event};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -114,7 +114,7 @@ proptest! {
             request.encode(&mut bytes);
         }
         let mut pieces = pieces(&bytes, &cuts).into_iter();
-        let mut conn = Conn::server(Config::default());
+        let mut conn = Conn::server(ConnConfig::default());
         let mut out = BytesMut::new();
         let mut expected = sent.iter();
         let mut current = None;
@@ -176,7 +176,7 @@ proptest! {
     ) {
         let whole = blocks.concat();
         let length = length.map(|index| index.index(whole.len() + 20));
-        let mut conn = Conn::server(Config::default());
+        let mut conn = Conn::server(ConnConfig::default());
         conn.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         prop_assert!(matches!(conn.next_event(), Ok(Event::Request(_))));
         let mut out = BytesMut::new();
@@ -207,7 +207,7 @@ proptest! {
 
 /// How a client's words end: the number of requests and bodies' bytes, and what stopped it.
 fn outcome(pieces: &[&[u8]]) -> (usize, Vec<u8>, String) {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     let mut out = BytesMut::new();
     let (mut requests, mut content, mut pieces) = (0, Vec::new(), pieces.iter());
     let end = loop {

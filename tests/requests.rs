@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use oxicorn::h1::{BodyLength, CloseReason, Config, Conn, Event, ParseError};
+use oxicorn::h1::{BodyLength, CloseReason, Conn, ConnConfig, Event, ParseError};
 
 #[path = "requests/corpus.rs"]
 mod corpus;
@@ -78,7 +78,7 @@ impl Outcome {
 }
 
 /// Serves what arrives in these pieces, answering each request when it is complete.
-fn serve<'p>(config: &Config, mut pieces: impl Iterator<Item = &'p [u8]>) -> Outcome {
+fn serve<'p>(config: &ConnConfig, mut pieces: impl Iterator<Item = &'p [u8]>) -> Outcome {
     let mut conn = Conn::server(config.clone());
     let mut out = bytes::BytesMut::new();
     let mut requests: Vec<Seen> = Vec::new();
@@ -127,7 +127,7 @@ fn serve<'p>(config: &Config, mut pieces: impl Iterator<Item = &'p [u8]>) -> Out
 }
 
 /// Serves it cut in every way: nothing of the outcome may depend on that.
-fn serve_in_all_ways(name: &str, config: &Config, bytes: &[u8]) -> Outcome {
+fn serve_in_all_ways(name: &str, config: &ConnConfig, bytes: &[u8]) -> Outcome {
     let whole = serve(config, iter::once(bytes));
     for point in 1..bytes.len() {
         let (left, right) = bytes.split_at(point);
@@ -215,7 +215,7 @@ fn a_case_that_is_listed_as_unmet_is_not_met() {
 #[test]
 fn later_minor_versions_are_served() {
     let outcome = serve(
-        &Config::default(),
+        &ConnConfig::default(),
         iter::once(&b"GET / HTTP/1.2\r\nHost: a\r\n\r\n"[..]),
     );
     assert_eq!(outcome.requests[0].head[2], "HTTP/1.2");

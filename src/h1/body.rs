@@ -10,7 +10,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::config::{Config, Limits};
+use super::config::{ConnConfig, Limits};
 use super::error::{ParseError, quote};
 use super::obs_fold::unfold;
 use super::parse::{Section, check_trailer};
@@ -57,7 +57,7 @@ impl Reader {
     pub(super) fn next(
         &mut self,
         bytes: &mut BytesMut,
-        config: &Config,
+        config: &ConnConfig,
     ) -> Result<Part, ParseError> {
         match self {
             Self::Sized(0) => Ok(Part::End),
@@ -104,7 +104,7 @@ impl Default for At {
 }
 
 impl Chunked {
-    fn next(&mut self, bytes: &mut BytesMut, config: &Config) -> Result<Part, ParseError> {
+    fn next(&mut self, bytes: &mut BytesMut, config: &ConnConfig) -> Result<Part, ParseError> {
         let limits = &config.limits;
         loop {
             match &mut self.at {
@@ -241,7 +241,7 @@ mod tests {
         let mut content = Vec::new();
         let mut pieces = input.chunks(step.max(1));
         loop {
-            match reader.next(&mut bytes, &Config::default())? {
+            match reader.next(&mut bytes, &ConnConfig::default())? {
                 Part::Data(data) => content.extend_from_slice(&data),
                 Part::End => {
                     pieces.for_each(|piece| bytes.extend_from_slice(piece));
@@ -357,7 +357,7 @@ mod tests {
             assert_eq!(error.status(), 400, "{bad:?}");
         }
         // A forwarder's exemption is for heads.
-        let mut strict = Config::default();
+        let mut strict = ConnConfig::default();
         strict.leniency.underscores = Underscores::Refuse;
         strict.leniency.forwarder_headers = Names::new("*");
         let mut bytes = BytesMut::from("0\r\nSCRIPT_NAME: /a\r\n\r\n");

@@ -1,4 +1,4 @@
-//! [`Config`]: how much of a request is taken in ([`Limits`]), and what beyond the RFC ([`Leniency`]).
+//! [`ConnConfig`]: how much of a request is taken in ([`Limits`]), and what beyond the RFC ([`Leniency`]).
 //!
 //! No limit of a body's content is here: whoever takes the body in bounds it. And nothing here lets the
 //! framing of a message be doubtful.
@@ -9,14 +9,14 @@ use super::syntax::members;
 
 /// What a connection is told at its start. The default takes what RFC 9112 has a server take, and no more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
+pub struct ConnConfig {
     /// How large a head may be.
     pub limits: Limits,
     /// What is taken although it should not be.
     pub leniency: Leniency,
 }
 
-impl Config {
+impl ConnConfig {
     /// For heads that a program makes: no limits but those of a [`Head`](super::Head)'s ranges, and nothing is dropped.
     pub(super) fn loose() -> Self {
         Self {

@@ -9,7 +9,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::body::{Part, Reader};
-use super::config::Config;
+use super::config::ConnConfig;
 use super::encode::{CONTINUE, HeadEncoder, put_page, say_close};
 use super::error::{EncodeError, ParseError};
 use super::event::{CloseReason, Event};
@@ -28,7 +28,7 @@ const LARGE: usize = 16 * 1024;
 /// The server's side of one HTTP/1.1 connection, without the connection: see the [module](super).
 #[derive(Debug)]
 pub struct Conn {
-    config: Config,
+    config: ConnConfig,
     state: State,
     /// Received and not parsed.
     bytes: BytesMut,
@@ -56,7 +56,7 @@ struct Spare {
 impl Conn {
     /// A connection on which nothing has been received.
     #[must_use]
-    pub fn server(config: Config) -> Self {
+    pub fn server(config: ConnConfig) -> Self {
         Self {
             config,
             state: State::new(),

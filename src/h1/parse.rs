@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use httparse::Status;
 use memchr::memchr;
 
-use super::config::{Config, Leniency, Limits, Underscores};
+use super::config::{ConnConfig, Leniency, Limits, Underscores};
 use super::error::{ParseError, quote};
 use super::head::Head;
 use super::obs_fold::{is_fold, lines_of, unfold};
@@ -37,7 +37,7 @@ impl Section {
     pub(super) fn end(
         &mut self,
         bytes: &[u8],
-        config: &Config,
+        config: &ConnConfig,
     ) -> Result<Option<usize>, ParseError> {
         let limits = &config.limits;
         loop {
@@ -153,7 +153,7 @@ impl Scan {
         &mut self,
         bytes: &mut BytesMut,
         memory: &mut Vec<(Span, Span)>,
-        config: &Config,
+        config: &ConnConfig,
     ) -> Result<Option<Head>, ParseError> {
         let (line, fresh) = match self.request_line {
             Some(line) => (line, false),
@@ -233,7 +233,7 @@ impl Scan {
     fn request_line(
         &mut self,
         bytes: &mut [u8],
-        config: &Config,
+        config: &ConnConfig,
     ) -> Result<Option<RequestLine>, ParseError> {
         let limit = config.limits.request_line.min(Span::LIMIT - 2);
         // Another protocol, TLS for one: its line may never end.
@@ -359,7 +359,7 @@ impl Head {
         }
         block.extend_from_slice(b"\r\n");
         let mut fields = Vec::new();
-        match Scan::default().head(&mut block, &mut fields, &Config::loose())? {
+        match Scan::default().head(&mut block, &mut fields, &ConnConfig::loose())? {
             Some(head) => Ok(head),
             None => Err(ParseError::RequestLine(quote(&block))),
         }

@@ -193,7 +193,7 @@ fn remove_dead(address: &BindAddress, path: &Path, target: &SockAddr) -> Result<
     probe.set_nonblocking(true).map_err(call("O_NONBLOCK"))?;
     match probe.connect(target) {
         Err(error) if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) => {
-            crate::trace::info!("Replacing {address}: nobody listens on it");
+            crate::trace::info!("Replacing {address}: no process listens on it");
             fs::remove_file(path).map_err(call("unlink"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

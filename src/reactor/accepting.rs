@@ -139,7 +139,7 @@ impl Reactor {
         let full = self.connections.len() >= self.config.worker_connections.max(1);
         if full && self.draining.is_none() {
             if let Some(key) = self.eviction_candidate(now) {
-                trace::debug!("worker_connections are open: closing one that can be spared");
+                trace::debug!("worker_connections is reached: closing a connection to make room");
                 self.close(key, host);
             }
         }

@@ -132,7 +132,7 @@ impl Page {
             server => format!("Server: {server}\r\n"),
         };
         let mut bytes = BytesMut::new();
-        let http = &mut h1::Conn::server(h1::Config::default());
+        let http = &mut h1::Conn::server(h1::ConnConfig::default());
         let made = refusal.encode(&config.error_page, server.as_bytes(), http, &mut bytes);
         let body = usize::try_from(made.sent).unwrap_or(0);
         Self {

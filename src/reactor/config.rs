@@ -16,7 +16,7 @@ use crate::net::{ClientAddress, Networks, ProxyProtocol};
 pub struct Config {
     /// The bounds of a request's head, and what of it is taken beyond the RFC. Its `forwarder_headers` are
     /// for trusted forwarders only.
-    pub http: h1::Config,
+    pub http: h1::ConnConfig,
     /// How many connections there may be, at least one. Past it a new connection takes the place of one that has had
     /// its last answer, that is idle, or whose client is slow; where there is none, it waits.
     pub worker_connections: usize,
@@ -161,13 +161,13 @@ impl From<&Settings> for Config {
 }
 
 /// The protocol's part of the settings, with Gunicorn's bounds of the bounds.
-fn http(settings: &Settings) -> h1::Config {
+fn http(settings: &Settings) -> h1::ConnConfig {
     /// The longest request line that a setting allows, and the size of a field where it is 0.
     const LONGEST: usize = 8190;
     /// The most fields that a setting allows.
     const MOST: usize = 32768;
     let nonzero = |n: usize| Some(n).filter(|&n| n > 0);
-    h1::Config {
+    h1::ConnConfig {
         limits: h1::Limits {
             request_line: nonzero(settings.limit_request_line)
                 .map_or(usize::MAX, |n| n.min(LONGEST)),

@@ -50,7 +50,7 @@ pub(super) struct HttpIo {
 }
 
 impl HttpIo {
-    pub(super) fn new(transport: Transport, config: h1::Config, totals: &Totals) -> Self {
+    pub(super) fn new(transport: Transport, config: h1::ConnConfig, totals: &Totals) -> Self {
         Self {
             timeout: None,
             transport,

@@ -52,7 +52,7 @@ impl Bound {
         opening: Opening,
     ) -> Result<Self> {
         if opening.reuse_port && !given.is_empty() {
-            trace::info!("Sockets that were inherited are shared, whatever reuse_port says");
+            trace::info!("reuse_port has no effect on inherited sockets: they are shared");
         }
         let opened = Listeners::bind_with(&addresses, |address| opening.open(address))?;
         Ok(Self {
@@ -142,7 +142,9 @@ pub(super) fn beside(given: &Listeners, settings: &Settings) -> Result<Vec<BindA
     }
     if settings.is_default("bind") {
         let default = settings.bind.join(", ");
-        trace::info!("Not opening {default}, the usual address");
+        trace::info!(
+            "Not opening {default}: it is only the default, and inherited sockets are there"
+        );
         return Ok(Vec::new());
     }
     addresses.retain(|address| {

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use oracle::Verdict;
-use oxicorn::h1::{BodyLength, Config, Conn, Event, Head, Names, ParseError, Underscores};
+use oxicorn::h1::{BodyLength, Conn, ConnConfig, Event, Head, Names, ParseError, Underscores};
 use proxy::{LONGEST, Parsed, ProxyProtocol, parse};
 
 /// More than this is never buffered for a head, a chunk's line or a trailer section of these sizes.
@@ -43,7 +43,7 @@ struct Seen {
 
 /// Serves what comes in these pieces, answering each request when its body is complete; only the first
 /// `most` of them.
-fn serve(config: &Config, pieces: &[&[u8]], most: usize) -> Outcome {
+fn serve(config: &ConnConfig, pieces: &[&[u8]], most: usize) -> Outcome {
     let mut conn = Conn::server(config.clone());
     let mut pieces: VecDeque<&[u8]> = pieces.iter().copied().collect();
     let mut out = BytesMut::new();
@@ -124,8 +124,8 @@ fn cut(bytes: &[u8], at: u8) -> [&[u8]; 2] {
 }
 
 /// A configuration from the bits of a byte.
-fn config(bits: u8) -> Config {
-    let mut config = Config::default();
+fn config(bits: u8) -> ConnConfig {
+    let mut config = ConnConfig::default();
     let leniency = &mut config.leniency;
     leniency.obsolete_folding = bits & 1 != 0;
     leniency.header_spaces = bits & 2 != 0;
@@ -157,7 +157,7 @@ pub(crate) fn head(data: &[u8]) {
 
     let section = [b"Host: a\r\n", bytes].concat();
     let request = [b"POST / HTTP/1.1\r\n", &section[..]].concat();
-    let mut loose = Config::default();
+    let mut loose = ConnConfig::default();
     loose.limits.fields = usize::MAX;
     loose.limits.field_size = usize::MAX;
     let found = serve(&loose, &[&request], 1);
@@ -191,7 +191,7 @@ pub(crate) fn body(data: &[u8]) {
     let [left, right] = cut(bytes, *at);
     assert_eq!(whole, serve(&small, &[HEAD, left, right], 1));
 
-    let mut loose = Config::default();
+    let mut loose = ConnConfig::default();
     loose.limits.fields = usize::MAX;
     loose.limits.field_size = usize::MAX;
     let found = serve(&loose, &[&request], 1);
@@ -245,7 +245,7 @@ pub(crate) fn conn(data: &[u8]) {
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"abc",
     ];
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     let mut out = BytesMut::new();
     let mut model = Model::default();
     let mut script = data.iter().copied();

@@ -10,7 +10,7 @@ const MOST_LINES: usize = 450;
 const MOST_NAMES: usize = 18;
 
 /// Files that are still too long, to be made fewer and never more.
-const PENDING_FILES: usize = 3;
+const PENDING_FILES: usize = 1;
 
 fn too_long(sources: &[(String, String)]) -> Vec<String> {
     let tree = Tree::new(sources, MANIFEST);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use oxicorn::h1::{Config, Leniency, Limits, Names, Underscores};
+use oxicorn::h1::{ConnConfig, Leniency, Limits, Names, Underscores};
 
 /// A case.
 pub(crate) struct Case {
@@ -107,7 +107,7 @@ impl Case {
     }
 
     /// The settings as Gunicorn takes them: 0 is the default of a field's size.
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> ConnConfig {
         let mut limits = Limits::default();
         let mut leniency = Leniency {
             // The corpus is read as from a trusted peer.
@@ -140,7 +140,7 @@ impl Case {
                 _ => panic!("{}: the setting {name} is unknown", self.name),
             }
         }
-        Config { limits, leniency }
+        ConnConfig { limits, leniency }
     }
 }
 

@@ -8,7 +8,7 @@ const EXPECT: &[u8] =
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
 
 fn received(bytes: &[u8]) -> Conn {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     conn.receive(bytes);
     conn
 }
@@ -120,7 +120,7 @@ fn a_block_is_taken_with_its_room_and_not_copied() {
     let mut block = BytesMut::with_capacity(1000);
     let start = block.as_ptr();
     block.extend_from_slice(&[POST, b"a"].concat());
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     conn.receive_block(block);
     let Ok(Event::Request(head)) = conn.next_event() else {
         panic!("no request")
@@ -250,7 +250,7 @@ fn after_an_error_nothing_is_taken_in() {
 // Gunicorn: P5
 #[test]
 fn a_method_can_be_made_upper_case() {
-    let mut config = Config::default();
+    let mut config = ConnConfig::default();
     config.leniency.casefold_method = true;
     let mut conn = Conn::server(config);
     conn.receive(b"head /a HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -1,11 +1,11 @@
 //! Tests of encoding responses.
 
-use super::super::{Config, Conn, Event};
+use super::super::{Conn, ConnConfig, Event};
 use super::*;
 
 /// A connection whose request is to be answered.
 fn asked(request: &str) -> Conn {
-    let mut conn = Conn::server(Config::default());
+    let mut conn = Conn::server(ConnConfig::default());
     conn.receive(request.as_bytes());
     let event = conn.next_event();
     assert!(matches!(event, Ok(Event::Request(_))), "{event:?}");

@@ -4,7 +4,7 @@ use super::super::config::Names;
 use super::*;
 
 /// The head at the start of `bytes`, which must come out alike byte by byte.
-fn parse_within(config: &Config, bytes: &[u8]) -> Result<Option<Head>, ParseError> {
+fn parse_within(config: &ConnConfig, bytes: &[u8]) -> Result<Option<Head>, ParseError> {
     let whole = Scan::default().head(&mut bytes.into(), &mut Vec::new(), config);
     let (mut scan, mut some) = (Scan::default(), BytesMut::new());
     let mut cut = Ok(None);
@@ -20,7 +20,7 @@ fn parse_within(config: &Config, bytes: &[u8]) -> Result<Option<Head>, ParseErro
 }
 
 fn parse(text: &str) -> Result<Head, ParseError> {
-    parse_within(&Config::default(), text.as_bytes()).map(|head| head.expect("complete"))
+    parse_within(&ConnConfig::default(), text.as_bytes()).map(|head| head.expect("complete"))
 }
 
 fn fields(lines: &str) -> Result<Head, ParseError> {
@@ -67,7 +67,7 @@ fn names_with_an_underscore_are_dropped_and_counted() {
     let head = fields("X_A: b\r\nContent_Length: 5\r\nX-B: c").unwrap();
     assert_eq!(head.fields().len(), 2);
     assert_eq!(head.length(), BodyLength::Empty);
-    let mut config = Config::default();
+    let mut config = ConnConfig::default();
     config.limits.fields = 3;
     let bytes = b"GET / HTTP/1.1\r\nHost: a\r\na_b: c\r\na_b: c\r\na_b: c\r\n\r\n";
     let error = parse_within(&config, bytes).unwrap_err();
@@ -79,7 +79,7 @@ fn names_with_an_underscore_are_dropped_and_counted() {
 
 /// A head whose fields are these, within a leniency.
 fn tolerated(lines: &str, tolerate: impl FnOnce(&mut Leniency)) -> Result<Head, ParseError> {
-    let mut config = Config::default();
+    let mut config = ConnConfig::default();
     tolerate(&mut config.leniency);
     let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
     parse_within(&config, text.as_bytes()).map(|head| head.expect("complete"))
@@ -123,7 +123,7 @@ fn folded_fields_can_be_taken_as_one() {
         assert_eq!(tolerated(bad, fold).unwrap_err().status(), 400, "{bad:?}");
     }
     let first = b"GET / HTTP/1.0\r\n a: b\r\n\r\n";
-    let mut config = Config::default();
+    let mut config = ConnConfig::default();
     fold(&mut config.leniency);
     assert_eq!(
         parse_within(&config, first).unwrap_err(),
@@ -277,7 +277,7 @@ fn limits_are_exact() {
 // Gunicorn: P3, P15
 #[test]
 fn what_has_no_end_is_refused_when_it_is_too_long() {
-    let limits = Config::default();
+    let limits = ConnConfig::default();
     let endless = vec![b'a'; 4095];
     assert_eq!(parse_within(&limits, &endless).unwrap_err().status(), 414);
     let endless = [&b"GET / HTTP/1.1\r\n"[..], &vec![b'a'; 8189]].concat();
