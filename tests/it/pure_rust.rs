@@ -135,7 +135,7 @@ fn hooks_of_a_program_count_what_each_worker_answers() {
         .wait_for("has answered 2 requests with 7 bytes");
     process
         .stdout
-        .wait_for("TRACE / failed: the hook pre_request failed: nobody is to see");
+        .wait_for("TRACE / failed: the hook pre_request failed: TRACE is not answered");
     assert_eq!(process.wait().status, 0);
 }
 
