@@ -7,6 +7,7 @@
 mod bugs;
 mod client;
 mod dice;
+mod end;
 mod law;
 mod network;
 mod response;

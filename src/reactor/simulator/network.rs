@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::dice::Dice;
+use super::end::End;
 use crate::reactor::poller::{Edge, Readiness};
 use crate::reactor::transport::Transport;
 use crate::service::Address;
@@ -53,69 +54,6 @@ pub(super) struct State {
     /// Sockets with an edge that was not told of.
     edges: Vec<usize>,
     found: Vec<Readiness>,
-}
-
-/// A connection, as the network has it.
-#[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools)]
-pub(super) struct End {
-    /// From the client, and not read yet.
-    pub(super) arrived: VecDeque<u8>,
-    /// From the server, and not taken yet by the client.
-    pub(super) sent: VecDeque<u8>,
-    /// How much of that there may be.
-    pub(super) room: usize,
-    /// The client sends no more.
-    pub(super) client_ended: bool,
-    /// The client has gone, and says so.
-    pub(super) reset: bool,
-    /// The server sends no more.
-    pub(super) server_ended: bool,
-    /// The server has closed its socket.
-    pub(super) closed: bool,
-    /// There were bytes that the server had not read when it closed: the client may lose what it has not taken.
-    pub(super) closed_unread: bool,
-    /// Whether the server has accepted it, and when.
-    pub(super) accepted: bool,
-    pub(super) accepted_at: MonoTime,
-    /// The reactor's key, once it is polled.
-    pub(super) key: Option<usize>,
-    /// An edge was not told of yet, and for how many polls it is late.
-    pub(super) edge: Option<u8>,
-    /// A write found no room: the next room is an edge.
-    pub(super) starved: bool,
-    /// As over TLS: bytes are kept between the socket and its user.
-    sealed: bool,
-    pub(super) opened: VecDeque<u8>,
-    record: VecDeque<u8>,
-    for_write: bool,
-}
-
-impl End {
-    pub(super) fn has_input(&self) -> bool {
-        !self.arrived.is_empty() || self.client_ended || self.reset
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.sent.len() < self.room || self.reset
-    }
-
-    /// Moves bytes on their way as far as there is room.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let n = bytes.len().min(self.room.saturating_sub(self.sent.len()));
-        self.sent.extend(&bytes[..n]);
-        if n < bytes.len() {
-            self.starved = true;
-        }
-        n
-    }
-
-    fn flush_record(&mut self) -> bool {
-        let record: Vec<u8> = self.record.drain(..).collect();
-        let n = self.take(&record);
-        self.record.extend(&record[n..]);
-        self.record.is_empty()
-    }
 }
 
 impl State {

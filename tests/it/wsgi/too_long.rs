@@ -33,7 +33,6 @@ fn expect_504(server: &Server, target: &str) {
     assert!(expected.contains(&took), "took {took:?}");
 }
 
-// Gunicorn: S11
 #[test]
 fn request_that_waits_right_after_its_time_is_broken_off() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -52,6 +51,7 @@ fn request_that_waits_right_after_its_time_is_broken_off() {
     server.stop();
 }
 
+// Gunicorn: S11
 #[test]
 fn stuck_thread_costs_its_client_a_504_and_others_nothing() {
     let server = serve("probe:app", &["--threads", "4"]);
