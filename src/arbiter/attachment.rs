@@ -48,13 +48,9 @@ pub trait Attachment {
 
 /// All that is attached to an arbiter.
 #[derive(Default)]
-pub(super) struct Attachments(Vec<Box<dyn Attachment>>);
+pub(super) struct Attachments(pub(super) Vec<Box<dyn Attachment>>);
 
 impl Attachments {
-    pub(super) fn add(&mut self, attachment: Box<dyn Attachment>) {
-        self.0.push(attachment);
-    }
-
     /// What is to be polled.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().filter_map(|it| it.fd())

@@ -20,7 +20,8 @@ pub(super) const AT_ONCE: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
-    last: MonoTime,
+    /// When the last one was.
+    pub(super) last: MonoTime,
     not_before: MonoTime,
     /// How many attempts are owed, and from when on.
     owed: usize,
@@ -99,11 +100,6 @@ impl Backoff {
             burst: self.burst,
             ..Self::default()
         };
-    }
-
-    /// When the last one was.
-    pub(super) fn last(&self) -> MonoTime {
-        self.last
     }
 
     /// When the next attempt may be made that may not be made by now.

@@ -263,7 +263,7 @@ impl ArbiterBuilder {
     /// Adds an observer, which is called in the arbiter with each event. It must not block: no worker is supervised
     /// meanwhile. A panic of it is logged, and ends nothing.
     pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
-        self.observers.add(Box::new(observer));
+        self.observers.0.push(Box::new(observer));
         self
     }
 
@@ -276,7 +276,7 @@ impl ArbiterBuilder {
 
     /// Adds something of the program's to what the arbiter polls.
     pub fn attach(mut self, attachment: impl Attachment + 'static) -> Self {
-        self.attachments.add(Box::new(attachment));
+        self.attachments.0.push(Box::new(attachment));
         self
     }
 

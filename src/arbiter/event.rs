@@ -105,18 +105,14 @@ pub enum ArbiterEvent {
 }
 
 /// A callback of the program's.
-pub(super) type Observer = Box<dyn FnMut(&ArbiterEvent)>;
+type Observer = Box<dyn FnMut(&ArbiterEvent)>;
 
 /// All that are told, in order. A panic of one is logged and goes no further: workers would be left without their
 /// arbiter.
 #[derive(Default)]
-pub(super) struct Observers(Vec<Observer>);
+pub(super) struct Observers(pub(super) Vec<Observer>);
 
 impl Observers {
-    pub(super) fn add(&mut self, observer: Observer) {
-        self.0.push(observer);
-    }
-
     pub(super) fn tell(&mut self, event: &ArbiterEvent) {
         for observer in &mut self.0 {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event))) {

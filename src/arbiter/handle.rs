@@ -4,6 +4,7 @@
 //! waits, but a [`Completion`] can be waited for.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
@@ -99,7 +100,8 @@ const ARBITER_CELL: NonZeroUsize = NonZeroUsize::new(size_of::<ArbiterCell>()).u
 
 #[derive(Debug)]
 struct Shared {
-    commands: Mutex<Commands>,
+    /// What has been asked and not yet looked at; `None` when the arbiter is gone.
+    commands: Mutex<Option<VecDeque<(Command, Ticket)>>>,
     notifier: Notifier,
     cell: Region<ArbiterCell>,
     scoreboard: OnceLock<Arc<Scoreboard>>,
@@ -121,14 +123,6 @@ struct FromWorker {
     process: u32,
     /// Whether the arbiter does what it asks for.
     may_command: bool,
-}
-
-/// What has been asked and not yet looked at.
-#[derive(Debug, Default)]
-struct Commands {
-    queue: VecDeque<(Command, Ticket)>,
-    /// The arbiter is gone.
-    closed: bool,
 }
 
 #[expect(
@@ -226,8 +220,8 @@ impl Handle {
         }
         let (ticket, completion) = completion::pair(&shared.thread);
         let mut commands = lock(&shared.commands);
-        if !commands.closed {
-            commands.queue.push_back((command, ticket));
+        if let Some(queue) = &mut *commands {
+            queue.push_back((command, ticket));
             drop(commands);
             shared.notifier.notify();
         }
@@ -270,7 +264,7 @@ pub(crate) struct CommandQueue(Arc<Shared>);
 impl CommandQueue {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(Arc::new(Shared {
-            commands: Mutex::default(),
+            commands: Mutex::new(Some(VecDeque::new())),
             notifier: Notifier::new()?,
             cell: Mapping::anonymous(ARBITER_CELL)?.region(0, 1),
             scoreboard: OnceLock::new(),
@@ -289,7 +283,8 @@ impl CommandQueue {
     pub(super) fn take(&self) -> VecDeque<(Command, Ticket)> {
         // First the descriptor, then the queue: a command that comes between them makes it readable again.
         self.0.notifier.clear();
-        std::mem::take(&mut lock(&self.0.commands).queue)
+        let mut commands = lock(&self.0.commands);
+        commands.as_mut().map(take).unwrap_or_default()
     }
 
     /// In a worker's process: its commands go over this link.
@@ -332,10 +327,7 @@ impl Drop for CommandQueue {
     fn drop(&mut self) {
         // In a child the lock may be held by a thread that is not there.
         if self.0.process == process::id() {
-            let mut commands = lock(&self.0.commands);
-            commands.closed = true;
-            let unanswered = std::mem::take(&mut commands.queue);
-            drop(commands);
+            let unanswered = lock(&self.0.commands).take();
             drop(unanswered);
         }
     }

@@ -116,8 +116,8 @@ impl Shell {
         let counters = lineage.take_totals()?;
         let children = Children::new(options.slots, calls.unwrap_or(1), counters)?;
         let follows = lineage.predecessor().is_some();
-        children.scoreboard().set_following(follows);
-        command_queue.show(children.scoreboard());
+        children.scoreboard.set_following(follows);
+        command_queue.show(&children.scoreboard);
         let inbox = Inbox::new(command_queue, options)?;
         let mut identities = Identities::default();
         let predecessor = lineage.predecessor();
@@ -158,7 +158,7 @@ impl Shell {
         self.tell(&ArbiterEvent::Starting);
         self.close_in_foreign_forks();
         for template in self.templates() {
-            match preload(&template, self.inbox.signals()) {
+            match preload(&template, &self.inbox.signals) {
                 Err(error) if signal::was_asked_to_leave() => {
                     info!("Loading was broken off: {error}");
                 }
@@ -299,7 +299,7 @@ impl Shell {
 
     /// Has handles tell what is so; `loading` while settings are read.
     fn show_status(&self, loading: bool) {
-        let command_queue = self.inbox.command_queue();
+        let command_queue = &self.inbox.command_queue;
         command_queue.set_state(match self.supervisor.state() {
             ArbiterState::Stopping => ArbiterState::Stopping,
             _ if loading => ArbiterState::Reloading,
@@ -392,7 +392,7 @@ impl Shell {
 
     /// Calls what is attached, where it has something to do.
     fn run_attachments(&mut self) {
-        let handle = self.inbox.command_queue().handle();
+        let handle = self.inbox.command_queue.handle();
         // The poll tells of each edge once.
         self.inbox.look_now = self.attachments.run(&handle);
     }
@@ -410,7 +410,7 @@ impl Shell {
         } else {
             QueuePolicy::Drain
         };
-        self.children.scoreboard().set_queue_policy(policy);
+        self.children.scoreboard.set_queue_policy(policy);
         self.answers.stopping();
         self.tell(&ArbiterEvent::Stopping);
         self.generations.close();

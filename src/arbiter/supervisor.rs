@@ -266,7 +266,7 @@ impl Supervisor {
     /// Ends the backing off of a group when a worker that was ready after its last early death has proven good.
     fn forget_failures(&mut self, now: MonoTime) {
         for group in &mut self.groups {
-            let last = group.backoff.last();
+            let last = group.backoff.last;
             let good = |ready: MonoTime| ready >= last && now.since(ready) >= PROVEN;
             let mut rows = self.table.iter().filter(|row| row.group == group.id);
             if rows.any(|row| row.ready.is_some_and(good)) {
@@ -361,14 +361,7 @@ impl Supervisor {
             if matches!(row.stage, WorkerStage::Aborted | WorkerStage::Killed) {
                 continue;
             }
-            if let Some(pid) = row.pid {
-                out.push(Action::Signal {
-                    pid,
-                    slot: row.slot,
-                    order: WorkerSignal::Reopen,
-                    why: SignalReason::Logs,
-                });
-            }
+            out.extend(row.signal(WorkerSignal::Reopen, SignalReason::Logs));
         }
     }
 

@@ -14,10 +14,10 @@
 //!
 //! *Invariants*: ids, slots and process ids are each held by one row at most; ids only grow.
 
-use crate::time::MonoTime;
-
-use super::action::SignalReason;
+use super::action::{Action, SignalReason};
 use super::policy::{GroupId, Policy, Supervised};
+use crate::ipc::worker_signal::WorkerSignal;
+use crate::time::MonoTime;
 
 /// Where a worker is in its life, and what its deadline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,16 @@ impl WorkerRow {
             self.stage,
             WorkerStage::Examined | WorkerStage::Aborted | WorkerStage::Killed
         )
+    }
+
+    /// An order to it, once it exists.
+    pub(super) fn signal(&self, order: WorkerSignal, why: SignalReason) -> Option<Action> {
+        self.pid.map(|pid| Action::Signal {
+            pid,
+            slot: self.slot,
+            order,
+            why,
+        })
     }
 }
 

@@ -34,28 +34,16 @@ pub(super) struct Child {
     /// Its own queues, for the one that takes its place; given up when it is asked to leave.
     pub(super) queues: Listeners,
     /// Whether its stacks have been logged: it shows them once more when it is aborted.
-    examined: bool,
-    heard: MonoTime,
+    pub(super) examined: bool,
+    pub(super) heard: MonoTime,
     pub(super) ready: bool,
-    words: Option<LastWords>,
+    pub(super) words: Option<LastWords>,
     /// What it asks the arbiter to do.
-    asked: Vec<WorkerCommand>,
+    pub(super) asked: Vec<WorkerCommand>,
     /// What it exits with, whatever becomes of its last step: once its work is done.
-    ending: Option<i32>,
+    pub(super) ending: Option<i32>,
     /// It has been waited for: its process id may be another's by now.
-    reaped: bool,
-}
-
-/// What is to be known of a child from its fork on.
-pub(super) struct Birth {
-    pub(super) id: u64,
-    pub(super) slot: usize,
-    pub(super) group: GroupId,
-    pub(super) policy: Policy,
-    pub(super) link: ArbiterEnd,
-    pub(super) stacks: Stacks,
-    pub(super) queues: Listeners,
-    pub(super) at: MonoTime,
+    pub(super) reaped: bool,
 }
 
 /// Exits that were waited for without asking for the process.
@@ -76,7 +64,7 @@ pub(super) struct Collected {
 #[derive(Debug)]
 pub(super) struct Children {
     all: BTreeMap<i32, Child>,
-    scoreboard: Arc<Scoreboard>,
+    pub(super) scoreboard: Arc<Scoreboard>,
     oom_kills: OomKills,
 }
 
@@ -87,15 +75,6 @@ impl Children {
             scoreboard: Arc::new(Scoreboard::new(slots, calls, counters)?),
             oom_kills: OomKills::watch(),
         })
-    }
-
-    pub(super) fn scoreboard(&self) -> &Arc<Scoreboard> {
-        &self.scoreboard
-    }
-
-    /// In a child: its siblings are not its own.
-    pub(super) fn into_scoreboard(self) -> Arc<Scoreboard> {
-        self.scoreboard
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Child> {
@@ -109,24 +88,8 @@ impl Children {
     }
 
     /// Adds a process that was just forked.
-    pub(super) fn add(&mut self, pid: i32, birth: Birth) -> &Child {
-        self.scoreboard.slot(birth.slot).set_pid(pid);
-        let child = Child {
-            id: birth.id,
-            slot: birth.slot,
-            group: birth.group,
-            policy: birth.policy,
-            link: birth.link,
-            stacks: birth.stacks,
-            queues: birth.queues,
-            examined: false,
-            heard: birth.at,
-            ready: false,
-            words: None,
-            asked: Vec::new(),
-            ending: None,
-            reaped: false,
-        };
+    pub(super) fn add(&mut self, pid: i32, child: Child) -> &Child {
+        self.scoreboard.slot(child.slot).set_pid(pid);
         self.all.insert(pid, child);
         &self.all[&pid]
     }

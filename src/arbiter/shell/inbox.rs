@@ -29,8 +29,8 @@ const SOON: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Inbox {
     poll: Poll,
-    signals: Signals,
-    command_queue: CommandQueue,
+    pub(super) signals: Signals,
+    pub(super) command_queue: CommandQueue,
     /// Whether something that was found is about to be complete.
     pub(super) look_soon: bool,
     /// Whether what is attached has more to read.
@@ -62,18 +62,6 @@ impl Inbox {
             .map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
         inbox.command_queue.begin();
         Ok(inbox)
-    }
-
-    pub(super) fn signals(&self) -> &Signals {
-        &self.signals
-    }
-
-    pub(super) fn signals_mut(&mut self) -> &mut Signals {
-        &mut self.signals
-    }
-
-    pub(super) fn command_queue(&self) -> &CommandQueue {
-        &self.command_queue
     }
 
     /// Has a descriptor wake the arbiter.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use nix::unistd::Pid;
 
 use super::Shell;
-use super::children::Birth;
+use super::children::Child;
 use crate::arbiter::action::{ExitReport, Input};
 use crate::arbiter::event::ArbiterEvent;
 use crate::arbiter::generation::{Generation, Template};
@@ -77,25 +77,22 @@ impl Shell {
                 "there is no generation {number} of workers"
             )));
         };
-        let (template, name) = (
-            Rc::clone(&generation.template),
-            Arc::clone(&generation.name),
-        );
+        let template = Rc::clone(&generation.template);
+        let name = Arc::clone(&generation.name);
         let (policy, group) = (generation.policy, generation.group);
         let shared = generation.listeners.listeners();
-        let prepared = match Prepared::new(generation, queue_id) {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
-        };
         let Prepared {
             link: (ours, theirs),
             stacks: (stacks, stacks_to),
             pipe,
             listeners,
-        } = prepared;
+        } = match Prepared::new(generation, queue_id) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
+        };
         self.tell(&ArbiterEvent::Forking { id });
         let now = MonoTime::now();
-        let scoreboard = self.children.scoreboard();
+        let scoreboard = &self.children.scoreboard;
         scoreboard.assign(slot, id, group.0, policy.calls, now);
 
         let arbiter = Pid::this().as_raw();
@@ -106,10 +103,9 @@ impl Shell {
         let mut fork = || {
             *forked.get_or_insert_with(|| {
                 fork::fork(|| {
-                    let table = worker::SIGNALS
-                        .iter()
-                        .map(|&(signal, what, _)| (signal, what));
-                    let signals = self.inbox.signals_mut();
+                    let table = worker::SIGNALS.iter();
+                    let table = table.map(|&(signal, what, _)| (signal, what));
+                    let signals = &mut self.inbox.signals;
                     installed = pipe.take().map(|pipe| {
                         let stacks = WorkerSignal::Stacks.number();
                         let expire = WorkerSignal::Expire.number();
@@ -146,18 +142,23 @@ impl Shell {
                 }));
             }
             Some(ForkOutcome::Parent(pid)) => {
-                let queues = listeners.without(&shared);
-                let birth = Birth {
+                let child = Child {
                     id,
                     slot,
                     group,
                     policy,
                     link: ours,
                     stacks,
-                    queues,
-                    at: now,
+                    queues: listeners.without(&shared),
+                    examined: false,
+                    heard: now,
+                    ready: false,
+                    words: None,
+                    asked: Vec::new(),
+                    ending: None,
+                    reaped: false,
                 };
-                let child = self.children.add(pid, birth);
+                let child = self.children.add(pid, child);
                 let watched = self.inbox.watch(&child.link);
                 if let Err(error) = watched.and_then(|()| self.inbox.watch(&child.stacks)) {
                     // Its exit is noticed by SIGCHLD all the same; its readiness, with the next wake-up.
@@ -172,7 +173,7 @@ impl Shell {
             }
             None => "the worker did not fork when it was asked to".into(),
         };
-        self.children.scoreboard().slot(slot).clear();
+        self.children.scoreboard.slot(slot).clear();
         Ok(failed(reason))
     }
 
@@ -224,9 +225,10 @@ impl Shell {
             identities.become_worker();
             // What is in use is among the setup's; what only reserves an address stays the arbiter's.
             generations.hand_over();
-            let scoreboard = children.into_scoreboard();
+            // Its siblings are not its own.
+            let scoreboard = children.scoreboard;
             inbox
-                .command_queue()
+                .command_queue
                 .become_worker(&link, options.worker_commands);
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((inbox, lineage));

@@ -129,7 +129,7 @@ impl Shell {
         info!("Starting {} anew", self.lineage.command.program().display());
         self.tell(&ArbiterEvent::Upgrading);
         let arbiter = i32::try_from(process::id()).unwrap_or_default();
-        match fork::fork(|| self.inbox.signals_mut().restore()) {
+        match fork::fork(|| self.inbox.signals.restore()) {
             ForkOutcome::Child => self.execute(arbiter, &theirs),
             ForkOutcome::Parent(pid) => {
                 if let Err(error) = self.inbox.watch(&ours) {
@@ -210,7 +210,7 @@ impl Shell {
     /// The arbiter before this one has gone: this one is the only one.
     pub(super) fn promote(&mut self) {
         self.generations.become_sole();
-        self.children.scoreboard().set_following(false);
+        self.children.scoreboard.set_following(false);
         info!("Master has been promoted.");
         self.identities.promote();
         self.identities.show_arbiter(false);

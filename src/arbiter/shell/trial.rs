@@ -56,7 +56,7 @@ impl Shell {
             .check(&groups)
             .and_then(|()| {
                 let mut templates = groups.iter().map(|group| &group.template);
-                templates.try_for_each(|it| preload(it, self.inbox.signals()))
+                templates.try_for_each(|it| preload(it, &self.inbox.signals))
             })
             .and_then(|()| {
                 let predecessor = self.lineage.predecessor();

@@ -144,12 +144,10 @@ impl Supervisor {
     /// Signals those whose deadline has passed, and finds those that have grown old.
     pub(super) fn enforce(&mut self, now: MonoTime, out: &mut Vec<Action>) {
         for row in self.table.iter_mut() {
-            let (Some(pid), Some(deadline)) = (row.pid, row.deadline) else {
+            let due = row.deadline.filter(|deadline| *deadline <= now);
+            let (Some(_), Some(deadline)) = (row.pid, due) else {
                 continue;
             };
-            if deadline > now {
-                continue;
-            }
             let late = now.since(deadline);
             let silent = match row.stage {
                 WorkerStage::Booting => row.policy.boot_timeout.map(SignalReason::NotReady),
@@ -177,12 +175,7 @@ impl Supervisor {
                 }
             };
             row.kill_reason.get_or_insert(why);
-            out.push(Action::Signal {
-                pid,
-                slot: row.slot,
-                order,
-                why,
-            });
+            out.extend(row.signal(order, why));
         }
         for row in self.table.iter_mut() {
             let (ready, most) = (row.ready, row.policy.max_worker_age);
@@ -235,7 +228,9 @@ pub(super) fn ask(
     until: MonoTime,
     out: &mut Vec<Action>,
 ) {
-    let Some(pid) = row.pid else { return };
+    if row.pid.is_none() {
+        return;
+    }
     match row.stage {
         WorkerStage::Booting | WorkerStage::Serving => row.deadline = Some(until),
         WorkerStage::Leaving => {
@@ -250,16 +245,12 @@ pub(super) fn ask(
         | WorkerStage::Killed => return,
     }
     row.stage = WorkerStage::Leaving;
-    out.push(Action::Signal {
-        pid,
-        slot: row.slot,
-        order: if quick {
-            WorkerSignal::Quit
-        } else {
-            WorkerSignal::Leave
-        },
-        why,
-    });
+    let order = if quick {
+        WorkerSignal::Quit
+    } else {
+        WorkerSignal::Leave
+    };
+    out.extend(row.signal(order, why));
 }
 
 /// Whether a worker's end says that workers cannot boot, and why.

@@ -21,8 +21,7 @@ impl Supervisor {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
-        let (Some(pid), Some(timeout), slot) = (row.pid, row.policy.request_timeout, row.slot)
-        else {
+        let Some(timeout) = row.policy.request_timeout else {
             return;
         };
         let hopeless = alone || row.policy.calls == 1;
@@ -33,19 +32,11 @@ impl Supervisor {
             {
                 let why = SignalReason::Stuck(now.since(since));
                 row.stuck = Some((since, now));
-                let mut order = |order, why| {
-                    out.push(Action::Signal {
-                        pid,
-                        slot,
-                        order,
-                        why,
-                    });
-                };
                 // One that is examined shows its stacks already.
                 if row.stage != WorkerStage::Examined {
-                    order(WorkerSignal::Stacks, why);
+                    out.extend(row.signal(WorkerSignal::Stacks, why));
                 }
-                order(WorkerSignal::Expire, SignalReason::Examined);
+                out.extend(row.signal(WorkerSignal::Expire, SignalReason::Examined));
                 if row.stage != WorkerStage::Leaving {
                     row.kill_reason.get_or_insert(why);
                     retire(row, now, out);
