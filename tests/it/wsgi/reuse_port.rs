@@ -204,7 +204,7 @@ fn an_inherited_socket_is_shared_beside_queues_of_one_worker() {
     assert_eq!(server.addresses.len(), 2);
     server
         .stderr()
-        .wait_for("Sockets that were inherited are shared");
+        .wait_for("reuse_port has no effect on inherited sockets");
     server.workers(2);
     listening(given.port(), 1);
     let Address::Tcp(own) = server.addresses[1] else {
