@@ -141,7 +141,9 @@ impl Handle {
     }
 
     /// Puts new workers in the place of all: what SIGHUP does. It is taken when the new settings can be used, and done
-    /// when a worker of each group serves by them. The others are replaced one by one after that.
+    /// when a worker of each group serves by them. The others are replaced one by one after that. It has failed where
+    /// there are to be no workers by then (SIGWINCH). A command to scale that has not ended when it is taken has failed:
+    /// the settings say how many workers there are to be.
     pub fn reload(&self) -> Completion {
         self.tell(Command::Reload)
     }
@@ -244,7 +246,10 @@ impl Handle {
         if worker.link.is_closed() {
             return self.refuse("the arbiter has ended before".into());
         }
-        worker.link.send(&Message::Command(command));
+        if !worker.link.send(&Message::Command(command)) {
+            return self
+                .refuse("the arbiter has not yet looked at what it was asked before".into());
+        }
         let (ticket, completion) = completion::pair(&self.0.thread);
         ticket.finish();
         completion
@@ -347,6 +352,26 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arbiter::completion::Progress;
+    use crate::ipc::link;
+
+    #[test]
+    fn a_workers_command_that_is_not_handed_over_has_failed() {
+        let mut command_queue = CommandQueue::new().unwrap();
+        // As in a worker: the arbiter is another process.
+        Arc::get_mut(&mut command_queue.0).unwrap().process = 0;
+        let (arbiter, link) = link::pair().unwrap();
+        command_queue.become_worker(&link, true);
+        let handle = command_queue.handle();
+        let mut asked = 0;
+        while handle.reload().progress() == Progress::Done {
+            asked += 1;
+            assert!(asked < 100_000, "the arbiter reads nothing");
+        }
+        let heard = std::iter::from_fn(|| arbiter.receive()).count();
+        assert_eq!(heard, asked);
+        assert_eq!(handle.reload().progress(), Progress::Done);
+    }
 
     #[test]
     fn what_is_asked_arrives_in_order_and_once() {

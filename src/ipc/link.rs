@@ -156,8 +156,9 @@ impl AsFd for ArbiterEnd {
 pub(crate) struct WorkerEnd(OwnedFd);
 
 impl WorkerEnd {
-    /// Says it. An arbiter that has gone hears nothing, and is told otherwise.
-    pub(crate) fn send(&self, message: &Message) {
+    /// Says it, and tells whether it was handed over. An arbiter that has gone hears nothing, and is told otherwise; one
+    /// that has not looked for long has room for a few hundred messages.
+    pub(crate) fn send(&self, message: &Message) -> bool {
         let mut packet = Vec::new();
         match message {
             Message::Ready => packet.push(b'r'),
@@ -179,7 +180,7 @@ impl WorkerEnd {
                 command.encode(&mut packet);
             }
         }
-        let _ = socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL);
+        socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).is_ok()
     }
 
     /// Whether the arbiter has gone.

@@ -64,8 +64,9 @@ impl Answers {
         old.into_iter().for_each(superseded);
     }
 
-    /// The settings that were asked for are tried, as these generations.
+    /// The settings that were asked for are tried, as these generations. They say how many workers there are to be.
     pub(super) fn loaded(&mut self, generations: &[u64]) {
+        self.scales.drain(..).for_each(superseded);
         for ticket in self.loads.drain(..) {
             ticket.take();
             let tried = generations.iter().copied().collect();
@@ -137,6 +138,12 @@ impl Answers {
 
     /// Answers what is so by now.
     pub(super) fn look(&mut self, supervisor: &Supervisor) {
+        if supervisor.target() == 0 {
+            for reload in self.reloads.drain(..) {
+                let ticket = reload.ticket;
+                ticket.fail("there are to be no workers that could serve");
+            }
+        }
         if self.scales.is_empty() {
             return;
         }
@@ -162,4 +169,94 @@ impl Answers {
 
 fn superseded((.., ticket): (GroupId, usize, Ticket)) {
     ticket.fail("another number of workers was asked for");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbiter::action::Input;
+    use crate::arbiter::completion::{self, Completion, Progress};
+    use crate::arbiter::policy::{Policy, Supervised};
+    use crate::time::MonoTime;
+
+    /// A supervisor whose only worker serves, and with it what commands wait for.
+    struct Scene {
+        supervisor: Supervisor,
+        answers: Answers,
+        policy: Policy,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let workers = 1;
+            let policy = Policy {
+                workers,
+                ..Policy::new(1)
+            };
+            let first = Supervised {
+                generation: 1,
+                policy,
+            };
+            let mut scene = Self {
+                supervisor: Supervisor::new([first], 8),
+                answers: Answers::default(),
+                policy,
+            };
+            scene.step(Input::Wake);
+            scene.step(Input::Forked { id: 1, pid: 101 });
+            scene.step(Input::Ready { id: 1 });
+            scene
+        }
+
+        fn step(&mut self, input: Input) {
+            let now = MonoTime::ZERO;
+            self.supervisor.step(now, input, &mut Vec::new());
+        }
+
+        fn command(&mut self, command: Command) -> Completion {
+            let (ticket, completion) = completion::pair(&std::sync::Arc::default());
+            self.answers.expect(command, Some(ticket), false);
+            self.step(Input::Command(command));
+            completion
+        }
+
+        fn reload(&mut self) -> Completion {
+            let completion = self.command(Command::Reload);
+            let new = Supervised {
+                generation: 2,
+                policy: self.policy,
+            };
+            self.answers.loaded(&[2]);
+            self.step(Input::Loaded(vec![new]));
+            self.answers.look(&self.supervisor);
+            completion
+        }
+    }
+
+    fn reason(completion: &Completion) -> String {
+        match completion.progress() {
+            Progress::Failed { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reload_without_any_worker_to_prove_it_has_failed() {
+        let mut scene = Scene::new();
+        let reload = scene.reload();
+        assert_eq!(reload.progress(), Progress::Taken);
+        scene.step(Input::Command(Command::Quiesce));
+        scene.answers.look(&scene.supervisor);
+        assert!(reason(&reload).contains("no workers"));
+    }
+
+    #[test]
+    fn a_reload_that_sets_another_number_is_no_want_of_room() {
+        let mut scene = Scene::new();
+        let scale = scene.command(Command::Scale(GroupId::FIRST, 3));
+        scene.answers.look(&scene.supervisor);
+        assert_eq!(scale.progress(), Progress::Taken);
+        scene.reload();
+        assert_eq!(reason(&scale), "another number of workers was asked for");
+    }
 }
