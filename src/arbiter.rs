@@ -41,13 +41,11 @@ use crate::sys::fork;
 use crate::trace::info;
 use crate::worker::WorkerTemplate;
 pub use attachment::Attachment;
-use attachment::Attachments;
 pub use builder::ArbiterBuilder;
 pub use command::{SignalRow, signals};
 pub use completion::{Completion, Progress};
 pub use event::ArbiterEvent;
-use event::Observers;
-use generation::Description;
+use generation::Generation;
 pub(crate) use handle::CommandQueue;
 pub use handle::{ArbiterState, Handle, Status};
 pub use reexec::{ReexecCommand, is_successor};
@@ -78,14 +76,10 @@ pub use worker_status::{CurrentRequest, WorkerStatus};
 /// }
 /// ```
 pub struct Arbiter {
-    groups: Vec<Description>,
+    groups: Vec<Generation>,
     identity: Identity,
     options: ArbiterOptions,
     allow_threads: bool,
-    observers: Observers,
-    attachments: Attachments,
-    reopen_logs: Box<dyn FnMut()>,
-    reload: Option<ReloadSource>,
     exec: ReexecCommand,
     command_queue: CommandQueue,
 }

@@ -215,7 +215,9 @@ impl Reactor {
     pub fn is_done(&self, now: MonoTime) -> bool {
         let is_over = self.end.is_some_and(|end| now >= end);
         is_over
-            || self.draining.is_some() && self.acceptor.is_empty() && self.connections.is_empty()
+            || self.draining.is_some()
+                && self.acceptor.entrances.is_empty()
+                && self.connections.is_empty()
     }
 
     /// How many connections are lent.

@@ -90,8 +90,9 @@ impl Attachments {
     }
 
     /// In a child.
-    pub(super) fn close_in_child(mut self) {
+    pub(super) fn close_in_child(&mut self) {
         self.0.iter_mut().for_each(|it| it.in_child());
+        self.0.clear();
     }
 }
 

@@ -7,17 +7,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::mem::take;
 use std::path::PathBuf;
-use std::process;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::generation::{Description, Generation};
+use super::generation::Generation;
 use super::listeners::ArbiterListeners;
-use super::policy::{Policy, unless_zero};
+use super::policy::{GroupId, Policy, unless_zero};
 use super::{
-    Arbiter, ArbiterEvent, ArbiterOptions, Attachment, Attachments, CommandQueue, Identity,
-    Observers, ReexecCommand, ReloadSource,
+    Arbiter, ArbiterEvent, ArbiterOptions, Attachment, CommandQueue, Identity, ReexecCommand,
 };
 use crate::error::{Error, Result};
 use crate::net::Listeners;
@@ -25,8 +23,6 @@ use crate::worker::WorkerTemplate;
 
 /// The name of the group that each arbiter has.
 const MAIN_GROUP: &str = "main";
-/// How many processes there can be at once, unless the builder says otherwise.
-const SLOTS: usize = 512;
 
 /// Describes an [`Arbiter`].
 #[must_use]
@@ -41,10 +37,6 @@ pub struct ArbiterBuilder {
     identity: Identity,
     options: ArbiterOptions,
     allow_threads: bool,
-    observers: Observers,
-    attachments: Attachments,
-    reopen_logs: Box<dyn FnMut()>,
-    reload: Option<ReloadSource>,
     exec: Option<ReexecCommand>,
     command_queue: Option<CommandQueue>,
 }
@@ -58,18 +50,8 @@ impl ArbiterBuilder {
             groups: Vec::new(),
             listeners: None,
             identity: Identity::default(),
-            options: ArbiterOptions {
-                slots: SLOTS,
-                signals: true,
-                reap_orphans: process::id() == 1,
-                pulse: None,
-                worker_commands: false,
-            },
+            options: ArbiterOptions::default(),
             allow_threads: false,
-            observers: Observers::default(),
-            attachments: Attachments::default(),
-            reopen_logs: Box::new(|| {}),
-            reload: None,
             exec: None,
             command_queue: None,
         }
@@ -219,7 +201,7 @@ impl ArbiterBuilder {
     /// Without a source a reload starts new workers with the settings in force. An error or a panic of the source, and
     /// workers that cannot boot, leave everything as it was.
     pub fn reload(mut self, source: impl FnMut() -> Result<ArbiterBuilder> + 'static) -> Self {
-        self.reload = Some(Box::new(source));
+        self.options.reload = Some(Box::new(source));
         self
     }
 
@@ -263,20 +245,20 @@ impl ArbiterBuilder {
     /// Adds an observer, which is called in the arbiter with each event. It must not block: no worker is supervised
     /// meanwhile. A panic of it is logged, and ends nothing.
     pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
-        self.observers.0.push(Box::new(observer));
+        self.options.observers.0.push(Box::new(observer));
         self
     }
 
     /// Opens the arbiter's own log files again where that is asked for (USR1); the workers are told by themselves. It
     /// must not block. A panic of it is logged, and ends nothing.
     pub fn reopen_logs(mut self, reopen: impl FnMut() + 'static) -> Self {
-        self.reopen_logs = Box::new(reopen);
+        self.options.reopen_logs = Box::new(reopen);
         self
     }
 
     /// Adds something of the program's to what the arbiter polls.
     pub fn attach(mut self, attachment: impl Attachment + 'static) -> Self {
-        self.attachments.0.push(Box::new(attachment));
+        self.options.attachments.0.push(Box::new(attachment));
         self
     }
 
@@ -299,16 +281,12 @@ impl ArbiterBuilder {
     ///
     /// No workers, no slot to replace one, two groups of one name, or a system that gives no descriptor.
     pub fn build(mut self) -> Result<Arbiter> {
-        let options = self.options;
+        let (options, allow_threads) = (take(&mut self.options), self.allow_threads);
         let exec = self.exec.take().unwrap_or_else(ReexecCommand::current);
         let command_queue = match self.command_queue.take() {
             Some(queue) => queue,
             None => CommandQueue::new()?,
         };
-        let allow_threads = self.allow_threads;
-        let (observers, attachments) = (take(&mut self.observers), take(&mut self.attachments));
-        let reopen_logs = std::mem::replace(&mut self.reopen_logs, Box::new(|| {}));
-        let reload = self.reload.take();
         let (groups, identity) = self.describe(None);
         check(&groups, options.slots)?;
         command_queue.set_groups(groups.iter().map(|group| Arc::clone(&group.name)));
@@ -317,10 +295,6 @@ impl ArbiterBuilder {
             identity,
             options,
             allow_threads,
-            observers,
-            attachments,
-            reopen_logs,
-            reload,
             exec,
             command_queue,
         })
@@ -328,7 +302,7 @@ impl ArbiterBuilder {
 
     /// What it says, not yet [checked](check). A reload keeps what it does not say of the generations in force,
     /// which are `before`.
-    pub(super) fn describe(self, before: Option<&[&Generation]>) -> (Vec<Description>, Identity) {
+    pub(super) fn describe(self, before: Option<&[&Generation]>) -> (Vec<Generation>, Identity) {
         let first = before.map(|before| before[0]);
         let kept = first.map(|first| first.listeners.listeners());
         // From now on the socket files are the arbiter's to remove.
@@ -336,15 +310,17 @@ impl ArbiterBuilder {
         let mut policy = self.policy;
         let kept = first.is_some_and(|first| first.policy.upgrade_retire);
         policy.upgrade_retire = self.upgrade_retire.unwrap_or(kept);
-        let mut groups = vec![Description {
+        let mut groups = vec![Generation {
+            group: GroupId::FIRST,
             name: MAIN_GROUP.into(),
             template: Rc::new(RefCell::new(self.template)),
             listeners,
             policy,
         }];
-        groups.extend(self.groups.into_iter().map(|(name, workers, template)| {
+        for (name, workers, template) in self.groups {
             let calls = template.calls();
-            Description {
+            groups.push(Generation {
+                group: GroupId(groups.len()),
                 name,
                 template: Rc::new(RefCell::new(template)),
                 listeners: ArbiterListeners::new(Listeners::default()),
@@ -353,14 +329,14 @@ impl ArbiterBuilder {
                     calls,
                     ..policy
                 },
-            }
-        }));
+            });
+        }
         (groups, self.identity)
     }
 }
 
 /// Whether there can be such groups.
-pub(super) fn check(groups: &[Description], slots: usize) -> Result<()> {
+pub(super) fn check(groups: &[Generation], slots: usize) -> Result<()> {
     let mut names = BTreeSet::new();
     for group in groups {
         let name = &group.name;

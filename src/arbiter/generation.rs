@@ -21,8 +21,6 @@ pub(super) type Template = Rc<RefCell<Box<dyn WorkerTemplate>>>;
 
 /// What all workers of one number have in common.
 pub(super) struct Generation {
-    /// No other one of the arbiter has it.
-    pub(super) number: u64,
     pub(super) group: GroupId,
     /// The group's name.
     pub(super) name: Arc<str>,
@@ -34,24 +32,16 @@ pub(super) struct Generation {
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generation")
-            .field("number", &self.number)
             .field("group", &self.group)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
 
-/// A generation that is yet to be numbered.
-pub(super) struct Description {
-    pub(super) name: Arc<str>,
-    pub(super) template: Template,
-    pub(super) listeners: ArbiterListeners,
-    pub(super) policy: Policy,
-}
-
 /// The generations that are in force, and those that may come back.
 #[derive(Debug, Default)]
 pub(super) struct Generations {
+    /// By their numbers: no other one of the arbiter has one's number.
     all: BTreeMap<u64, Generation>,
     last: u64,
     /// What is left of listeners that are closed.
@@ -60,24 +50,10 @@ pub(super) struct Generations {
 
 impl Generations {
     /// One new generation for each group, in the order of the groups: they are in force from now on.
-    pub(super) fn add(&mut self, descriptions: Vec<Description>) -> Vec<Supervised> {
-        let groups = descriptions.into_iter().enumerate();
-        let added = groups.map(|(group, description)| {
-            let Description {
-                name,
-                template,
-                listeners,
-                policy,
-            } = description;
+    pub(super) fn add(&mut self, groups: Vec<Generation>) -> Vec<Supervised> {
+        let added = groups.into_iter().map(|generation| {
+            let policy = generation.policy;
             self.last += 1;
-            let generation = Generation {
-                number: self.last,
-                group: GroupId(group),
-                name,
-                template,
-                listeners,
-                policy,
-            };
             self.all.insert(self.last, generation);
             Supervised {
                 generation: self.last,
@@ -99,8 +75,9 @@ impl Generations {
     }
 
     /// The same ones as they are, for a reload that reads nothing new.
-    pub(super) fn describe_again(&self) -> Vec<Description> {
-        let again = |it: &Generation| Description {
+    pub(super) fn describe_again(&self) -> Vec<Generation> {
+        let again = |it: &Generation| Generation {
+            group: it.group,
             name: Arc::clone(&it.name),
             template: Rc::clone(&it.template),
             listeners: ArbiterListeners::new(it.listeners.listeners()),
@@ -110,10 +87,10 @@ impl Generations {
     }
 
     /// Closes what these have and no generation has.
-    pub(super) fn discard(&mut self, descriptions: Vec<Description>) {
+    pub(super) fn discard(&mut self, generations: Vec<Generation>) {
         let open = self.all_listeners();
-        for mut description in descriptions {
-            description.listeners.close_but(&open, &mut self.unlinks);
+        for mut generation in generations {
+            generation.listeners.close_but(&open, &mut self.unlinks);
         }
     }
 

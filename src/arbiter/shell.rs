@@ -28,7 +28,7 @@ use super::action::{Action, Failure, Input, Request};
 use super::attachment::Attachments;
 use super::command::Command;
 use super::event::{ArbiterEvent, Observers};
-use super::generation::{Description, Generations, Template};
+use super::generation::{Generation, Generations, Template};
 use super::handle::ArbiterState;
 use super::listeners::DeferredUnlinks;
 use super::supervisor::Supervisor;
@@ -59,7 +59,6 @@ enum Flow {
 }
 
 /// What an arbiter is given for its whole life.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct ArbiterOptions {
     /// How many processes there can be at once.
     pub(super) slots: usize,
@@ -71,11 +70,31 @@ pub(super) struct ArbiterOptions {
     pub(super) pulse: Option<Duration>,
     /// Whether workers can have it stop, reload and scale.
     pub(super) worker_commands: bool,
+    pub(super) reload: Option<ReloadSource>,
+    pub(super) attachments: Attachments,
+    /// How the arbiter's own logs are opened again.
+    pub(super) reopen_logs: Box<dyn FnMut()>,
+    pub(super) observers: Observers,
+}
+
+impl Default for ArbiterOptions {
+    fn default() -> Self {
+        Self {
+            slots: 512,
+            signals: true,
+            reap_orphans: process::id() == 1,
+            pulse: None,
+            worker_commands: false,
+            reload: None,
+            attachments: Attachments::default(),
+            reopen_logs: Box::new(|| {}),
+            observers: Observers::default(),
+        }
+    }
 }
 
 /// One run of an arbiter.
 pub(super) struct Shell {
-    options: ArbiterOptions,
     supervisor: Supervisor,
     /// Of what workers are forked.
     generations: Generations,
@@ -86,14 +105,9 @@ pub(super) struct Shell {
     lineage: Lineage,
     /// What wakes the arbiter.
     inbox: Inbox,
-    /// Where new settings come from.
-    reload: Option<ReloadSource>,
     /// What commands wait for.
     answers: Answers,
-    attachments: Attachments,
-    /// How the arbiter's own logs are opened again.
-    reopen_logs: Box<dyn FnMut()>,
-    observers: Observers,
+    options: ArbiterOptions,
 }
 
 impl Shell {
@@ -105,10 +119,6 @@ impl Shell {
             options,
             exec,
             command_queue,
-            reload,
-            attachments,
-            reopen_logs,
-            observers,
             ..
         } = arbiter;
         let mut lineage = Lineage::new(exec);
@@ -118,7 +128,7 @@ impl Shell {
         let follows = lineage.predecessor().is_some();
         children.scoreboard.set_following(follows);
         command_queue.show(&children.scoreboard);
-        let inbox = Inbox::new(command_queue, options)?;
+        let inbox = Inbox::new(command_queue, &options)?;
         let mut identities = Identities::default();
         let predecessor = lineage.predecessor();
         let claimed = identities.claim(identity.pidfile.as_deref(), predecessor);
@@ -126,7 +136,7 @@ impl Shell {
         let watched = predecessor.map_or(Ok(()), |before| inbox.watch(before));
         watched
             .and_then(|()| {
-                let mut descriptors = attachments.descriptors();
+                let mut descriptors = options.attachments.descriptors();
                 descriptors.try_for_each(|fd| inbox.watch(fd))
             })
             .map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
@@ -135,7 +145,6 @@ impl Shell {
         identities.add(supervised[0].generation, identity);
         let supervisor = Supervisor::new(supervised, options.slots);
         Ok(Self {
-            options,
             supervisor: match predecessor {
                 Some(_) => supervisor.with_predecessor(),
                 None => supervisor,
@@ -145,11 +154,8 @@ impl Shell {
             identities,
             lineage,
             inbox,
-            reload,
             answers: Answers::default(),
-            attachments,
-            reopen_logs,
-            observers,
+            options,
         })
     }
 
@@ -189,7 +195,7 @@ impl Shell {
     /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
     fn close_in_foreign_forks(&self) {
         let mut private = self.inbox.descriptors();
-        private.extend(self.attachments.private());
+        private.extend(self.options.attachments.private());
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
         self.lineage.descriptors().for_each(&mut add);
         self.identities.descriptors().for_each(&mut add);
@@ -205,7 +211,7 @@ impl Shell {
     }
 
     fn tell(&mut self, event: &ArbiterEvent) {
-        self.observers.tell(event);
+        self.options.observers.tell(event);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -238,7 +244,10 @@ impl Shell {
                 self.tell(&ArbiterEvent::Pulse);
             }
             let look = self.supervisor.bounds_requests() || self.children.have_memory_bounds();
-            let next = next.into_iter().chain(self.attachments.deadline()).min();
+            let next = next
+                .into_iter()
+                .chain(self.options.attachments.deadline())
+                .min();
             self.inbox.wait(&mut events, next, look)?;
             self.run_attachments();
         }
@@ -265,7 +274,7 @@ impl Shell {
         drop((self.generations, self.identities));
         let command_queue = self.inbox.close();
         command_queue.set_state(ArbiterState::Ended);
-        self.observers.tell(&ArbiterEvent::Ended);
+        self.options.observers.tell(&ArbiterEvent::Ended);
         self.answers.ended();
         end
     }
@@ -394,12 +403,12 @@ impl Shell {
     fn run_attachments(&mut self) {
         let handle = self.inbox.command_queue.handle();
         // The poll tells of each edge once.
-        self.inbox.look_now = self.attachments.run(&handle);
+        self.inbox.look_now = self.options.attachments.run(&handle);
     }
 
     /// Opens the arbiter's own logs again.
     fn reopen_logs(&mut self) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut self.reopen_logs)) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut self.options.reopen_logs)) {
             error!("{}", Error::panicked("opening the logs again", &*panic));
         }
     }

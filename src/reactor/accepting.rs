@@ -34,7 +34,7 @@ impl Reactor {
             }
             let Some(position) = self.let_in(None, host, now) else {
                 // Where the host is full they have to wait as requests do.
-                if self.acceptor.is_full() {
+                if self.acceptor.full {
                     self.expect(host, now);
                 }
                 break;

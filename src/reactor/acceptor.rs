@@ -62,7 +62,7 @@ pub(super) struct Acceptor {
     /// When to ask the host again whether it accepts.
     admit_at: Option<MonoTime>,
     /// Whether that is because the host was full: then also when a connection has gone or come back.
-    full: bool,
+    pub(super) full: bool,
     /// Until when no connection is accepted, unless another has gone before, or could go: with time one may be slow.
     crowded: Option<MonoTime>,
     /// While descriptors, or memory for sockets, are short.
@@ -114,11 +114,6 @@ impl Acceptor {
         }
     }
 
-    /// Whether all are closed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entrances.is_empty()
-    }
-
     /// The reactor drains.
     pub(super) fn drain(&mut self, queues: QueuePolicy) {
         self.queues = queues;
@@ -158,11 +153,6 @@ impl Acceptor {
     pub(super) fn is_shut(&self, now: MonoTime) -> bool {
         let is_before = |at: MonoTime| now < at;
         self.crowded.is_some_and(is_before) || !self.full && self.admit_at.is_some_and(is_before)
-    }
-
-    /// Whether that is so because the host has no room.
-    pub(super) fn is_full(&self) -> bool {
-        self.full
     }
 
     /// The time of a pause is over: the listener that is to be asked next, if there is one.

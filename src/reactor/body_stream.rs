@@ -21,8 +21,9 @@ pub(super) struct BodyStream {
     arrived: Bytes,
     len: u64,
     /// For how long its client was waited for: a service may take its time.
-    waited: Duration,
-    fault: Option<Fault>,
+    pub(super) waited: Duration,
+    /// Why it failed, if it did.
+    pub(super) fault: Option<Fault>,
 }
 
 /// Why it cannot be read to its end, as the client is told.
@@ -54,11 +55,6 @@ impl BodyStream {
             .is_none_or(|limit| self.len <= limit)
     }
 
-    /// Notes that the client was waited for.
-    pub(super) fn waited(&mut self, time: Duration) {
-        self.waited += time;
-    }
-
     /// When more has to have arrived, for which a call has waited since `since`.
     pub(super) fn due(&self, since: MonoTime, now: MonoTime, config: &Config) -> MonoTime {
         let soon = since + config.body_timeout;
@@ -84,10 +80,5 @@ impl BodyStream {
             text: text.clone(),
         });
         Error::of(Kind::Body, text)
-    }
-
-    /// Why it failed, if it did.
-    pub(super) fn take_fault(&mut self) -> Option<Fault> {
-        self.fault.take()
     }
 }

@@ -15,6 +15,7 @@
 //! waits for: so a timeout that is settled knows no socket that may be closed.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -158,7 +159,7 @@ impl CallTimeout {
     fn new(page: Page) -> Self {
         Self {
             state: AtomicEnum::new(State::Settled),
-            socket: AtomicI32::new(RawSocket::NONE.number()),
+            socket: AtomicI32::new(RawSocket::NONE.0),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
             page,
@@ -172,14 +173,14 @@ impl CallTimeout {
         } else {
             self.page.bytes.len()
         };
-        self.socket.store(socket.number(), Ordering::Relaxed);
+        self.socket.store(socket.0, Ordering::Relaxed);
         self.due.store(due.as_nanos(), Ordering::Relaxed);
         self.length.store(length, Ordering::Relaxed);
         self.set(State::Free);
     }
 
     /// The call is about to send something. `false` where it may not: it was given up.
-    fn begin(&self) -> bool {
+    pub(super) fn begin(&self) -> bool {
         loop {
             if self.change(State::Free, State::Begun) {
                 return true;
@@ -192,12 +193,12 @@ impl CallTimeout {
     }
 
     /// What the call has sent is no response yet, and all of it has left.
-    fn unbegin(&self) {
+    pub(super) fn unbegin(&self) {
         self.change(State::Begun, State::Free);
     }
 
-    /// The call's response is complete, or the call has ended.
-    fn settle(&self) -> CallOutcome {
+    /// The call's response is complete, or the call has ended: nobody gives it up any more.
+    pub(super) fn settle(&self) -> CallOutcome {
         loop {
             match self.decided() {
                 state @ (State::Free | State::Begun) => {
@@ -234,7 +235,7 @@ impl CallTimeout {
             self.set(state);
             return None;
         }
-        let socket = RawSocket::from_number(self.socket.load(Ordering::Relaxed));
+        let socket = RawSocket(self.socket.load(Ordering::Relaxed));
         let length = self.length.load(Ordering::Relaxed);
         let answered = state == State::Free && socket.send(&self.page.bytes[..length]);
         let verdict = if answered {
@@ -276,6 +277,12 @@ impl CallTimeout {
         }
     }
 
+    /// Whether the call was given up.
+    pub(super) fn is_given_up(&self) -> bool {
+        let state = self.decided();
+        !matches!(state, State::Settled | State::Free | State::Begun)
+    }
+
     fn state(&self) -> State {
         self.state.load(Ordering::Acquire)
     }
@@ -310,28 +317,13 @@ impl CallTimeoutGuard {
         timeout.arm(socket, due, bodyless);
         Self(timeout)
     }
+}
 
-    /// The call is about to send something. `false` where it may not: it was given up.
-    pub(super) fn begin(&self) -> bool {
-        self.0.begin()
-    }
+impl Deref for CallTimeoutGuard {
+    type Target = CallTimeout;
 
-    /// What the call has sent is no response yet, and all of it has left.
-    pub(super) fn unbegin(&self) {
-        self.0.unbegin();
-    }
-
-    /// The call's response is complete, or the call has ended: nobody gives it up any more.
-    pub(super) fn settle(&self) -> CallOutcome {
-        self.0.settle()
-    }
-
-    /// Whether the call was given up.
-    pub(super) fn is_given_up(&self) -> bool {
-        !matches!(
-            self.0.decided(),
-            State::Settled | State::Free | State::Begun
-        )
+    fn deref(&self) -> &CallTimeout {
+        &self.0
     }
 }
 
@@ -387,7 +379,7 @@ mod tests {
         let timeout = Arc::new(CallTimeout::new(Page::new(&Config::default())));
         let armed = CallTimeoutGuard::new(
             Arc::clone(&timeout),
-            RawSocket::from_number(ours.as_raw_fd()),
+            RawSocket(ours.as_raw_fd()),
             DUE,
             bodyless,
         );
@@ -462,7 +454,7 @@ mod tests {
         drop(armed);
         let next = CallTimeoutGuard::new(
             Arc::clone(&timeout),
-            RawSocket::from_number(ours.as_raw_fd()),
+            RawSocket(ours.as_raw_fd()),
             DUE,
             false,
         );

@@ -205,7 +205,7 @@ impl Connection {
         config: &Config,
     ) -> Option<(bool, MonoTime)> {
         let io = self.io.borrow();
-        let is_left = self.phase == Phase::Flush && io.spooled() > 0;
+        let is_left = self.phase == Phase::Flush && io.outbox.spooled() > 0;
         is_left.then(|| (!io.is_slow(now, config), self.started))
     }
 

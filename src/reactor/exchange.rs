@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows the other connections.
 
+use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
 use std::fs::File;
 
@@ -25,6 +26,10 @@ fn leaves_too_much(unread: BodyLength) -> bool {
     }
 }
 
+fn misused(text: impl Into<Cow<'static, str>>) -> Error {
+    Error::of(Kind::Response, text)
+}
+
 /// The [`Exchange`] over a io, while its request is being answered.
 pub(super) struct ConnectionExchange<'a> {
     pub(super) io: &'a RefCell<HttpIo>,
@@ -39,7 +44,7 @@ impl ConnectionExchange<'_> {
         in_own_process(self.host)?;
         self.io
             .try_borrow_mut()
-            .map_err(|_| Error::of(Kind::Response, "the response is being written already"))
+            .map_err(|_| misused("the response is being written already"))
     }
 
     /// The io of a response whose body may be written.
@@ -47,14 +52,10 @@ impl ConnectionExchange<'_> {
         let io = self.io()?;
         match io.http.response() {
             ResponseState::Started => Ok(io),
-            ResponseState::Idle | ResponseState::Due => Err(Error::of(
-                Kind::Response,
-                "the response has not been started",
-            )),
-            ResponseState::Complete => Err(Error::of(
-                Kind::Response,
-                "the response is complete already",
-            )),
+            ResponseState::Idle | ResponseState::Due => {
+                Err(misused("the response has not been started"))
+            }
+            ResponseState::Complete => Err(misused("the response is complete already")),
             ResponseState::Aborted => Err(io.in_time().err().unwrap_or_else(Error::disconnected)),
         }
     }
@@ -70,10 +71,7 @@ impl Exchange for ConnectionExchange<'_> {
     ) -> Result<()> {
         let io = &mut *self.io()?;
         if io.http.response() != ResponseState::Due {
-            return Err(Error::of(
-                Kind::Response,
-                "the response was started already",
-            ));
+            return Err(misused("the response was started already"));
         }
         if !self.host.keeps() || leaves_too_much(io.http.unread()) {
             io.http.close_after();
@@ -95,10 +93,8 @@ impl Exchange for ConnectionExchange<'_> {
     ) -> Result<()> {
         let io = &mut *self.io()?;
         if !(102..200).contains(&status) {
-            return Err(Error::of(
-                Kind::Response,
-                format!("status {status} is not that of an interim response"),
-            ));
+            let text = format!("status {status} is not that of an interim response");
+            return Err(misused(text));
         }
         if io.http.response() != ResponseState::Due {
             return Ok(());
@@ -112,9 +108,8 @@ impl Exchange for ConnectionExchange<'_> {
             return Ok(());
         }
         head.finish(None)?;
-        if let Err(error) = io.send_informational_head(self.config) {
-            return Err(io.broken(error));
-        }
+        let sent = io.send_informational_head(self.config);
+        sent.map_err(|error| io.broken(error))?;
         io.hold_back(self.config, self.host)
     }
 
@@ -135,9 +130,8 @@ impl Exchange for ConnectionExchange<'_> {
             return Ok(());
         }
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
-        if let Err(error) = io.send(block, self.config) {
-            return Err(io.broken(error));
-        }
+        let sent = io.send(block, self.config);
+        sent.map_err(|error| io.broken(error))?;
         self.host.progress();
         io.hold_back(self.config, self.host)
     }
@@ -155,9 +149,8 @@ impl Exchange for ConnectionExchange<'_> {
         rest[..last.len()].copy_from_slice(last);
         let tail = &tail[..frame.suffix.len() + last.len()];
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], tail];
-        if let Err(error) = io.send(block, self.config) {
-            return Err(io.broken(error));
-        }
+        let sent = io.send(block, self.config);
+        sent.map_err(|error| io.broken(error))?;
         end?;
         io.complete();
         Ok(())
@@ -167,16 +160,14 @@ impl Exchange for ConnectionExchange<'_> {
         let io = &mut *self.started()?;
         let whole = usize::try_from(len).unwrap_or(usize::MAX);
         let frame = io.frame(whole)?;
-        if let Err(error) = io.send([frame.prefix.as_ref(), b"", b""], self.config) {
-            return Err(io.broken(error));
-        }
+        let sent = io.send([frame.prefix.as_ref(), b"", b""], self.config);
+        sent.map_err(|error| io.broken(error))?;
         io.outbox.push_file(file, offset, frame.take as u64);
         io.encoded.extend_from_slice(frame.suffix);
         let end = io.http.finish()?;
         io.encoded.extend_from_slice(end);
-        if let Err(error) = io.flush(self.config) {
-            return Err(io.broken(error));
-        }
+        let sent = io.flush(self.config);
+        sent.map_err(|error| io.broken(error))?;
         io.complete();
         Ok(())
     }

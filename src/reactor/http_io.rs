@@ -121,10 +121,8 @@ impl HttpIo {
 
     /// How the running call has ended; from now on it cannot be given up.
     pub(super) fn settle(&mut self) -> CallOutcome {
-        let verdict = self
-            .timeout
-            .as_ref()
-            .map_or(CallOutcome::InTime, CallTimeoutGuard::settle);
+        let timeout = self.timeout.as_ref();
+        let verdict = timeout.map_or(CallOutcome::InTime, |timeout| timeout.settle());
         if let CallOutcome::Refused { answer, .. } = verdict {
             self.response.status = answer.status;
             self.response.sent = answer.sent;
@@ -173,11 +171,6 @@ impl HttpIo {
         Ok(flushed)
     }
 
-    /// Bytes of what is pending that are in a file, those already sent included.
-    pub(super) fn spooled(&self) -> u64 {
-        self.outbox.spooled()
-    }
-
     /// Whether the client takes what is pending so slowly that another may have its place.
     pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         let least = config.send_min_rate();
@@ -185,7 +178,7 @@ impl HttpIo {
             return false;
         };
         // It may have taken more since that was last looked at, of what the system had.
-        rate.note(now, self.outbox.handed(), self.transport.unsent());
+        rate.note(now, self.outbox.handed, self.transport.unsent());
         rate.is_slow(now, least)
     }
 
@@ -194,7 +187,7 @@ impl HttpIo {
     pub(super) fn due(&mut self, now: MonoTime, config: &Config) -> MonoTime {
         // What the system still has, the client has not: its buffers may hold minutes of a slow line.
         let unsent = self.transport.unsent();
-        let handed = self.outbox.handed();
+        let handed = self.outbox.handed;
         let rate = self.rate.get_or_insert(SendRate::new(now, handed, unsent));
         rate.note(now, handed, unsent);
         rate.due(config.send_timeout, config.send_min_rate())

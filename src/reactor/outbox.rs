@@ -34,7 +34,7 @@ pub(super) struct Outbox {
     spool: Option<Spool>,
     totals: Totals,
     /// Bytes that the socket has taken from here, ever.
-    handed: u64,
+    pub(super) handed: u64,
 }
 
 #[derive(Debug)]
@@ -97,11 +97,6 @@ impl Outbox {
     /// Bytes held in the spool file, those already sent included.
     pub(super) fn spooled(&self) -> u64 {
         self.spool.as_ref().map_or(0, |spool| spool.end)
-    }
-
-    /// Bytes that the socket has taken from here, ever.
-    pub(super) fn handed(&self) -> u64 {
-        self.handed
     }
 
     /// Keeps a copy of `bytes` in memory.
@@ -284,7 +279,7 @@ mod tests {
         while outbox.flush(&stream).unwrap() != Flushed::Empty {
             std::thread::yield_now();
         }
-        assert_eq!(outbox.handed(), 400_003);
+        assert_eq!(outbox.handed, 400_003);
         drop(stream);
         assert_eq!(
             reader.join().unwrap(),

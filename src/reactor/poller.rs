@@ -144,7 +144,7 @@ impl Poller {
             }
             #[cfg(test)]
             Self::Simulated(readiness) => {
-                readiness.register(transport.raw().number(), key, wanted == Polled::ReadWrite);
+                readiness.register(transport.raw().0, key, wanted == Polled::ReadWrite);
                 Ok(())
             }
         }

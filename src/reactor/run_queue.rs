@@ -52,11 +52,6 @@ impl RunQueue {
         self.places.push_back(Entry::Request(key));
     }
 
-    /// A request that was there when its connection was given back.
-    pub(super) fn push_later(&mut self, key: usize) {
-        self.later.push(key);
-    }
-
     /// So many are to be accepted in their turn; those who have a place already are among them.
     pub(super) fn expect(&mut self, newcomers: usize, now: MonoTime) {
         while self.newcomers + self.put_off.len() < newcomers {
@@ -137,7 +132,7 @@ mod tests {
         line.push(2);
         line.end_turn();
         assert_eq!(line.next(at(0)), Some(Entry::Request(1)));
-        line.push_later(1);
+        line.later.push(1);
         assert_eq!(lap(&mut line), [Entry::Request(2)]);
         assert!(line.awaits_turn() && !line.has_due());
         line.push(3);

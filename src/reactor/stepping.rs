@@ -16,7 +16,7 @@ impl Reactor {
     pub(super) fn tend(&mut self, outcome: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
         self.take_events(outcome, host, now);
         for key in std::mem::take(&mut self.again) {
-            self.advance(key, host, now);
+            self.step(key, host, now, Connection::advance);
         }
         while let Some(key) = self.deadlines.expired(now) {
             match self.connections.get(key) {
@@ -75,7 +75,7 @@ impl Reactor {
                 if let Some(Edge { hung_up }) = news {
                     connection.transport().on_readable(hung_up);
                 }
-                self.advance(key, host, now);
+                self.step(key, host, now, Connection::advance);
             }
             Some(Place::InFlight { edge, .. }) => {
                 if let Some(news) = news {
@@ -84,10 +84,6 @@ impl Reactor {
             }
             None => {}
         }
-    }
-
-    fn advance(&mut self, key: usize, host: &dyn Host, now: MonoTime) {
-        self.step(key, host, now, Connection::advance);
     }
 
     /// Has a connection make a step in a turn: if it is to be answered then, it has a place in the line.
@@ -236,7 +232,7 @@ impl Reactor {
             let now = host.now();
             self.pool.note(now);
             if self.run(key, host, now, Connection::answered) {
-                self.queue.push_later(key);
+                self.queue.later.push(key);
             }
         }
     }

@@ -218,18 +218,10 @@ impl Drop for Transport {
 ///
 /// Over a transport that is not plain nothing can be said so: there it can only be [cut](Self::cut).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RawSocket(RawFd);
+pub(super) struct RawSocket(pub(super) RawFd);
 
 impl RawSocket {
     pub(super) const NONE: Self = Self(-1);
-
-    pub(super) fn from_number(number: i32) -> Self {
-        Self(number)
-    }
-
-    pub(super) fn number(self) -> i32 {
-        self.0
-    }
 
     /// Sends all of `bytes`, and tells whether that was possible.
     pub(super) fn send(self, bytes: &[u8]) -> bool {

@@ -42,7 +42,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Takes the process's signals, if the options say so.
-    pub(super) fn new(command_queue: CommandQueue, options: ArbiterOptions) -> Result<Self> {
+    pub(super) fn new(command_queue: CommandQueue, options: &ArbiterOptions) -> Result<Self> {
         let poll = Poll::new().map_err(|e| Error::io("cannot make the arbiter's poll", e))?;
         let table = SIGNALS.iter().filter(|_| options.signals);
         let table = table.map(|row| (row.signal, row.disposition));

@@ -200,17 +200,13 @@ impl Shell {
     pub(super) fn become_worker(self, setup: ChildSetup) -> ! {
         let life = || {
             let Self {
-                options,
+                mut options,
                 mut generations,
                 mut identities,
                 children,
                 lineage,
                 inbox,
-                reload,
                 answers,
-                attachments,
-                reopen_logs,
-                observers,
                 ..
             } = self;
             let ChildSetup {
@@ -232,7 +228,7 @@ impl Shell {
                 .become_worker(&link, options.worker_commands);
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
             drop((inbox, lineage));
-            attachments.close_in_child();
+            options.attachments.close_in_child();
             let context = signals.and_then(|signals| {
                 let lines = Lines {
                     link,
@@ -252,9 +248,9 @@ impl Shell {
             };
             // What the host gave is not dropped in a child: it may be there to end with the host. The title stays
             // to the very end.
-            std::mem::forget((template, generations, reload, observers, identities));
+            std::mem::forget((template, generations, options, identities));
             // The threads that wait for these are not here.
-            std::mem::forget((answers, reopen_logs));
+            std::mem::forget(answers);
             status
         };
         fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))

@@ -157,7 +157,9 @@ impl Shell {
             let shared = self.generations.listeners();
             let children = self.children.iter();
             let listeners = children.fold(shared, |all, child| all.with(&child.queues));
-            let listeners = listeners.with(&self.attachments.listeners()).listening();
+            let listeners = listeners
+                .with(&self.options.attachments.listeners())
+                .listening();
             let command = &self.lineage.command;
             let totals = &self.lineage.totals;
             let error = command.exec_with(process::id(), arbiter, &listeners, link, totals);

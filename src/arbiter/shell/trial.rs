@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Description, Identity, Input, Shell, preload};
+use super::{Generation, Identity, Input, Shell, preload};
 use crate::arbiter::builder::check;
 use crate::arbiter::event::ArbiterEvent;
 use crate::error::{Error, Result};
@@ -44,8 +44,8 @@ impl Shell {
     }
 
     /// What the settings say now, if it can be used.
-    fn read_settings(&mut self) -> Result<(Vec<Description>, Identity)> {
-        let Some(source) = &mut self.reload else {
+    fn read_settings(&mut self) -> Result<(Vec<Generation>, Identity)> {
+        let Some(source) = &mut self.options.reload else {
             return Ok((self.generations.describe_again(), self.identities.current()));
         };
         let builder = catch_unwind(AssertUnwindSafe(source))
@@ -73,7 +73,7 @@ impl Shell {
     }
 
     /// Whether there can be such groups, the same ones as before, with slots for old and new workers at the same time.
-    fn check(&self, groups: &[Description]) -> Result<()> {
+    fn check(&self, groups: &[Generation]) -> Result<()> {
         check(groups, self.options.slots)?;
         let before = self.generations.in_force().map(|it| &it.name);
         if !before.eq(groups.iter().map(|group| &group.name)) {

@@ -73,7 +73,7 @@ impl Connection {
             ))),
         };
         io.response.complain(head);
-        let fault = io.body.take_fault();
+        let fault = io.body.fault.take();
         if let Some(Fault { text, .. }) = &fault {
             let client = self.request.client(&self.info);
             trace::warning!("Invalid request from ip={client}: {text}");

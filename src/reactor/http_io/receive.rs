@@ -147,7 +147,7 @@ impl HttpIo {
                         return Err(self.fail_body(408, text));
                     }
                     self.wait(Interest::Data, now, until, host)?;
-                    self.body.waited(host.now().since(now));
+                    self.body.waited += host.now().since(now);
                 }
                 Err(ReceiveError::Lost(error)) => {
                     self.body_was_cut();

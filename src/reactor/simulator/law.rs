@@ -186,7 +186,7 @@ impl World<'_> {
             let Ok(io) = connection.io.try_borrow() else {
                 continue;
             };
-            let id = usize::try_from(-2 - io.transport.raw().number()).unwrap();
+            let id = usize::try_from(-2 - io.transport.raw().0).unwrap();
             let end = &state.sockets[id];
             let may_read = io.transport.readable || !end.opened.is_empty();
             let awaits_input = waits && phase != Phase::Flush;
