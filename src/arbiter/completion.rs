@@ -108,17 +108,14 @@ impl Completion {
 }
 
 impl Ticket {
-    /// The arbiter does it.
     pub(super) fn take(&self) {
         self.set(Progress::Taken);
     }
 
-    /// It is done.
     pub(super) fn finish(self) {
         self.set(Progress::Done);
     }
 
-    /// It was refused, or has failed.
     pub(super) fn fail(self, reason: impl Into<String>) {
         let reason = reason.into();
         self.set(Progress::Failed { reason });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::listeners::{ArbiterListeners, DeferredUnlinks};
 use super::policy::{GroupId, Policy, Supervised};
-use crate::net::Listeners;
+use crate::net::{Listeners, SocketFile};
 use crate::worker::WorkerTemplate;
 
 /// What workers are forked of. A generation that was made by a reload without new settings shares that of the one
@@ -138,8 +138,8 @@ impl Generations {
     }
 
     /// Answers for socket files that another arbiter has closed.
-    pub(super) fn adopt(&mut self, unlinks: DeferredUnlinks) {
-        self.unlinks.extend(unlinks);
+    pub(super) fn adopt(&mut self, files: Vec<Arc<SocketFile>>) {
+        self.unlinks.0.extend(files);
     }
 
     /// Keeps the queues of a worker that has gone without being asked to, for the one of its group that is forked in

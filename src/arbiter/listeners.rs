@@ -19,18 +19,9 @@ use crate::net::{Listeners, SocketFile};
 
 /// The files of Unix sockets that were closed here while another arbiter had them, or knew of them, too.
 #[derive(Debug, Default)]
-pub(super) struct DeferredUnlinks(Vec<Arc<SocketFile>>);
+pub(super) struct DeferredUnlinks(pub(super) Vec<Arc<SocketFile>>);
 
 impl DeferredUnlinks {
-    /// Those of sockets that another arbiter had, and that were never opened here.
-    pub(super) fn new(files: Vec<Arc<SocketFile>>) -> Self {
-        Self(files)
-    }
-
-    pub(super) fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
-    }
-
     /// The other arbiter has gone: only this one answers for these. A name that is in use again stays.
     pub(super) fn remove(&mut self, in_use: &Listeners) {
         let names: Vec<_> = in_use.iter().filter_map(|one| one.file()).collect();

@@ -16,7 +16,7 @@ use std::{env, iter};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::totals::{HandedTotals, TOTALS};
-use crate::ipc::link::{LastWords, Message, WorkerEnd};
+use crate::ipc::link::WorkerEnd;
 use crate::net::{Listeners, handover};
 use crate::sys::identity::Identity;
 
@@ -37,7 +37,7 @@ const PREDECESSOR: &str = "OXICORN_PREDECESSOR";
 /// ```
 #[derive(Clone, Debug)]
 pub struct ReexecCommand {
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// With the name of the program.
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -133,11 +133,6 @@ impl ReexecCommand {
             .current_dir(&self.folder)
             .exec()
     }
-
-    /// The program that is executed.
-    pub(super) fn program(&self) -> &Path {
-        &self.program
-    }
 }
 
 fn keep_open(fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -187,7 +182,7 @@ pub fn is_successor() -> bool {
 #[derive(Debug)]
 pub(super) struct Predecessor {
     pub(super) pid: i32,
-    link: WorkerEnd,
+    pub(super) link: WorkerEnd,
 }
 
 impl Predecessor {
@@ -202,28 +197,6 @@ impl Predecessor {
         }
         let link = WorkerEnd::inherited(fd)?;
         Some(Self { pid, link })
-    }
-
-    /// Whether it has ended, or has nothing left to do but to end.
-    pub(super) fn has_gone(&self) -> bool {
-        self.link.is_closed()
-    }
-
-    /// Shows it that this arbiter goes, and tells whether it has gone as well.
-    pub(super) fn leave(&self) -> bool {
-        self.link.leave()
-    }
-
-    /// A worker here can serve.
-    pub(super) fn notify(&self) {
-        self.link.send(&Message::Ready);
-    }
-
-    /// Why there will be no successor.
-    pub(super) fn tell_failure(&self, sentence: String) {
-        let app = false;
-        self.link
-            .send(&Message::LastWords(LastWords { app, sentence }));
     }
 }
 
@@ -256,7 +229,7 @@ mod tests {
     #[test]
     fn this_program_is_started_as_it_was() {
         let exec = ReexecCommand::current();
-        assert!(exec.program().is_absolute());
+        assert!(exec.program.is_absolute());
         assert_eq!(exec.arguments, env::args_os().collect::<Vec<_>>());
         let exec = ReexecCommand::new("/bin/true")
             .argument("-x")

@@ -30,7 +30,6 @@ use super::command::Command;
 use super::event::{ArbiterEvent, Observers};
 use super::generation::{Generation, Generations, Template};
 use super::handle::ArbiterState;
-use super::listeners::DeferredUnlinks;
 use super::supervisor::Supervisor;
 use super::{Arbiter, ReloadSource};
 use crate::error::{Error, Result};
@@ -125,12 +124,12 @@ impl Shell {
         let calls = groups.iter().map(|group| group.policy.calls).max();
         let counters = lineage.take_totals()?;
         let children = Children::new(options.slots, calls.unwrap_or(1), counters)?;
-        let follows = lineage.predecessor().is_some();
+        let follows = lineage.predecessor.is_some();
         children.scoreboard.set_following(follows);
         command_queue.show(&children.scoreboard);
         let inbox = Inbox::new(command_queue, &options)?;
         let mut identities = Identities::default();
-        let predecessor = lineage.predecessor();
+        let predecessor = lineage.predecessor.as_ref();
         let claimed = identities.claim(identity.pidfile.as_deref(), predecessor);
         claimed.inspect_err(|error| lineage.tell_failure(error))?;
         let watched = predecessor.map_or(Ok(()), |before| inbox.watch(before));
@@ -221,9 +220,8 @@ impl Shell {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
             info!("Listening at: {} ({})", urls.join(","), process::id());
         }
-        let unlinks = DeferredUnlinks::new(handover::close_rest());
-        self.generations.adopt(unlinks);
-        let predecessor = self.lineage.predecessor().map(|before| before.pid);
+        self.generations.adopt(handover::close_rest());
+        let predecessor = self.lineage.predecessor.as_ref().map(|before| before.pid);
         if let Some(pid) = predecessor {
             info!("Following the arbiter with pid {pid}");
             self.tell(&ArbiterEvent::Following { pid });
@@ -406,7 +404,6 @@ impl Shell {
         self.inbox.look_now = self.options.attachments.run(&handle);
     }
 
-    /// Opens the arbiter's own logs again.
     fn reopen_logs(&mut self) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut self.options.reopen_logs)) {
             error!("{}", Error::panicked("opening the logs again", &*panic));

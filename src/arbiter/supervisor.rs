@@ -104,7 +104,6 @@ enum Rollout {
     Replacing,
 }
 
-/// The pure state machine.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     /// One at least, in the order of their ids.

@@ -38,7 +38,6 @@ pub(super) enum WorkerStage {
     Killed,
 }
 
-/// One worker.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerRow {
     pub(super) id: u64,

@@ -53,7 +53,6 @@ pub(super) struct Entrance {
     pub(super) maybe: bool,
 }
 
-/// The listeners of a reactor.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) entrances: Vec<Entrance>,
@@ -204,7 +203,6 @@ impl Acceptor {
         waiting
     }
 
-    /// Accepts at this listener.
     pub(super) fn accept(
         &mut self,
         position: usize,

@@ -244,7 +244,7 @@ impl Connection {
     /// The deadline has come.
     pub(super) fn expire(&mut self, cx: &mut StepContext<'_>) -> Step {
         match self.phase {
-            Phase::Preamble if self.preamble.as_ref().is_none_or(|seen| seen.is_empty()) => {
+            Phase::Preamble if self.preamble.as_ref().is_none_or(|it| it.seen.is_empty()) => {
                 Step::Close
             }
             Phase::Head if self.is_idle() => Step::Close,

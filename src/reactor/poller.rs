@@ -63,7 +63,6 @@ impl Waker {
     }
 }
 
-/// The poll of one reactor.
 pub(super) enum Poller {
     System {
         poll: Poll,

@@ -23,7 +23,6 @@ const REST: Duration = Duration::from_secs(5);
 /// What one read takes: a body of the usual `body_buffer`, with its head.
 const READ: usize = 64 * 1024 + LARGE;
 
-/// The pool of a reactor.
 #[derive(Debug, Default)]
 pub(super) struct BufferPool {
     heads: Vec<Head>,

@@ -8,7 +8,7 @@ use crate::net::proxy::{self, Header, Parsed, ProxyError, ProxyProtocol};
 /// The first bytes of a connection, as long as nobody knows what they are.
 #[derive(Debug)]
 pub(super) struct ProxyPreamble {
-    seen: Vec<u8>,
+    pub(super) seen: Vec<u8>,
     wanted: ProxyProtocol,
     /// Whether the peer may send a header.
     trusted: bool,
@@ -46,11 +46,6 @@ impl ProxyPreamble {
             wanted,
             trusted,
         }
-    }
-
-    /// Whether nothing has come.
-    pub(super) fn is_empty(&self) -> bool {
-        self.seen.is_empty()
     }
 
     /// Takes more bytes in: what was said, once that is known.
@@ -96,7 +91,7 @@ mod tests {
         let said = preamble.receive(&[*last, b'G']).unwrap().unwrap();
         assert!(matches!(said.header, Some(Header::Tcp { .. })));
         assert_eq!(said.rest, b"G");
-        assert!(preamble.is_empty());
+        assert!(preamble.seen.is_empty());
     }
 
     // Gunicorn: E34

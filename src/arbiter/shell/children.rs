@@ -21,7 +21,6 @@ use crate::sys::stacks::Stacks;
 use crate::time::MonoTime;
 use crate::trace::{debug, error};
 
-/// A worker process that exists.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) id: u64,
@@ -60,7 +59,6 @@ pub(super) struct Collected {
     pub(super) look_soon: bool,
 }
 
-/// All children that are workers.
 #[derive(Debug)]
 pub(super) struct Children {
     all: BTreeMap<i32, Child>,

@@ -101,7 +101,6 @@ impl Identities {
         self.pidfiles.clear();
     }
 
-    /// Removes the pid files.
     pub(super) fn release(&mut self) {
         self.pidfiles.clear();
     }

@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How soon it looks again at what was about to be complete: an exit, a text.
 const SOON: Duration = Duration::from_millis(5);
 
-/// What is polled.
 #[derive(Debug)]
 pub(super) struct Inbox {
     poll: Poll,

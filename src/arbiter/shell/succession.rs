@@ -36,7 +36,7 @@ pub(in crate::arbiter) struct Lineage {
     /// What an upgrade executes.
     command: ReexecCommand,
     /// The arbiter that has started this one, while it lives.
-    predecessor: Option<Predecessor>,
+    pub(super) predecessor: Option<Predecessor>,
     /// The same when it has gone. It may only have begun to end: a link that closed now would say that this one has gone.
     followed: Option<Predecessor>,
     /// The one that this one has started, while it lives.
@@ -63,10 +63,6 @@ impl Lineage {
         Ok(counters)
     }
 
-    pub(super) fn predecessor(&self) -> Option<&Predecessor> {
-        self.predecessor.as_ref()
-    }
-
     /// What connects this arbiter with the others, and what it hands to the next one.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let before = self.predecessor.iter().map(AsFd::as_fd);
@@ -77,13 +73,18 @@ impl Lineage {
     /// Why there will be no successor of the arbiter before this one.
     pub(super) fn tell_failure(&self, error: &Error) {
         if let Some(predecessor) = &self.predecessor {
-            predecessor.tell_failure(error.to_string());
+            let sentence = error.to_string();
+            let words = LastWords {
+                app: false,
+                sentence,
+            };
+            predecessor.link.send(&Message::LastWords(words));
         }
     }
 
     pub(super) fn notify_predecessor(&self) {
         if let Some(predecessor) = &self.predecessor {
-            predecessor.notify();
+            predecessor.link.send(&Message::Ready);
         }
     }
 
@@ -105,7 +106,7 @@ impl Lineage {
     /// Shows the other arbiters that this one goes; gives whether both are gone. Each of them does so before it looks
     /// at the others: of two that go at once, one at least sees that it is the last, and removes the socket files.
     pub(super) fn leave(&self) -> bool {
-        let before = self.predecessor.as_ref().map(Predecessor::leave);
+        let before = self.predecessor.as_ref().map(|it| it.link.leave());
         let after = self.successor.as_ref().map(|it| it.link.leave());
         before.into_iter().chain(after).all(|gone| gone)
     }
@@ -126,7 +127,7 @@ impl Shell {
             Ok(pair) => pair,
             Err(error) => return failed(error.to_string()),
         };
-        info!("Starting {} anew", self.lineage.command.program().display());
+        info!("Starting {} anew", self.lineage.command.program.display());
         self.tell(&ArbiterEvent::Upgrading);
         let arbiter = i32::try_from(process::id()).unwrap_or_default();
         match fork::fork(|| self.inbox.signals.restore()) {
@@ -163,7 +164,7 @@ impl Shell {
             let command = &self.lineage.command;
             let totals = &self.lineage.totals;
             let error = command.exec_with(process::id(), arbiter, &listeners, link, totals);
-            let program = command.program().display();
+            let program = command.program.display();
             link.send(&Message::LastWords(LastWords {
                 app: false,
                 sentence: format!("cannot execute {program}: {error}"),
@@ -201,7 +202,7 @@ impl Shell {
             }
         }
         let predecessor = &mut self.lineage.predecessor;
-        if let Some(predecessor) = predecessor.take_if(|it| it.has_gone()) {
+        if let Some(predecessor) = predecessor.take_if(|it| it.link.is_closed()) {
             self.inbox.forget(predecessor.as_fd());
             self.lineage.followed = Some(predecessor);
             inputs.push(Input::PredecessorGone);

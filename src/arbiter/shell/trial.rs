@@ -59,7 +59,7 @@ impl Shell {
                 templates.try_for_each(|it| preload(it, &self.inbox.signals))
             })
             .and_then(|()| {
-                let predecessor = self.lineage.predecessor();
+                let predecessor = self.lineage.predecessor.as_ref();
                 self.identities
                     .claim(identity.pidfile.as_deref(), predecessor)
             });
@@ -93,7 +93,7 @@ impl Shell {
 
     fn show_title(&mut self) {
         self.identities
-            .show_arbiter(self.lineage.predecessor().is_some());
+            .show_arbiter(self.lineage.predecessor.is_some());
     }
 
     fn drop_generation(&mut self, number: u64) {

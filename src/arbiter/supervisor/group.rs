@@ -12,7 +12,6 @@ pub(super) struct Trial {
     pub(super) target: usize,
 }
 
-/// The workers of one kind.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: GroupId,
@@ -123,7 +122,6 @@ impl Group {
         }
     }
 
-    /// Whether it is a worker of this group.
     pub(super) fn has(&self, row: &WorkerRow) -> bool {
         row.group == self.id
     }
