@@ -208,13 +208,13 @@ impl Server {
         let grace = prepared.settings.graceful_timeout;
         // There is no arbiter to bound a call of a sync worker, so a second thread does.
         let bounded = !prepared.settings.request_timeout.is_zero();
-        if prepared.class() == WorkerClass::Gthread || bounded {
-            let worker = threaded(make, &mut prepared);
-            in_process::start(worker, listeners, grace, releaser)
-        } else {
-            let worker = sync(make, &mut prepared);
-            in_process::start(worker, listeners, grace, releaser)
-        }
+        let worker: Box<dyn WorkerTemplate + Send> =
+            if prepared.class() == WorkerClass::Gthread || bounded {
+                Box::new(threaded(make, &mut prepared))
+            } else {
+                Box::new(sync(make, &mut prepared))
+            };
+        in_process::start(worker, listeners, grace, releaser)
     }
 
     fn arbitrate<M: MakeService + 'static>(

@@ -40,21 +40,15 @@ static BEFORE: Mutex<Option<SigAction>> = Mutex::new(None);
 
 /// From now on an interrupt of this thread can be repeated, by this signal. To be called once before each [`disarm`].
 pub(super) fn arm(signal: libc::c_int) {
-    let (Ok(timer), Ok(before)) = (Timer::for_this_thread(signal), SigAction::current(signal))
-    else {
+    let Ok(timer) = Timer::for_this_thread(signal) else {
         return;
     };
-    // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which is filled.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = on_repeat as *const () as libc::sighandler_t;
-    // What is to be given up is not begun again.
-    action.sa_flags = libc::SA_ONSTACK;
-    // SAFETY: the mask is ours to write, the action is whole, and the handler calls nothing that is not
-    // async-signal-safe and leaves errno as it was.
-    unsafe {
-        libc::sigfillset(&raw mut action.sa_mask);
-        libc::sigaction(signal, &raw const action, ptr::null_mut());
-    }
+    let handler = on_repeat as *const () as libc::sighandler_t;
+    // Without SA_RESTART: a call that is to be given up is not begun again.
+    // SAFETY: the handler takes the number, calls only async-signal-safe functions, and leaves errno as it was.
+    let Ok(before) = (unsafe { SigAction::install(signal, handler, libc::SA_ONSTACK) }) else {
+        return;
+    };
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
     TIMER.store(timer.into_raw(), Ordering::Relaxed);
     IS_ARMED.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! [`SigAction`]: what this process does with a signal, to be looked at and to be put back (sigaction(2)).
+//! [`SigAction`]: the action of this process for a signal, to be read, replaced and restored (sigaction(2)).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,7 +7,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 /// The action for one signal.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct SigAction {
     signal: i32,
     action: libc::sigaction,
@@ -26,6 +26,36 @@ impl SigAction {
         // SAFETY: sigaction(2) has written it.
         let action = unsafe { action.assume_init() };
         Ok(Self { signal, action })
+    }
+
+    /// Sets the action for a signal, with all signals blocked while a handler runs. Returns the previous action.
+    /// Async-signal-safe.
+    ///
+    /// # Safety
+    ///
+    /// `handler` is a constant of sigaction(2), or a function of the type that `flags` announces. That function calls only
+    /// what signal-safety(7) lists, and leaves errno as it was.
+    pub(crate) unsafe fn install(
+        signal: i32,
+        handler: libc::sighandler_t,
+        flags: libc::c_int,
+    ) -> io::Result<Self> {
+        let mut before = Self::current(signal)?;
+        let mut action = before.action;
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        // SAFETY: both structures are whole and ours to write. The caller vouches for the handler.
+        let outcome = unsafe {
+            libc::sigfillset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, &raw mut before.action)
+        };
+        Errno::result(outcome).map(|_| before).map_err(Into::into)
+    }
+
+    /// The address of the handler, or a constant of sigaction(2). `None` for a handler that takes more than the number.
+    pub(super) fn plain_handler(&self) -> Option<libc::sighandler_t> {
+        let is_plain = self.action.sa_flags & libc::SA_SIGINFO == 0;
+        is_plain.then_some(self.action.sa_sigaction)
     }
 
     /// The signal's number.

@@ -23,8 +23,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 
-use nix::sys::signal::{SigAction, SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
+use super::sigaction::SigAction;
 use crate::error::{Error, Result};
 
 pub(crate) use abort::take_abort;
@@ -138,8 +139,8 @@ impl Signals {
     /// Brings the former handlers back. To be called once, also in a child that becomes another program: it
     /// must not write to the arbiter's queue.
     pub(crate) fn restore(&mut self) {
-        for (signal, _, action) in self.replaced.drain(..).rev() {
-            handlers::set_back(signal, &action);
+        for (_, _, action) in self.replaced.drain(..).rev() {
+            action.restore();
         }
         self.pipe.close();
     }
@@ -184,7 +185,7 @@ pub(crate) fn has_terminal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::{self, SigHandler};
+    use nix::sys::signal;
     use nix::unistd;
     use std::sync::PoisonError;
 
@@ -258,9 +259,9 @@ mod tests {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let before = handlers::set(Signal::SIGUSR1, Disposition::Ignore, ends).unwrap();
         drop(Signals::install(Pipe::new().unwrap(), TABLE).unwrap());
-        // SAFETY: the action was in force before.
-        let restored = unsafe { signal::sigaction(Signal::SIGUSR1, &before) }.unwrap();
-        assert!(matches!(restored.handler(), SigHandler::SigIgn));
+        let restored = SigAction::current(libc::SIGUSR1).unwrap();
+        assert_eq!(restored.plain_handler(), Some(libc::SIG_IGN));
+        before.restore();
     }
 
     #[test]

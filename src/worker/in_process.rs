@@ -60,7 +60,7 @@ pub struct InProcessServerStatus {
 
 /// Runs a worker on a thread, and waits until it is ready.
 pub(crate) fn start(
-    mut worker: impl WorkerTemplate + Send + 'static,
+    mut worker: Box<dyn WorkerTemplate + Send>,
     listeners: Listeners,
     graceful_timeout: Duration,
     releaser: Option<Releaser>,

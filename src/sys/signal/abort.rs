@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::{interrupt, owner, queue};
 use crate::error::{Error, Result};
+use crate::sys::sigaction::SigAction;
 
 /// What SIGABRT led to before [`take_abort`]: a handler's address, or one of the constants of sigaction(2).
 static BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
@@ -13,21 +14,15 @@ static BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 /// From now on SIGABRT of another process is queued, and breaks off what runs. A process that aborts itself
 /// (abort(3)) ends as it would have before.
 pub(crate) fn take_abort() -> Result<()> {
-    // SAFETY: all bytes zero are a valid `sigaction`.
-    let (mut action, mut before): (libc::sigaction, libc::sigaction) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    action.sa_sigaction = on_abort as *const () as libc::sighandler_t;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    // SAFETY: the mask is ours to write, the action is whole, and the handler calls nothing that is not
-    // async-signal-safe but what was installed as a handler before.
-    let outcome = unsafe {
-        libc::sigfillset(&raw mut action.sa_mask);
-        libc::sigaction(libc::SIGABRT, &raw const action, &raw mut before)
-    };
-    Errno::result(outcome).map_err(|errno| Error::io("cannot handle SIGABRT", errno))?;
-    // A handler that wants more than the number is not for us to call.
-    if before.sa_flags & libc::SA_SIGINFO == 0 {
-        BEFORE.store(before.sa_sigaction, Ordering::Release);
+    let handler = on_abort as *const () as libc::sighandler_t;
+    let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: with SA_SIGINFO the handler gets all three arguments. It calls only async-signal-safe functions and the
+    // handler that was installed before it.
+    let before = unsafe { SigAction::install(libc::SIGABRT, handler, flags) }
+        .map_err(|error| Error::io("cannot handle SIGABRT", error))?;
+    // A handler that takes more than the number cannot be called from here.
+    if let Some(handler) = before.plain_handler() {
+        BEFORE.store(handler, Ordering::Release);
     }
     Ok(())
 }

@@ -4,14 +4,14 @@
 //! (sigaltstack(2)), and a fork lets all at once through that came during it; a signal that is sent to a child which the
 //! application has forked never reaches its parent.
 
-use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::Signal;
 
 use super::{interrupt, name, owner, queue};
 use crate::error::{Error, Result};
+use crate::sys::sigaction::SigAction;
 
 /// What is to be done with a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,51 +62,40 @@ pub(super) fn set(
     cuts: fn(libc::c_int) -> bool,
 ) -> Result<SigAction> {
     let handler = match disposition {
-        Disposition::Queue => SigHandler::Handler(on_signal),
-        Disposition::Drop => SigHandler::Handler(on_dropped_signal),
-        Disposition::Ignore => SigHandler::SigIgn,
-        Disposition::Default => SigHandler::SigDfl,
+        Disposition::Queue => on_signal as *const () as libc::sighandler_t,
+        Disposition::Drop => on_dropped_signal as *const () as libc::sighandler_t,
+        Disposition::Ignore => libc::SIG_IGN,
+        Disposition::Default => libc::SIG_DFL,
     };
-    let mut flags = SaFlags::SA_ONSTACK;
-    if !cuts(signal as libc::c_int) {
-        flags |= SaFlags::SA_RESTART;
-    }
-    if signal == Signal::SIGCHLD {
-        flags |= SaFlags::SA_NOCLDSTOP;
-    }
-    let action = SigAction::new(handler, flags, SigSet::all());
-    // SAFETY: both handlers call nothing that is not async-signal-safe, and leave errno as it was.
-    unsafe { signal::sigaction(signal, &action) }
-        .map_err(|errno| Error::io(format_args!("cannot handle {signal}"), errno))
+    let number = signal as i32;
+    let no_stops = match signal {
+        Signal::SIGCHLD => libc::SA_NOCLDSTOP,
+        _ => 0,
+    };
+    install(number, handler, cuts(number), no_stops)
 }
 
-/// Installs what was in force before.
-pub(super) fn set_back(signal: Signal, action: &SigAction) {
-    // SAFETY: the action was in force before; the code that installed it vouches for it.
-    let _ = unsafe { signal::sigaction(signal, action) };
-}
-
-/// For signals that `nix` has no name for. Their default would end the process. `cuts` is whether a system call is not
-/// begun again after it.
+/// Handles a real-time signal: `nix` has no name for it, and its default would end the process. `cuts` is whether a
+/// system call is not begun again after it.
 pub(in crate::sys) fn set_realtime(
     number: i32,
     cuts: bool,
     handler: extern "C" fn(libc::c_int),
 ) -> Result<()> {
-    // SAFETY: all bytes zero are a valid `sigaction`: no flags, and a mask which the next call fills.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler as libc::sighandler_t;
+    install(number, handler as libc::sighandler_t, cuts, 0).map(drop)
+}
+
+fn install(
+    number: i32,
+    handler: libc::sighandler_t,
+    cuts: bool,
+    flags: libc::c_int,
+) -> Result<SigAction> {
     let restart = if cuts { 0 } else { libc::SA_RESTART };
-    action.sa_flags = restart | libc::SA_ONSTACK;
-    // SAFETY: the mask is ours to write, the action is whole, and the handlers call nothing that is not
-    // async-signal-safe and leave errno as it was.
-    let outcome = unsafe {
-        libc::sigfillset(&raw mut action.sa_mask);
-        libc::sigaction(number, &raw const action, ptr::null_mut())
-    };
-    Errno::result(outcome)
-        .map(drop)
-        .map_err(|errno| Error::io(format_args!("cannot handle {}", name(number)), errno))
+    let flags = flags | restart | libc::SA_ONSTACK;
+    // SAFETY: the handlers take a number, call only async-signal-safe functions, and leave errno as it was.
+    unsafe { SigAction::install(number, handler, flags) }
+        .map_err(|error| Error::io(format_args!("cannot handle {}", name(number)), error))
 }
 
 /// From now on a real-time signal does nothing in this process, whatever had a handler for it.
@@ -133,20 +122,17 @@ pub(in crate::sys) fn drop_stacks() {
 /// Has all signals that lead to handlers of this module lead to their defaults, in a child that has no part in what
 /// they are for. Async-signal-safe.
 pub(in crate::sys) fn set_defaults() {
+    let ours = [
+        on_signal as *const () as libc::sighandler_t,
+        on_dropped_signal as *const () as libc::sighandler_t,
+    ];
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: all bytes zero are a valid `sigaction`: the default, without flags.
-        let (default, mut action): (libc::sigaction, libc::sigaction) =
-            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        // SAFETY: both are whole, and sigaction(2) is async-signal-safe. A number that is none is an error of its own.
-        unsafe {
-            let asked = libc::sigaction(number, ptr::null(), &raw mut action);
-            let ours = [
-                on_signal as *const () as libc::sighandler_t,
-                on_dropped_signal as *const () as libc::sighandler_t,
-            ];
-            if asked == 0 && ours.contains(&action.sa_sigaction) {
-                libc::sigaction(number, &raw const default, ptr::null_mut());
-            }
+        let handler = SigAction::current(number)
+            .ok()
+            .and_then(|action| action.plain_handler());
+        if handler.is_some_and(|handler| ours.contains(&handler)) {
+            // SAFETY: the default runs no code. The signal has a handler, so it can have another action.
+            let _ = unsafe { SigAction::install(number, libc::SIG_DFL, 0) };
         }
     }
 }
