@@ -7,7 +7,7 @@
 //! - A line is written whole, whichever process writes beside.
 //! - What a client sent cannot end a line or a quoted field of the access log.
 //! - A log that cannot be opened is an error when it is made; one that fails later stops no request.
-//! - Root opens a log through no link but root's own, and gives nothing away that was somebody else's.
+//! - Root opens a log through no link but root's own, and gives no other user's file away.
 //! - A log whose file was moved away goes on in it until it is opened again.
 
 mod access;

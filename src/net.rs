@@ -13,15 +13,14 @@
 //!                               Stream
 //! ```
 //!
-//! Whose word counts for what is a list of [`Networks`]; what a balancer says is a header of
-//! [`proxy`], what a forwarder says a field that [`forwarded`] reads.
+//! Trusted peers are a list of [`Networks`]. A balancer's PROXY header is read by [`proxy`], a forwarder's fields by
+//! [`forwarded`].
 //!
 //! *Invariants*
 //!
 //! - Every listener and every stream is non-blocking and closed on `exec`.
 //! - A socket file is listened on from the moment that its mode is right, never before.
-//! - A file that we did not make is never removed, except a socket that nobody listens on, and that only
-//!   to bind in its place.
+//! - Only files of ours are removed, and a socket without a listener where a new one is bound in its place.
 //! - An inherited descriptor is taken once in the life of a process.
 
 mod addr;

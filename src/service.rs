@@ -193,15 +193,15 @@ pub struct ServiceContext<'a> {
     pub threads: usize,
     /// The addresses that the server listens on; [`ConnectionInfo::listener`] is an index into them.
     pub listeners: &'a [Address],
-    /// Whether this process is a worker's own, and ends with the service. Otherwise it is somebody's program, which
-    /// goes on.
+    /// Whether this process is a worker's own, and ends with the service. Otherwise it is a program that goes on
+    /// after the service.
     pub own_process: bool,
     /// How this process is asked what its threads are doing, if it is.
     pub stacks: Option<Stacks<'a>>,
 }
 
 impl<'a> ServiceContext<'a> {
-    /// Worker 1 of 1, with one thread, in a program's process, which nobody asks for its stacks.
+    /// Worker 1 of 1, with one thread, in a program's process, without [`stacks`](Self::stacks).
     #[must_use]
     pub fn new(listeners: &'a [Address]) -> Self {
         Self {
@@ -216,10 +216,10 @@ impl<'a> ServiceContext<'a> {
 }
 
 /// A service in a language with stacks of its own writes those of all its threads when this process gets a
-/// signal: also while nobody can have the [turn](Service::runtime), which is when they are wanted.
+/// signal, also while a hung thread holds the [turn](Service::runtime).
 #[derive(Clone, Copy, Debug)]
 pub struct Stacks<'a> {
-    /// Where to write them. Who wants to write later duplicates it.
+    /// The descriptor to write to. A service that writes later duplicates it.
     pub to: BorrowedFd<'a>,
     /// The signal's number.
     pub on: i32,
@@ -229,7 +229,7 @@ pub struct Stacks<'a> {
 /// of signals on one of them alone.
 ///
 /// The turn is what a thread must hold while it is in the service: Python's interpreter lock, or nothing. The
-/// service takes it by itself, for as long as it needs it: who calls holds nothing, and may wait for what it likes.
+/// service takes it by itself, for as long as it needs it: its caller holds nothing, and may wait.
 pub trait ServiceRuntime: Sync {
     /// Runs `life`, which spans the part of a thread's life in which it calls the service. To call it elsewhere is
     /// right, and slow where the runtime has to come to know the thread each time.
@@ -359,7 +359,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Puts a request together, of which no forwarder tells anything; for servers and for tests.
+    /// Puts a request together, without a forwarder's facts; for servers and for tests.
     #[must_use]
     pub fn new(head: &'a Head, connection: &'a ConnectionInfo, body: Body<'a>) -> Self {
         Self {
@@ -370,7 +370,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The same request, with what a forwarder tells of it.
+    /// The same request, with a forwarder's facts.
     #[must_use]
     pub fn with_info(self, info: &'a RequestInfo) -> Self {
         Self { info, ..self }
@@ -425,7 +425,7 @@ impl<'a> Request<'a> {
         self.info.client(self.connection)
     }
 
-    /// What the client speaks.
+    /// The scheme that the client uses.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.info.scheme

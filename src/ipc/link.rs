@@ -1,13 +1,13 @@
 //! The socket pair between an arbiter and one worker: it wakes the other end, as shared memory does not.
 //!
-//! Each end tells the death of the other by its end of file. Nothing is asked over it and nothing
-//! answered: a worker says a few things in its life, and never waits to say them.
+//! Each end notices the death of the other by its end of file. It carries no questions and no answers: a worker sends a
+//! few messages, and never waits to send them.
 //!
 //! ```text
 //!   WorkerEnd ── ready, recycling due, last words, its end ──▶ ArbiterEnd
 //! ```
 //!
-//! A new arbiter speaks to the one that it follows in the same way.
+//! A new arbiter writes to the one that it follows in the same way.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -24,7 +24,7 @@ pub(crate) const LATE: u8 = b'l';
 /// The longest last words, in bytes.
 const LONGEST: usize = 4096;
 
-/// What a worker says.
+/// A worker's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// It can do its work.
@@ -33,15 +33,15 @@ pub(crate) enum Message {
     RecycleDue(u64),
     /// Why it ends.
     LastWords(LastWords),
-    /// Its work is done, and it ends with this status, whatever becomes of its last step.
+    /// Its work is done, and it ends with this status, also where its last step fails.
     Ending(i32),
     /// Its last step took too long, and was cut short.
     Late,
-    /// What it asks the arbiter to do.
+    /// A command to the arbiter.
     Command(WorkerCommand),
 }
 
-/// What a worker can ask its arbiter to do, where the arbiter lets it.
+/// A command that a worker can send to its arbiter, where the arbiter allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerCommand {
     Stop,
@@ -97,13 +97,13 @@ pub(crate) struct LastWords {
 /// Makes a pair, non-blocking and closed on exec.
 pub(crate) fn pair() -> Result<(ArbiterEnd, WorkerEnd)> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    // SOCK_SEQPACKET: a message is received whole or not at all, and the end of file is told.
+    // SOCK_SEQPACKET: a message is received whole or not at all, and the end of file is seen.
     socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
         .map(|(arbiter, worker)| (ArbiterEnd(arbiter), WorkerEnd(worker)))
         .map_err(|errno| Error::io("cannot make a socket pair for a worker", errno))
 }
 
-/// The end that listens.
+/// The end that receives.
 #[derive(Debug)]
 pub(crate) struct ArbiterEnd(OwnedFd);
 
@@ -137,7 +137,7 @@ impl ArbiterEnd {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
 
-    /// Shows the other end that this one goes, and tells whether that one has gone as well. What it has said is lost.
+    /// Shows the other end that this one goes. Returns whether that one has gone as well; its unread messages are lost.
     pub(crate) fn leave(&self) -> bool {
         leave(&self.0);
         while self.receive().is_some() {}
@@ -151,13 +151,13 @@ impl AsFd for ArbiterEnd {
     }
 }
 
-/// The end that speaks.
+/// The end that sends.
 #[derive(Debug)]
 pub(crate) struct WorkerEnd(OwnedFd);
 
 impl WorkerEnd {
-    /// Says it, and tells whether it was handed over. An arbiter that has gone hears nothing, and is told otherwise; one
-    /// that has not looked for long has room for a few hundred messages.
+    /// Sends it. Returns whether it was handed over: not where the arbiter has gone, or has left a few hundred messages
+    /// unread.
     pub(crate) fn send(&self, message: &Message) -> bool {
         let mut packet = Vec::new();
         match message {
@@ -188,7 +188,7 @@ impl WorkerEnd {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
 
-    /// Shows the other end that this one goes, and tells whether that one has gone as well.
+    /// Shows the other end that this one goes. Returns whether that one has gone as well.
     pub(crate) fn leave(&self) -> bool {
         leave(&self.0);
         self.is_closed()

@@ -72,7 +72,7 @@ shared! {
         used: AtomicU32,
         /// What a worker that leaves does with the listeners' queues.
         queue_policy: AtomicEnum<QueuePolicy>,
-        /// 1 while another arbiter tells the totals.
+        /// 1 while another arbiter reports the totals.
         following: AtomicU32,
     }
 }
@@ -132,14 +132,14 @@ impl Scoreboard {
     }
 
     /// What all workers of the server have done since its start, with those that have ended and those of the arbiters
-    /// before. `None` while the arbiter before this one lives: it tells the totals, for both.
+    /// before. `None` while the arbiter before this one runs: it reports the totals of both.
     #[must_use]
     pub fn totals(&self) -> Option<Totals> {
         let following = self.header().following.load(Ordering::Acquire) != 0;
         (!following).then(|| self.counters.read())
     }
 
-    /// Whether another arbiter tells the totals.
+    /// Whether another arbiter reports the totals.
     pub(crate) fn set_following(&self, following: bool) {
         let number = u32::from(following);
         self.header().following.store(number, Ordering::Release);

@@ -99,7 +99,7 @@ impl Counters {
         Ok((Self(memory.region(0, STRIPES)), fd))
     }
 
-    /// Those of the arbiter before this one, whose layout is [`LAYOUT`].
+    /// Those of the arbiter before this one, with the layout [`LAYOUT`].
     pub(crate) fn inherited(fd: &OwnedFd) -> Result<Self> {
         Ok(Self(Mapping::of_file(fd, length())?.region(0, STRIPES)))
     }
@@ -198,7 +198,7 @@ fn length() -> NonZeroUsize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Requests that were answered, or whose client left before that, and requests that were refused.
+    /// Requests that were answered or refused, or that ended because their client left.
     pub requests: u64,
     /// The same by the first digit of their status, from 1 to 5; at 0 those without one.
     pub responses: [u64; 6],
@@ -206,7 +206,7 @@ pub struct Totals {
     pub received: u64,
     /// Bytes of response bodies that were sent, without framing.
     pub sent: u64,
-    /// How long the requests took whose head was complete.
+    /// The durations of requests with a complete head.
     pub durations: Durations,
     /// Requests that the server answered in its service's place, by the reason. Each is among `requests` as well.
     pub refusals: BTreeMap<RefusalCause, u64>,

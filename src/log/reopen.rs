@@ -2,7 +2,7 @@
 //!
 //! No line is lost or split by it: what is being written goes to the file that was open when it began. A file
 //! that cannot be opened again leaves the old one in its place. The new file takes the old one's number (dup3(2)), so
-//! that who writes takes no lock: a child that is forked while another thread opens it again can write, too.
+//! that a write takes no lock: a child that is forked while another thread opens it again can write, too.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,10 +20,10 @@ use crate::sys::{fd, sigpipe};
 
 /// The log files of this process.
 static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
-/// Who is to own them, where that is somebody else.
+/// The user and the group that are to own them, where [`give_to`] has set them.
 static OWNER: Mutex<Option<(u32, u32)>> = Mutex::new(None);
 
-/// Opens all log files of this process again, after somebody has moved them away (`logrotate`). One that cannot be
+/// Opens all log files of this process again, for use after they were moved away (`logrotate`). A file that cannot be
 /// opened is logged, and written to as before.
 pub fn reopen() {
     for file in open_files() {
@@ -31,11 +31,11 @@ pub fn reopen() {
     }
 }
 
-/// Gives all log files of this process, and those that it opens again, to a user and a group: to whom its workers
-/// become, so that they can open them again as well. Only root can (chown(2)); for another user it does nothing.
+/// Gives all log files of this process, and those that it opens again, to the user and the group of the workers,
+/// so that workers can open them again as well. Only root can (chown(2)); for another user it does nothing.
 ///
-/// A file that was there before stays whose it is, unless it is theirs already, or root's in folders that root alone can
-/// change: somebody else could have put it there, or have another name for it.
+/// An existing file keeps its owner, unless that is the same user, or root in folders that only root can change. Another
+/// user could have put any other file there, or could have a second link to it.
 pub(crate) fn give_to(uid: u32, gid: u32) {
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, gid));
     for file in open_files() {
@@ -62,7 +62,7 @@ fn give(fd: BorrowedFd<'_>, origin: Origin, path: &Path) {
     let Some((uid, gid)) = owner.filter(|_| geteuid().is_root()) else {
         return;
     };
-    // The terminal, the null device and pipes stay whose they are.
+    // The terminal, the null device and pipes keep their owners.
     let Some(facts) = fstat(fd).ok().filter(is_regular) else {
         return;
     };
@@ -81,7 +81,7 @@ fn give(fd: BorrowedFd<'_>, origin: Origin, path: &Path) {
     }
 }
 
-/// Whether nobody but its new owner is concerned.
+/// Whether the change of the owner affects no other user.
 fn may_be_given(facts: &FileStat, origin: Origin, uid: u32) -> bool {
     let known = origin.made || facts.st_uid == uid || origin.safe && facts.st_uid == 0;
     known && facts.st_nlink <= 1
@@ -191,7 +191,7 @@ mod tests {
         };
         // Just made; their own; root's, where root put it.
         assert!(may(0, 1, true, false) && may(7, 1, false, false) && may(0, 1, false, true));
-        // Anybody could have moved it there, or it has another name, or it is a third one's.
+        // Any user could have moved it there, or it has a second link, or a third user owns it.
         assert!(!may(0, 1, false, false) && !may(7, 2, false, true) && !may(8, 1, false, true));
     }
 

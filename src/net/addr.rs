@@ -97,7 +97,7 @@ fn unix(path: &str) -> Result<BindAddress, &'static str> {
 
 fn abstract_name(name: &str) -> Result<BindAddress, &'static str> {
     if name.is_empty() {
-        // To bind the empty name has the system choose one, which nobody would find.
+        // For the empty name the system would choose one that no client knows.
         return Err("the name is missing");
     }
     if name.contains('\0') {

@@ -1,4 +1,4 @@
-//! Who the client is by the word of forwarders: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
+//! The client that forwarders name: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
 //!
 //! Pure, and believes only what a trusted hop wrote: values are read from the right, where the nearest
 //! forwarder adds, and never further than the first address that is not trusted.
@@ -12,11 +12,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::networks::Networks;
 
-/// By which field forwarders tell the client's address.
+/// The field in which forwarders send the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAddress {
-    /// None: the client is who connected, or whom a PROXY header announced.
+    /// None: the client is the peer, or the one that a PROXY header announced.
     #[default]
     Off,
     /// `X-Forwarded-For: 192.0.2.7, 198.51.100.1`.
@@ -25,7 +25,7 @@ pub enum ClientAddress {
     Forwarded,
 }
 
-/// What forwarders tell of a request's client.
+/// A request's client, as forwarders describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardedClient {
@@ -37,7 +37,7 @@ pub enum ForwardedClient {
     Client(SocketAddr),
 }
 
-/// A `Forwarded` field that is not whole by the grammar of RFC 7239: nobody can say where its elements begin.
+/// A `Forwarded` field that is malformed by the grammar of RFC 7239, so that the start of its elements is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Malformed Forwarded header")]
 pub struct MalformedForwarded;

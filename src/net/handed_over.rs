@@ -9,7 +9,7 @@
 //!                     5=                      nothing where a service manager had passed it
 //! ```
 //!
-//! *Invariants*: whoever binds one of these addresses gets the socket that is open, once; the environment is
+//! *Invariants*: the first bind of one of these addresses gets the open socket; the environment is
 //! read but never changed.
 
 use std::env;

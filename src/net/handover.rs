@@ -1,4 +1,4 @@
-//! What one arbiter tells the next one of its listeners, and what becomes of those that the next one does not want.
+//! The listeners as one arbiter describes them to the next one, and the end of those that the next one has no use for.
 //!
 //! The format is that of [`handed_over`](super::handed_over).
 
@@ -12,7 +12,7 @@ use super::listeners::Listeners;
 use super::socket_file::SocketFile;
 use crate::trace::info;
 
-/// What the next arbiter is told of these listeners, whose descriptors keep their numbers.
+/// Describes these listeners to the next arbiter. Their descriptors keep their numbers.
 pub(crate) fn text(listeners: &Listeners) -> String {
     let lines = listeners.iter().map(|listener| {
         let opened = listener.opened().map(ToString::to_string);
@@ -26,7 +26,8 @@ pub(crate) fn text(listeners: &Listeners) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Closes those that nobody has bound: the settings have them no more. Gives the files of Unix sockets.
+/// Closes the listeners that were not bound again, since the settings no longer name them. Returns the files of Unix
+/// sockets.
 pub(crate) fn close_rest() -> Vec<Arc<SocketFile>> {
     let rest = claim_all(|_| true);
     for one in &rest {

@@ -61,8 +61,8 @@ impl Listener {
 
 impl Inherited {
     /// The inherited sockets if there are any, and otherwise the addresses, bound with
-    /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked, and a log line
-    /// says so; who wants both gives both to a [`Server`](crate::ServerBuilder::listeners).
+    /// [`DEFAULT_BACKLOG`]. Where there are inherited sockets the addresses are only checked, which is
+    /// logged. To serve both, pass both to a [`Server`](crate::ServerBuilder::listeners).
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ mod tests {
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
     use socket2::{Domain, Socket, Type};
 
-    /// Gives a descriptor away as one that `exec` passed on: owned by nobody, its flag clear, and of a
+    /// Gives a descriptor away as one that `exec` passed on: without an owner, with its flag clear, and of a
     /// number that no other test has taken.
     fn inherit(fd: impl Into<OwnedFd>) -> RawFd {
         static NEXT: AtomicI32 = AtomicI32::new(500);

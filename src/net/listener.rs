@@ -101,8 +101,8 @@ impl Listener {
     /// addresses is bound to the first of them. An address that is in use is tried again five times, a
     /// second apart, with a log line each: this call then blocks.
     ///
-    /// Unix: a socket file that nobody listens on is replaced. The new file's mode is 0777, whatever the
-    /// process's umask: who may connect is said by the folder. An abstract socket is open to everybody in the
+    /// Unix: a socket file without a listener is replaced. The new file's mode is 0777, independent of the
+    /// process's umask: access is controlled by the folder. An abstract socket is open to all processes in the
     /// same network namespace (unix(7)), has nothing to replace or remove, and is tried again as a TCP address
     /// is.
     ///
@@ -225,7 +225,7 @@ impl Listener {
         }
     }
 
-    /// Listens, where this is a worker's own queue: not before it is ready, so that nobody waits for it alone.
+    /// Starts to listen on a worker's own queue, once the worker is ready: no client waits for a worker that boots.
     pub(crate) fn open_queue(&self) {
         if let Reuse::Own(backlog) = self.reuse {
             if let Err(error) = SockRef::from(self).listen(length(backlog)) {
@@ -294,8 +294,8 @@ impl Listener {
         })
     }
 
-    /// Accepts one connection, already non-blocking and closed on `exec` (one `accept4(2)`), and says who
-    /// speaks: `None` over a Unix socket, whose clients have no address.
+    /// Accepts one connection, already non-blocking and closed on `exec` (one `accept4(2)`), with the
+    /// client's address: `None` over a Unix socket.
     ///
     /// # Errors
     ///
@@ -385,7 +385,7 @@ impl Listener {
         self.shared.store(shared, Ordering::Relaxed);
     }
 
-    /// Has new connections refused, whoever else has this socket; those in its queue are lost, so it is to be
+    /// Has new connections refused in all processes that share this socket. Those in its queue are lost, so it should be
     /// empty (`shutdown(2)` ends the listening itself).
     pub(crate) fn refuse(&self) {
         // One that another worker has ended already is ENOTCONN.

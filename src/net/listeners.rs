@@ -1,6 +1,6 @@
 //! [`Listeners`]: all the listening sockets of a server.
 //!
-//! All are opened or none, and no file is removed that somebody else answers for.
+//! All are opened or none, and only files of this process are removed.
 
 use std::sync::Arc;
 
@@ -111,8 +111,8 @@ impl Listeners {
             .collect()
     }
 
-    /// Those that another arbiter can have: to take a socket is to listen on it, and nobody may accept from one
-    /// that does not yet. It reserves its own addresses.
+    /// The listeners that can be handed to another arbiter: those that listen. The other arbiter reserves addresses
+    /// itself.
     pub(crate) fn listening(&self) -> Self {
         let listening = self.iter().filter(|listener| listener.is_listening());
         Self(listening.cloned().collect())

@@ -1,4 +1,4 @@
-//! [`Networks`]: whose word counts, as a list of addresses and networks.
+//! [`Networks`]: the trusted peers, as a list of addresses and networks.
 //!
 //! No name is resolved here: a list that depends on a name server is no list to trust by.
 
@@ -10,8 +10,8 @@ use ipnet::IpNet;
 
 /// Addresses and networks with commas between them, `*` for all; empty for none.
 ///
-/// A peer without an Internet address, one on a Unix socket, is always among them: who may open the socket
-/// is the file system's business.
+/// A peer without an Internet address, one on a Unix socket, is always among them: the permissions of the
+/// socket's file decide on access.
 ///
 /// ```
 /// use oxicorn::net::Networks;

@@ -50,7 +50,7 @@ pub enum ProxyProtocol {
 pub enum Header {
     /// The balancer speaks for itself, to see whether we live (`LOCAL`).
     Local,
-    /// It speaks for a client whose address it cannot tell (`UNKNOWN`, `UNSPEC`).
+    /// It forwards a client of unknown address (`UNKNOWN`, `UNSPEC`).
     Unknown,
     /// It speaks for a client that connected to it over TCP.
     Tcp {
@@ -204,7 +204,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Parsed, ProxyError> {
         return Err(ProxyError::Version);
     }
     let length = V2_FIXED + usize::from(u16::from_be_bytes([high, low]));
-    // What follows the addresses are TLVs, which nobody here asks for.
+    // The TLVs that follow the addresses are not used.
     let (header, needed) = match (version_and_command & 0xf, family_and_transport) {
         // "The receiver must accept this connection as valid and must use the real connection endpoints and
         // discard the protocol block" (2.2).

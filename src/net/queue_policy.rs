@@ -1,6 +1,6 @@
-//! [`QueuePolicy`]: what becomes of connections that nobody has accepted yet.
+//! [`QueuePolicy`]: the treatment of connections that wait to be accepted when a server stops.
 
-/// What a server that leaves does with the connections that wait in its listeners' queues.
+/// How a server that stops treats the connections that wait in its listeners' queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueuePolicy {

@@ -9,7 +9,7 @@
 //!             queue ── another arbiter's ─┴─▶ free ──▶ the next post without one, or closed
 //! ```
 //!
-//! *Invariant*: a post has one queue for as long as somebody in this process holds it, and no other post has that.
+//! *Invariant*: a post keeps its queue while a listener in this process holds it, and shares it with no other post.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -61,7 +61,7 @@ impl<Q> Reserved<Q> {
         Ok(queue)
     }
 
-    /// Takes the queue of a worker that has gone without being asked to, if nobody else has it.
+    /// Takes back the queue of a worker that has ended unasked, unless another worker holds it.
     pub(super) fn take_back(&self, queue: &Arc<Q>) {
         if Arc::strong_count(queue) == 1 {
             let mut queues = self.lock();
@@ -71,7 +71,7 @@ impl<Q> Reserved<Q> {
         }
     }
 
-    /// Closes the queues that are free: nobody would accept who waits there.
+    /// Closes the free queues: their connections would never be accepted.
     pub(super) fn close_free(&self) {
         self.lock().free.clear();
     }
@@ -102,7 +102,7 @@ mod tests {
         let other = reserved.queue(1, new).unwrap();
         let replacement = reserved.queue(0, none).unwrap();
         assert!(Arc::ptr_eq(&first, &replacement) && !Arc::ptr_eq(&first, &other));
-        // The replacement has it still, so it is not for anybody else.
+        // The replacement holds it still, so it is not free.
         reserved.take_back(&first);
         drop(first);
         assert!(Arc::ptr_eq(&replacement, &reserved.queue(0, none).unwrap()));

@@ -1,7 +1,6 @@
 //! [`SocketFile`]: the file of a Unix socket, made, recognised and removed.
 //!
-//! It never takes a path from somebody else: what is replaced is a socket that nobody listens on, what is
-//! removed is the very file that was made.
+//! It replaces only a socket without a listener, and removes only the file that it made.
 //!
 //! ```text
 //!   lock ── bind ── path taken ──▶ not a socket, or answered: refused
@@ -10,12 +9,12 @@
 //!          chown, chmod ──▶ listen ──▶ unlock
 //! ```
 //!
-//! The owner and the mode are set between bind and listen. Until then a client is refused, so that nobody comes in under
-//! a mode that was not meant. A process that finds the file in that moment would take it for dead: so starts take turns,
-//! by a lock that is there for that time only. Owner and mode are those of the file that was looked at, whatever
-//! its name means by then.
+//! The owner and the mode are set between bind and listen. Until then clients are refused, so that the
+//! configured mode applies to all of them. A process that finds the file in that moment would take it for dead: so starts
+//! take turns, by a lock that exists for that time only. Owner and mode are set on
+//! the very file that was made.
 //!
-//! *Invariants*: of servers that start at once one has the path, and the others know; no other file's owner or mode is
+//! *Invariants*: of servers that start at once one gets the path, and the others get an error; no other file's owner or mode is
 //! changed.
 
 use std::fs;
@@ -41,11 +40,10 @@ const TRIES: usize = 200;
 /// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Who may connect to a Unix socket, by the permissions of its file: connecting asks for that to write
-/// (unix(7)).
+/// The permissions of a Unix socket's file. A client needs the permission to write in order to connect (unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketAccess {
-    /// The file's mode; 0777, everybody, by default.
+    /// The file's mode. Default: 0777, which lets all users connect.
     pub mode: u32,
     /// The numbers of the file's user and group; by default those of the process.
     pub owner: Option<(u32, u32)>,
@@ -61,7 +59,7 @@ impl Default for SocketAccess {
 }
 
 impl SocketAccess {
-    /// Applies it to a file that nobody listens on yet.
+    /// Applies it to a file that has no listener yet.
     fn apply(self, file: &Pinned) -> Result<(), (&'static str, io::Error)> {
         if let Some((uid, gid)) = self.owner {
             file.set_owner(uid, gid).map_err(|e| ("chown", e))?;
@@ -175,7 +173,7 @@ fn bind_alone(
     }
 }
 
-/// Removes a socket file that nobody listens on; anything else is left as it is.
+/// Removes a socket file that has no listener; anything else is left as it is.
 fn remove_dead(address: &BindAddress, path: &Path, target: &SockAddr) -> Result<(), BindError> {
     let call = |action| system(address, action);
     let facts = match fs::symlink_metadata(path) {

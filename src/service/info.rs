@@ -15,7 +15,7 @@ pub enum Address {
     Ip(SocketAddr),
     /// A Unix socket; `None` where it has no path, as a client's usually has not.
     Unix(Option<PathBuf>),
-    /// Of a client that a forwarder speaks for and does not name.
+    /// The address of a client that a forwarder does not name.
     Hidden,
 }
 
@@ -54,18 +54,18 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is known of a connection: from its sockets, and from what peers say whose word counts.
+/// The facts of a connection: from its sockets, and from trusted peers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// The client that a PROXY header announced, else the one that connected. Where a trusted forwarder may name
     /// another for a request, that is [`Request::client`](super::Request::client).
     pub peer: Address,
-    /// Who connected: the nearest balancer, or the client itself.
+    /// The peer that connected: the nearest balancer, or the client itself.
     pub direct: Address,
     /// Whether [`direct`](Self::direct) may speak for its clients in header fields.
     pub trusted: bool,
-    /// What a PROXY header said, where one came.
+    /// The contents of a PROXY header, where one came.
     pub proxied: Option<Proxied>,
     /// Which of the server's listeners accepted it: an index into [`ServiceContext::listeners`](super::ServiceContext::listeners).
     pub listener: usize,
@@ -74,7 +74,7 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// A connection from `peer` to the listener of that index and address, with nobody between.
+    /// A connection from `peer` to the listener of that index and address, without a balancer between them.
     #[must_use]
     pub fn new(peer: Address, listener: usize, local: Address) -> Self {
         Self {
@@ -88,18 +88,18 @@ impl ConnectionInfo {
     }
 }
 
-/// What is known of one request beside its connection: what a trusted forwarder tells in its header fields.
+/// The facts of one request that its header fields carry from a trusted forwarder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestInfo {
-    /// What the client speaks, as far as TLS and trusted forwarders tell.
+    /// The client's scheme, as TLS or a trusted forwarder shows it.
     pub scheme: Scheme,
-    /// The client that a trusted forwarder names, where one does. Port 0 is one that was not told.
+    /// The client that a trusted forwarder names, where one does. Port 0 stands for an unknown one.
     pub client: Option<Address>,
 }
 
 impl RequestInfo {
-    /// Of a request of which no forwarder tells anything.
+    /// Those of a request without a trusted forwarder.
     pub const NONE: &'static Self = &Self {
         scheme: Scheme::Http,
         client: None,
@@ -129,7 +129,7 @@ pub enum Scheme {
     Https,
 }
 
-/// What a PROXY header said of a connection.
+/// The contents of a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxied {

@@ -1,6 +1,6 @@
 //! [`Appended`]: a file that is opened to be appended to, also by root in folders that others may write to.
 //!
-//! Root may open everything, so a user who can put a link into the path chooses the file that root
+//! Root may open everything, so a user that can put a link into the path chooses the file that root
 //! opens. The rule, after the one of
 //! the kernel for sticky folders (`protected_symlinks`, `proc_sys_fs(5)`): root follows the links of root, and no others.
 //! Whether a file may be given to a user is another question: what root owns could have been moved to where it is.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   set ──▶ the last step ──▶ the end, by itself
-//!    └─ the time is over: a word to the arbiter, and _exit(2), whatever runs
+//!    └─ the time is over: a message to the arbiter, and _exit(2)
 //! ```
 //!
 //! *Invariants*: what is asked of the process meanwhile changes nothing of its status; the handler calls only what
@@ -22,7 +22,7 @@ static STATUS: AtomicI32 = AtomicI32::new(0);
 static LINK: AtomicI32 = AtomicI32::new(-1);
 static LATE: AtomicU8 = AtomicU8::new(0);
 
-/// Whatever this process does from now on, it ends with `status` after `within` at the latest, and sends the byte `late`
+/// From now on this process ends with `status` after `within` at the latest, and sends the byte `late`
 /// to the socket `link` where that had to be enforced. `number` is the real-time signal that enforces it; `stacks`, which
 /// asks for the stacks, does nothing from now on: its answer would be about what is being taken apart.
 ///

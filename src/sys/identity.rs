@@ -1,4 +1,4 @@
-//! [`Identity`]: which file is meant, whatever its name comes to mean.
+//! [`Identity`]: a file's device and inode, which tell it from another file under the same name.
 
 use std::fs::{self, Metadata};
 use std::io;

@@ -1,5 +1,4 @@
-//! [`LocalTime`]: a moment in the zone of this process, as tzset(3) has it: the same that Python shows, whatever `TZ` is
-//! and whoever has set it.
+//! [`LocalTime`]: a moment in the zone of this process, as tzset(3) has it. Python shows the same time.
 //!
 //! The C library takes a lock for it, which a child that another thread forks in that moment would find held, and stay so.
 //!

@@ -44,7 +44,7 @@ struct ParentDeath {
 ///
 /// # Errors
 ///
-/// What the system refuses: whatever else can be done is done.
+/// A step that the system refuses. Without a timer the other steps are made all the same.
 pub(crate) fn prepare(
     parent: i32,
     number: i32,

@@ -1,6 +1,7 @@
-//! [`Pinned`]: a file that was looked at, and is changed as that file whatever its name comes to mean.
+//! [`Pinned`]: a file that was inspected, and is changed as that same file: another one under its name is not touched.
 //!
-//! A user who may write to a folder can put another file under a name between two calls, and root would give that away.
+//! A user that may write to a folder can put another file under a name between two calls. Root would then give away that
+//! other file.
 //!
 //! *Invariant*: nothing is changed by a name that others may have given to another file.
 
@@ -22,7 +23,7 @@ use super::identity::Identity;
 pub(crate) struct Pinned {
     file: OwnedFd,
     facts: FileStat,
-    /// What it was found by.
+    /// The path that it was opened by.
     path: PathBuf,
 }
 

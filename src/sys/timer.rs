@@ -1,4 +1,4 @@
-//! Timers that end in a signal, for what has to happen whatever a process is doing.
+//! Timers that end in a signal, for deadlines that must hold while any code of the process runs.
 
 use std::ptr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`Credentials`]: who a worker is, where that is not who the arbiter is.
+//! [`Credentials`]: the user and the group of the workers, where they differ from the arbiter's.
 //!
 //! Nothing is given up that cannot be: what a process may not become is refused before anything is opened. And
 //! nothing of the former user is kept, its supplementary groups least of all.
@@ -230,7 +230,7 @@ fn database(setting: &str, text: &str, errno: Errno) -> Error {
     Error::config(format!("{setting}: {text:?} cannot be looked up: {reason}"))
 }
 
-/// The user whose privileges this process has.
+/// The effective user of this process.
 #[cfg(feature = "wsgi")]
 pub(crate) fn effective_uid() -> u32 {
     geteuid().as_raw()

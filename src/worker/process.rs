@@ -24,16 +24,16 @@ use crate::trace::{error, info, warning};
 
 /// A worker that failed before it was ready.
 const BOOT_FAILED: i32 = 3;
-/// A worker whose application could not be found.
+/// A worker whose application was not found.
 const APP_FAILED: i32 = 4;
 /// A worker that failed later.
 const FAILED: i32 = 255;
 
-/// How long the last step of a worker may take that was not told to hurry.
+/// The bound of the last step of a worker that ends gracefully.
 const GRACEFUL_END: Duration = Duration::from_secs(2);
-/// The same for one that was: its arbiter kills it two seconds after that.
+/// The same for a quick shutdown: the arbiter kills the worker two seconds after the signal.
 const QUICK_END: Duration = Duration::from_secs(1);
-/// The same for one that leaves calls behind, to whose end it has waited for a second.
+/// The same for one that leaves calls behind, after it has waited a second for them.
 const ABANDONED_END: Duration = Duration::from_millis(500);
 
 /// Runs the worker, and gives the status that its process is to exit with.

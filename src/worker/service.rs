@@ -76,7 +76,7 @@ pub(super) fn unload(make: &mut impl MakeService) {
     signal::interruptible(make.interrupter(), repeat, || make.unload());
 }
 
-/// Calls the service; whatever becomes of the call, the worker lives. A child that was forked in it does not.
+/// Calls the service. The worker survives an error and a panic of the call; a child that was forked in it ends.
 pub(super) fn answer<S: Service>(
     service: &S,
     ready: &mut PendingRequest,

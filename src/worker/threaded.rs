@@ -14,7 +14,7 @@
 //! the service, runs what the application does when a signal comes, and calls nothing else.
 //!
 //! *Invariants*: the service is never called on the main thread; no thread holds the turn but within the service;
-//! the heart beats only where the turn was had since it last did; `threads` bounds the calls; requests that nobody
+//! the heart beats only where the turn was had since it last did; `threads` bounds the calls; requests that no thread
 //! can answer yet stay in the reactor, where the next leader finds them, first come, first served, and meanwhile nothing
 //! is accepted; the leader turns the reactor at least as often as it has taken out what there was; what the threads
 //! share lies on the heap, since a signal's handler may take the main thread's stack away (`wsgi::strand`).
@@ -237,7 +237,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 return Ok(None);
             };
             let turned = self.turn(reactor)?;
-            // Whose call has ended since has had the turn.
+            // A thread that has ended a call since then has had the turn.
             if !self.seen.swap(false, Ordering::Relaxed) {
                 // Handlers run on the main thread: this one is told of no failure.
                 let _ = self.runtime.check_signals();

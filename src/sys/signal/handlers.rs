@@ -26,8 +26,8 @@ pub(crate) enum Disposition {
     Default,
 }
 
-/// The real-time signal by which this process, or the one that has forked it, is asked for its stacks; 0 where it is a
-/// worker's in no way.
+/// The real-time signal by which this process, or the one that has forked it, is asked for its stacks; 0 outside of
+/// workers.
 static STACKS: AtomicI32 = AtomicI32::new(0);
 
 extern "C" fn on_signal(signal: libc::c_int) {
@@ -98,7 +98,7 @@ fn install(
         .map_err(|error| Error::io(format_args!("cannot handle {}", name(number)), error))
 }
 
-/// From now on a real-time signal does nothing in this process, whatever had a handler for it.
+/// Replaces the handler of a real-time signal by one that does nothing.
 pub(in crate::sys) fn drop_realtime(number: i32) -> Result<()> {
     set_realtime(number, false, on_dropped_signal)
 }

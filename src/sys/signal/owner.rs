@@ -46,7 +46,7 @@ pub(crate) fn boot_is_over() {
     BOOTING.store(false, Ordering::Relaxed);
 }
 
-/// Ends a process that has nothing to finish, whatever it does. Async-signal-safe.
+/// Ends a process that has nothing to finish. Async-signal-safe.
 pub(in crate::sys) fn leave_boot() {
     // QUIT would leave a core.
     end_by(libc::SIGTERM);
