@@ -82,7 +82,7 @@ use crate::error::{Error, Result};
 use crate::net::{Listeners, QueuePolicy};
 use crate::time::MonoTime;
 
-/// How long a client that has just come, or was just answered, may take to ask where the reactor leaves in haste.
+/// How long a client that has just come, or was just answered, may take to send a request once [`Reactor::hasten`] was called.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// One thread's connections.
@@ -110,7 +110,7 @@ pub struct Reactor {
 /// Where a connection is.
 enum Place {
     Here(Box<Connection>),
-    /// With whoever answers its request. The edges that came meanwhile are kept: mio tells of each once.
+    /// Lent to the code that answers its request. Edges are kept meanwhile: mio reports each once.
     InFlight {
         edge: Option<Edge>,
         watch: Option<Box<CallDeadline>>,
@@ -191,14 +191,14 @@ impl Reactor {
         self.poller.waker()
     }
 
-    /// The timeout of all calls, where there is one at a time; `None` where they may take as long as they like.
-    /// It is for whoever can give a call up that keeps the reactor from turning.
+    /// The timeout of all calls, for a reactor with one call at a time; `None` without a `request_timeout`.
+    /// By it a signal handler or another thread gives up a call that keeps the reactor from turning.
     pub(crate) fn single_call_timeout(&mut self) -> Option<Arc<CallTimeout>> {
         self.call_timeouts.as_mut().map(CallTimeouts::only)
     }
 
-    /// Whether somebody waits who may be taken out before the next turn: a complete request, or a connection that
-    /// is yet to be accepted.
+    /// Whether a complete request, or a connection that is yet to be accepted, may be taken out before the next
+    /// turn.
     #[must_use]
     pub fn has_pending(&self) -> bool {
         self.queue.has_due()
@@ -227,8 +227,8 @@ impl Reactor {
         self.connections.iter().filter(lent).count()
     }
 
-    /// Takes leave: every response closes its connection, clients get [`Config::drain_idle`] to go on with a
-    /// last request, and the listeners are closed, their queues being dealt with as `queues` says.
+    /// Starts a graceful drain: every response closes its connection, idle clients have [`Config::drain_idle`] to send
+    /// a last request, and the listeners are closed. `queues` decides on the connections in their queues.
     pub fn drain(&mut self, now: MonoTime, queues: QueuePolicy) {
         if self.draining.is_some() {
             return;
@@ -244,10 +244,10 @@ impl Reactor {
         }
     }
 
-    /// Takes leave in haste, also where it does so at leisure already: nobody is accepted from now on, so who waits
-    /// in the queues is left to others. Who was accepted and has sent a complete request is answered, a client that
-    /// has just come has a moment to send one, and the others are closed. It is done when all that is over, `within`
-    /// that time in any case. Only the first call counts.
+    /// Starts a quick drain, also in the middle of a graceful one: no connection is accepted from now on, and the
+    /// listeners' queues are left to other workers. Complete requests are answered, a client that has just come has a
+    /// moment to send one, and the other connections are closed. The drain ends `within` that time at the latest. Only
+    /// the first call counts.
     pub fn hasten(&mut self, now: MonoTime, within: Duration) {
         if self.end.is_some() {
             return;
@@ -266,7 +266,7 @@ impl Reactor {
         }
     }
 
-    /// Whether it takes leave in haste.
+    /// Whether a [quick drain](Self::hasten) has started.
     #[must_use]
     pub fn is_hasty(&self) -> bool {
         self.end.is_some()
@@ -276,7 +276,7 @@ impl Reactor {
     /// sends, expires and accepts.
     ///
     /// Requests that are [ready](Self::has_pending) already do not shorten the wait: they are to be taken out
-    /// before, unless there is nobody who could answer them. Those that a turn has to come before do.
+    /// before, unless no thread could answer them. Requests that need a turn first make the poll return at once.
     ///
     /// # Errors
     ///
@@ -300,10 +300,10 @@ impl Reactor {
     }
 
     /// Waits for a connection that is lent, `limit` at the most, and meanwhile sees to those that are here:
-    /// reads, parses, sends and expires. To be called by the host of a reactor that nobody else turns while
+    /// reads, parses, sends and expires. To be called by the host of a reactor that no other thread turns while
     /// a call [is held](Host::block_on_client).
     ///
-    /// Nothing is accepted and nobody is answered: a request that becomes ready waits, one of each connection
+    /// Nothing is accepted and nothing is answered: a request that becomes ready waits, one of each connection
     /// at the most.
     ///
     /// # Errors
@@ -337,7 +337,7 @@ impl Reactor {
         if !self.again.is_empty() || self.queue.awaits_turn() {
             return Some(Duration::ZERO);
         }
-        // Who is to be accepted while somebody is in the line has a place there.
+        // While requests are queued, a connection to be accepted has a place in the queue.
         let may_accept = self.queue.is_empty() || self.draining.is_some();
         let admit_at = if may_accept {
             self.acceptor.next()

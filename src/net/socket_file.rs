@@ -11,11 +11,10 @@
 //!
 //! The owner and the mode are set between bind and listen. Until then clients are refused, so that the
 //! configured mode applies to all of them. A process that finds the file in that moment would take it for dead: so starts
-//! take turns, by a lock that exists for that time only. Owner and mode are set on
-//! the very file that was made.
+//! take turns, by a lock that exists for that time only. Owner and mode are set on the very file that was made.
 //!
-//! *Invariants*: of servers that start at once one gets the path, and the others get an error; no other file's owner or mode is
-//! changed.
+//! *Invariants*: of servers that start at once one gets the path, and the others get an error; no other file's owner or
+//! mode is changed.
 
 use std::fs;
 use std::io;

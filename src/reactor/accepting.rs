@@ -13,16 +13,16 @@ use crate::trace;
 
 /// Connections accepted in one turn, if the host lets them all in.
 const ACCEPTS_A_TURN: usize = 16;
-/// The same where the reactor takes its leave: a whole queue of the longest kind (`somaxconn`, listen(2)), since
+/// The same for a reactor that drains: a whole queue of the longest kind (`somaxconn`, listen(2)), since
 /// the calls between two turns may take all the time that there is.
 const LAST_ACCEPTS: usize = 4096;
-/// For how long a newcomer who has a place in the line is left to other workers. Those of a line that takes longer
-/// than that had the time to come for it, or have a line themselves.
+/// For how long a connection with a place in the queue is left to other workers. After that time they have had the
+/// chance to accept it, or have queues themselves.
 const LEFT_TO_OTHERS: Duration = Duration::from_millis(5);
 
 impl Reactor {
-    /// Accepts what the host lets in, from each listener in turn, until somebody is in the line: what else is in
-    /// the queue may find another thread free. A reactor that takes its leave accepts all.
+    /// Accepts what the host lets in, from each listener in turn, until a request is queued: another thread
+    /// may be free for the other connections. A reactor that drains accepts all.
     pub(super) fn accept(&mut self, host: &dyn Host, now: MonoTime) {
         let most = match self.draining {
             None => ACCEPTS_A_TURN,
@@ -48,7 +48,7 @@ impl Reactor {
         }
     }
 
-    /// Gives places in the line to those who wait outside: this reactor's share of them.
+    /// Gives places in the queue to connections that wait to be accepted: this reactor's share of them.
     pub(super) fn expect(&mut self, host: &dyn Host, now: MonoTime) {
         if self.draining.is_none() && !self.acceptor.is_shut(now) {
             let waiting = self.acceptor.waiting(self.queue.requests().max(1));
@@ -56,8 +56,8 @@ impl Reactor {
         }
     }
 
-    /// Accepts whoever has come to the front of the line, with a place `since` then, if there is still somebody; its
-    /// key if it has sent a complete request.
+    /// Accepts the connection at the front of the queue, with a place `since` then, if one still waits. Returns its key
+    /// if it has sent a complete request.
     pub(super) fn welcome(
         &mut self,
         since: MonoTime,

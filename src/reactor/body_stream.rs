@@ -1,7 +1,7 @@
 //! A request's body that its service reads while it arrives.
 //!
 //! It keeps to the bounds of one that is collected, and none of its failures can be mistaken for its end: the
-//! reader gets an error, and if no response was begun the client is told what was wrong with its request.
+//! reader gets an error, and if no response was begun the client gets an error response.
 //!
 //! *Invariants*: after a failure nothing more is read, and the connection ends with the response.
 
@@ -26,7 +26,7 @@ pub(super) struct BodyStream {
     pub(super) fault: Option<Fault>,
 }
 
-/// Why it cannot be read to its end, as the client is told.
+/// Why it cannot be read to its end, as the error response shows it.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) status: u16,

@@ -1,7 +1,7 @@
-//! [`CallTimeout`]: who answers a request that takes long, its call or whoever watches the time.
+//! [`CallTimeout`]: decides which side answers a request that takes long, its call or the watch over its deadline.
 //!
-//! It takes no lock, allocates nothing and waits for nobody but a system call, so that a signal handler may
-//! use it (signal-safety(7)).
+//! It takes no lock, allocates nothing and waits for no more than the other side's system calls, so that a signal handler
+//! may use it (signal-safety(7)).
 //!
 //! ```text
 //!   arm ──▶ Free ── begin ──▶ Begun ── settle ──▶ Settled
@@ -197,7 +197,7 @@ impl CallTimeout {
         self.change(State::Begun, State::Free);
     }
 
-    /// The call's response is complete, or the call has ended: nobody gives it up any more.
+    /// The call's response is complete, or the call has ended: it can no longer be given up.
     pub(super) fn settle(&self) -> CallOutcome {
         loop {
             match self.decided() {
@@ -267,7 +267,7 @@ impl CallTimeout {
         }
     }
 
-    /// The state, once nobody gives the call up just now.
+    /// The state, once it is not `Busy`.
     fn decided(&self) -> State {
         loop {
             match self.state() {

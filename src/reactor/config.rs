@@ -1,4 +1,4 @@
-//! What a reactor is told once: limits, bounds and deadlines.
+//! A reactor's configuration: limits, bounds and deadlines.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub struct Config {
     pub error_page: ErrorPage,
     /// Which PROXY headers a connection may begin with. None is always fine.
     pub proxy_protocol: ProxyProtocol,
-    /// Who may send them: a stranger's header is a 403.
+    /// The peers that may send them: a header of another peer is a 403.
     pub proxy_allow_ips: Networks,
     /// Whose word on their clients counts: the scheme, the address, the `forwarder_headers`.
     pub forwarded_allow_ips: Networks,

@@ -40,12 +40,12 @@ use crate::time::MonoTime;
 /// Reads that one connection may do in a turn before the others have theirs.
 const READS_A_TURN: usize = 16;
 
-/// A connection, on the heap: it moves between the reactor and whoever answers its request.
+/// A connection, on the heap: it moves between the reactor and the call that answers its request.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) io: RefCell<HttpIo>,
     info: Arc<ConnectionInfo>,
-    /// What a forwarder tells of the current request.
+    /// A forwarder's facts about the current request.
     request: RequestInfo,
     preamble: Option<Box<ProxyPreamble>>,
     pub(super) phase: Phase,
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     served: bool,
     /// Whether it has had its share of a poll before a deadline was set for what has come of a head.
     untimed: bool,
-    /// Whether the client may still be sending what nobody wants.
+    /// Whether a request was refused that the client may still be sending.
     refused: bool,
     /// Its part of the memory for heads that are not complete.
     half_head: Option<Share>,
@@ -119,7 +119,7 @@ pub(super) struct StepContext<'t> {
     pub(super) pool: &'t mut BufferPool,
     pub(super) totals: &'t Totals,
     pub(super) episodes: &'t mut Episodes,
-    /// Since when the reactor takes its leave: no connection is kept.
+    /// Whether the reactor drains: no connection is kept.
     pub(super) draining: bool,
 }
 
@@ -258,7 +258,7 @@ impl Connection {
         }
     }
 
-    /// Who sends what is received now.
+    /// The client of the current request.
     fn client(&self) -> &Address {
         self.request.client(&self.info)
     }

@@ -1,4 +1,4 @@
-//! [`Episode`]: a trouble that is told of once, however often it is met.
+//! [`Episode`]: a trouble that is logged once while it lasts.
 
 use std::time::Duration;
 

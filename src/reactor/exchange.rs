@@ -16,7 +16,7 @@ use crate::h1::{BodyLength, ResponseState};
 use crate::service::Exchange;
 
 /// Whether so much of a request's body is left when its response begins that the client should know that it
-/// is the connection's last. A service that reads on after it has begun to answer is told of, too.
+/// is the connection's last. This holds also for a service that reads on after it has begun to answer.
 fn leaves_too_much(unread: BodyLength) -> bool {
     match unread {
         BodyLength::Empty => false,
@@ -103,7 +103,7 @@ impl Exchange for ConnectionExchange<'_> {
         for (name, value) in headers {
             head.field(name, value)?;
         }
-        // What is wrong is told all the same: nobody should find out in production.
+        // Errors are reported first, so that they show up before production, too.
         if !self.config.early_hints {
             return Ok(());
         }

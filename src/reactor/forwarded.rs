@@ -1,24 +1,24 @@
-//! What a trusted peer says of the client of one request, in header fields.
+//! The facts about one request's client in the header fields of a trusted peer.
 //!
-//! It is asked for trusted peers only: what anybody else says is a field like any other, and no more.
+//! It is used for trusted peers only: from other peers these are fields like any other.
 
 use super::Config;
 use crate::h1::Head;
 use crate::net::{ForwardedClient, MalformedForwarded};
 use crate::service::{Address, RequestInfo, Scheme};
 
-/// Why a trusted peer's word cannot be taken.
+/// Why a trusted peer's fields cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ForwardedError {
-    /// Two fields tell the scheme, and not the same one.
+    /// Two fields name different schemes.
     #[error("Contradictory scheme headers")]
     Contradiction,
     #[error("{0}")]
     Malformed(#[from] MalformedForwarded),
 }
 
-/// Hears what `head` says. A client is asked for where `hop` tells that its sender is trusted, too: behind a
-/// PROXY header that is not who connected.
+/// Reads the facts from `head`. The client's address is read only if `hop`: its sender is trusted. Behind a PROXY
+/// header the sender is not the peer.
 pub(super) fn request_info(
     head: &Head,
     hop: bool,

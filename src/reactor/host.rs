@@ -1,8 +1,8 @@
-//! What a reactor tells the program that runs it and asks of it: [`Host`], and [`BlockedCall`], a call that waits for
+//! The callbacks from a reactor to the program that runs it: [`Host`], and [`BlockedCall`], a call that waits for
 //! its client.
 //!
 //! Nothing here runs by itself: a worker implements [`Host`] over its log and its scoreboard, a program
-//! of your own over whatever it likes.
+//! of your own over its own state.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl BlockedCall<'_> {
     }
 }
 
-/// What a reactor asks of the program that it runs in.
+/// The callbacks of a reactor to its program.
 ///
 /// During a call that is the one which [`PendingRequest::answer`](crate::reactor::PendingRequest::answer) was given, on the call's
 /// own thread; the reactor may turn elsewhere with another one meanwhile.
@@ -126,7 +126,7 @@ pub trait Host {
         let _ = access;
     }
 
-    /// A call has ended that was given up for `request_timeout`, and whose answer was recorded then.
+    /// A call has ended that was given up for `request_timeout`. Its answer was recorded then.
     fn returned(&self, now: MonoTime) {
         let _ = now;
     }
@@ -147,8 +147,8 @@ pub trait Host {
 
     /// A call waits for its client. May return before its socket is ready: it is asked again.
     ///
-    /// A host whose reactor nobody turns during a call has it [poll the others](crate::reactor::Reactor::poll_others) here, so
-    /// that the client holds nobody else. Without that, this waits for the one socket.
+    /// A host whose reactor is not turned during a call calls [`poll_others`](crate::reactor::Reactor::poll_others) here,
+    /// so that the client holds no other one up. The default waits for the one socket.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! [`PendingRequest`]: a complete request on its way to a service and back.
 //!
-//! It is polled by nobody.
+//! Its connection is not read for a next request meanwhile.
 
 use std::fmt;
 use std::sync::Arc;

@@ -40,7 +40,7 @@ pub(super) enum Readiness {
     Waker,
     /// A connection may wait at the listener with this index.
     Listener(usize),
-    /// The connection with this key can go on; `None` where only room to write is told of.
+    /// The connection with this key can go on; `None` where there is only room to write.
     Connection(usize, Option<Edge>),
 }
 

@@ -85,7 +85,7 @@ impl BufferPool {
         }
     }
 
-    /// Keeps the memory of bytes that are no longer needed, if nobody else has a part of them.
+    /// Keeps the memory of bytes that are no longer needed, if no other value shares them.
     pub(super) fn reclaim(&mut self, bytes: Bytes) {
         if bytes.len() >= LARGE {
             self.reuse(bytes.try_into_mut().ok());

@@ -5,7 +5,7 @@
 
 use crate::net::proxy::{self, Header, Parsed, ProxyError, ProxyProtocol};
 
-/// The first bytes of a connection, as long as nobody knows what they are.
+/// The first bytes of a connection, until they are known to be a PROXY header or none.
 #[derive(Debug)]
 pub(super) struct ProxyPreamble {
     pub(super) seen: Vec<u8>,

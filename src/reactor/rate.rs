@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::time::MonoTime;
 
-/// A client that brings or takes less than so many times the rate that it must have is slow: where all places are
-/// taken, another may have its own.
+/// A client is slow below this multiple of its least rate: where all places are taken, it may lose its own to another.
 const SLOW: u64 = 16;
 
 /// How many bytes a second a client must bring or take on average, once a grace is over; 0 for any number.
@@ -52,13 +51,13 @@ pub(super) struct SendRate {
     moved: MonoTime,
     /// Bytes that it has taken.
     taken: u64,
-    /// What `note` was told at the beginning.
+    /// The number of bytes handed over at the beginning.
     handed: u64,
     unsent: u64,
 }
 
 impl SendRate {
-    /// Begins with a system that was `handed` so many bytes by now and has not delivered `unsent` of them.
+    /// Begins with a system that was `handed` that many bytes by now, and has not delivered `unsent` of them.
     pub(super) fn new(now: MonoTime, handed: u64, unsent: u64) -> Self {
         Self {
             since: now,

@@ -1,32 +1,32 @@
-//! [`RunQueue`]: who is served next, first come, first served.
+//! [`RunQueue`]: the order of complete requests and of connections to accept: first come, first served.
 //!
 //! It reads and accepts nothing, and asks no clock.
 //!
 //! ```text
 //!   a turn finds it readable ────────────▶ behind all ─┐
-//!   somebody waits to be accepted ───────▶ behind all ─┼─▶ end of the turn: all of them are due ─▶ next
+//!   a connection waits to be accepted ───▶ behind all ─┼─▶ end of the turn: all of them are due ─▶ next
 //!   given back, with a request at once ─▶ later ───────┘
 //!   next, and left to other workers for now ─▶ before all, at the end of the turn, if others are here
 //! ```
 //!
-//! *Invariants*: nobody is due who came after the end of the last turn, so that what is taken between two turns is
-//! bounded by what there was; who is given back goes behind all whom the next turn finds.
+//! *Invariants*: an entry that came after the end of the last turn is not due, so that each turn bounds the number of
+//! entries that are taken before the next one; a connection that is given back goes behind all that the next turn finds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::MonoTime;
 
-/// For how long requests are taken before the reactor is to turn: nobody who comes waits longer for a place, or for
-/// an order to be heard, than that and the call that is running. So seldom that short calls do not notice.
+/// For how long requests are taken before the reactor is to turn. A new connection waits for a place, and a command for
+/// its effect, no longer than that and the running call. Long enough that short calls are not slowed down.
 const LAP: Duration = Duration::from_millis(1);
 
-/// Who is next.
+/// An entry of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// The connection with this key, whose request is complete.
+    /// The connection with this key. Its request is complete.
     Request(usize),
-    /// Whoever is to be accepted first, if anybody still is; the place is there since then.
+    /// The first connection that waits to be accepted, if one still does. The place exists since then.
     Accept(MonoTime),
 }
 
@@ -52,7 +52,7 @@ impl RunQueue {
         self.places.push_back(Entry::Request(key));
     }
 
-    /// So many are to be accepted in their turn; those who have a place already are among them.
+    /// Has places for `newcomers` connections that wait to be accepted, those with a place already included.
     pub(super) fn expect(&mut self, newcomers: usize, now: MonoTime) {
         while self.newcomers + self.put_off.len() < newcomers {
             self.newcomers += 1;
@@ -60,8 +60,8 @@ impl RunQueue {
         }
     }
 
-    /// A newcomer who was next is left to others for now: with the next turn it is before all who are here. Where
-    /// nobody is, it needs no place.
+    /// Leaves the next newcomer to other workers for now. The next turn puts it before all other entries; without any
+    /// it needs no place.
     pub(super) fn put_off(&mut self, since: MonoTime) {
         self.put_off.push(since);
     }
@@ -91,17 +91,17 @@ impl RunQueue {
         Some(next)
     }
 
-    /// Whether nobody has a place, or will have one after the next turn. Who is put off does not count.
+    /// Whether no entry has a place, or will have one after the next turn. Newcomers that are put off do not count.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.later.is_empty()
     }
 
-    /// Whether somebody may be next before another turn.
+    /// Whether an entry may be taken before the next turn.
     pub(super) fn has_due(&self) -> bool {
         self.due > 0
     }
 
-    /// Whether somebody waits for nothing but a turn.
+    /// Whether entries wait only for the next turn.
     pub(super) fn awaits_turn(&self) -> bool {
         self.due == 0 && !self.is_empty()
     }

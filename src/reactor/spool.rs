@@ -1,4 +1,4 @@
-//! Files without a name, for what is too large for memory and belongs to nobody else.
+//! Unnamed files for bodies and responses that are too large for memory. No other process can open them.
 //!
 //! It never falls back to memory where a disk is full: that is the caller's to refuse.
 

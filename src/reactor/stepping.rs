@@ -150,7 +150,7 @@ impl Reactor {
         false
     }
 
-    /// Closes the connections that are here, where nobody is going to drop the reactor.
+    /// Closes the connections that are here, for a reactor that will not be dropped.
     pub(crate) fn part(&mut self) {
         self.connections
             .retain(|_, place| matches!(place, Place::InFlight { .. }));
@@ -164,7 +164,7 @@ impl Reactor {
         host.connections(self.connections.len());
     }
 
-    /// Takes the next complete request out, to be answered; whoever comes before it is accepted first. `None`
+    /// Takes the next complete request out, to be answered, and accepts connections that are queued before it. `None`
     /// where none is left, and where a [poll](Self::poll) has to come before more are taken.
     pub fn next_request(&mut self, host: &dyn Host) -> Option<PendingRequest> {
         while self.queue.has_due() {
@@ -180,7 +180,7 @@ impl Reactor {
         None
     }
 
-    /// Lends a connection to whoever answers its request.
+    /// Lends a connection to the call that answers its request.
     fn hand_out(&mut self, key: usize, host: &dyn Host, now: MonoTime) -> Option<PendingRequest> {
         let place @ Place::Here(_) = self.connections.get_mut(key)? else {
             return None;

@@ -60,8 +60,8 @@ impl Share {
         self.len = len;
     }
 
-    /// Makes it `len`, unless the total would exceed `most`; tells whether it has. To be called by the thread that
-    /// leads: nobody else takes the room meanwhile, but for a response that is on its way.
+    /// Makes it `len`, unless the total would exceed `most`; returns whether it did. To be called by the thread that
+    /// leads: meanwhile only a response that is being sent takes room.
     pub(super) fn reach(&mut self, len: u64, most: u64) -> bool {
         let fits = self.of.has_room(len.saturating_sub(self.len), most);
         if fits {

@@ -53,7 +53,7 @@ impl Connection {
             )
             .map(|_: Responded| ())
         });
-        // Nobody reads it any more: its place is another's.
+        // It is not read any more: its place goes to another connection.
         self.body.forget();
         let io = self.io.get_mut();
         let verdict = io.settle();
@@ -143,7 +143,7 @@ impl Connection {
         }
     }
 
-    /// Refuses a body; what is not the client's fault is told to the operator, once while it lasts.
+    /// Refuses a body; a fault of the server is logged, once while it lasts.
     pub(in crate::reactor) fn refuse_body(
         &mut self,
         unkept: &Unkept,

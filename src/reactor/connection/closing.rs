@@ -43,7 +43,7 @@ impl Connection {
         self.request = RequestInfo::default();
         let left = io.http.unread() != BodyLength::Empty;
         if io.http.will_close() {
-            // Bytes that nobody reads would make the kernel reset the connection under the response.
+            // Unread bytes would make the kernel reset the connection under the response.
             let unread = self.refused || left || io.transport.may_read() || io.http.buffered() > 0;
             return if unread { self.shut(cx) } else { Step::Close };
         }
@@ -68,7 +68,7 @@ impl Connection {
         self.linger(cx)
     }
 
-    /// Reads what nobody wants, and throws it away.
+    /// Reads unwanted bytes, and throws them away.
     pub(in crate::reactor) fn linger(&mut self, cx: &mut StepContext<'_>) -> Step {
         let io = self.io.get_mut();
         let mut reads = 0;

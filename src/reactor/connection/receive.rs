@@ -84,13 +84,13 @@ impl Connection {
         self.info = Arc::new(info);
     }
 
-    /// What a trusted peer tells of this request.
+    /// A trusted peer's facts about this request.
     fn forwarded(&self, head: &Head, config: &Config) -> Result<RequestInfo, ForwardedError> {
         if !self.info.trusted {
             return Ok(RequestInfo::default());
         }
         let trusted = &config.forwarded_allow_ips;
-        // A balancer that cannot tell whom it speaks for does not look into the stream either.
+        // A balancer that does not know its client does not look into the stream either.
         let unknown = Header::Unknown.protocol();
         let announced = self.info.proxied.map(|proxied| proxied.protocol);
         let hop = match &self.info.peer {

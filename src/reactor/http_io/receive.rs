@@ -26,7 +26,7 @@ pub(in crate::reactor) enum Received {
     Closed(CloseReason),
     /// Nothing more before the socket is readable.
     Blocked,
-    /// So many reads were made as may be.
+    /// The greatest number of reads was made.
     Exhausted,
 }
 

@@ -28,7 +28,7 @@ pub(super) enum Bug {
     HurriesAClient,
     /// A poll takes as long as it may, whatever is due.
     Oversleeps,
-    /// Who comes last is served first.
+    /// The last request is served first.
     ServesTheLastFirst,
     /// What comes back goes before what waits.
     ServesOneClientOnly,
@@ -50,7 +50,7 @@ pub(super) enum Bug {
     ClosesAnother,
     /// A client is left outside.
     ForgetsTheListener,
-    /// Who has had its share of a poll is not read again.
+    /// A connection that has had its share of a poll is not read again.
     ForgetsTheUnfinished,
 }
 

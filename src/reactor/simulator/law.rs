@@ -101,7 +101,7 @@ impl World<'_> {
         fairness.left = reactor.queue.places.len();
     }
 
-    /// Who is taken is one of those who have waited the longest.
+    /// A request is taken out only if none has waited longer.
     pub(super) fn check_order(&self, key: usize) {
         let fairness = &mut *self.fairness.borrow_mut();
         require(fairness.left > 0, "more are taken than there were");
