@@ -288,7 +288,7 @@ impl Reactor {
             ..PollOutcome::default()
         };
         let now = host.now();
-        self.tend(&mut outcome, host, now);
+        self.tend(&mut outcome, host, now)?;
         if self.queue.is_empty() || self.draining.is_some() {
             self.accept(host, now);
         } else {
@@ -328,7 +328,7 @@ impl Reactor {
             ..PollOutcome::default()
         };
         self.poller.poll(Some(Duration::ZERO), host)?;
-        self.tend(&mut outcome, host, host.now());
+        self.tend(&mut outcome, host, host.now())?;
         Ok(outcome)
     }
 

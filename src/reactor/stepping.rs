@@ -1,6 +1,7 @@
 //! What a reactor does with its connections: events, steps, deadlines, and the way to a call and back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::{Connection, Step, StepContext};
 use super::host::Host;
@@ -8,13 +9,24 @@ use super::pending::PendingRequest;
 use super::poller::{Edge, Polled, Readiness};
 use super::run_queue::Entry;
 use super::{Place, PollOutcome, Reactor};
+use crate::error::Result;
 use crate::time::MonoTime;
 use crate::trace;
 
 impl Reactor {
     /// Sees to the connections that are here.
-    pub(super) fn tend(&mut self, outcome: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
+    pub(super) fn tend(
+        &mut self,
+        outcome: &mut PollOutcome,
+        host: &dyn Host,
+        now: MonoTime,
+    ) -> Result<()> {
         self.take_events(outcome, host, now);
+        // Between the poll and `now` this thread may have been stopped: what has come until then is in time.
+        if self.deadlines.next().is_some_and(|due| due <= now) {
+            outcome.interrupted |= self.poller.poll(Some(Duration::ZERO), host)?;
+            self.take_events(outcome, host, now);
+        }
         for key in std::mem::take(&mut self.again) {
             self.step(key, host, now, Connection::advance);
         }
@@ -31,6 +43,7 @@ impl Reactor {
             }
         }
         self.relieve(host, now);
+        Ok(())
     }
 
     /// Gives up answers that lie in files where files hold too much: their calls are over, and the bodies that come

@@ -1,5 +1,6 @@
 //! In which order requests are handed out, and how many between two turns. The reactor turns on the test's thread.
 
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -168,6 +169,44 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
         desk.turn();
         assert_eq!(desk.lap(), [""; 0]);
     }
+}
+
+/// A host whose thread is stopped for an hour when its poll has ended; a client sends a request meanwhile.
+struct Stopped {
+    since: MonoTime,
+    client: RefCell<Client>,
+    resumed: Cell<bool>,
+}
+
+impl Host for Stopped {
+    fn now(&self) -> MonoTime {
+        let hours = u64::from(self.resumed.get());
+        self.since + Duration::from_secs(3600 * hours)
+    }
+
+    fn wait(&self, poll: &mut (dyn FnMut() + Send)) {
+        poll();
+        if !self.resumed.replace(true) {
+            send(&mut self.client.borrow_mut(), &["/in-time"]);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_came_while_the_thread_was_stopped_is_in_time() {
+    let mut desk = open();
+    let client = desk.kept();
+    desk.turn();
+    desk.reactor.drain(desk.host.now, QueuePolicy::Keep);
+    let stopped = Stopped {
+        since: desk.host.now,
+        client: RefCell::new(client),
+        resumed: Cell::new(false),
+    };
+    let soon = Some(Duration::from_millis(1));
+    desk.reactor.poll(&stopped, soon).unwrap();
+    assert!(stopped.resumed.get(), "it has waited for nothing");
+    assert_eq!(desk.lap(), ["/in-time"]);
 }
 
 // Gunicorn: W1

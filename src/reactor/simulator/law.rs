@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::client::{Client, Mode, Reading, content};
+use super::network::POLL;
 use super::require;
 use super::response::Got;
 use super::world::World;
@@ -74,13 +75,15 @@ impl World<'_> {
             let latest = deadline.max(before.now) + LATE;
             require(now <= latest, "a deadline was slept through");
         }
-        for &(key, phase, _) in before.deadlines.iter().filter(|&&(_, _, at)| at <= now) {
+        // It polls once more between its look at the clock and the deadlines.
+        let looked = now - POLL;
+        for &(key, phase, _) in before.deadlines.iter().filter(|&&(_, _, at)| at <= looked) {
             let is_same = matches!(reactor.connections.get(key),
                 Some(Place::Here(connection)) if connection.phase == phase);
             let goes_on = is_same
                 && reactor.deadlines.entries[key]
                     .at
-                    .is_none_or(|moved| moved > now)
+                    .is_none_or(|moved| moved > looked)
                 || reactor.again.contains(&key);
             require(!is_same || goes_on, "a deadline was passed over");
             if !is_same {

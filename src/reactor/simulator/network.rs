@@ -21,6 +21,9 @@ use crate::reactor::transport::Transport;
 use crate::service::Address;
 use crate::time::MonoTime;
 
+/// How long a poll takes that does not wait.
+pub(super) const POLL: Duration = Duration::from_micros(5);
+
 /// Polls for which an edge may be late.
 const LATE: u8 = 3;
 /// What a sealed socket gives at once, however much it has.
@@ -124,7 +127,7 @@ impl State {
             self.now = self.now + most.min(horizon);
             self.deliver();
         } else {
-            self.now = self.now + Duration::from_micros(5);
+            self.now = self.now + POLL;
         }
     }
 }
