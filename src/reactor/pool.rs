@@ -25,8 +25,9 @@ const READ: usize = 64 * 1024 + LARGE;
 
 #[derive(Debug, Default)]
 pub(super) struct BufferPool {
-    heads: Vec<Head>,
-    blocks: Vec<BytesMut>,
+    pub(super) heads: Vec<Head>,
+    /// The small ones.
+    pub(super) blocks: Vec<BytesMut>,
     large: Vec<BytesMut>,
     /// The capacity of the large ones.
     bytes: usize,
@@ -35,16 +36,6 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Memory of a head for a connection that reads and answers a request, if there is some.
-    pub(super) fn head(&mut self) -> Option<Head> {
-        self.heads.pop()
-    }
-
-    /// A small block for the same, if there is one.
-    pub(super) fn small_block(&mut self) -> Option<BytesMut> {
-        self.blocks.pop()
-    }
-
     /// Keeps the memory of a head, if there is room for it.
     pub(super) fn keep_head(&mut self, head: Head) {
         if self.heads.len() < KEPT {
