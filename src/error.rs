@@ -77,7 +77,7 @@ impl Error {
         Self::of(Kind::Boot, message)
     }
 
-    /// The client has gone: nobody is left to answer, and nothing is wrong on this side.
+    /// The client has closed its connection. The server has made no mistake.
     #[must_use]
     pub fn disconnected() -> Self {
         Self::of(Kind::Disconnected, "the client has disconnected")
@@ -172,7 +172,7 @@ impl Error {
         self.0.kind == Kind::App
     }
 
-    /// The client has gone; there is nobody left to answer.
+    /// Whether the client has closed its connection, so that an answer cannot reach it.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         self.0.kind == Kind::Disconnected

@@ -1,6 +1,6 @@
-//! Events for the operator: through `tracing`, behind the feature of that name. Where nobody has set a subscriber, or
-//! without the feature, errors and warnings go to the standard error, since they may be all that a failure leaves;
-//! the rest is for who wants it.
+//! Events for the operator: through `tracing`, behind the feature of that name. Without a subscriber, or
+//! without the feature, errors and warnings go to the standard error, since they may be all that a failure leaves.
+//! Other events are dropped then.
 //!
 //! The format strings are always checked, so that a build without the feature cannot rot.
 
@@ -50,6 +50,6 @@ pub(crate) fn is_heard() -> bool {
 /// child of its process may hold that.
 pub(crate) fn say(level: &str, message: fmt::Arguments<'_>) {
     let line = format!("[{}] [{level}] {message}\n", process::id());
-    // Where it is closed there is nobody to tell.
+    // The standard error may be closed: then the line is lost.
     let _ = sigpipe::write_all(io::stderr(), line.as_bytes());
 }

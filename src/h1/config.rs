@@ -1,7 +1,7 @@
 //! [`ConnConfig`]: how much of a request is taken in ([`Limits`]), and what beyond the RFC ([`Leniency`]).
 //!
-//! No limit of a body's content is here: whoever takes the body in bounds it. And nothing here lets the
-//! framing of a message be doubtful.
+//! No limit of a body's content is here: the reader of the body bounds it. No value here makes the
+//! framing of a message ambiguous.
 
 use bytes::Bytes;
 

@@ -45,8 +45,8 @@ impl Span {
     /// Where the last range may end.
     pub(super) const LIMIT: usize = u32::MAX as usize;
 
-    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). Of an
-    /// empty one nobody asks where it is.
+    /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). The
+    /// place of an empty part is never used.
     pub(super) fn new(block: &[u8], part: &[u8]) -> Self {
         if part.is_empty() {
             return Self::default();

@@ -7,7 +7,7 @@
 //!   WorkerEnd ── ready, recycling due, last words, its end ──▶ ArbiterEnd
 //! ```
 //!
-//! A new arbiter writes to the one that it follows in the same way.
+//! After an upgrade the new arbiter sends such messages to its predecessor.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 

@@ -137,7 +137,7 @@ fn a_block_is_taken_with_its_room_and_not_copied() {
         (&b"abc"[..], start.wrapping_add(POST.len()))
     );
     assert_eq!(event(&mut conn), "EndOfBody");
-    // The memory is whole again when nobody has a part of it.
+    // The block can be used again when its last part is dropped.
     drop(body);
     answer(&mut conn);
     assert!(

@@ -152,7 +152,7 @@ fn a_body_longer_than_announced_is_cut_and_the_next_is_in_step() {
     let mut conn = get();
     let response = respond(&mut conn, 200, &fields, None, &["ab", "cde", "f"]).unwrap();
     assert_eq!(response, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
-    // Nobody was told before, and nobody need be.
+    // The connection was not announced as closing, and need not close.
     assert!(conn.is_idle() && !conn.will_close());
 }
 

@@ -170,7 +170,7 @@ fn workers_killed_repeatedly_are_back_within_a_second() {
     for _ in 0..8 {
         scene.stand_still(0.3);
         scene.wake();
-        // One of them has come to be ready, perhaps, and nobody serves when all are killed.
+        // One of them may have become ready. If all were killed, no worker would serve.
         let living: Vec<u64> = scene.supervisor.table.iter().map(|row| row.id).collect();
         if let Some(first) = living.first() {
             scene.ready(*first);
