@@ -40,7 +40,7 @@ fn main() {
 fn serve(make: impl MakeService<Service: Sync> + 'static) {
     let mut address = String::new();
     let outcome = Server::bind("127.0.0.1:0").map(|builder| {
-        builder.observe(move |event| match event {
+        builder.observe(move |event, _| match event {
             ArbiterEvent::Started { listeners } => {
                 let listener = listeners
                     .iter()

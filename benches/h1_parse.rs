@@ -1,4 +1,4 @@
-//! What the protocol costs per request: parsing heads and bodies, and encoding a response's head.
+//! The cost of reading requests: heads, bodies, and the smallest response that lets the next request come.
 
 use std::hint::black_box;
 
@@ -23,7 +23,7 @@ const BROWSER: &[u8] = b"GET /shop/cart?item=42 HTTP/1.1\r\n\
 const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
     5\r\nhello\r\n6\r\n world\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
 
-/// Serves all requests that are in `bytes`, with an empty response each, and tells how many they were.
+/// Serves all requests that are in `bytes`, with an empty response each, and returns their number.
 fn serve(conn: &mut Conn, out: &mut BytesMut, bytes: &[u8]) -> usize {
     let mut requests = 0;
     conn.receive(bytes);
@@ -52,7 +52,7 @@ fn serve(conn: &mut Conn, out: &mut BytesMut, bytes: &[u8]) -> usize {
 }
 
 fn requests(c: &mut Criterion) {
-    let mut group = c.benchmark_group("request");
+    let mut group = c.benchmark_group("h1_parse/request");
     let pipelined = SMALL.repeat(16);
     let cases: [(&str, &[u8], u64); 4] = [
         ("small", SMALL, 1),
@@ -70,9 +70,9 @@ fn requests(c: &mut Criterion) {
     }
 }
 
-/// The head alone: up to the event, and the memory back.
+/// Reads a head alone, up to its event, and gives its memory back.
 fn heads(c: &mut Criterion) {
-    let mut group = c.benchmark_group("head");
+    let mut group = c.benchmark_group("h1_parse/head");
     for (name, bytes) in [("small", SMALL), ("browser", BROWSER)] {
         group.bench_function(name, |b| {
             let mut spare = None;
@@ -91,35 +91,9 @@ fn heads(c: &mut Criterion) {
     }
 }
 
-fn response(c: &mut Criterion) {
-    let date = b"Server: oxicorn\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-    c.bench_function("response", |b| {
-        let mut conn = Conn::server(ConnConfig::default());
-        let mut out = BytesMut::with_capacity(1024);
-        b.iter(|| {
-            conn.receive(SMALL);
-            match conn.next_event() {
-                Ok(Event::Request(head)) => drop(conn.recycle(head)),
-                event => panic!("{event:?}"),
-            }
-            out.clear();
-            let mut head = conn.begin(&mut out, 200, b"").expect("a response is due");
-            head.preamble(date);
-            head.field(b"Content-Type", b"text/html; charset=utf-8")
-                .expect("valid");
-            head.field(b"Content-Length", b"13").expect("valid");
-            head.field(b"Vary", b"Cookie").expect("valid");
-            head.finish(None).expect("valid");
-            black_box(conn.frame(13).expect("a body is open"));
-            black_box(conn.finish().expect("it is complete"));
-        });
-    });
-}
-
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     requests(&mut criterion);
     heads(&mut criterion);
-    response(&mut criterion);
     criterion.final_summary();
 }

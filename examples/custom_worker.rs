@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     socket.set_nonblocking(true)?;
     Arbiter::builder(move |context: &WorkerContext| turn_around(&socket, context))
         .workers(2)
-        .observe(|phase| println!("{phase:?}"))
+        .observe(|phase, _| println!("{phase:?}"))
         .build()?
         .run()
 }

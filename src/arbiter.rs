@@ -20,29 +20,34 @@ mod attachment;
 mod backoff;
 mod builder;
 mod command;
+mod companion;
 mod completion;
 mod event;
 mod generation;
 mod handle;
-mod listeners;
 mod policy;
 mod reexec;
 mod shell;
 mod supervisor;
 mod table;
 mod totals;
+mod worker_order;
+mod worker_requests;
 mod worker_status;
 
 use std::fmt;
 
 use crate::error::{Error, Result};
-pub use crate::ipc::totals::{Durations, RestartCause, Totals};
+pub use crate::ipc::totals::{Durations, Outcomes, RestartCause, Totals};
 use crate::sys::fork;
 use crate::trace::info;
 use crate::worker::WorkerTemplate;
 pub use attachment::Attachment;
 pub use builder::ArbiterBuilder;
+#[cfg(feature = "wsgi")]
+pub(crate) use command::taken_signals;
 pub use command::{SignalRow, signals};
+pub(crate) use companion::{Companion, CompanionContext};
 pub use completion::{Completion, Progress};
 pub use event::ArbiterEvent;
 use generation::Generation;
@@ -50,6 +55,8 @@ pub(crate) use handle::CommandQueue;
 pub use handle::{ArbiterState, Handle, Status};
 pub use reexec::{ReexecCommand, is_successor};
 use shell::{ArbiterOptions, Identity, Shell};
+pub use worker_order::WorkerStacks;
+pub use worker_requests::StackRequest;
 pub use worker_status::{CurrentRequest, WorkerStatus};
 
 /// Supervises worker processes. Made by [`Arbiter::builder`].
@@ -84,7 +91,6 @@ pub struct Arbiter {
     command_queue: CommandQueue,
 }
 
-/// Where new settings come from.
 type ReloadSource = Box<dyn FnMut() -> Result<ArbiterBuilder>>;
 
 impl Arbiter {
@@ -128,7 +134,8 @@ impl Arbiter {
             )));
         }
         info!("Starting oxicorn {}", env!("CARGO_PKG_VERSION"));
-        let mut shell = Shell::new(self)?;
+        // The companion is forked before anything is loaded.
+        let mut shell = Shell::new(self)?.accompany();
         shell.start()?;
         shell.run()
     }
@@ -136,7 +143,7 @@ impl Arbiter {
 
 impl fmt::Debug for Arbiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listeners = self.groups.iter().map(|group| group.listeners.listeners());
+        let listeners = self.groups.iter().map(|group| &group.listeners);
         let policies = self.groups.iter().map(|group| group.policy);
         f.debug_struct("Arbiter")
             .field("listeners", &listeners.collect::<Vec<_>>())

@@ -1,17 +1,35 @@
-//! [`Cli`]: Gunicorn's command line, made from the table of settings.
+//! [`Command`]: Gunicorn's command line, made from the table of settings, under a name and with settings of the
+//! program's own.
 //!
-//! It knows no setting by name and never ends the process. Help, version and mistakes are values with a text and an exit
-//! code.
+//! It knows no setting by name and never ends the process. Help, version and mistakes are errors with a text and an exit
+//! status, which [`exit`](crate::exit) shows.
 
+mod argument;
+mod console;
+mod ctl;
+#[cfg(any(feature = "toml", feature = "wsgi"))]
+mod files;
+#[cfg(feature = "wsgi")]
+mod gunicorn;
+#[cfg(feature = "manual")]
+mod manual;
+mod words;
+
+use std::env;
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
-use std::io::Write as _;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::config::{SETTINGS, Setting, SettingError, Settings, SettingsSource};
+use crate::config::{
+    FileValue, Origin, OwnSetting, SETTINGS, Setting, SettingError, Settings, SettingsSource,
+    UNSERVED, Unserved,
+};
+use crate::error::{Error, Result};
+use crate::server::{Server, ServerBuilder};
+use crate::time::MonoTime;
+use console::Console;
+#[cfg(feature = "wsgi")]
+pub use gunicorn::main;
 
 /// The exit status for a command line that cannot be understood, as with `argparse`.
 const USAGE: u8 = 2;
@@ -22,439 +40,382 @@ const HELP_ALL: &str = "help-all";
 /// The flag that shows the settings and their origins.
 const PRINT_CONFIG: &str = "print-config";
 
+/// The flag that has the settings checked.
+const CHECK_CONFIG: &str = "check-config";
+
 /// A command line with a flag for each row of [`SETTINGS`], and `-h/--help`, `--help-all`, `--print-config` and
 /// `-v/--version`.
 ///
-/// ```
-/// use oxicorn::cli::Cli;
+/// A program gives it a name, defaults, and settings of its own:
 ///
-/// let settings = Cli::parse(["serve", "-w", "4", "--bind=:9000", "shop:app"])?;
+/// ```
+/// use std::path::PathBuf;
+///
+/// use oxicorn::cli::Command;
+/// use oxicorn::config::OwnSetting;
+///
+/// let catalog = OwnSetting::value::<PathBuf>("catalog").short('C').help("File of the goods");
+/// let command = Command::new("shopd")
+///     .version("2.1")
+///     .about("Sells")
+///     .default("workers", "4")
+///     .setting(catalog);
+///
+/// let settings = command.parse(["shopd", "--bind=:9000", "-C", "goods.csv"])?;
 /// assert_eq!(settings.workers, 4);
-/// assert_eq!(settings.wsgi_app.as_deref(), Some("shop:app"));
+/// assert_eq!(settings.object::<PathBuf>("catalog").unwrap().to_str(), Some("goods.csv"));
 ///
-/// let stop = Cli::parse(["serve", "--wrokers", "4"]).unwrap_err();
-/// assert_eq!(stop.exit_code(), 2);
-/// assert!(stop.to_string().contains("--workers"));
-/// # Ok::<(), oxicorn::cli::CliError>(())
+/// let mistake = command.parse(["shopd", "--wrokers", "4"]).unwrap_err();
+/// assert_eq!(mistake.exit_code(), 2);
+/// assert!(mistake.to_string().contains("--workers"));
+/// # Ok::<(), oxicorn::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Cli;
-
-/// The text of a command line that gave no settings, because it asked for help, or has a mistake.
-#[derive(Debug)]
-pub struct CliError {
-    text: String,
-    exit_code: u8,
+#[derive(Clone, Debug)]
+#[must_use = "a command does nothing until it parses"]
+pub struct Command {
+    name: &'static str,
+    version: &'static str,
+    about: &'static str,
+    defaults: Vec<(&'static str, OsString)>,
+    examples: Vec<(&'static str, &'static str)>,
+    console: bool,
+    own: Vec<OwnSetting>,
+    without: Vec<&'static str>,
+    /// The variable that has further flags, and its value.
+    flags_of: Option<(&'static str, OsString)>,
+    /// What `--check-config` does once the settings are read.
+    check: fn(&Settings) -> Result<()>,
+    #[cfg(any(feature = "toml", feature = "wsgi"))]
+    files: Option<files::Files>,
 }
 
-impl Cli {
-    /// The settings of a command line, whose first item is the program's name, over those of this process's environment
-    /// and the built-in defaults.
+impl Command {
+    /// The command line of a program with this name. Its version is that of this crate until it has
+    /// [another](Self::version).
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            version: env!("CARGO_PKG_VERSION"),
+            about: "",
+            defaults: Vec::new(),
+            examples: Vec::new(),
+            console: true,
+            own: Vec::new(),
+            without: Vec::new(),
+            flags_of: None,
+            check: |_| Ok(()),
+            #[cfg(any(feature = "toml", feature = "wsgi"))]
+            files: None,
+        }
+    }
+
+    /// Sets the version that `--version` shows, such as `env!("CARGO_PKG_VERSION")`.
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Sets the first line of the help.
+    pub fn about(mut self, text: &'static str) -> Self {
+        self.about = text;
+        self
+    }
+
+    /// Adds an example to the end of the help: the arguments behind the program's name, and one line on what they do.
+    pub fn example(mut self, arguments: &'static str, meaning: &'static str) -> Self {
+        self.examples.push((arguments, meaning));
+        self
+    }
+
+    /// Sets whether a [server](Self::server) tells an operator what its log does not: that it is ready, at which address
+    /// and after how long, and after some seconds of a start, a reload or a stop, which workers are waited for and what
+    /// they do. On a terminal that is a banner and one line that is written over, elsewhere lines of the log at growing
+    /// intervals. Default: `true`.
+    pub fn console(mut self, show: bool) -> Self {
+        self.console = show;
+        self
+    }
+
+    /// Sets the program's default of a setting, of the table or of its own, as text. The environment, files and flags
+    /// replace it. Repeated for a list it adds to the default.
+    pub fn default(mut self, setting: &'static str, value: impl Into<OsString>) -> Self {
+        self.defaults.push((setting, value.into()));
+        self
+    }
+
+    /// Adds a setting of the program's own. Its flag is listed under the heading `Options`.
+    pub fn setting(mut self, setting: OwnSetting) -> Self {
+        self.own.push(setting);
+        self
+    }
+
+    /// Takes further flags from this environment variable, such as `GUNICORN_CMD_ARGS`, split into words as a shell does it.
+    /// They come between a configuration file and the command line, whose flags replace them, also that of the file. The
+    /// variable is read now, and a reload uses the same flags.
+    pub fn flags_from(mut self, variable: &'static str) -> Self {
+        self.flags_of = env::var_os(variable).map(|flags| (variable, flags));
+        self
+    }
+
+    /// Sets what `--check-config` does after the settings were read. By default it does nothing more.
+    #[cfg(feature = "wsgi")]
+    fn checked_by(mut self, check: fn(&Settings) -> Result<()>) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// Leaves settings of the table out of the command line, by name. A program without Python leaves out `wsgi_app`,
+    /// `pythonpath`, `venv`, `raw_env` and `preload_app`.
+    pub fn without(mut self, settings: impl IntoIterator<Item = &'static str>) -> Self {
+        self.without.extend(settings);
+        self
+    }
+
+    /// The settings of a command line, whose first item is the program's name, over those of this process's environment,
+    /// the program's defaults and the built-in ones.
     ///
     /// A flag takes its value as `--flag VALUE` or `--flag=VALUE`. Of a repeated flag the last one counts, and a list
     /// takes them all.
     ///
     /// # Errors
     ///
-    /// [`CliError`], whose text is meant to be shown.
-    pub fn parse(args: impl IntoIterator<Item: Into<OsString>>) -> Result<Settings, CliError> {
-        Self::parse_over([&SettingsSource::environment()], args)
+    /// - A text that was asked for (`--help` and the like): [`exit_code`](Error::exit_code) 0.
+    /// - A mistake in the command line: 2, and Gunicorn's 1 for a negative number.
+    /// - A mistake in another source, a file that cannot be read, or a mistake in the description of the command: 1.
+    pub fn parse(&self, args: impl IntoIterator<Item: Into<OsString>>) -> Result<Settings> {
+        self.parse_over([&SettingsSource::environment()], args)
     }
 
-    /// The settings of a command line over those of other sources, the lowest source first. The environment is one of
-    /// them only if it is given.
+    /// The settings of a command line over those of other sources, the lowest source first, and over the program's
+    /// defaults. The environment is one of them only if it is given.
     ///
     /// # Errors
     ///
-    /// [`CliError`], whose text is meant to be shown.
+    /// Those of [`parse`](Self::parse).
     pub fn parse_over<'s>(
+        &self,
         sources: impl IntoIterator<Item = &'s SettingsSource>,
         args: impl IntoIterator<Item: Into<OsString>>,
-    ) -> Result<Settings, CliError> {
-        let args = args.into_iter().map(Into::<OsString>::into);
-        let mut matches = command(false)
-            .try_get_matches_from(args)
-            .map_err(|error| CliError::clap(&error))?;
-        if matches.get_flag(HELP_ALL) {
-            return Err(CliError::asked_for(command(true).render_help().to_string()));
+    ) -> Result<Settings> {
+        let flags = self.read(args, None)?;
+        let more = self.read_variable()?;
+        let defaults = self.defaults()?;
+        let mut all = vec![&defaults];
+        for source in sources {
+            all.push(source);
         }
-        let flags = SettingsSource::command_line(SETTINGS.iter().filter_map(|setting| {
-            let values = matches.remove_many(setting.name)?;
-            Some((setting, values.collect()))
-        }));
-        let mut sources: Vec<_> = sources.into_iter().collect();
         // Gunicorn's own mistakes are status 1, those that argparse finds status 2.
-        Settings::load(sources.iter().copied()).map_err(|error| CliError::setting(&error, 1))?;
-        sources.push(&flags);
-        let settings = Settings::load(sources).map_err(|error| {
-            let exit_code = match error {
-                SettingError::Negative { .. } => 1,
-                _ => USAGE,
-            };
-            CliError::setting(&error, exit_code)
+        if let Some(more) = &more {
+            all.push(&more.source);
+        }
+        Settings::load(all.iter().copied())?;
+        all.push(&flags.source);
+        let settings = Settings::load(all.iter().copied()).map_err(|error| match error {
+            SettingError::Negative { .. } | SettingError::Refused { .. } => error.into(),
+            _ => Error::command_line(error.to_string(), USAGE),
         })?;
-        if matches.get_flag(PRINT_CONFIG) {
-            return Err(CliError::asked_for(settings.listing()));
-        }
-        Ok(settings)
-    }
-}
-
-impl CliError {
-    /// The message of the parser of flags, whose type is no part of this crate's interface.
-    fn clap(error: &clap::Error) -> Self {
-        let exit_code = match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-            _ => USAGE,
+        #[cfg(any(feature = "toml", feature = "wsgi"))]
+        let config = flags.config.as_ref();
+        #[cfg(any(feature = "toml", feature = "wsgi"))]
+        let config = config.or_else(|| more.as_ref()?.config.as_ref());
+        #[cfg(any(feature = "toml", feature = "wsgi"))]
+        let settings = match self.read_file(config.map(OsString::as_os_str), &settings)? {
+            Some(file) => {
+                all.insert(all.len() - 1 - usize::from(more.is_some()), &file);
+                Settings::load(all)?
+            }
+            None => settings,
         };
-        Self {
-            text: error.render().to_string(),
-            exit_code,
+        let asked = |flag: fn(&Flags) -> bool| flag(&flags) || more.as_ref().is_some_and(flag);
+        if asked(|flags| flags.print_config) {
+            let listing = settings.listing();
+            return Err(Error::command_line(listing.trim_end().to_owned(), 0));
+        }
+        let missing = |own: &&OwnSetting| own.required && !settings.has_object(own.name);
+        match self.own.iter().find(missing) {
+            Some(own) => Err(Error::command_line(
+                format!("a value for {} is missing ({})", own.name, own.flags()),
+                USAGE,
+            )),
+            None if asked(|flags| flags.check_config) => {
+                (self.check)(&settings)?;
+                Err(Error::command_line("the configuration can be used", 0))
+            }
+            None => Ok(settings),
         }
     }
 
-    fn asked_for(text: String) -> Self {
-        Self { text, exit_code: 0 }
-    }
-
-    fn setting(error: &SettingError, exit_code: u8) -> Self {
-        Self {
-            text: format!("error: {error}\n"),
-            exit_code,
+    /// Parses a command line, has this process follow its settings, and gives a builder that follows them:
+    /// [`Server::prepare_process`]. A reload parses the same arguments again.
+    ///
+    /// ```no_run
+    /// use oxicorn::cli::Command;
+    /// use oxicorn::{Request, Responder, Result};
+    ///
+    /// fn serve() -> Result<()> {
+    ///     let hello = |_: Request<'_>, reply: Responder<'_>| reply.text(200, "Hello\n");
+    ///     Command::new("shopd").server(std::env::args_os())?.serve(hello)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parse`](Self::parse) and of [`Server::prepare_process`].
+    pub fn server(&self, args: impl IntoIterator<Item: Into<OsString>>) -> Result<ServerBuilder> {
+        let begun = MonoTime::now();
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let command = self.clone();
+        let server = Server::prepare_process(move || command.parse(&args))?;
+        if !self.console {
+            return Ok(server);
         }
+        let program = format!("{} {}", self.name, self.version);
+        Ok(Console::new(program, server.settings(), begun).follow(server))
     }
 
-    /// The exit status: 0 for a text that was asked for, 2 for a mistake, and Gunicorn's 1 for a negative number and for a
-    /// mistake in another source than the command line.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        self.exit_code
+    /// The values that the flags of a command line give, alone and unchecked: a source for
+    /// [`Settings::load`](Settings::load).
+    ///
+    /// # Errors
+    ///
+    /// A text that was asked for, and flags that cannot be understood, as with [`parse`](Self::parse).
+    pub fn flags(&self, args: impl IntoIterator<Item: Into<OsString>>) -> Result<SettingsSource> {
+        Ok(self.read(args, None)?.source)
     }
 
-    /// Shows the text, on the standard output if it was asked for and otherwise on the standard error, and
-    /// gives the status for `main` to return. Does not exit.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        // The stream may be closed already.
-        let _ = if self.exit_code == 0 {
-            std::io::stdout().write_all(self.text.as_bytes())
-        } else {
-            std::io::stderr().write_all(self.text.as_bytes())
+    /// What the variable with further flags says.
+    fn read_variable(&self) -> Result<Option<Flags>> {
+        let Some((variable, text)) = &self.flags_of else {
+            return Ok(None);
         };
-        ExitCode::from(self.exit_code)
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for CliError {}
-
-/// The command line, with all settings in its help or only those that are used most.
-fn command(all: bool) -> Command {
-    let own = |id, help| Arg::new(id).long(id).action(ArgAction::SetTrue).help(help);
-    Command::new("oxicorn")
-        .version(concat!("(version ", env!("CARGO_PKG_VERSION"), ")"))
-        .about("Serves a WSGI application")
-        .disable_version_flag(true)
-        .args_override_self(true)
-        .args(
-            SETTINGS
-                .iter()
-                .map(|setting| argument(setting).hide(!all && !setting.common)),
-        )
-        .arg(own(HELP_ALL, "Print help for all settings"))
-        .arg(own(
-            PRINT_CONFIG,
-            "Print each setting with its value and its origin",
-        ))
-        .arg(
-            Arg::new("version")
-                .short('v')
-                .long("version")
-                .action(ArgAction::Version)
-                .help("Print version"),
-        )
-}
-
-/// A row as an argument. Values are taken as they are: the table's parsers read them.
-fn argument(setting: &'static Setting) -> Arg {
-    let mut help = setting.help.to_owned();
-    // Writing to memory cannot fail.
-    if let Some(variable) = setting.variable {
-        let _ = write!(help, " [environment: {}]", variable.name);
-    }
-    if let Some(default) = setting.default() {
-        let _ = write!(help, " [default: {default}]");
-    }
-    let mut argument = Arg::new(setting.name)
-        .help_heading(setting.section)
-        .value_name(setting.metavar)
-        .value_parser(value_parser!(OsString))
-        // The setting's parser refuses a negative number. It is no flag.
-        .allow_negative_numbers(true)
-        .action(if setting.repeats {
-            ArgAction::Append
-        } else {
-            ArgAction::Set
+        let text = text.to_str().ok_or("it is no UTF-8 text");
+        let words = text.and_then(words::split);
+        let words = words.map_err(|why| Error::config(why).about(variable))?;
+        let origin = Origin::Environment((*variable).to_owned());
+        let args = [self.name.to_owned()].into_iter().chain(words);
+        let flags = self.read(args, Some(&origin));
+        flags.map(Some).map_err(|error| match error.exit_code() {
+            0 => error,
+            _ => error.about(variable),
         })
-        .help(help);
-    if let Some(bare) = setting.bare {
-        // Or else the application's name would be taken for a switch's value.
-        argument = argument
-            .num_args(0..=1)
-            .require_equals(setting.is_switch())
-            .default_missing_value(bare);
     }
-    for flag in setting.flags {
-        argument = match flag.strip_prefix("--") {
-            Some(long) if argument.get_long().is_none() => argument.long(long),
-            Some(alias) => argument.visible_alias(alias),
-            None => match flag.chars().nth(1) {
-                Some(short) => argument.short(short),
-                None => argument,
+
+    /// What a command line says. Its values have this origin, or that of their flags.
+    fn read(
+        &self,
+        args: impl IntoIterator<Item: Into<OsString>>,
+        origin: Option<&Origin>,
+    ) -> Result<Flags> {
+        self.check()?;
+        let args = args.into_iter().map(Into::<OsString>::into);
+        let parsed = self.parser(false).try_get_matches_from(args);
+        let mut matches = parsed.map_err(|error| clap_error(&error))?;
+        if matches.get_flag(HELP_ALL) {
+            let help = self.parser(true).render_help().to_string();
+            return Err(Error::command_line(help.trim_end().to_owned(), 0));
+        }
+        #[cfg(feature = "manual")]
+        self.show_manual(&mut matches)?;
+        if let Some(matches) = matches.subcommand_matches(ctl::CTL) {
+            ctl::run(matches)?;
+        }
+        let from = |flags: String| origin.cloned().unwrap_or(Origin::Flag(flags));
+        let source = self.table().fold(SettingsSource::new(), |source, setting| {
+            match matches.remove_many::<OsString>(setting.name) {
+                Some(values) => source.text(setting, values, from(setting.flags_text())),
+                None => source,
+            }
+        });
+        let source = self.unserved().fold(source, |source, row| {
+            let values = matches.remove_many(row.name).into_iter().flatten();
+            values.fold(source, |source, value| {
+                let flag = from(row.flags.join("/"));
+                source.file_value(row.name, &FileValue::Text(value), flag)
+            })
+        });
+        let own = self.own.iter().filter(|own| own.has_flag());
+        let source = own.fold(source, |source, own| {
+            match matches.remove_many::<OsString>(own.name) {
+                Some(values) => source.own(own, values, from(own.flags())),
+                None => source,
+            }
+        });
+        Ok(Flags {
+            source,
+            #[cfg(any(feature = "toml", feature = "wsgi"))]
+            config: match self.files {
+                Some(_) => matches.remove_one(files::CONFIG),
+                None => None,
             },
-        };
+            print_config: matches.get_flag(PRINT_CONFIG),
+            check_config: matches.get_flag(CHECK_CONFIG),
+        })
     }
-    argument
+
+    /// The program's defaults. A list or a switch of its own is never missing.
+    fn defaults(&self) -> Result<SettingsSource> {
+        let mut source = SettingsSource::new();
+        for own in self.own.iter().filter(|own| own.has_flag()) {
+            source = source.own(own, [] as [OsString; 0], Origin::Default);
+        }
+        for (index, (name, _)) in self.defaults.iter().enumerate() {
+            let same = |(other, _): &&(&str, OsString)| other == name;
+            if self.defaults[..index].iter().any(|default| same(&default)) {
+                continue;
+            }
+            let values = self.defaults.iter().filter(same).map(|(_, value)| value);
+            if let Some(own) = self.own.iter().find(|own| own.name == *name) {
+                source = source.own(own, values, Origin::Program);
+            } else if let Some(setting) = Setting::named(name) {
+                source = source.text(setting, values, Origin::Program);
+            } else {
+                return Err(SettingError::unknown(name, Origin::Program).into());
+            }
+        }
+        Ok(source)
+    }
+
+    /// The rows of the table that the command line has.
+    fn table(&self) -> impl Iterator<Item = &'static Setting> {
+        let rows = SETTINGS.iter();
+        rows.filter(|setting| !self.without.contains(&setting.name))
+    }
+
+    /// Gunicorn's flags that have no row of the table, but for those that the program uses for its own.
+    fn unserved(&self) -> impl Iterator<Item = &'static Unserved> {
+        let rows = UNSERVED.iter().filter(|row| !row.flags.is_empty());
+        rows.filter(|row| {
+            let taken = |own: &OwnSetting| {
+                let long = format!("--{}", own.long());
+                let short = own.short.map(|letter| format!("-{letter}"));
+                let mut flags = row.flags.iter();
+                flags.any(|flag| *flag == long || Some(*flag) == short.as_deref())
+            };
+            !self.own.iter().any(taken)
+        })
+    }
+}
+
+/// A command line that was read.
+struct Flags {
+    source: SettingsSource,
+    /// The name of the configuration file.
+    #[cfg(any(feature = "toml", feature = "wsgi"))]
+    config: Option<OsString>,
+    print_config: bool,
+    check_config: bool,
+}
+
+/// The message of the parser of flags, whose type is no part of this crate's interface.
+fn clap_error(error: &clap::Error) -> Error {
+    let status = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        _ => USAGE,
+    };
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    Error::command_line(text.trim_end().to_owned(), status)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::{Path, PathBuf};
-    use std::time::Duration;
-
-    /// Parses without this process's environment.
-    fn parse(args: &[&str]) -> Result<Settings, CliError> {
-        let none = SettingsSource::environment_of(|_| None);
-        Cli::parse_over([&none], ["serve"].iter().chain(args))
-    }
-
-    fn stop(args: &[&str]) -> CliError {
-        parse(args).unwrap_err()
-    }
-
-    #[test]
-    fn the_flag_table_is_sound() {
-        command(true).debug_assert();
-    }
-
-    #[test]
-    fn every_flag_of_every_row_sets_its_field_in_both_spellings() {
-        for setting in SETTINGS {
-            let value = match setting.metavar {
-                "NAME=VALUE" => "A=1",
-                "LEVEL" => "debug",
-                "BOOL" => "true",
-                "FIELD" => "forwarded",
-                "NAME=VALUE[,NAME=VALUE]" => "A=1,B=2",
-                "POLICY" => "refuse",
-                "MODE" => "v1",
-                "IP[,NETWORK]" => "10.0.0.0/8",
-                "CLASS" => "gthread",
-                "MASK" => "0o22",
-                _ => "17",
-            };
-            for flag in setting.flags {
-                let joined = format!("{flag}={value}");
-                // A switch takes no value from the next argument.
-                let apart = if setting.is_switch() {
-                    &[*flag][..]
-                } else {
-                    &[*flag, value]
-                };
-                for args in [apart, &[&joined]] {
-                    let settings = parse(args).unwrap();
-                    assert_eq!(setting.show(&settings).as_deref(), Some(value), "{args:?}");
-                }
-            }
-            if setting.flags.is_empty() {
-                let settings = parse(&[value]).unwrap();
-                assert_eq!(setting.show(&settings).as_deref(), Some(value));
-            }
-        }
-    }
-
-    #[test]
-    fn without_flags_the_defaults_stand() {
-        assert_eq!(parse(&[]).unwrap(), Settings::default());
-    }
-
-    // Gunicorn: S46
-    #[test]
-    fn a_flag_may_stand_bare_where_it_has_a_value_for_that() {
-        let settings = parse(&["--proxy-protocol", "--workers", "2", "app"]).unwrap();
-        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::Auto);
-        assert_eq!(settings.workers, 2);
-        let settings = parse(&["--proxy-protocol", "v1", "app"]).unwrap();
-        assert_eq!(settings.proxy_protocol, crate::net::ProxyProtocol::V1);
-        assert_eq!(stop(&["--workers"]).exit_code(), 2);
-    }
-
-    #[test]
-    fn a_whole_command_line_is_understood() {
-        let settings = parse(&[
-            "-w3",
-            "--bind=:9000",
-            "shop.wsgi:app",
-            "-b",
-            "unix:/run/x",
-            "-t=0.5",
-            "--pid",
-            "x.pid",
-            "--access-logfile",
-            "-",
-            "--log-file=e.log",
-            "-eA=1",
-            "--env",
-            "B=c=d",
-        ])
-        .unwrap();
-        assert_eq!(settings.workers, 3);
-        assert_eq!(settings.bind, [":9000", "unix:/run/x"]);
-        assert_eq!(settings.wsgi_app.as_deref(), Some("shop.wsgi:app"));
-        assert_eq!(settings.timeout, Duration::from_millis(500));
-        assert_eq!(settings.pidfile.as_deref(), Some(Path::new("x.pid")));
-        assert_eq!(settings.accesslog.as_deref(), Some(Path::new("-")));
-        assert_eq!(settings.errorlog, PathBuf::from("e.log"));
-        let variables = [("A", "1"), ("B", "c=d")].map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(settings.raw_env, variables);
-    }
-
-    #[test]
-    fn of_a_repeated_flag_the_last_counts_and_a_list_has_them_all() {
-        let settings = parse(&["-w", "2", "--workers=5", "-b", "a:1", "--bind", "b:2"]).unwrap();
-        assert_eq!(settings.workers, 5);
-        assert_eq!(settings.bind, ["a:1", "b:2"]);
-    }
-
-    #[test]
-    fn flags_replace_the_environment() {
-        let below = SettingsSource::environment_of(|name| (name == "PORT").then(|| "5000".into()));
-        let parse = |args: &[&str]| Cli::parse_over([&below], args).unwrap().bind;
-        assert_eq!(parse(&["serve"]), ["0.0.0.0:5000"]);
-        assert_eq!(parse(&["serve", "-b", "a:1"]), ["a:1"]);
-    }
-
-    #[test]
-    fn an_unknown_flag_is_named_with_the_nearest_known_one() {
-        for (typed, known) in [
-            ("--wrokers", "--workers"),
-            ("--access-log", "--access-logfile"),
-        ] {
-            let stop = stop(&[typed, "4", "app"]);
-            assert_eq!(stop.exit_code(), 2);
-            let text = stop.to_string();
-            assert!(text.contains(typed), "{text}");
-            assert!(text.contains(&format!("'{known}'")), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_value_that_is_no_number_is_a_usage_error_naming_it() {
-        let stop = stop(&["--workers", "many"]);
-        assert_eq!(stop.exit_code(), 2);
-        assert_eq!(
-            stop.to_string(),
-            "error: invalid value 'many' for workers (-w/--workers): expected a whole number\n"
-        );
-    }
-
-    #[test]
-    fn a_switch_needs_no_value_and_takes_one_only_after_equals() {
-        let settings = parse(&["--strip-header-spaces", "shop:app"]).unwrap();
-        assert!(settings.strip_header_spaces && !settings.permit_obsolete_folding);
-        assert_eq!(settings.wsgi_app.as_deref(), Some("shop:app"));
-        let both = ["--casefold-http-method", "--casefold-http-method=false"];
-        assert!(!parse(&both).unwrap().casefold_http_method);
-        assert_eq!(stop(&["--casefold-http-method=maybe"]).exit_code(), 2);
-    }
-
-    #[test]
-    fn the_size_of_a_field_has_gunicorns_spelling_and_the_usual_one() {
-        for flag in ["--limit-request-field_size", "--limit-request-field-size"] {
-            let settings = parse(&[flag, "100"]).unwrap();
-            assert_eq!(settings.limit_request_field_size, 100);
-        }
-    }
-
-    #[test]
-    fn a_negative_number_is_status_1() {
-        for args in [&["-w", "-1"][..], &["--timeout=-0.5"]] {
-            let stop = stop(args);
-            assert_eq!(stop.exit_code(), 1);
-            assert!(
-                stop.to_string().contains("Value must be positive"),
-                "{stop}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_mistake_in_the_environment_is_status_1() {
-        let below =
-            SettingsSource::environment_of(|name| (name == "WEB_CONCURRENCY").then(|| "x".into()));
-        let stop = Cli::parse_over([&below], ["serve", "-w", "2"]).unwrap_err();
-        assert_eq!(stop.exit_code(), 1);
-        assert!(stop.to_string().contains("WEB_CONCURRENCY"), "{stop}");
-    }
-
-    #[test]
-    fn a_missing_value_and_a_second_application_are_usage_errors() {
-        for args in [&["--bind"][..], &["-w"], &["a:b", "c:d"]] {
-            assert_eq!(stop(args).exit_code(), 2, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn help_lists_common_settings_and_help_all_lists_every_one() {
-        for (flag, all) in [("-h", false), ("--help", false), ("--help-all", true)] {
-            let stop = stop(&[flag]);
-            assert_eq!(stop.exit_code(), 0);
-            let text = stop.to_string();
-            let words: Vec<_> = text.split([' ', ',', '\n', '[', ']']).collect();
-            for setting in SETTINGS {
-                let listed = all || setting.common;
-                for flag in setting.flags {
-                    assert_eq!(words.contains(flag), listed, "{flag} in {text}");
-                }
-            }
-            assert!(text.contains("[MODULE[:APP]]"), "{text}");
-            assert!(text.contains("[default: 127.0.0.1:8000]"), "{text}");
-            assert!(words.contains(&"--help-all"), "{text}");
-        }
-        let common = SETTINGS.iter().filter(|setting| setting.common);
-        assert_eq!(common.count(), 25);
-    }
-
-    #[test]
-    fn settings_are_printed_with_their_origins() {
-        let below = SettingsSource::environment_of(|name| (name == "PORT").then(|| "80".into()));
-        let args = ["serve", "--print-config", "-w", "3", "shop:app"];
-        let stop = Cli::parse_over([&below], args).unwrap_err();
-        assert_eq!(stop.exit_code(), 0);
-        let text = stop.to_string();
-        for line in [
-            "wsgi_app = shop:app  (MODULE[:APP])\n",
-            "bind = 0.0.0.0:80  (PORT)\n",
-            "workers = 3  (-w/--workers)\n",
-            "timeout = 30  (default)\n",
-        ] {
-            assert!(text.contains(line), "no {line} in {text}");
-        }
-    }
-
-    #[test]
-    fn the_version_is_shown() {
-        for flag in ["-v", "--version"] {
-            let stop = stop(&[flag]);
-            assert_eq!(stop.exit_code(), 0);
-            let wanted = format!("oxicorn (version {})\n", env!("CARGO_PKG_VERSION"));
-            assert_eq!(stop.to_string(), wanted);
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+/// Any error.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,12 +18,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Debug` prints the same sentence as `Display`, since that is what a `main` that returns a `Result`
 /// shows. What kind of error it is, the predicates tell.
+///
+/// ```
+/// let error = oxicorn::Server::bind("localhost:no").unwrap_err();
+/// assert!(error.is_bind());
+/// println!("{error}");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: Kind,
     message: Cow<'static, str>,
-    source: Option<Source>,
+    source: Option<BoxError>,
     /// What a service wanted its process to end with.
     exit_status: Option<i32>,
 }
@@ -33,6 +40,12 @@ struct Inner {
 pub(crate) enum Kind {
     /// A setting that cannot be used.
     Config,
+    /// A command line that gave no settings: it has a mistake, or asked for a text.
+    #[cfg(feature = "cli")]
+    CommandLine {
+        /// The exit status: 0 for a text that was asked for.
+        status: u8,
+    },
     /// A listening socket that could not be had.
     Bind,
     /// A worker failed before it was ready.
@@ -51,6 +64,8 @@ pub(crate) enum Kind {
     Io,
     /// A service's own failure.
     Service,
+    /// A request that the service cannot use.
+    BadRequest,
 }
 
 impl Error {
@@ -60,11 +75,27 @@ impl Error {
     }
 
     /// The same, keeping the error that caused it as [`source`](std::error::Error::source).
-    pub fn with_source(
-        message: impl Into<Cow<'static, str>>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn with_source(message: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::new(message).because(source)
+    }
+
+    /// The error of other code, as a service's `?` gives it: an [`Error`] and an `io::Error` as what they are
+    ///, any other with its own sentence and itself as the source.
+    pub fn from_boxed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let error = match error.into().downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<io::Error>() {
+            Ok(error) => Self::from(*error),
+            Err(error) => Self::new(error.to_string()).because(error),
+        }
+    }
+
+    /// The client's request cannot be used. Where the service passes the error on, and has not begun to answer, the client
+    /// gets 400 with `message`.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::BadRequest, message)
     }
 
     /// An application that cannot be found or is not callable: [`exit_code`](Self::exit_code) 4.
@@ -96,13 +127,24 @@ impl Error {
         Self::of(Kind::Config, message)
     }
 
-    pub(crate) fn because(mut self, source: impl Into<Source>) -> Self {
+    /// A command line that gave no settings: `text` is shown, and the status is 0 if it was asked for.
+    #[cfg(feature = "cli")]
+    pub(crate) fn command_line(text: impl Into<Cow<'static, str>>, status: u8) -> Self {
+        Self::of(Kind::CommandLine { status }, text)
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
+    /// The same error, with what it is about in front of its sentence.
+    pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message).into();
+        self
+    }
+
     /// The service wanted its process to end, with this status.
-    #[cfg(feature = "wsgi")]
     pub(crate) fn with_exit_status(mut self, status: Option<i32>) -> Self {
         self.0.exit_status = status;
         self
@@ -148,10 +190,15 @@ impl Error {
         text
     }
 
-    /// A setting cannot be used.
+    /// A setting cannot be used, or a command line gave no settings.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        self.0.kind == Kind::Config
+        match self.0.kind {
+            Kind::Config => true,
+            #[cfg(feature = "cli")]
+            Kind::CommandLine { .. } => true,
+            _ => false,
+        }
     }
 
     /// A listening socket could not be had.
@@ -191,6 +238,12 @@ impl Error {
         self.0.kind == Kind::Body
     }
 
+    /// The request is one that the service cannot use: [`bad_request`](Self::bad_request).
+    #[must_use]
+    pub fn is_bad_request(&self) -> bool {
+        self.0.kind == Kind::BadRequest
+    }
+
     /// The response that a service gave cannot be sent as it is.
     #[must_use]
     pub fn is_response(&self) -> bool {
@@ -198,12 +251,20 @@ impl Error {
     }
 
     /// The status that a process which ends with this error should exit with: Gunicorn's 3 for a worker
-    /// that failed to boot, 4 for an application that could not be found, 1 for everything else.
+    /// that failed to boot, 4 for an application that could not be found, 1 for everything else. A command line has 2
+    /// for its own mistakes, and 0 for a text that it asked for, as in `--help`. A configuration file that calls
+    /// `sys.exit` says it by itself, and a hook `pre_fork` that fails at the start has 255.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
             Kind::Boot => 3,
             Kind::App => 4,
+            #[cfg(feature = "cli")]
+            Kind::CommandLine { status } => status,
+            Kind::Config => self
+                .0
+                .exit_status
+                .map_or(1, |status| status.to_le_bytes()[0]),
             _ => 1,
         }
     }

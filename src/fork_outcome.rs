@@ -1,8 +1,9 @@
-//! What came of a fork: [`ForkOutcome`], a leaf, since those who fork and those who are forked share it.
+//! [`ForkOutcome`]: a leaf, since the layer that forks and the layers around a fork share it.
 //!
 //! Nothing here forks.
 
-/// What came of a fork, to those who were asked to do something around it.
+/// What came of a fork, for code that runs around it. Exhaustive: fork(2) ends in one of these, and such code has to tell
+/// them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForkOutcome {
     /// This is the parent; the child's process id.

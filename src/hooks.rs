@@ -1,6 +1,6 @@
 //! [`Hooks`]: a program's own code at points of a server's life, in the process that has come to the point.
 //!
-//! No layer below knows hooks: those of the arbiter run on its [`ArbiterEvent`](crate::arbiter::ArbiterEvent)s, and those
+//! No layer below knows hooks: those of the arbiter run on its [`ArbiterEvent`]s, and those
 //! of a worker in wrappers around the worker, the service's recipe and the service.
 //!
 //! ```text
@@ -24,7 +24,7 @@ use std::fmt;
 use std::process::{self, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::arbiter::Handle;
+use crate::arbiter::{ArbiterEvent, Handle};
 use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::service::{Address, Request};
@@ -65,35 +65,53 @@ pub(crate) use worker::HookedWorker;
 ///     Server::bind("127.0.0.1:8000")?.hooks(Announce).serve(hello)
 /// }
 /// ```
+#[expect(unused_variables, reason = "a hook does nothing by default")]
 pub trait Hooks: Send + Sync {
+    /// Arbiter: something has happened. The hook that belongs to the event is called after this.
+    fn on_event(&self, server: &ServerInfo, event: &ArbiterEvent) {}
+
+    /// Whether [`pre_request`](Self::pre_request) and [`post_request`](Self::post_request) are to be called. Without them
+    /// requests pass by. Asked once in each worker.
+    fn wants_requests(&self) -> bool {
+        true
+    }
+
     /// Arbiter: the start begins. The pid file is written, signals are not yet handled, and nothing is preloaded.
     ///
     /// # Errors
     ///
     /// An error ends the start: [`Server::serve`](crate::Server::serve) returns it.
     fn on_starting(&self, server: &ServerInfo) -> Result<()> {
-        let _ = server;
         Ok(())
     }
 
     /// Arbiter: new settings are on trial, and their first worker is about to be forked.
-    fn on_reload(&self, server: &ServerInfo) {
-        let _ = server;
-    }
+    fn on_reload(&self, server: &ServerInfo) {}
 
     /// Arbiter: the listeners are open, and the first worker is about to be forked.
+    ///
+    /// This is the place to start threads of the arbiter's process: a metrics endpoint, a watcher. They need no
+    /// [`allow_threads`](crate::ServerBuilder::allow_threads), which is about the threads that are there before. A reload
+    /// and a replaced worker leave them running, and so does the end of the server. No worker has them: a fork copies the
+    /// arbiter's thread alone (`fork(2)`). Every worker is forked while they run, so they must hold no lock that a worker
+    /// takes: one that is held in the moment of the fork stays locked in that worker. The lock of the standard output is
+    /// such a lock; glibc's allocator is not, as it is unlocked in the child. Descriptors that a thread has open are open
+    /// in the workers too.
     ///
     /// # Errors
     ///
     /// An error ends the start: [`Server::serve`](crate::Server::serve) returns it.
     fn when_ready(&self, server: &ServerInfo) -> Result<()> {
-        let _ = server;
         Ok(())
     }
 
     /// Arbiter: the worker with the number `id` is about to be forked.
-    fn pre_fork(&self, server: &ServerInfo, id: u64) {
-        let _ = (server, id);
+    ///
+    /// # Errors
+    ///
+    /// An error ends the start, with the exit status 255 as in Gunicorn; it is only logged once the server serves.
+    fn pre_fork(&self, server: &ServerInfo, id: u64) -> Result<()> {
+        Ok(())
     }
 
     /// Worker: the fork is done. The worker has its own signal handlers, and nothing is loaded.
@@ -102,7 +120,6 @@ pub trait Hooks: Send + Sync {
     ///
     /// An error is a failed boot of the worker: exit status 3.
     fn post_fork(&self, worker: &WorkerInfo) -> Result<()> {
-        let _ = worker;
         Ok(())
     }
 
@@ -112,22 +129,17 @@ pub trait Hooks: Send + Sync {
     ///
     /// An error is a failed boot of the worker: exit status 3.
     fn post_worker_init(&self, worker: &WorkerInfo) -> Result<()> {
-        let _ = worker;
         Ok(())
     }
 
     /// Worker: INT or QUIT has told it to leave at once. The hook runs in the worker's loop and not in a signal handler,
     /// so it may do anything. A call of the service on the main thread ends before.
-    fn worker_int(&self, worker: &WorkerInfo) {
-        let _ = worker;
-    }
+    fn worker_int(&self, worker: &WorkerInfo) {}
 
     /// Worker: ABRT has arrived, from the arbiter because the worker made no progress, or from another process. The hook
     /// runs where [`worker_int`](Self::worker_int) does. A worker that does not return to its loop is killed a second
     /// later, without this hook.
-    fn worker_abort(&self, worker: &WorkerInfo) {
-        let _ = worker;
-    }
+    fn worker_abort(&self, worker: &WorkerInfo) {}
 
     /// Worker: a request is about to be given to the service. A request that cannot be parsed never comes here.
     ///
@@ -135,41 +147,28 @@ pub trait Hooks: Send + Sync {
     ///
     /// An error is logged, and the request is answered with 500.
     fn pre_request(&self, worker: &WorkerInfo, request: &Request<'_>) -> Result<()> {
-        let _ = (worker, request);
         Ok(())
     }
 
     /// Worker: the service has returned. The hook follows every [`pre_request`](Self::pre_request), also one that failed.
-    fn post_request(&self, worker: &WorkerInfo, request: &Head, outcome: &RequestOutcome<'_>) {
-        let _ = (worker, request, outcome);
-    }
+    fn post_request(&self, worker: &WorkerInfo, request: &Head, outcome: &RequestOutcome<'_>) {}
 
     /// Arbiter: a worker's process has ended. `status` is `None` where other code of the process has waited for it.
-    fn child_exit(&self, server: &ServerInfo, worker: &WorkerInfo, status: Option<ExitStatus>) {
-        let _ = (server, worker, status);
-    }
+    fn child_exit(&self, server: &ServerInfo, worker: &WorkerInfo, status: Option<ExitStatus>) {}
 
     /// Worker: its process is about to end, also after a failure. The hook does not run in a process that is killed,
     /// stopped before it is ready, or ended by the application (`_exit(2)`).
-    fn worker_exit(&self, worker: &WorkerInfo) {
-        let _ = worker;
-    }
+    fn worker_exit(&self, worker: &WorkerInfo) {}
 
     /// Arbiter: the number of workers is set, at the start (`old` is `None`) and whenever it changes. It is the first
     /// hook of all.
-    fn nworkers_changed(&self, server: &ServerInfo, new: usize, old: Option<usize>) {
-        let _ = (server, new, old);
-    }
+    fn nworkers_changed(&self, server: &ServerInfo, new: usize, old: Option<usize>) {}
 
     /// The next arbiter's process (`SIGUSR2`): it is forked, and about to execute the new program.
-    fn pre_exec(&self, server: &ServerInfo) {
-        let _ = server;
-    }
+    fn pre_exec(&self, server: &ServerInfo) {}
 
     /// Arbiter: no worker is left, the pid file is removed, and the program's signal handlers are restored.
-    fn on_exit(&self, server: &ServerInfo) {
-        let _ = server;
-    }
+    fn on_exit(&self, server: &ServerInfo) {}
 }
 
 /// The arbiter, for a hook that runs in its process.
@@ -197,7 +196,6 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// The worker that this process is.
     fn current(id: u64) -> Self {
         let pid = own_pid();
         Self { id, pid }
@@ -210,7 +208,6 @@ fn own_pid() -> i32 {
     i32::try_from(process::id()).unwrap_or(i32::MAX)
 }
 
-/// The hooks of a server, shared by all wrappers.
 pub(crate) type SharedHooks = Arc<dyn Hooks>;
 
 /// The hooks of a server, and the failure of one that ends the start.
@@ -228,7 +225,6 @@ impl Installed {
         }
     }
 
-    /// Keeps the first failure.
     fn fail(&self, error: Error) {
         let failure = self.failure.lock();
         failure

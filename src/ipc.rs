@@ -1,9 +1,10 @@
-//! What an arbiter and its workers share: the [`scoreboard`] in shared memory, the [`link`] of a socket pair, and the
-//! [`worker_signal`]s.
+//! What an arbiter and its workers share: the [`scoreboard`] in shared memory, the [`link`] of a socket pair, the
+//! [`worker_signal`]s, and the orders of a [`profile`].
 //!
 //! Nothing here decides: the arbiter does.
 
 pub(crate) mod link;
+pub(crate) mod profile;
 pub(crate) mod scoreboard;
 pub(crate) mod totals;
 pub(crate) mod worker_signal;

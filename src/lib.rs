@@ -35,6 +35,8 @@
 //! For a WSGI application give [`serve`](Server::serve) an `oxicorn::wsgi::App::new("shop.wsgi:application")` in place of
 //! `hello`.
 //!
+//! The [`guide`] goes on from here: embedding Python, deploying, signals, threads and forks, upgrading.
+//!
 //! # Effects on your process
 //!
 //! The crate changes nothing in your process before [`Server::serve`] or [`Arbiter::run`] is called. These functions
@@ -51,7 +53,7 @@
 //! ## `wsgi` (default)
 //!
 //! The module [`wsgi`] serves WSGI applications with embedded CPython. Without this feature no part of Python is linked.
-//! A program that uses it needs two lines in its `build.rs`: see `docs/PYTHON.md`.
+//! A program that uses it needs one line in its `build.rs`: see [`guide::embedding_python`].
 //!
 //! ## `tracing` (default)
 //!
@@ -67,6 +69,32 @@
 //! [`ServerBuilder::systemd`] reports readiness, reloads, the end and a sign of life to systemd, for units of
 //! `Type=notify`.
 //!
+//! ## `http`, `tower`
+//!
+//! The module `interop` has requests and responses as those of the crate `http`, and mounts a service, such as a WSGI
+//! application, within axum.
+//!
+//! ## `toml`
+//!
+//! [`config::SettingsSource::toml_file`] reads settings from TOML, and a program's own tables in it through serde.
+//!
+//! ## `tls`, `tls-aws-lc`
+//!
+//! TLS by rustls, with the cryptography of ring or of AWS-LC, which is used where both are on: the settings `certfile` and `keyfile` turn it on. Without
+//! such a feature they are refused.
+//!
+//! ## `manual`
+//!
+//! A [`cli::Command`] has `--completions SHELL` and `--man`, which print completions for a shell and a manual page.
+//!
+//! ## `profile`
+//!
+//! `ctl profile SECONDS --svg FILE` draws what the workers of a running server spend their time on as a flame graph.
+//!
+//! ## `json`
+//!
+//! [`Request::json`] reads JSON, and [`Responder::json`] answers with it; [`testing::Client`] does both.
+//!
 //! # Stability
 //!
 //! Before 1.0 a minor version may change the interface. The changelog lists each change. Enums and structures that may
@@ -79,12 +107,21 @@ mod atomic_enum;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+mod control;
 mod error;
 mod fork_outcome;
+#[cfg(all(any(doc, doctest), feature = "wsgi"))]
+pub mod guide;
+#[cfg(feature = "wsgi")]
+pub mod gunicorn;
 pub mod h1;
 pub mod hooks;
+#[cfg(feature = "http")]
+pub mod interop;
 mod ipc;
+mod json;
 pub mod log;
+mod metrics;
 pub mod net;
 #[cfg(feature = "systemd")]
 mod notify;
@@ -97,6 +134,7 @@ mod sys;
 pub mod testing;
 pub mod time;
 mod trace;
+mod watch;
 pub mod worker;
 #[cfg(feature = "wsgi")]
 pub mod wsgi;
@@ -104,8 +142,8 @@ pub mod wsgi;
 pub use arbiter::Arbiter;
 pub use error::{Error, Result};
 pub use hooks::Hooks;
-pub use server::{Server, ServerBuilder};
-pub use service::{Body, MakeService, Request, Responded, Responder, Service, per_worker};
+pub use server::{Server, ServerBuilder, exit};
+pub use service::{Body, MakeService, Request, Responded, Responder, Service};
 pub use worker::{InProcessServer, SyncWorker, ThreadedWorker, Worker, WorkerContext};
 
 /// A process and its fork: its user, its outcome, its way into the background.
@@ -114,8 +152,3 @@ pub mod process {
     pub use crate::sys::daemon::daemonize;
     pub use crate::sys::user::Credentials;
 }
-
-/// The README's examples, as tests.
-#[cfg(all(doctest, feature = "wsgi"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -11,10 +11,17 @@
 //! - A log whose file was moved away goes on in it until it is opened again.
 
 mod access;
+mod atom;
 #[cfg(feature = "tracing")]
 mod error;
 mod escape;
+mod filter;
+mod format;
+mod json;
 mod reopen;
+mod statsd;
+mod syslog;
+mod timestamp;
 mod user;
 
 use std::path::Path;
@@ -22,8 +29,18 @@ use std::path::Path;
 pub use access::AccessLog;
 #[cfg(feature = "tracing")]
 pub use error::ErrorLog;
+#[cfg(all(feature = "cli", feature = "tracing"))]
+pub(crate) use error::begin_lines_with;
+#[cfg(all(feature = "wsgi", feature = "tracing"))]
+pub(crate) use error::relay_messages;
+pub use filter::AccessFilter;
+pub use format::AccessFormat;
 pub(crate) use reopen::give_to;
 pub use reopen::reopen;
+#[cfg(feature = "wsgi")]
+pub(crate) use reopen::times_reopened;
+pub use statsd::{Statsd, StatsdAddress};
+pub use syslog::{Syslog, SyslogAddress};
 
 use crate::error::{Error, Result};
 use crate::sys::append_file::Appended;

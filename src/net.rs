@@ -38,6 +38,8 @@ mod reserved;
 mod socket;
 mod socket_file;
 mod stream;
+#[cfg(feature = "_tls")]
+pub(crate) mod tls;
 
 pub use addr::BindAddress;
 pub use error::BindError;
@@ -50,4 +52,5 @@ pub use proxy::ProxyProtocol;
 pub use queue_policy::QueuePolicy;
 pub use socket_file::SocketAccess;
 pub(crate) use socket_file::SocketFile;
+pub(crate) use stream::RawSocket;
 pub use stream::Stream;

@@ -27,6 +27,7 @@
 
 mod accepting;
 mod acceptor;
+mod batch;
 mod body_stream;
 mod call_timeout;
 mod config;
@@ -46,6 +47,8 @@ mod pool;
 mod proxy_preamble;
 mod rate;
 mod request_body;
+mod request_ids;
+mod request_span;
 mod response;
 mod run_queue;
 #[cfg(test)]
@@ -54,9 +57,10 @@ mod spool;
 mod stepping;
 mod total;
 mod transport;
+mod upgrades;
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +74,23 @@ pub use pending::PendingRequest;
 pub use poller::Waker;
 
 use self::acceptor::{Acceptor, DRAIN_ACCEPT};
+use self::batch::Batch;
 use self::call_timeout::{CallDeadline, CallTimeouts};
 use self::connection::Connection;
 use self::deadlines::Deadlines;
 use self::episode::Episodes;
-use self::poller::{Edge, Poller};
+use self::poller::Edge;
+#[cfg(not(test))]
+use self::poller::Poller;
 use self::pool::BufferPool;
+use self::request_ids::RequestIds;
 use self::run_queue::RunQueue;
+#[cfg(test)]
+use self::simulator::Poller;
 use self::total::Totals;
+use self::upgrades::Upgrades;
 use crate::error::{Error, Result};
+use crate::h1;
 use crate::net::{Listeners, QueuePolicy};
 use crate::time::MonoTime;
 
@@ -89,25 +101,34 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 pub struct Reactor {
     poller: Poller,
     config: Arc<Config>,
+    /// The settings of each connection's protocol.
+    http: h1::ConnConfig,
     acceptor: Acceptor,
     /// Since when no connection is kept, and until when the listeners are emptied.
     draining: Option<MonoTime>,
     /// When it ends in haste, whatever is left.
     end: Option<MonoTime>,
+    /// When the connections that calls have taken over are shut down.
+    upgrades_end: Option<MonoTime>,
     connections: Slab<Place>,
     deadlines: Deadlines,
     queue: RunQueue,
     /// Connections that have had their share of a turn.
     again: Vec<usize>,
     pool: BufferPool,
-    /// What its connections take together.
+    /// The memory and disk space that its connections use together.
     totals: Totals,
     episodes: Episodes,
-    /// Where calls may take too long.
+    /// The moment in which a connection was given back, if nothing has happened since.
+    given_back: Option<MonoTime>,
+    ids: RequestIds,
+    /// Where responses of a turn leave together.
+    batch: Option<Batch>,
+    /// The deadlines of calls, where calls have one.
     call_timeouts: Option<CallTimeouts>,
 }
 
-/// Where a connection is.
+/// The holder of a connection.
 enum Place {
     Here(Box<Connection>),
     /// Lent to the code that answers its request. Edges are kept meanwhile: mio reports each once.
@@ -126,7 +147,7 @@ impl Place {
     }
 }
 
-/// What a turn found beside requests.
+/// The findings of one turn beside its requests.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PollOutcome {
@@ -137,6 +158,8 @@ pub struct PollOutcome {
     /// No request was answered for some seconds, and the reactor has given its spare memory back: a moment for the
     /// process to do the same.
     pub rested: bool,
+    /// The moment of the turn.
+    pub(crate) now: MonoTime,
 }
 
 impl Reactor {
@@ -145,29 +168,43 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the system gives no poll, a listener cannot be polled, or [`Config::server`] cannot be sent.
-    pub fn new(listeners: &Listeners, config: Config) -> Result<Self> {
+    /// Fails if the system gives no poll, if a listener cannot be polled, if the `Server` line cannot be sent, or if the
+    /// files of TLS cannot be used.
+    pub fn new(listeners: &Listeners, mut config: Config) -> Result<Self> {
         config.check()?;
+        config.load_tls()?;
         let poller = Poller::new()?;
         let acceptor = Acceptor::open(listeners, &poller)?;
         Ok(Self::over(poller, acceptor, config))
     }
 
-    fn over(poller: Poller, acceptor: Acceptor, config: Config) -> Self {
+    fn over(poller: Poller, acceptor: Acceptor, mut config: Config) -> Self {
+        // Read now: later a service may be changing the environment.
+        let folder = &mut config.settings.tmp_upload_dir;
+        folder.get_or_insert_with(std::env::temp_dir);
+        let totals = Totals {
+            upgrades: Upgrades::new(poller.remover()),
+            ..Totals::default()
+        };
         Self {
+            http: config.http(),
             poller,
             acceptor,
             call_timeouts: CallTimeouts::new(&config),
             config: Arc::new(config),
             draining: None,
             end: None,
+            upgrades_end: None,
             connections: Slab::new(),
             deadlines: Deadlines::default(),
             queue: RunQueue::default(),
             again: Vec::new(),
             pool: BufferPool::default(),
-            totals: Totals::default(),
+            totals,
             episodes: Episodes::default(),
+            given_back: None,
+            ids: RequestIds::new(),
+            batch: None,
         }
     }
 
@@ -175,18 +212,18 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the descriptor cannot be polled.
+    /// Fails if the descriptor cannot be polled.
     pub fn watch(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         self.poller
             .watch(fd)
             .map_err(|e| Error::io("cannot poll the wake-up descriptor", e))
     }
 
-    /// What ends this reactor's wait from another thread. One is enough: it is shared by reference.
+    /// Returns the handle that ends this reactor's wait from another thread. One is enough: it is shared by reference.
     ///
     /// # Errors
     ///
-    /// Where the system gives no descriptor for it.
+    /// Fails if the system gives no descriptor for it.
     pub fn waker(&self) -> Result<Waker> {
         self.poller.waker()
     }
@@ -197,7 +234,7 @@ impl Reactor {
         self.call_timeouts.as_mut().map(CallTimeouts::only)
     }
 
-    /// Whether a complete request, or a connection that is yet to be accepted, may be taken out before the next
+    /// Tells whether a complete request, or a connection that is yet to be accepted, may be taken out before the next
     /// turn.
     #[must_use]
     pub fn has_pending(&self) -> bool {
@@ -210,7 +247,7 @@ impl Reactor {
         self.connections.len()
     }
 
-    /// Whether a drained reactor has nothing left to do, or one that [ends in haste](Self::hasten) no time.
+    /// Tells whether a drained reactor has nothing left to do, or one that [ends in haste](Self::hasten) no time.
     #[must_use]
     pub fn is_done(&self, now: MonoTime) -> bool {
         let is_over = self.end.is_some_and(|end| now >= end);
@@ -220,15 +257,16 @@ impl Reactor {
                 && self.connections.is_empty()
     }
 
-    /// How many connections are lent.
+    /// Tells how many connections are lent.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let lent = |(_, place): &(usize, &Place)| matches!(place, Place::InFlight { .. });
         self.connections.iter().filter(lent).count()
     }
 
-    /// Starts a graceful drain: every response closes its connection, idle clients have [`Config::drain_idle`] to send
-    /// a last request, and the listeners are closed. `queues` decides on the connections in their queues.
+    /// Starts a graceful drain: every response closes its connection, idle clients may send a last request for as long
+    /// as they could anyway, `drain_idle` at the most, and the listeners are closed. `queues` decides on the
+    /// connections in their queues.
     pub fn drain(&mut self, now: MonoTime, queues: QueuePolicy) {
         if self.draining.is_some() {
             return;
@@ -238,10 +276,16 @@ impl Reactor {
         for (key, place) in &mut self.connections {
             if let Some(connection) = place.here() {
                 if connection.awaits_request() || connection.lingers() {
-                    self.deadlines.set(key, now + self.config.drain_idle);
+                    self.deadlines.advance(key, now + self.config.drain_idle());
                 }
             }
         }
+    }
+
+    /// Has the connections that calls have [taken over](crate::service::Exchange::take_over) shut down at that time, so
+    /// that the calls end: for a reactor that drains, and whose end is known.
+    pub fn end_upgrades(&mut self, at: MonoTime) {
+        self.upgrades_end.get_or_insert(at);
     }
 
     /// Starts a quick drain, also in the middle of a graceful one: no connection is accepted from now on, and the
@@ -253,6 +297,7 @@ impl Reactor {
             return;
         }
         self.end = Some(now + within);
+        self.totals.upgrades.shut();
         self.draining.get_or_insert(now);
         self.acceptor.abandon();
         for (key, place) in &mut self.connections {
@@ -266,7 +311,7 @@ impl Reactor {
         }
     }
 
-    /// Whether a [quick drain](Self::hasten) has started.
+    /// Tells whether a [quick drain](Self::hasten) has started.
     #[must_use]
     pub fn is_hasty(&self) -> bool {
         self.end.is_some()
@@ -280,14 +325,17 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the poll itself fails.
+    /// Fails if the poll itself fails.
     pub fn poll(&mut self, host: &dyn Host, wait: Option<Duration>) -> Result<PollOutcome> {
+        self.poller.uncork();
         let timeout = self.poll_timeout(host, wait);
         let mut outcome = PollOutcome {
             interrupted: self.poller.poll(timeout, host)?,
             ..PollOutcome::default()
         };
+        self.given_back = None;
         let now = host.now();
+        outcome.now = now;
         self.tend(&mut outcome, host, now)?;
         if self.queue.is_empty() || self.draining.is_some() {
             self.accept(host, now);
@@ -308,7 +356,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Where the poll itself fails.
+    /// Fails if the poll itself fails.
     pub fn poll_others(
         &mut self,
         host: &dyn Host,
@@ -323,6 +371,7 @@ impl Reactor {
         if !self.again.is_empty() {
             until = now;
         }
+        self.poller.uncork();
         let mut outcome = PollOutcome {
             interrupted: self.poller.wait_for(call, until, host)?,
             ..PollOutcome::default()
@@ -332,10 +381,16 @@ impl Reactor {
         Ok(outcome)
     }
 
-    /// How long to poll.
-    fn poll_timeout(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
+    /// When a [`poll`](Self::poll) is due though nothing has happened: a deadline of a connection, a connection that waits
+    /// to be accepted. A time that has passed (also [`MonoTime::ZERO`]) means at once, and `None` never.
+    ///
+    /// For a program that waits in a poll of its own, for this reactor's [descriptor](Self::as_fd) and other things. To be
+    /// asked after each [`poll`](Self::poll), [`give_back`](Self::give_back) and drain, when no request is
+    /// [pending](Self::has_pending).
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<MonoTime> {
         if !self.again.is_empty() || self.queue.awaits_turn() {
-            return Some(Duration::ZERO);
+            return Some(MonoTime::ZERO);
         }
         // While requests are queued, a connection to be accepted has a place in the queue.
         let may_accept = self.queue.is_empty() || self.draining.is_some();
@@ -344,19 +399,38 @@ impl Reactor {
         } else {
             None
         };
-        if admit_at == Some(MonoTime::ZERO) {
-            return Some(Duration::ZERO);
-        }
         let rest_at = self.pool.rest_at();
-        let next = [self.deadlines.next(), admit_at, rest_at, self.end];
-        let Some(next) = next.into_iter().flatten().min() else {
+        let next = [
+            self.deadlines.next(),
+            admit_at,
+            rest_at,
+            self.end,
+            self.upgrades_end,
+        ];
+        next.into_iter().flatten().min()
+    }
+
+    /// Tells how long to poll.
+    fn poll_timeout(&self, host: &dyn Host, wait: Option<Duration>) -> Option<Duration> {
+        let Some(next) = self.next_deadline() else {
             return wait;
         };
+        if next == MonoTime::ZERO {
+            return Some(Duration::ZERO);
+        }
         // epoll_wait(2) counts milliseconds: half a one too early would be a turn for nothing.
         let until = next
             .since(host.now())
             .saturating_add(Duration::from_micros(999));
         Some(wait.map_or(until, |wait| wait.min(until)))
+    }
+}
+
+impl AsFd for Reactor {
+    /// The descriptor that is readable while a [`Reactor::poll`] has something to do: for a poll of the program's own, and
+    /// for that alone. It is level-triggered there.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
     }
 }
 

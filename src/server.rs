@@ -10,14 +10,20 @@
 
 mod bound;
 mod builder;
+mod exit;
+mod logs;
 mod prepared;
+mod process;
 mod program;
 mod reload;
+mod service_handle;
+mod sinks;
 #[cfg(feature = "wsgi")]
 mod wsgi_app;
 
 use crate::arbiter::{ArbiterEvent, CommandQueue, Handle};
 use crate::config::{Origin, Setting, Settings, WorkerClass};
+use crate::control;
 use crate::error::{Error, Result};
 use crate::hooks::{ArbiterHooks, HookedMake};
 use crate::log;
@@ -27,12 +33,16 @@ use crate::notify::Notifier;
 use crate::service::{MakeService, released};
 use crate::sys::thread_bound::ThreadBound;
 use crate::trace;
+use crate::watch::FileWatch;
 use crate::worker::{InProcessServer, SyncWorker, ThreadedWorker, WorkerTemplate, in_process};
 use bound::Bound;
 pub use builder::ServerBuilder;
+pub use exit::exit;
 use prepared::Prepared;
+#[cfg(all(feature = "cli", feature = "wsgi"))]
+pub(crate) use prepared::check;
 use program::Program;
-use reload::{Recipe, Services, SharedRecipe};
+use reload::{Recipe, Services};
 
 /// A pre-fork server whose listeners are open.
 ///
@@ -85,7 +95,7 @@ impl Server {
         Ok(ServerBuilder::following(settings.clone(), inherited))
     }
 
-    /// The addresses that the server listens on.
+    /// The addresses that the server listens on. A clone may be kept: see [`Listeners`].
     #[must_use]
     pub fn listeners(&self) -> &Listeners {
         self.bound.listeners()
@@ -202,7 +212,7 @@ impl Server {
             ));
         }
         let releaser = make.releaser();
-        let make = HookedMake::new(make, program.hooks.map(|installed| installed.hooks));
+        let make = HookedMake::new(make, program.hooks.as_ref());
         let listeners = bound.listeners().clone();
         bound.hand_over();
         let grace = prepared.settings.graceful_timeout;
@@ -228,10 +238,10 @@ impl Server {
             program,
             command_queue,
         } = self;
+        let watch = FileWatch::of(&prepared.settings)?;
         let make = services(&prepared.settings)?;
         let releaser = make.releaser();
         let hooks = program.hooks;
-        let mut observer = program.observe;
         let workers = prepared.settings.workers;
         let mut arbiter_hooks = hooks.as_ref().map(|hooks| {
             ArbiterHooks::new(hooks, workers, bound.listeners(), command_queue.handle())
@@ -244,50 +254,68 @@ impl Server {
             WorkerClass::Gthread => "gthread",
         };
         let worker = recipe(make, &mut prepared)?;
+        let (socket, control) = control::open(&prepared.settings)?.unzip();
+        let watching = control.clone();
         #[cfg(feature = "systemd")]
         let mut notifier = program.notifier;
         #[cfg(feature = "systemd")]
         let pulse = notifier.as_ref().and_then(|_| Notifier::pulse());
+        let mut statsd = logs::statsd(&prepared.settings)?;
         let mut arbiter = reload::describe(worker, &prepared, hooks.as_ref())
             .listeners(bound.listeners().clone())
-            .allow_threads(program.allow_threads)
-            .signals(program.signals)
-            .worker_commands(program.worker_commands)
             .command_queue(command_queue)
             .reopen_logs(log::reopen)
-            .observe(move |event: &ArbiterEvent| {
+            .observe(move |event: &ArbiterEvent, _| {
                 if let ArbiterEvent::Started { .. } = event {
                     trace::info!("Using worker: {class}");
+                }
+                if let (Some(statsd), ArbiterEvent::Resized { to, .. }) = (&mut statsd, event) {
+                    statsd.workers(*to);
                 }
                 #[cfg(feature = "systemd")]
                 if let Some(notifier) = &mut notifier {
                     notifier.follow(event);
                 }
+                if let Some(control) = &watching {
+                    control.on_event(event);
+                }
                 if let Some(hooks) = &mut arbiter_hooks {
                     hooks.on_event(event);
                 }
-                if let Some(observe) = &mut observer {
-                    observe(event);
-                }
             });
+        if let Some(listener) = bound.status().iter().next() {
+            trace::info!("Status at: {listener}");
+            let credentials = prepared.credentials.clone();
+            let status = control::http::companion(bound.status().clone(), credentials);
+            arbiter = arbiter.companion(status);
+        }
         #[cfg(feature = "systemd")]
         if let Some(every) = pulse {
             arbiter = arbiter.pulse(every);
         }
-        if let Some(exec) = program.exec {
-            arbiter = arbiter.exec(exec);
+        if let Some(watch) = watch {
+            arbiter = arbiter.attach(watch);
         }
-        for attach in program.attach {
-            arbiter = attach(arbiter);
+        if let Some(socket) = socket {
+            arbiter = arbiter.attach(socket);
+        }
+        if let Some(control) = &control {
+            arbiter = arbiter.profile(control.profile());
+        }
+        for configure in program.arbiter {
+            arbiter = configure(arbiter);
         }
         if let Some(source) = program.reload {
             let settings = &prepared.settings;
             let retires = Setting::named("upgrade_retire")
                 .is_some_and(|setting| settings.origin(setting) == Origin::Program);
             let kept = reload::Kept {
+                first: settings.clone(),
                 hooks: hooks.clone(),
                 error_page: program.error_page,
+                sinks: program.sinks,
                 upgrade_retire: retires && settings.upgrade_retire,
+                control,
             };
             arbiter = arbiter.reload(reload::renew(source, kept, &bound, services, recipe));
         }
@@ -298,12 +326,8 @@ impl Server {
     }
 }
 
-/// The worker of the class that the settings have.
 #[expect(clippy::unnecessary_wraps, reason = "another recipe can fail")]
-fn any_worker<M>(
-    make: SharedRecipe<HookedMake<M>>,
-    prepared: &mut Prepared,
-) -> Result<Box<dyn WorkerTemplate>>
+fn any_worker<M>(make: HookedMake<M>, prepared: &mut Prepared) -> Result<Box<dyn WorkerTemplate>>
 where
     M: MakeService<Service: Sync> + 'static,
 {
@@ -313,17 +337,15 @@ where
     })
 }
 
-/// The worker that answers one request at a time.
 fn sync<M: MakeService>(make: M, prepared: &mut Prepared) -> SyncWorker<M> {
     SyncWorker::new(make)
         .reactor(prepared.reactor.clone())
         .keepalive_busy(prepared.settings.keepalive_busy)
-        .access_sink(prepared.access_log.take().map(|log| Box::new(log) as _))
+        .access_sink(std::mem::take(&mut prepared.access_logs).sink())
 }
 
-/// The worker that answers several requests at once.
 fn threaded<M: MakeService<Service: Sync>>(make: M, prepared: &mut Prepared) -> ThreadedWorker<M> {
     ThreadedWorker::new(make, prepared.settings.threads)
         .reactor(prepared.reactor.clone())
-        .access_sink(prepared.access_log.take().map(|log| Box::new(log) as _))
+        .access_sink(std::mem::take(&mut prepared.access_logs).sink())
 }

@@ -1,4 +1,5 @@
-//! What a server calls: [`Service`], with the [`Request`] it gets and the [`Responder`] it answers with.
+//! The interface between a server and a program: [`Service`], with the [`Request`] it gets and the [`Responder`] it
+//! answers with.
 //!
 //! Nothing here knows a socket, a worker or Python. A server hands out one [`Exchange`] a request; the
 //! request's body and the responder share it.
@@ -8,26 +9,60 @@
 //!       └───────── text, send ──────────────────────────────▶
 //! ```
 //!
+//! A [`Layer`] stands between a server and a service: its service names the one behind it ([`Service::inner`]), and so
+//! keeps what that one needs of its worker. [`MakeService::wrap`] makes one of a closure, [`Router`] has several
+//! services behind it.
+//!
 //! *Invariants*: a [`Responded`] exists only where exactly one complete response was given to the exchange.
 
 mod body;
+mod context;
+mod files;
 mod info;
+mod layer;
+mod request;
 mod responder;
+mod router;
+mod runtime;
+pub(crate) mod trace_parent;
+mod upgraded;
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
 
-use crate::error::Result;
+use crate::error::{BoxError, Error, Kind, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::h1::Head;
 pub use body::{Body, OwnedBody};
-pub use info::{Address, ConnectionInfo, Proxied, RequestInfo, Scheme};
+/// The crate whose types hold bodies and blocks, in the version that this crate uses.
+pub use bytes;
+pub use context::{SampleOrders, ServiceContext, Stacks};
+pub use files::Files;
+pub use info::{Address, ClientCertificate, ConnectionInfo, Proxied, RequestInfo, Scheme, TlsInfo};
+pub use layer::{Layer, Layered, Next, Wrap, Wrapped};
+pub use request::Request;
 pub use responder::{BodyWriter, Responded, Responder};
+pub use router::{Routed, Router};
+pub(crate) use runtime::NoRuntime;
+pub use runtime::ServiceRuntime;
+pub use upgraded::Upgraded;
 
 /// Something that answers requests.
 ///
 /// Neither `Send` nor `Sync`: a worker that needs either asks for it. Every
-/// `Fn(Request<'_>, Responder<'_>) -> Result<Responded>` is one.
+/// `Fn(Request<'_>, Responder<'_>) -> Result<Responded, E>` is one, with any error that becomes a boxed
+/// [`std::error::Error`], as those of `anyhow` do: [`Error::from_boxed`].
+///
+/// ```
+/// use oxicorn::{Request, Responded, Responder};
+///
+/// fn double(request: Request<'_>, reply: Responder<'_>) -> Result<Responded, Box<dyn std::error::Error + Send + Sync>> {
+///     let number: u32 = request.query().parse()?;
+///     Ok(reply.text(200, format!("{}\n", 2 * number))?)
+/// }
+/// # oxicorn::testing::Recorder::new(); let _: &dyn oxicorn::Service = &double;
+/// ```
+///
+/// A service of your own around another one has two methods: [`call`](Self::call), and [`inner`](Self::inner), which all
+/// others ask by default.
 pub trait Service {
     /// Answers one request. `Err` before the response was started is a 500; afterwards the connection is
     /// cut, so that the client cannot take what it got for the whole.
@@ -37,55 +72,108 @@ pub trait Service {
     /// Any error that the service has. It is logged, unless the client has gone.
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded>;
 
-    /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
-    /// thread; not where the worker is killed.
-    fn retire(&self) {}
-
-    /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
-    /// done; by default nothing. Waits for nothing but the [turn](Self::runtime).
-    fn interrupt(&self) {}
-
-    /// What breaks off the call that runs on the main thread, for a worker to call with the signal's number
-    /// from within its handlers of INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`), and do
-    /// nothing where no call runs. A system call in which that thread waits is ended, also if it began right after the
-    /// signal (EINTR, again and again for about twenty seconds). None by default.
-    fn interrupter(&self) -> Option<fn(i32)> {
+    /// The service that this one stands in front of, to which all methods below go by default; none by default.
+    fn inner(&self) -> Option<&dyn Service> {
         None
     }
 
-    /// The worker's process ends now, within calls that run in other threads and cannot be broken off: saves what
-    /// can be saved, within a second. By default nothing.
-    fn abandon(&self) {}
+    /// The worker leaves, and no call will follow: the place to flush what waits. Called once, on the main
+    /// thread; not where the worker is killed.
+    fn retire(&self) {
+        if let Some(inner) = self.inner() {
+            inner.retire();
+        }
+    }
 
-    /// What this service's runtime wants of the threads that call it; nothing by default.
-    fn runtime(&self) -> &dyn ServiceRuntime {
-        &NoRuntime
+    /// The worker leaves at once: breaks off the calls that run in other threads, as far as that can be
+    /// done. Waits for nothing but the [turn](Self::runtime).
+    fn interrupt(&self) {
+        if let Some(inner) = self.inner() {
+            inner.interrupt();
+        }
+    }
+
+    /// Returns the function that breaks off the call on the main thread. A worker calls it with the signal's number
+    /// from within its handlers of INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`), and do nothing
+    /// where no call runs. A system call in which that thread waits is ended, also if it began right after the signal
+    /// (EINTR, again and again for about twenty seconds).
+    fn interrupter(&self) -> Option<fn(i32)> {
+        self.inner()?.interrupter()
+    }
+
+    /// The worker's process ends now, within calls that run in other threads and cannot be broken off: saves what
+    /// can be saved, within a second.
+    fn abandon(&self) {
+        if let Some(inner) = self.inner() {
+            inner.abandon();
+        }
+    }
+
+    /// Returns the runtime of this service, if its runtime wants something of the threads that call it.
+    fn runtime(&self) -> Option<&dyn ServiceRuntime> {
+        self.inner()?.runtime()
     }
 }
 
-impl<F: Fn(Request<'_>, Responder<'_>) -> Result<Responded>> Service for F {
+impl<F, E> Service for F
+where
+    F: Fn(Request<'_>, Responder<'_>) -> Result<Responded, E>,
+    E: Into<BoxError>,
+{
     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
-        self(request, reply)
+        self(request, reply).map_err(Error::from_boxed)
     }
 }
 
 /// Gives a closure the signature of a [`Service`], which type inference cannot find by itself.
-pub fn service_fn<F: Fn(Request<'_>, Responder<'_>) -> Result<Responded>>(service: F) -> F {
+pub fn service_fn<F, E>(service: F) -> F
+where
+    F: Fn(Request<'_>, Responder<'_>) -> Result<Responded, E>,
+{
     service
 }
 
 /// A recipe for a [`Service`], followed in each worker process.
 ///
 /// A `Service` that is `Clone` is its own recipe.
+///
+/// ```
+/// use oxicorn::service::ServiceContext;
+/// use oxicorn::{MakeService, Request, Responded, Responder, Result, Service};
+///
+/// /// A service with a table that each worker reads for itself.
+/// struct Words;
+///
+/// struct Dictionary(Vec<&'static str>);
+///
+/// impl MakeService for Words {
+///     type Service = Dictionary;
+///
+///     fn make(&self, _: &ServiceContext<'_>) -> Result<Dictionary> {
+///         Ok(Dictionary(vec!["arbiter", "worker"]))
+///     }
+/// }
+///
+/// impl Service for Dictionary {
+///     fn call(&self, request: Request<'_>, reply: Responder<'_>) -> Result<Responded> {
+///         let word = request.path().trim_start_matches('/');
+///         reply.status(if self.0.contains(&word) { 204 } else { 404 })
+///     }
+/// }
+///
+/// let client = oxicorn::testing::Client::new(Words)?;
+/// assert_eq!(client.get("/worker").send().status(), 204);
+/// # Ok::<(), oxicorn::Error>(())
+/// ```
 pub trait MakeService {
-    /// What is made.
+    /// The service that is made.
     type Service: Service;
 
     /// Makes the service: in the worker, after the fork, on its main thread.
     ///
     /// # Errors
     ///
-    /// Where the service cannot be made; the worker then never becomes ready.
+    /// Fails if the service cannot be made; the worker then never becomes ready.
     fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service>;
 
     /// Takes over from the recipe of the settings before: keeps what that one has loaded in this process and what no
@@ -102,19 +190,19 @@ pub trait MakeService {
     ///
     /// # Errors
     ///
-    /// What cannot be loaded: it ends the start, or refuses the new settings of a reload.
+    /// Fails if it cannot be loaded. The error ends the start, or refuses the new settings of a reload.
     fn preload(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// What breaks [`preload`](Self::preload) off, for an arbiter to call with the signal's number from within its
-    /// handlers of TERM, INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`). It is asked for right before
-    /// `preload`, and before [`unload`](Self::unload). None by default.
+    /// Returns the function that breaks [`preload`](Self::preload) off. An arbiter calls it with the signal's number
+    /// from within its handlers of TERM, INT and QUIT: so it must be async-signal-safe (`signal-safety(7)`). The
+    /// arbiter asks for it right before `preload`, and before [`unload`](Self::unload). None by default.
     fn interrupter(&self) -> Option<fn(i32)> {
         None
     }
 
-    /// Whether there is something that was loaded so: a worker that is made from it later has no newer one.
+    /// Tells whether there is something that was loaded so: a worker that is made from it later has no newer one.
     fn is_preloaded(&self) -> bool {
         false
     }
@@ -132,10 +220,39 @@ pub trait MakeService {
     /// process's status is fixed by then, its log is written, and it ends within two seconds, wherever it is.
     fn end(&self) {}
 
-    /// What lets go of that which a service's threads need and the calling thread may hold ([`ServiceRuntime`]): a server
-    /// waits within it, for threads or for signals. None by default.
+    /// Returns the function that releases what a service's threads need and the calling thread may hold
+    /// ([`ServiceRuntime`]): a server waits within it, for threads or for signals. None by default.
     fn releaser(&self) -> Option<Releaser> {
         None
+    }
+
+    /// Has `middleware` stand in front of each service that is made. It decides whether the request goes on
+    /// ([`Next::call`]), and with what; the service keeps its runtime, its interrupts, its preloading and its end.
+    ///
+    /// ```
+    /// use oxicorn::MakeService;
+    /// use oxicorn::service::Router;
+    ///
+    /// let site = Router::new().wrap(|request, reply, next| match request.header("authorization") {
+    ///     Some(b"Bearer s3cr3t") => next.call(request, reply.header("cache-control", "private")),
+    ///     _ => reply.header("www-authenticate", "Bearer").status(401),
+    /// });
+    /// ```
+    fn wrap<F, E>(self, middleware: F) -> Layered<Self, Wrap<F>>
+    where
+        Self: Sized,
+        F: Fn(Request<'_>, Responder<'_>, Next<'_>) -> Result<Responded, E> + Clone,
+        E: Into<BoxError>,
+    {
+        self.layer(Wrap(middleware))
+    }
+
+    /// Has `layer` make another service of each one that is made.
+    fn layer<L: Layer<Self::Service>>(self, layer: L) -> Layered<Self, L>
+    where
+        Self: Sized,
+    {
+        Layered::new(self, layer)
     }
 }
 
@@ -169,6 +286,18 @@ impl<S: Service + Clone> MakeService for S {
 pub struct PerWorker<F>(F);
 
 /// A recipe from a closure, for services that are not `Clone` or need to know their [`ServiceContext`].
+///
+/// ```
+/// use oxicorn::service::{per_worker, service_fn};
+///
+/// let make = per_worker(|context| {
+///     let worker = context.worker;
+///     Ok(service_fn(move |_, reply| reply.text(200, format!("worker {worker}"))))
+/// });
+/// let client = oxicorn::testing::Client::new(make)?;
+/// assert_eq!(client.get("/").send().text(), "worker 1");
+/// # Ok::<(), oxicorn::Error>(())
+/// ```
 pub fn per_worker<S: Service, F: Fn(&ServiceContext<'_>) -> Result<S>>(make: F) -> PerWorker<F> {
     PerWorker(make)
 }
@@ -180,99 +309,6 @@ impl<S: Service, F: Fn(&ServiceContext<'_>) -> Result<S>> MakeService for PerWor
         (self.0)(context)
     }
 }
-
-/// The place where a service will run: [`ServiceContext::new`], and then what is different there.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ServiceContext<'a> {
-    /// Which of the server's workers this is; a replacement has a number of its own.
-    pub worker: u64,
-    /// How many worker processes the server is set to run.
-    pub workers: usize,
-    /// How many threads of one worker may call the service at once.
-    pub threads: usize,
-    /// The addresses that the server listens on; [`ConnectionInfo::listener`] is an index into them.
-    pub listeners: &'a [Address],
-    /// Whether this process is a worker's own, and ends with the service. Otherwise it is a program that goes on
-    /// after the service.
-    pub own_process: bool,
-    /// How this process is asked what its threads are doing, if it is.
-    pub stacks: Option<Stacks<'a>>,
-}
-
-impl<'a> ServiceContext<'a> {
-    /// Worker 1 of 1, with one thread, in a program's process, without [`stacks`](Self::stacks).
-    #[must_use]
-    pub fn new(listeners: &'a [Address]) -> Self {
-        Self {
-            worker: 1,
-            workers: 1,
-            threads: 1,
-            listeners,
-            own_process: false,
-            stacks: None,
-        }
-    }
-}
-
-/// A service in a language with stacks of its own writes those of all its threads when this process gets a
-/// signal, also while a hung thread holds the [turn](Service::runtime).
-#[derive(Clone, Copy, Debug)]
-pub struct Stacks<'a> {
-    /// The descriptor to write to. A service that writes later duplicates it.
-    pub to: BorrowedFd<'a>,
-    /// The signal's number.
-    pub on: i32,
-}
-
-/// What a service's runtime is to the threads that call it: Python knows each of its threads, and runs the handlers
-/// of signals on one of them alone.
-///
-/// The turn is what a thread must hold while it is in the service: Python's interpreter lock, or nothing. The
-/// service takes it by itself, for as long as it needs it: its caller holds nothing, and may wait.
-pub trait ServiceRuntime: Sync {
-    /// Runs `life`, which spans the part of a thread's life in which it calls the service. To call it elsewhere is
-    /// right, and slow where the runtime has to come to know the thread each time.
-    fn enter(&self, life: &mut dyn FnMut()) {
-        life();
-    }
-
-    /// Runs `life` on each of `count` threads that the runtime starts, as it starts its own; returns when all have
-    /// ended. `begun` runs on this thread when all are there, and before `life` runs on any; `woken` runs on this
-    /// thread whenever a signal may have come, which [`check_signals`](Self::check_signals) is to be told of.
-    ///
-    /// `None`, by default: the service does not mind which threads call it, and none was started.
-    ///
-    /// # Errors
-    ///
-    /// Where a thread cannot be started: `life` has not run then.
-    fn run_threads(
-        &self,
-        count: usize,
-        life: &(dyn Fn() + Sync),
-        begun: &mut dyn FnMut(),
-        woken: &mut dyn FnMut(),
-    ) -> Option<Result<()>> {
-        let _ = (count, life, begun, woken);
-        None
-    }
-
-    /// Takes the turn for a moment, which shows that it can be had, and runs the handlers of signals that are due
-    /// on this thread. To be called between waits: a signal may have come just before one, and not have ended it.
-    ///
-    /// # Errors
-    ///
-    /// What a signal handler of the application raised.
-    fn check_signals(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// The [`ServiceRuntime`] of a service that needs none.
-#[derive(Clone, Copy, Debug)]
-pub struct NoRuntime;
-
-impl ServiceRuntime for NoRuntime {}
 
 /// One connection's current request and response, as a server offers it to a service.
 ///
@@ -310,12 +346,15 @@ pub trait Exchange {
         Ok(())
     }
 
+    /// Keeps a variable of the request for its record, such as a value of a WSGI environ. By default it is dropped.
+    fn record_variable(&self, _name: &str, _value: &[u8]) {}
+
     /// Looks whether the client is still there: for a service that has nothing to write for now, and would not notice
     /// otherwise. By default it is.
     ///
     /// # Errors
     ///
-    /// Where it has gone. One that has ended its output, and would still read, counts as gone here.
+    /// Fails if the client has gone. A client that has ended its output, and would still read, counts as gone here.
     fn look(&self) -> Result<()> {
         Ok(())
     }
@@ -347,99 +386,33 @@ pub trait Exchange {
     ///
     /// A client that has gone, is too slow, or sends what is no body.
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
-}
 
-/// A request: its head, its connection and its body.
-#[derive(Debug)]
-pub struct Request<'a> {
-    head: &'a Head,
-    connection: &'a ConnectionInfo,
-    info: &'a RequestInfo,
-    body: Body<'a>,
-}
-
-impl<'a> Request<'a> {
-    /// Puts a request together, without a forwarder's facts; for servers and for tests.
-    #[must_use]
-    pub fn new(head: &'a Head, connection: &'a ConnectionInfo, body: Body<'a>) -> Self {
-        Self {
-            head,
-            connection,
-            info: RequestInfo::NONE,
-            body,
-        }
+    /// Whether [`take_over`](Self::take_over) can give the connection, or why it never can. By default there is none.
+    ///
+    /// # Errors
+    ///
+    /// The reason, for a log line.
+    fn may_take_over(&self) -> Result<(), &'static str> {
+        Err("there is no socket")
     }
 
-    /// The same request, with a forwarder's facts.
-    #[must_use]
-    pub fn with_info(self, info: &'a RequestInfo) -> Self {
-        Self { info, ..self }
-    }
-
-    /// The method as it was sent: `GET`.
-    #[must_use]
-    pub fn method(&self) -> &'a str {
-        self.head.method()
-    }
-
-    /// The path of the target as it was sent, not decoded, without the query: `/a%20b`.
-    #[must_use]
-    pub fn path(&self) -> &'a str {
-        self.head.path()
-    }
-
-    /// The query of the target as it was sent, without the question mark; empty if there is none.
-    #[must_use]
-    pub fn query(&self) -> &'a str {
-        self.head.query()
-    }
-
-    /// The value of the first header of that name, in any case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.head.get(name)
-    }
-
-    /// The whole head.
-    #[must_use]
-    pub fn head(&self) -> &'a Head {
-        self.head
-    }
-
-    /// The connection that it came on.
-    #[must_use]
-    pub fn connection(&self) -> &'a ConnectionInfo {
-        self.connection
-    }
-
-    /// What is known of this request beside its connection.
-    #[must_use]
-    pub fn info(&self) -> &'a RequestInfo {
-        self.info
-    }
-
-    /// The client: the one that a trusted forwarder names, else the connection's
-    /// [peer](ConnectionInfo::peer).
-    #[must_use]
-    pub fn client(&self) -> &'a Address {
-        self.info.client(self.connection)
-    }
-
-    /// The scheme that the client uses.
-    #[must_use]
-    pub fn scheme(&self) -> Scheme {
-        self.info.scheme
-    }
-
-    /// The body, to read from.
-    #[must_use]
-    pub fn into_body(self) -> Body<'a> {
-        self.body
-    }
-
-    /// All three parts.
-    #[must_use]
-    pub fn into_parts(self) -> (&'a Head, &'a ConnectionInfo, Body<'a>) {
-        (self.head, self.connection, self.body)
+    /// Takes the connection over, to go on in another protocol (RFC 9110 §7.8): the socket is the call's, and its server
+    /// reads, writes and ends nothing of it while the call runs, except where the worker leaves. The call gives no other
+    /// response. With `switching`, a 101 with these fields is sent before.
+    ///
+    /// # Errors
+    ///
+    /// Where it [may not be](Self::may_take_over) taken over, the response has begun, or some of the request's body was
+    /// not read; a field that cannot be sent, a client that has gone, and a lack of descriptors.
+    fn take_over<'h>(
+        &self,
+        switching: Option<&mut dyn Iterator<Item = (&'h [u8], &'h [u8])>>,
+    ) -> Result<Upgraded> {
+        let _ = switching;
+        let reason = self.may_take_over().err().unwrap_or_default();
+        Err(Error::of(
+            Kind::Response,
+            format!("the connection cannot be taken over: {reason}"),
+        ))
     }
 }

@@ -3,7 +3,7 @@
 //! Processes: [`fork`], [`foreign_fork`], [`parent_death`], [`exit_deadline`], [`daemon`], [`title`], [`user`],
 //! [`stacks`], [`memory`]. Signals: [`signal`], [`sigaction`], [`sigpipe`], the [`timer`]s that send them, and how an
 //! interrupt is [`repeat`]ed. Descriptors: [`fd`], [`eventfd`], [`poll_set`],
-//! [`socket`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
+//! [`socket`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_below`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
 //! share: [`mapping`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
 //!
 //! Nothing here knows HTTP, a service or Python.
@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod append_file;
+pub(crate) mod cork;
 pub(crate) mod daemon;
 pub(crate) mod eventfd;
 pub(crate) mod exit_deadline;
@@ -22,6 +23,7 @@ pub(crate) mod local_time;
 pub(crate) mod lock_file;
 pub(crate) mod mapping;
 pub(crate) mod memory;
+pub(crate) mod open_below;
 #[cfg(feature = "wsgi")]
 pub(crate) mod open_file;
 pub(crate) mod parent_death;
@@ -34,6 +36,7 @@ pub(crate) mod signal;
 pub(crate) mod sigpipe;
 pub(crate) mod socket;
 pub(crate) mod stacks;
+pub(crate) mod terminal;
 pub(crate) mod thread_bound;
 mod timer;
 pub(crate) mod title;

@@ -1,5 +1,11 @@
-//! [`Recorder`]: an exchange in memory, to call a service without a server.
-//! It has no framing, adds no fields and never waits: what a service gave is what it holds.
+//! Services without a server: [`Client`] sends a request to one through the protocol, and [`Recorder`] is the exchange of
+//! one call.
+//!
+//! A recorder has no framing, adds no fields and never waits: what a service gave is what it holds.
+
+mod client;
+mod memory;
+mod response;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -7,6 +13,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use crate::error::{Error, Kind, Result};
 use crate::service::Exchange;
+pub use client::{Client, ClientRequest};
+pub use response::ClientResponse;
 
 /// An [`Exchange`] that keeps the response, for tests and for programs that call a service by themselves.
 ///

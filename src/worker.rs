@@ -21,26 +21,26 @@
 mod accept_delay;
 mod call_time;
 mod context;
-mod credentials;
 mod hosts;
 pub(crate) mod in_process;
 mod leadership;
+mod orders;
 mod process;
 mod service;
 mod shutdown;
 mod signals;
 mod sync;
 mod threaded;
-mod threads;
+pub(crate) mod threads;
 
 use crate::error::Result;
 use crate::fork_outcome::ForkOutcome;
 
 pub use crate::ipc::scoreboard::{Call, OwnSlot, Scoreboard, Slot, WorkerState};
+pub(crate) use context::Place;
 pub use context::WorkerContext;
-pub(crate) use context::{Lines, Place, WorkerEvent};
-pub(crate) use credentials::WithCredentials;
 pub use in_process::{InProcessServer, InProcessServerHandle, InProcessServerStatus};
+pub(crate) use orders::{Lines, WorkerEvent};
 pub(crate) use process::{exit_forked_child, run_process};
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub(crate) use signals::SIGNALS;
@@ -48,6 +48,26 @@ pub use sync::SyncWorker;
 pub use threaded::ThreadedWorker;
 
 /// What a worker process does. Every `FnMut(&WorkerContext) -> Result<()>` is one.
+///
+/// ```
+/// use std::time::Duration;
+/// use oxicorn::worker::Shutdown;
+/// use oxicorn::{Result, Worker, WorkerContext};
+///
+/// struct Beacon {
+///     every: Duration,
+/// }
+///
+/// impl Worker for Beacon {
+///     fn run(&mut self, context: &WorkerContext) -> Result<()> {
+///         context.ready();
+///         while context.pause(self.every) == Shutdown::Running {
+///             println!("worker {} lives", context.id());
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Worker {
     /// Works until it is asked to stop, in a process of its own.
     ///

@@ -26,16 +26,22 @@
 mod app;
 mod application;
 mod body;
+mod call_hooks;
 mod early_hints;
 mod environ;
 mod error_stream;
 mod failure;
 mod file_wrapper;
+mod imports;
 mod input;
+mod mount;
 mod names;
+mod recipe;
 mod response;
 mod response_head;
 mod scoped_call;
+mod socket;
+mod source;
 mod start_response;
 #[cfg(test)]
 mod testing;
@@ -43,4 +49,5 @@ mod thread_cache;
 
 pub use app::App;
 pub use application::Application;
+pub(crate) use call_hooks::{CallHooks, SentResponse};
 pub use pyo3;

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use oxicorn::access::{Access, AccessSink, RefusalCause};
 use oxicorn::h1::Head;
 use oxicorn::hooks::{RequestOutcome, WorkerInfo};
+use oxicorn::service::per_worker;
 use oxicorn::time::MonoTime;
 use oxicorn::worker::WorkerState;
 use oxicorn::{
     Error, Hooks, InProcessServer, Request, Responded, Responder, Result, Server, ServerBuilder,
-    per_worker,
 };
 
 #[path = "support/mod.rs"]
@@ -69,6 +70,79 @@ fn a_server_serves_beside_its_program_until_it_is_stopped() {
         let status = handle.status();
         assert_eq!((status.state, status.connections), (WorkerState::Empty, 0));
         assert_eq!(status.requests, 2);
+    }
+}
+
+/// Sends on what it is told: status, cause, bytes in and out, whether a head was read, peer, and whether time passed.
+#[derive(Debug)]
+struct Told(Sender<Line>);
+
+type Line = (u16, Option<RefusalCause>, u64, u64, bool);
+
+impl AccessSink for Told {
+    fn record(&mut self, access: &Access<'_>) {
+        assert!(access.finished >= access.started);
+        let peer = access.client().ip().expect("a peer");
+        assert!(peer.ip().is_loopback());
+        let (received, sent) = (access.received, access.sent);
+        let line = (
+            access.status,
+            access.refusal,
+            received,
+            sent,
+            access.head.is_some(),
+        );
+        self.0.send(line).expect("the test listens");
+    }
+}
+
+#[test]
+fn a_sink_is_told_of_answers_and_of_every_kind_of_refusal() {
+    for threads in [1, 4] {
+        let (tell, told) = channel();
+        let server = on_a_free_port()
+            .threads(threads)
+            .head_timeout(Duration::from_millis(200))
+            .limit_request_fields(4)
+            .limit_request_body(1000)
+            .body_buffer(8)
+            .spool_total(150)
+            .access_sink(move || Told(tell.clone()));
+        let (running, address) = start(server);
+        let post = |length: usize| {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            head.into_bytes()
+        };
+        let ask = |bytes: &[u8], status: u16| {
+            let answer = Client::connect(address)
+                .send(bytes)
+                .response()
+                .expect(status);
+            let line = told.recv_timeout(PATIENCE).expect("a record");
+            assert_eq!(line.0, status);
+            (line, answer.text().len() as u64)
+        };
+        let (line, sent) = ask(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", 200);
+        assert_eq!(line, (200, None, 0, sent, true));
+        let body = [&post(3)[..], b"abc"].concat();
+        let (line, sent) = ask(&body, 200);
+        assert_eq!(line, (200, None, 3, sent, true));
+        let fields = b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n";
+        for (request, status, cause) in [
+            (&b"GET\r\n\r\n"[..], 400, RefusalCause::Malformed),
+            (b"GET / HT", 408, RefusalCause::TooSlow),
+            (&post(2000), 413, RefusalCause::TooLarge),
+            (fields, 431, RefusalCause::TooLarge),
+        ] {
+            let (line, sent) = ask(request, status);
+            assert_eq!((line.1, line.3), (Some(cause), sent), "{status}");
+        }
+        // A body that is not complete has most of the files' room.
+        let mut other = Client::connect(address);
+        other.send([&post(100)[..], &[b'x'; 99]].concat());
+        let (line, sent) = ask(&post(100), 503);
+        assert_eq!((line.1, line.3), (Some(RefusalCause::NoRoom), sent));
+        running.stop().unwrap();
     }
 }
 

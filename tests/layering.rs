@@ -5,6 +5,8 @@
 
 #[path = "layering/circles.rs"]
 mod circles;
+#[path = "layering/documents.rs"]
+mod documents;
 #[path = "layering/files.rs"]
 mod files;
 #[path = "layering/names.rs"]
@@ -43,6 +45,7 @@ const LAYERS: &[Layer] = &[
     layer("atomic_enum", &[], &[]),
     layer("error", &[], &[]),
     layer("fork_outcome", &[], &[]),
+    layer("json", &[], &[]),
     layer("trace", &["sys"], &["tracing"]),
     layer(
         "h1",
@@ -80,13 +83,43 @@ const LAYERS: &[Layer] = &[
             "thiserror",
         ],
     ),
+    // Cryptography and files, and no socket.
+    layer(
+        "net::tls",
+        &["time", "trace"],
+        &[
+            "aws_lc_rs",
+            "memchr",
+            "ring",
+            "rustls",
+            "rustls_pki_types",
+            "thiserror",
+        ],
+    ),
     layer(
         "service",
         &["error", "fork_outcome", "h1::head", "h1::types"],
-        &["bytes"],
+        &["bytes", "percent_encoding", "serde", "serde_json"],
     ),
     layer("access", &["time", "h1::head", "h1::types", "service"], &[]),
-    layer("testing", &["error", "service"], &[]),
+    // It looks at files, and at the clock for their dates.
+    layer(
+        "service::files",
+        &["error", "service", "sys"],
+        &["httpdate", "percent_encoding"],
+    ),
+    layer(
+        "testing",
+        &["error", "h1", "service"],
+        &["bytes", "percent_encoding", "serde", "serde_json"],
+    ),
+    layer("guide", &[], &[]),
+    // Its spans are for a host's subscriber, and no events.
+    layer(
+        "reactor::request_span",
+        &["h1::head", "h1::types", "service", "service::trace_parent"],
+        &["tracing"],
+    ),
     layer(
         "reactor",
         &[
@@ -100,8 +133,10 @@ const LAYERS: &[Layer] = &[
             "net::networks",
             "net::proxy",
             "net::queue_policy",
+            "net::tls",
             "access",
             "access::refusal_cause",
+            "reactor::request_span",
             "service",
             "trace",
         ],
@@ -110,6 +145,7 @@ const LAYERS: &[Layer] = &[
             "httpdate",
             "mio",
             "nix",
+            "rustls",
             "slab",
             "tempfile",
             "thiserror",
@@ -199,7 +235,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "worker::service",
         &[
-            "error", "ipc", "reactor", "service", "sys", "trace", "worker",
+            "error", "ipc", "reactor", "service", "sys", "time", "trace", "worker",
         ],
         &[],
     ),
@@ -247,6 +283,7 @@ const LAYERS: &[Layer] = &[
             "h1::head",
             "h1::types",
             "access",
+            "json",
             "service",
             "sys",
             "trace",
@@ -268,7 +305,25 @@ const LAYERS: &[Layer] = &[
             "net::networks",
             "net::proxy",
         ],
-        &["thiserror"],
+        &["serde", "thiserror", "toml"],
+    ),
+    layer("metrics", &["access::refusal_cause", "arbiter", "ipc"], &[]),
+    // What is attached to an arbiter. Of settings it knows how they are shown.
+    layer(
+        "control",
+        &[
+            "arbiter", "config", "error", "ipc", "json", "metrics", "net", "sys", "time", "trace",
+        ],
+        &["nix"],
+    ),
+    // It answers over a reactor of its own, and reads what the arbiter tells.
+    layer(
+        "control::http",
+        &[
+            "arbiter", "config", "control", "error", "ipc", "json", "metrics", "net", "reactor",
+            "service", "sys", "time", "trace",
+        ],
+        &[],
     ),
     // Of the arbiter it knows what it tells, of workers what runs them.
     layer(
@@ -281,14 +336,64 @@ const LAYERS: &[Layer] = &[
             "h1::types",
             "net",
             "service",
+            "sys",
             "trace",
             "worker",
         ],
         &[],
     ),
+    // Attached to the arbiter, of which it knows the handle alone.
+    layer(
+        "watch",
+        &["arbiter", "config", "error", "time", "trace"],
+        &["nix"],
+    ),
+    // Types of other crates, each behind its feature.
+    layer("interop", &[], &[]),
+    layer(
+        "interop::http",
+        &["error", "h1", "service", "testing"],
+        &["bytes", "http"],
+    ),
+    // It has threads that call a service, and nothing of workers' processes.
+    layer(
+        "interop::tower",
+        &[
+            "error",
+            "h1",
+            "interop::http",
+            "service",
+            "sys",
+            "time",
+            "trace",
+            "worker",
+        ],
+        &[
+            "bytes",
+            "crossbeam_channel",
+            "http",
+            "http_body",
+            "tower_service",
+        ],
+    ),
+    // Gunicorn's Python face: it makes settings of what Python says.
+    layer(
+        "gunicorn",
+        &[
+            "access", "arbiter", "config", "error", "h1", "h1::head", "hooks", "log", "python",
+            "service", "sys", "trace", "worker", "wsgi",
+        ],
+        &["pyo3"],
+    ),
     layer("notify", &["arbiter", "trace"], &["sd_notify"]),
-    layer("server", &["*"], &[]),
-    layer("cli", &["*"], &["clap"]),
+    layer("server", &["*"], &["nix"]),
+    layer(
+        "cli",
+        &["*"],
+        &["clap", "clap_complete", "clap_mangen", "inferno"],
+    ),
+    // The program itself: a user of the crate like any other.
+    layer("bin", &[], &["oxicorn"]),
 ];
 
 /// What unit tests may name wherever they are, besides `[dev-dependencies]`.

@@ -64,8 +64,8 @@ fn serve(change: impl FnOnce(&mut Config)) -> Serving {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let mut config = Config::default();
-    config.response_buffer = 1 << 16;
-    config.response_spool = 1 << 16;
+    config.settings.response_buffer = 1 << 16;
+    config.settings.response_spool = 1 << 16;
     change(&mut config);
     let serving = Serving {
         address,
@@ -107,8 +107,8 @@ impl Serving {
 #[test]
 fn while_a_slow_reader_holds_the_call_the_others_are_seen_to() {
     let serving = serve(|config| {
-        config.head_timeout = Duration::from_secs(1);
-        config.keepalive = Duration::from_secs(1);
+        config.settings.head_timeout = Duration::from_secs(1);
+        config.settings.keepalive = Duration::from_secs(1);
     });
     // All of them are accepted before the call begins.
     let mut kept = serving.client("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -157,8 +157,8 @@ fn reader_that_leaves_or_drips_ends_the_call_that_it_blocks() {
     wait_until("the call ends", || !serving.is_held());
 
     let serving = serve(|config| {
-        config.send_rate = u64::MAX;
-        config.send_grace = Duration::from_millis(100);
+        config.settings.send_rate = u64::MAX;
+        config.settings.send_grace = Duration::from_millis(100);
     });
     let _stopped = serving.reader();
     wait_until("the call ends", || !serving.is_held());
@@ -166,7 +166,7 @@ fn reader_that_leaves_or_drips_ends_the_call_that_it_blocks() {
 
 #[test]
 fn held_call_that_takes_too_long_is_cut() {
-    let serving = serve(|config| config.request_timeout = Some(Duration::from_millis(300)));
+    let serving = serve(|config| config.settings.request_timeout = Duration::from_millis(300));
     let mut reader = serving.reader();
     wait_until("the call ends", || !serving.is_held());
     let taken = reader.read_all().len();
@@ -178,8 +178,8 @@ fn held_call_that_takes_too_long_is_cut() {
 #[test]
 fn while_a_call_reads_a_streamed_body_others_are_polled() {
     let serving = serve(|config| {
-        config.stream_request_body = true;
-        config.head_timeout = Duration::from_secs(1);
+        config.settings.stream_request_body = true;
+        config.settings.head_timeout = Duration::from_secs(1);
     });
     let mut halting = serving.client("GET / HT");
     wait_until("it is accepted", || {

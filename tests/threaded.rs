@@ -86,7 +86,7 @@ fn serve_within(threads: usize, stage: &Arc<Stage>, limit: Option<Duration>) -> 
     let address = listener.socket_addr().unwrap();
     let stage = Arc::clone(stage);
     let mut config = Config::default();
-    config.request_timeout = limit;
+    config.settings.request_timeout = limit.unwrap_or_default();
     config.error_page =
         ErrorPage::new(|refusal| Page::text(refusal.status, format!("page {}", refusal.status)));
     thread::spawn(move || {
@@ -284,7 +284,7 @@ fn requests_of_all_lengths_within_the_limit_are_answered() {
 
 // Gunicorn: W1
 #[test]
-fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
+fn a_request_sent_at_once_goes_behind_all_sent_before() {
     for threads in [1, 2] {
         let stage = Arc::new(Stage::default());
         let address = serve(threads, &stage);

@@ -15,18 +15,27 @@ use crate::time::MonoTime;
 /// What has happened.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    /// The arbiter was told to do something.
     Command(Command),
-    /// The fork of worker `id` succeeded.
-    Forked { id: u64, pid: i32 },
-    /// It did not.
-    ForkFailed { id: u64, reason: String },
-    /// Worker `id` can do its work.
-    Ready { id: u64 },
-    /// Worker `id` made progress.
-    Beat { id: u64, at: MonoTime },
+    Forked {
+        id: u64,
+        pid: i32,
+    },
+    ForkFailed {
+        id: u64,
+        reason: String,
+    },
+    Ready {
+        id: u64,
+    },
+    Beat {
+        id: u64,
+        at: MonoTime,
+    },
     /// Worker `id` has served for long enough: it is to be replaced, and serves until it is.
-    RecycleDue { id: u64, reason: RecycleReason },
+    RecycleDue {
+        id: u64,
+        reason: RecycleReason,
+    },
     /// Worker `id` has been in a request since then; `alone` where it has nothing else to do.
     InCall {
         id: u64,
@@ -35,7 +44,6 @@ pub(super) enum Input {
     },
     /// [`Request::LoadConfig`] has found settings that can be used: a new generation for each group, in order.
     Loaded(Vec<Supervised>),
-    /// It has not.
     LoadFailed,
     /// A process ended. `ready` is whether it had said so, even if no [`Input::Ready`] came of it.
     Exited {
@@ -44,18 +52,18 @@ pub(super) enum Input {
         ready: bool,
         words: Option<LastWords>,
     },
-    /// The process of the next arbiter was made.
-    Reexecuted { pid: i32 },
-    /// It was not.
-    ReexecFailed { reason: String },
+    Reexecuted {
+        pid: i32,
+    },
+    ReexecFailed {
+        reason: String,
+    },
     /// The next arbiter has a worker that can serve.
     SuccessorReady,
-    /// The next arbiter has ended.
     SuccessorGone {
         exit: Exit,
         words: Option<LastWords>,
     },
-    /// The arbiter that has started this one has ended.
     PredecessorGone,
     /// Everything else that is known has been said: look at the deadlines.
     Wake,
@@ -64,48 +72,69 @@ pub(super) enum Input {
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// What has an answer.
     Ask(Request),
-    /// Give a worker an order.
     Signal {
         pid: i32,
         slot: usize,
         order: WorkerSignal,
         why: SignalReason,
     },
-    /// A worker is going to be replaced.
-    Recycle { pid: i32, reason: RecycleReason },
+    Recycle {
+        pid: i32,
+        reason: RecycleReason,
+    },
     /// A generation that was on trial is dropped for newer settings.
-    Supersede { generation: u64 },
+    Supersede {
+        generation: u64,
+    },
     /// The generation on trial has proven good: the one that was in force before is dropped.
-    CommitReload { proven: u64, dropped: u64 },
+    CommitReload {
+        proven: u64,
+        dropped: u64,
+    },
     /// The generation on trial is dropped, and the one before it is in force again, because of this.
-    RevertReload { dropped: u64, reason: String },
-    /// Open the arbiter's own logs again.
+    RevertReload {
+        dropped: u64,
+        reason: String,
+    },
     ReopenLogs,
     /// As many workers as there are to be can do their work, for the first time.
     Ready,
     /// The number of workers that there are to be, in all groups, has changed.
-    Resized { from: usize, to: usize },
-    /// Forget a worker that has gone.
+    Resized {
+        from: usize,
+        to: usize,
+    },
     Reaped(ExitReport),
     /// A fork has failed; it is tried again after `retry`.
-    ForkRetry { reason: String, retry: Duration },
+    ForkRetry {
+        reason: String,
+        retry: Duration,
+    },
     /// There are two arbiters already: the other one is this process, or this one's predecessor.
-    RefuseUpgrade { successor: Option<i32> },
-    /// The new arbiter serves.
-    Upgraded { pid: i32 },
+    RefuseUpgrade {
+        successor: Option<i32>,
+    },
+    Upgraded {
+        pid: i32,
+    },
     /// The new arbiter is not ready in time: end it.
-    StopSuccessor { pid: i32, order: WorkerSignal },
-    /// There is no new arbiter after all.
-    UpgradeFailed { reason: String },
+    StopSuccessor {
+        pid: i32,
+        order: WorkerSignal,
+    },
+    UpgradeFailed {
+        reason: String,
+    },
     /// The new arbiter has ended, after it had served.
-    SuccessorGone { pid: i32, exit: Exit },
+    SuccessorGone {
+        pid: i32,
+        exit: Exit,
+    },
     /// Tell the arbiter that has started this one that this one serves.
     NotifyPredecessor,
     /// This arbiter is the only one from now on.
     Promote,
-    /// Stop listening, since the arbiter is about to end.
     StopListening,
     /// End: with the cause where it was a failure. Processes may be left only if they cannot be killed.
     Exit(Result<(), Failure>),
@@ -132,7 +161,6 @@ pub(super) enum Request {
 /// Why a worker is sent a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalReason {
-    /// The arbiter stops.
     Stop,
     /// There are to be fewer workers, or another one does its work.
     Retired,
@@ -146,22 +174,19 @@ pub(super) enum SignalReason {
     Overdue,
     /// What follows where the reason was told with an order before.
     Examined,
-    /// The logs are opened again.
     Logs,
 }
 
 /// Why a worker has served for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecycleReason {
-    /// So many requests.
     Requests(u64),
-    /// So much time.
     Age(Duration),
-    /// So many bytes of memory.
     Memory(u64),
+    /// Someone has asked for it.
+    Asked,
 }
 
-/// A worker that has gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExitReport {
     pub(super) id: u64,
@@ -171,36 +196,22 @@ pub(super) struct ExitReport {
     pub(super) words: Option<String>,
     /// What we had ended it for, if we had.
     pub(super) kill_reason: Option<SignalReason>,
+    /// Whether it was asked to leave before, which is no fault of its.
+    pub(super) asked_to_leave: bool,
     /// After how long the next attempt is made, where it died early.
     pub(super) retry: Option<Duration>,
 }
 
-/// Why the arbiter could not go on.
+/// Why the arbiter could not go on, in a sentence: a worker did not find its application (`App`) or failed in another way
+/// before it was ready (`Boot`), or there can be no worker (`Io`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// A worker did not find its application.
-    App(String),
-    /// A worker failed before it was ready, for another reason.
-    Boot(String),
-    /// There can be no worker.
-    Fork(String),
-}
-
-impl Failure {
-    /// Why, in a sentence.
-    pub(super) fn into_sentence(self) -> String {
-        match self {
-            Self::App(sentence) | Self::Boot(sentence) | Self::Fork(sentence) => sentence,
-        }
-    }
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    pub(super) sentence: String,
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::App(sentence) => Error::app(sentence),
-            Failure::Boot(sentence) => Error::boot(sentence),
-            Failure::Fork(sentence) => Error::of(Kind::Io, sentence),
-        }
+        Error::of(failure.kind, failure.sentence)
     }
 }

@@ -20,7 +20,6 @@ pub(super) const AT_ONCE: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
-    /// When the last one was.
     pub(super) last: MonoTime,
     not_before: MonoTime,
     /// How many attempts are owed, and from when on.
@@ -82,7 +81,6 @@ impl Backoff {
         owed || now >= self.not_before && !(trying && self.failures > 1)
     }
 
-    /// It is made.
     pub(super) fn attempted(&mut self) {
         self.owed = self.owed.saturating_sub(1);
     }

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::generation::Generation;
-use super::listeners::ArbiterListeners;
 use super::policy::{GroupId, Policy, unless_zero};
 use super::{
-    Arbiter, ArbiterEvent, ArbiterOptions, Attachment, CommandQueue, Identity, ReexecCommand,
+    Arbiter, ArbiterEvent, ArbiterOptions, Attachment, CommandQueue, Companion, Handle, Identity,
+    ReexecCommand,
 };
+use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::ipc::profile::ProfileChannel;
 use crate::net::Listeners;
 use crate::worker::WorkerTemplate;
 
@@ -25,6 +27,22 @@ use crate::worker::WorkerTemplate;
 const MAIN_GROUP: &str = "main";
 
 /// Describes an [`Arbiter`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use oxicorn::worker::Shutdown;
+/// use oxicorn::{Arbiter, Result, WorkerContext};
+///
+/// fn work(context: &WorkerContext) -> Result<()> {
+///     context.ready();
+///     while context.pause(Duration::from_secs(1)) == Shutdown::Running {}
+///     Ok(())
+/// }
+///
+/// fn main() -> Result<()> {
+///     Arbiter::builder(work).workers(2).graceful_timeout(Duration::from_secs(10)).build()?.run()
+/// }
+/// ```
 #[must_use]
 pub struct ArbiterBuilder {
     template: Box<dyn WorkerTemplate>,
@@ -44,12 +62,24 @@ pub struct ArbiterBuilder {
 impl ArbiterBuilder {
     pub(crate) fn new(template: Box<dyn WorkerTemplate>) -> Self {
         Self {
-            policy: Policy::new(template.calls()),
             upgrade_retire: None,
+            ..Self::following(template, &Settings::default())
+        }
+    }
+
+    /// One that does as the settings say.
+    pub(crate) fn following(template: Box<dyn WorkerTemplate>, settings: &Settings) -> Self {
+        let name = settings.proc_name.as_ref().or(settings.wsgi_app.as_ref());
+        Self {
+            policy: Policy::of(settings, template.calls()),
+            upgrade_retire: Some(settings.upgrade_retire),
             template,
             groups: Vec::new(),
             listeners: None,
-            identity: Identity::default(),
+            identity: Identity {
+                pidfile: settings.pidfile.clone(),
+                name: name.cloned(),
+            },
             options: ArbiterOptions::default(),
             allow_threads: false,
             exec: None,
@@ -104,7 +134,7 @@ impl ArbiterBuilder {
 
     /// What the workers share. The arbiter answers for their socket files from now on.
     ///
-    /// A worker that releases its listeners closes them only if its process has no other clone of them: keep none.
+    /// A worker that releases its listeners closes them only if its process has no other clone of them: see [`Listeners`].
     pub fn listeners(mut self, listeners: impl Into<Listeners>) -> Self {
         self.listeners = Some(listeners.into());
         self
@@ -129,7 +159,7 @@ impl ArbiterBuilder {
     /// random for each worker. Default: zero, which disables it. One worker of a group is replaced at a time, and
     /// serves until its replacement is ready.
     pub fn max_requests(mut self, requests: u64, jitter: u64) -> Self {
-        self.policy.max_requests = (requests > 0).then_some(requests);
+        self.policy.max_requests = unless_zero(requests);
         self.policy.max_requests_jitter = jitter;
         self
     }
@@ -144,7 +174,7 @@ impl ArbiterBuilder {
     /// Recycles a worker whose resident memory has grown to this many bytes, as
     /// [`max_requests`](Self::max_requests) does. Default: zero, which disables it.
     pub fn max_worker_memory(mut self, bytes: u64) -> Self {
-        self.policy.max_worker_memory = (bytes > 0).then_some(bytes);
+        self.policy.max_worker_memory = unless_zero(bytes);
         self
     }
 
@@ -242,9 +272,10 @@ impl ArbiterBuilder {
         self
     }
 
-    /// Adds an observer, which is called in the arbiter with each event. It must not block: no worker is supervised
-    /// meanwhile. A panic of it is logged, and ends nothing.
-    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + 'static) -> Self {
+    /// Adds an observer, which is called on the arbiter's thread with each event and the arbiter's handle. It must not
+    /// block: no worker is supervised meanwhile. It may give commands, which the arbiter does after it has returned; to
+    /// [wait](super::Completion::wait) for one is an error at once. A panic of it is logged, and ends nothing.
+    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent, &Handle) + 'static) -> Self {
         self.options.observers.0.push(Box::new(observer));
         self
     }
@@ -259,6 +290,18 @@ impl ArbiterBuilder {
     /// Adds something of the program's to what the arbiter polls.
     pub fn attach(mut self, attachment: impl Attachment + 'static) -> Self {
         self.options.attachments.0.push(Box::new(attachment));
+        self
+    }
+
+    /// Has a process of the arbiter's own run beside the workers.
+    pub(crate) fn companion(mut self, companion: Companion) -> Self {
+        self.options.companion = Some(companion);
+        self
+    }
+
+    /// Lets workers be told to sample their stacks over this channel.
+    pub(crate) fn profile(mut self, channel: Arc<ProfileChannel>) -> Self {
+        self.options.profile = Some(channel);
         self
     }
 
@@ -304,9 +347,9 @@ impl ArbiterBuilder {
     /// which are `before`.
     pub(super) fn describe(self, before: Option<&[&Generation]>) -> (Vec<Generation>, Identity) {
         let first = before.map(|before| before[0]);
-        let kept = first.map(|first| first.listeners.listeners());
+        let kept = first.map(|first| first.listeners.clone());
         // From now on the socket files are the arbiter's to remove.
-        let listeners = ArbiterListeners::new(self.listeners.or(kept).unwrap_or_default());
+        let listeners = self.listeners.or(kept).unwrap_or_default();
         let mut policy = self.policy;
         let kept = first.is_some_and(|first| first.policy.upgrade_retire);
         policy.upgrade_retire = self.upgrade_retire.unwrap_or(kept);
@@ -323,7 +366,7 @@ impl ArbiterBuilder {
                 group: GroupId(groups.len()),
                 name,
                 template: Rc::new(RefCell::new(template)),
-                listeners: ArbiterListeners::new(Listeners::default()),
+                listeners: Listeners::default(),
                 policy: Policy {
                     workers,
                     calls,
@@ -335,7 +378,6 @@ impl ArbiterBuilder {
     }
 }
 
-/// Whether there can be such groups.
 pub(super) fn check(groups: &[Generation], slots: usize) -> Result<()> {
     let mut names = BTreeSet::new();
     for group in groups {
@@ -347,7 +389,9 @@ pub(super) fn check(groups: &[Generation], slots: usize) -> Result<()> {
         }
         if group.policy.workers == 0 {
             return Err(Error::config(if **name == *MAIN_GROUP {
-                "workers: there must be at least one".to_owned()
+                "workers: there must be at least one, and not 0 that TTIN or an operator adds to later (WINCH takes all \
+                 workers away from a server that runs)"
+                    .to_owned()
             } else {
                 format!("workers of group {name}: there must be at least one")
             }));

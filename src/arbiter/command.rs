@@ -5,7 +5,7 @@
 use nix::sys::signal::Signal;
 
 use super::policy::GroupId;
-use crate::ipc::link::WorkerCommand;
+use crate::ipc::link::{CommandKind, WorkerCommand};
 use crate::sys::signal::Disposition;
 use crate::worker;
 
@@ -34,13 +34,10 @@ pub(super) enum Command {
 
 /// A signal to the arbiter or to a worker, and what comes of it.
 pub(crate) struct SignalRule {
-    /// The signal.
     pub(crate) signal: Signal,
     /// How the arbiter takes it. The host's handlers are back when the arbiter has ended.
     pub(crate) disposition: Disposition,
-    /// What the arbiter is told by it.
     pub(super) command: Option<Command>,
-    /// The same in words.
     pub(crate) meaning: &'static str,
 }
 
@@ -126,6 +123,12 @@ pub(crate) const SIGNALS: &[SignalRule] = &[
     },
 ];
 
+/// The numbers of the signals that an arbiter takes.
+#[cfg(feature = "wsgi")]
+pub(crate) fn taken_signals() -> impl Iterator<Item = i32> {
+    SIGNALS.iter().map(|rule| rule.signal as i32)
+}
+
 /// A signal, and what comes of it: a line of `docs/SIGNALS.md`. Given by [`signals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,32 +156,35 @@ pub fn signals() -> impl Iterator<Item = SignalRow> {
 impl Command {
     /// What a worker asks for; `None` for a group that is not among so many.
     pub(super) fn of_worker(command: WorkerCommand, groups: usize) -> Option<Self> {
-        Some(match command {
-            WorkerCommand::Stop => Self::Stop,
-            WorkerCommand::StopNow => Self::StopNow,
-            WorkerCommand::Reload => Self::Reload,
-            WorkerCommand::Scale { group, workers } => {
-                let group = Some(group as usize).filter(|group| *group < groups)?;
-                Self::Scale(GroupId(group), workers as usize)
+        Some(match command.kind {
+            CommandKind::Stop => Self::Stop,
+            CommandKind::StopNow => Self::StopNow,
+            CommandKind::Reload => Self::Reload,
+            CommandKind::Scale => {
+                let group = Some(command.group as usize).filter(|group| *group < groups)?;
+                Self::Scale(GroupId(group), command.workers as usize)
             }
         })
     }
 
     /// How a worker asks for it; `None` where it cannot.
     pub(super) fn by_worker(self) -> Option<WorkerCommand> {
-        match self {
-            Self::Stop => Some(WorkerCommand::Stop),
-            Self::StopNow => Some(WorkerCommand::StopNow),
-            Self::Reload => Some(WorkerCommand::Reload),
-            Self::Scale(GroupId(group), workers) => Some(WorkerCommand::Scale {
-                group: u32::try_from(group).ok()?,
-                workers: u32::try_from(workers).ok()?,
-            }),
-            Self::Grow | Self::Shrink | Self::Quiesce | Self::Upgrade | Self::ReopenLogs => None,
-        }
+        let (kind, group, workers) = match self {
+            Self::Stop => (CommandKind::Stop, 0, 0),
+            Self::StopNow => (CommandKind::StopNow, 0, 0),
+            Self::Reload => (CommandKind::Reload, 0, 0),
+            Self::Scale(GroupId(group), workers) => (CommandKind::Scale, group, workers),
+            Self::Grow | Self::Shrink | Self::Quiesce | Self::Upgrade | Self::ReopenLogs => {
+                return None;
+            }
+        };
+        Some(WorkerCommand {
+            kind,
+            group: u32::try_from(group).ok()?,
+            workers: u32::try_from(workers).ok()?,
+        })
     }
 
-    /// What a signal says.
     pub(super) fn from_signal(signal: Signal) -> Option<Self> {
         let row = SIGNALS.iter().find(|row| row.signal == signal)?;
         row.command
@@ -243,6 +249,11 @@ mod tests {
                 WorkerSignal::Repeat,
                 "Wait no longer: it sends this to itself while a call goes on that was to be broken off, as an \
                  arbiter does that loads an application.",
+            ),
+            (
+                WorkerSignal::Uncork,
+                "Send the responses that wait for each other (`batch_responses`): it sends this to itself a millisecond \
+                 after the first of them was ready.",
             ),
         ] {
             let name = order.to_string();

@@ -18,6 +18,8 @@ pub enum Progress {
     Queued,
     /// The arbiter does it: a reload's settings can be used, an upgrade's process is there.
     Taken,
+    /// A worker has handed it over to the arbiter, and hears no more of it: the command may end that worker.
+    HandedOver,
     /// It is done.
     Done,
     /// It was refused, or has failed.
@@ -80,6 +82,7 @@ impl Completion {
     /// - The sentence with which the command has failed or was refused.
     /// - The time is over: [`Error::is_timeout`]. The command goes on.
     /// - This is the arbiter's own thread (its observer, say), which would wait for itself.
+    /// - This is a worker, which is not told how its commands end.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
         let deadline = MonoTime::now() + timeout;
         let mut progress = self.cell.lock();
@@ -87,6 +90,11 @@ impl Completion {
             match &*progress {
                 Progress::Done => return Ok(()),
                 Progress::Failed { reason } => return Err(Error::new(reason.clone())),
+                Progress::HandedOver => {
+                    return Err(Error::new(
+                        "the command was handed over, and a worker is not told how it ends",
+                    ));
+                }
                 Progress::Queued | Progress::Taken => {}
             }
             if self.arbiter.get() == Some(&thread::current().id()) {
@@ -110,6 +118,10 @@ impl Completion {
 impl Ticket {
     pub(super) fn take(&self) {
         self.set(Progress::Taken);
+    }
+
+    pub(super) fn hand_over(self) {
+        self.set(Progress::HandedOver);
     }
 
     pub(super) fn finish(self) {

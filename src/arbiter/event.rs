@@ -7,11 +7,22 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 
+use super::Handle;
 use crate::error::Error;
 use crate::net::Listeners;
 use crate::trace::error;
 
 /// Something that happened to the arbiter or its workers, for an observer in the arbiter's process.
+///
+/// ```
+/// use oxicorn::arbiter::ArbiterEvent;
+///
+/// let server = oxicorn::Server::builder().observe(|event, handle| {
+///     if let ArbiterEvent::Starting = event {
+///         println!("{} workers are wanted", handle.status().target);
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ArbiterEvent {
@@ -104,8 +115,7 @@ pub enum ArbiterEvent {
     Ended,
 }
 
-/// A callback of the program's.
-type Observer = Box<dyn FnMut(&ArbiterEvent)>;
+type Observer = Box<dyn FnMut(&ArbiterEvent, &Handle)>;
 
 /// All that are told, in order. A panic of one is logged and goes no further: workers would be left without their
 /// arbiter.
@@ -113,9 +123,9 @@ type Observer = Box<dyn FnMut(&ArbiterEvent)>;
 pub(super) struct Observers(pub(super) Vec<Observer>);
 
 impl Observers {
-    pub(super) fn tell(&mut self, event: &ArbiterEvent) {
+    pub(super) fn tell(&mut self, event: &ArbiterEvent, handle: &Handle) {
         for observer in &mut self.0 {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer(event, handle))) {
                 error!("{}", Error::panicked("the observer", &*panic));
             }
         }

@@ -8,29 +8,36 @@ use std::mem::take;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use nix::unistd::Pid;
 
 use super::command::Command;
 use super::completion::{self, Completion, Ticket};
 use super::policy::GroupId;
+use super::worker_order::WorkerOrder;
 use super::worker_status::{WorkerStatus, workers};
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::Result;
-use crate::ipc::link::{Message, WorkerEnd};
+use crate::ipc::link::{LinkEnd, Message};
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::ipc::totals::Totals;
 use crate::sys::eventfd::Notifier;
 use crate::sys::mapping::{Mapping, Region, shared};
+use crate::time::MonoTime;
+use crate::worker::WorkerContext;
 
 /// Tells an arbiter things from other threads, or from its observer. Made by
 /// [`Arbiter::handle`](super::Arbiter::handle).
 ///
-/// In a worker it reads the same: status, workers and totals. Where
+/// In a worker it reads the same: status, workers and totals. A worker and a service are given it by
+/// [`WorkerContext::handle`] and [`ServiceContext::handle`](crate::service::ServiceContext::handle). Where
 /// [`worker_commands`](super::ArbiterBuilder::worker_commands) allows it, a worker can have the arbiter stop, reload and
-/// scale; such a command is done when it was handed over, since its end may be the worker's own. Other commands of a
-/// worker fail.
+/// scale. Such a command is [handed over](super::Progress::HandedOver), and the worker is not told how it ends: its end may be
+/// that of the worker. Other commands of a worker fail.
 ///
 /// ```no_run
 /// use oxicorn::{Arbiter, Result, WorkerContext};
@@ -86,6 +93,15 @@ pub struct Status {
     pub connections: u64,
     /// Requests that the workers which are there have answered.
     pub requests: u64,
+    /// The arbiter's process id; 0 before it runs.
+    pub pid: i32,
+    /// The number of the newest generation of settings; each reload whose settings can be read begins one for each group.
+    pub generation: u64,
+    /// For how long the arbiter has run.
+    pub uptime: Duration,
+    /// For how long the arbiter has been in the step that it is in now: reading settings, loading an application, calling a
+    /// hook or an observer. Zero while it waits.
+    pub busy: Duration,
 }
 
 shared! {
@@ -93,6 +109,13 @@ shared! {
     struct ArbiterCell {
         state: AtomicEnum<ArbiterState>,
         target: AtomicU64,
+        pid: AtomicI32,
+        generation: AtomicU64,
+        started: AtomicU64,
+        /// 0 while it waits.
+        busy_since: AtomicU64,
+        /// 1 where another arbiter has started this one as its successor.
+        follows: AtomicU64,
     }
 }
 
@@ -102,6 +125,8 @@ const ARBITER_CELL: NonZeroUsize = NonZeroUsize::new(size_of::<ArbiterCell>()).u
 struct Shared {
     /// What has been asked and not yet looked at; `None` when the arbiter is gone.
     commands: Mutex<Option<VecDeque<(Command, Ticket)>>>,
+    /// The same of what is asked of single workers.
+    orders: Mutex<Option<Vec<(WorkerOrder, Ticket)>>>,
     notifier: Notifier,
     cell: Region<ArbiterCell>,
     scoreboard: OnceLock<Arc<Scoreboard>>,
@@ -109,7 +134,6 @@ struct Shared {
     groups: OnceLock<Vec<Arc<str>>>,
     /// The arbiter's process: a forked child has only a copy of all this.
     process: u32,
-    /// The arbiter's thread, while it runs.
     thread: Arc<OnceLock<ThreadId>>,
     /// How commands go to the arbiter from a worker; set in the worker's own copy of all this.
     worker: OnceLock<FromWorker>,
@@ -118,7 +142,7 @@ struct Shared {
 /// The way from a worker to its arbiter.
 #[derive(Debug)]
 struct FromWorker {
-    link: WorkerEnd,
+    link: LinkEnd,
     /// The worker's process: a child of it is no worker.
     process: u32,
     /// Whether the arbiter does what it asks for.
@@ -176,10 +200,19 @@ impl Handle {
     /// What the arbiter and its workers are doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let shared = &self.0;
+        let (shared, now) = (&self.0, MonoTime::now());
+        let cell = &shared.cell[0];
+        let since = |moment: &AtomicU64| match moment.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            nanos => now.since(MonoTime::from_nanos(nanos)),
+        };
         let mut status = Status {
-            state: shared.cell[0].state.load(Ordering::Acquire),
-            target: shared.cell[0].target.load(Ordering::Relaxed) as usize,
+            state: cell.state.load(Ordering::Acquire),
+            target: cell.target.load(Ordering::Relaxed) as usize,
+            pid: cell.pid.load(Ordering::Relaxed),
+            generation: cell.generation.load(Ordering::Relaxed),
+            uptime: since(&cell.started),
+            busy: since(&cell.busy_since),
             ready: 0,
             workers: 0,
             connections: 0,
@@ -207,12 +240,36 @@ impl Handle {
         self.0.scoreboard.get()?.totals()
     }
 
+    /// The same, whichever arbiter tells them to others.
+    pub(crate) fn shared_totals(&self) -> Option<Totals> {
+        Some(self.0.scoreboard.get()?.counters().read())
+    }
+
+    /// Whether this arbiter, of all that share the totals, answers for the server.
+    pub(crate) fn is_speaker(&self) -> bool {
+        let own = self.0.cell[0].pid.load(Ordering::Relaxed);
+        let scoreboard = self.0.scoreboard.get();
+        scoreboard.is_some_and(|it| it.counters().speaker() == own)
+    }
+
+    /// Whether another arbiter has started this one as its successor, also when that has gone.
+    pub(crate) fn follows(&self) -> bool {
+        self.0.cell[0].follows.load(Ordering::Relaxed) != 0
+    }
+
+    /// From now on this process only reads the memory that it shares with the arbiter and the workers.
+    pub(super) fn read_only(&self) -> Result<()> {
+        self.0.cell.read_only()?;
+        let scoreboard = self.0.scoreboard.get();
+        scoreboard.map_or(Ok(()), |it| it.read_only())
+    }
+
     /// The workers that are there, by their numbers.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerStatus> {
         let groups = self.0.groups.get().map_or(&[][..], Vec::as_slice);
         let scoreboard = self.0.scoreboard.get();
-        scoreboard.map_or_else(Vec::new, |scoreboard| workers(scoreboard, groups))
+        scoreboard.map_or_else(Vec::new, |it| workers(it, groups))
     }
 
     fn tell(&self, command: Command) -> Completion {
@@ -225,6 +282,19 @@ impl Handle {
         if let Some(queue) = &mut *commands {
             queue.push_back((command, ticket));
             drop(commands);
+            shared.notifier.notify();
+        }
+        completion
+    }
+
+    pub(super) fn order(&self, order: WorkerOrder) -> Completion {
+        let shared = &self.0;
+        if shared.process != process::id() {
+            return self.refuse("only the arbiter's own process can ask that of workers".into());
+        }
+        let (ticket, completion) = completion::pair(&shared.thread);
+        if let Some(orders) = &mut *lock(&shared.orders) {
+            orders.push((order, ticket));
             shared.notifier.notify();
         }
         completion
@@ -251,7 +321,7 @@ impl Handle {
                 .refuse("the arbiter has not yet looked at what it was asked before".into());
         }
         let (ticket, completion) = completion::pair(&self.0.thread);
-        ticket.finish();
+        ticket.hand_over();
         completion
     }
 
@@ -262,7 +332,15 @@ impl Handle {
     }
 }
 
-/// The arbiter's side of the door.
+impl WorkerContext {
+    /// The handle of this worker's arbiter, which tells status, workers and totals. Of its commands the arbiter does those
+    /// that [`worker_commands`](super::ArbiterBuilder::worker_commands) allows. `None` without an arbiter.
+    #[must_use]
+    pub fn handle(&self) -> Option<Handle> {
+        self.opaque_handle()?.downcast_ref().cloned()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct CommandQueue(Arc<Shared>);
 
@@ -270,6 +348,7 @@ impl CommandQueue {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(Arc::new(Shared {
             commands: Mutex::new(Some(VecDeque::new())),
+            orders: Mutex::new(Some(Vec::new())),
             notifier: Notifier::new()?,
             cell: Mapping::anonymous(ARBITER_CELL)?.region(0, 1),
             scoreboard: OnceLock::new(),
@@ -284,7 +363,6 @@ impl CommandQueue {
         Handle(Arc::clone(&self.0))
     }
 
-    /// Takes what has been asked, in order.
     pub(super) fn take(&self) -> VecDeque<(Command, Ticket)> {
         // First the descriptor, then the queue: a command that comes between them makes it readable again.
         self.0.notifier.clear();
@@ -292,21 +370,34 @@ impl CommandQueue {
         commands.as_mut().map(take).unwrap_or_default()
     }
 
+    pub(super) fn take_orders(&self) -> Vec<(WorkerOrder, Ticket)> {
+        let mut orders = lock(&self.0.orders);
+        orders.as_mut().map(take).unwrap_or_default()
+    }
+
     /// In a worker's process: its commands go over this link.
-    pub(super) fn become_worker(&self, link: &WorkerEnd, may_command: bool) {
+    pub(super) fn become_worker(&self, link: &LinkEnd, may_command: bool) {
         if let Ok(link) = link.try_clone() {
-            let process = process::id();
             let _ = self.0.worker.set(FromWorker {
                 link,
-                process,
+                process: process::id(),
                 may_command,
             });
         }
     }
 
-    /// This thread is the arbiter's from now on.
     pub(super) fn begin(&self) {
         let _ = self.0.thread.set(thread::current().id());
+        let (cell, now) = (&self.0.cell[0], MonoTime::now().as_nanos());
+        cell.pid.store(Pid::this().as_raw(), Ordering::Relaxed);
+        cell.started.store(now, Ordering::Relaxed);
+        cell.busy_since.store(now, Ordering::Relaxed);
+    }
+
+    /// The arbiter waits from now on, or does so no more.
+    pub(super) fn set_waiting(&self, waits: bool) {
+        let since = if waits { 0 } else { MonoTime::now().as_nanos() };
+        self.0.cell[0].busy_since.store(since, Ordering::Relaxed);
     }
 
     pub(super) fn set_groups(&self, names: impl Iterator<Item = Arc<str>>) {
@@ -321,10 +412,17 @@ impl CommandQueue {
         self.0.cell[0].state.store(state, Ordering::Release);
     }
 
+    pub(super) fn set_follows(&self) {
+        self.0.cell[0].follows.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_generation(&self, newest: u64) {
+        self.0.cell[0].generation.store(newest, Ordering::Relaxed);
+    }
+
     pub(super) fn set_target(&self, target: usize) {
-        self.0.cell[0]
-            .target
-            .store(target as u64, Ordering::Relaxed);
+        let cell = &self.0.cell[0];
+        cell.target.store(target as u64, Ordering::Relaxed);
     }
 }
 
@@ -334,6 +432,7 @@ impl Drop for CommandQueue {
         if self.0.process == process::id() {
             let unanswered = lock(&self.0.commands).take();
             drop(unanswered);
+            drop(lock(&self.0.orders).take());
         }
     }
 }
@@ -364,13 +463,13 @@ mod tests {
         command_queue.become_worker(&link, true);
         let handle = command_queue.handle();
         let mut asked = 0;
-        while handle.reload().progress() == Progress::Done {
+        while handle.reload().progress() == Progress::HandedOver {
             asked += 1;
             assert!(asked < 100_000, "the arbiter reads nothing");
         }
         let heard = std::iter::from_fn(|| arbiter.receive()).count();
         assert_eq!(heard, asked);
-        assert_eq!(handle.reload().progress(), Progress::Done);
+        assert_eq!(handle.reload().progress(), Progress::HandedOver);
     }
 
     #[test]

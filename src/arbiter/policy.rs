@@ -22,54 +22,45 @@ pub(super) struct Supervised {
     pub(super) policy: Policy,
 }
 
-/// The settings that supervision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     /// The target at the start, and after a reload.
     pub(super) workers: usize,
-    /// How long a ready worker may be without progress; `None` is without a bound.
     pub(super) timeout: Option<Duration>,
-    /// How long a request may take; `None` is without a bound.
     pub(super) request_timeout: Option<Duration>,
-    /// How old a worker may grow before it is replaced; `None` is without a bound.
     pub(super) max_worker_age: Option<Duration>,
-    /// After how many requests a worker is replaced; `None` is never.
     pub(super) max_requests: Option<u64>,
     /// How many more those may be, at random: so that not all workers are replaced at the same time.
     pub(super) max_requests_jitter: u64,
-    /// Of how many bytes of resident memory a worker is replaced; `None` is never.
     pub(super) max_worker_memory: Option<u64>,
     /// How many requests a worker answers at once.
     pub(super) calls: usize,
-    /// How long a worker may take to be ready; `None` is without a bound.
     pub(super) boot_timeout: Option<Duration>,
-    /// How long a worker that was asked to leave may take.
     pub(super) graceful_timeout: Duration,
     /// Whether the arbiter stops when the one that it has started to follow it is ready.
     pub(super) upgrade_retire: bool,
 }
 
 impl Policy {
-    /// The default policy of workers that answer `calls` requests at once.
-    pub(super) fn new(calls: usize) -> Self {
-        let default = Settings::default();
+    /// That of the settings, for workers that answer `calls` requests at once.
+    pub(super) fn of(settings: &Settings, calls: usize) -> Self {
         Self {
-            workers: default.workers,
-            timeout: unless_zero(default.timeout),
-            request_timeout: unless_zero(default.request_timeout),
-            max_requests: None,
-            max_requests_jitter: 0,
-            max_worker_age: None,
-            max_worker_memory: None,
+            workers: settings.workers,
+            timeout: unless_zero(settings.timeout),
+            request_timeout: unless_zero(settings.request_timeout),
+            max_requests: unless_zero(settings.max_requests),
+            max_requests_jitter: settings.max_requests_jitter,
+            max_worker_age: unless_zero(settings.max_worker_age),
+            max_worker_memory: unless_zero(settings.max_worker_memory),
             calls,
-            boot_timeout: unless_zero(default.boot_timeout),
-            graceful_timeout: default.graceful_timeout,
-            upgrade_retire: default.upgrade_retire,
+            boot_timeout: unless_zero(settings.boot_timeout),
+            graceful_timeout: settings.graceful_timeout,
+            upgrade_retire: settings.upgrade_retire,
         }
     }
 }
 
-/// A duration that bounds something; zero bounds nothing.
-pub(super) fn unless_zero(duration: Duration) -> Option<Duration> {
-    (!duration.is_zero()).then_some(duration)
+/// What bounds something; zero bounds nothing.
+pub(super) fn unless_zero<T: Default + PartialEq>(bound: T) -> Option<T> {
+    (bound != T::default()).then_some(bound)
 }

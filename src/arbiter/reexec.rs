@@ -16,7 +16,7 @@ use std::{env, iter};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::totals::{HandedTotals, TOTALS};
-use crate::ipc::link::WorkerEnd;
+use crate::ipc::link::LinkEnd;
 use crate::net::{Listeners, handover};
 use crate::sys::identity::Identity;
 
@@ -99,7 +99,7 @@ impl ReexecCommand {
         me: u32,
         predecessor: i32,
         listeners: &Listeners,
-        link: &WorkerEnd,
+        link: &LinkEnd,
         totals: &HandedTotals,
     ) -> io::Error {
         let listening = listeners.iter().map(|listener| listener.as_fd());
@@ -182,7 +182,7 @@ pub fn is_successor() -> bool {
 #[derive(Debug)]
 pub(super) struct Predecessor {
     pub(super) pid: i32,
-    pub(super) link: WorkerEnd,
+    pub(super) link: LinkEnd,
 }
 
 impl Predecessor {
@@ -195,7 +195,7 @@ impl Predecessor {
         if ASKED.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let link = WorkerEnd::inherited(fd)?;
+        let link = LinkEnd::inherited(fd)?;
         Some(Self { pid, link })
     }
 }

@@ -9,8 +9,11 @@
 
 mod answers;
 mod children;
+mod companion;
+mod examination;
 mod identity;
 mod inbox;
+mod loading;
 mod report;
 mod spawn;
 mod succession;
@@ -19,28 +22,30 @@ mod trial;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Events;
+use nix::unistd::Pid;
 
 use super::action::{Action, Failure, Input, Request};
 use super::attachment::Attachments;
 use super::command::Command;
+use super::companion::Companion;
 use super::event::{ArbiterEvent, Observers};
-use super::generation::{Generation, Generations, Template};
+use super::generation::{Generation, Generations};
 use super::handle::ArbiterState;
 use super::supervisor::Supervisor;
 use super::{Arbiter, ReloadSource};
 use crate::error::{Error, Result};
+use crate::ipc::profile::ProfileChannel;
 use crate::net::{QueuePolicy, handover};
 use crate::sys::foreign_fork;
-use crate::sys::signal::{self, Signals};
 use crate::time::MonoTime;
 use crate::trace::{error, info, warning};
-use crate::worker;
 use answers::Answers;
 use children::Children;
+use companion::Accompanied;
 use identity::Identities;
 pub(super) use identity::Identity;
 use inbox::Inbox;
@@ -59,19 +64,17 @@ enum Flow {
 
 /// What an arbiter is given for its whole life.
 pub(super) struct ArbiterOptions {
-    /// How many processes there can be at once.
     pub(super) slots: usize,
-    /// Whether it takes the process's signals.
     pub(super) signals: bool,
     /// Whether it waits for children that are not its workers.
     pub(super) reap_orphans: bool,
-    /// How often its observer is told that it is alive.
     pub(super) pulse: Option<Duration>,
-    /// Whether workers can have it stop, reload and scale.
     pub(super) worker_commands: bool,
     pub(super) reload: Option<ReloadSource>,
     pub(super) attachments: Attachments,
-    /// How the arbiter's own logs are opened again.
+    /// How workers are told to sample their stacks, if they can be.
+    pub(super) profile: Option<Arc<ProfileChannel>>,
+    pub(super) companion: Option<Companion>,
     pub(super) reopen_logs: Box<dyn FnMut()>,
     pub(super) observers: Observers,
 }
@@ -86,26 +89,23 @@ impl Default for ArbiterOptions {
             worker_commands: false,
             reload: None,
             attachments: Attachments::default(),
+            profile: None,
+            companion: None,
             reopen_logs: Box::new(|| {}),
             observers: Observers::default(),
         }
     }
 }
 
-/// One run of an arbiter.
 pub(super) struct Shell {
     supervisor: Supervisor,
-    /// Of what workers are forked.
     generations: Generations,
     children: Children,
-    /// By what others know this arbiter.
     identities: Identities,
-    /// The arbiters before and after this one.
     lineage: Lineage,
-    /// What wakes the arbiter.
     inbox: Inbox,
-    /// What commands wait for.
     answers: Answers,
+    accompanied: Accompanied,
     options: ArbiterOptions,
 }
 
@@ -115,7 +115,7 @@ impl Shell {
         let Arbiter {
             groups,
             identity,
-            options,
+            mut options,
             exec,
             command_queue,
             ..
@@ -126,6 +126,12 @@ impl Shell {
         let children = Children::new(options.slots, calls.unwrap_or(1), counters)?;
         let follows = lineage.predecessor.is_some();
         children.scoreboard.set_following(follows);
+        if follows {
+            children
+                .scoreboard
+                .counters()
+                .set_heir(Pid::this().as_raw());
+        }
         command_queue.show(&children.scoreboard);
         let inbox = Inbox::new(command_queue, &options)?;
         let mut identities = Identities::default();
@@ -135,67 +141,42 @@ impl Shell {
         let watched = predecessor.map_or(Ok(()), |before| inbox.watch(before));
         watched
             .and_then(|()| {
-                let mut descriptors = options.attachments.descriptors();
-                descriptors.try_for_each(|fd| inbox.watch(fd))
+                let descriptors = options.attachments.descriptors();
+                descriptors
+                    .iter()
+                    .try_for_each(|fd| inbox.watch_number(*fd))
             })
             .map_err(|e| Error::io("cannot watch the arbiter's descriptors", e))?;
         let mut generations = Generations::default();
         let supervised = generations.add(groups);
         identities.add(supervised[0].generation, identity);
         let supervisor = Supervisor::new(supervised, options.slots);
+        let supervisor = match predecessor {
+            Some(_) => {
+                inbox.command_queue.set_follows();
+                supervisor.with_predecessor()
+            }
+            None => supervisor,
+        };
         Ok(Self {
-            supervisor: match predecessor {
-                Some(_) => supervisor.with_predecessor(),
-                None => supervisor,
-            },
+            supervisor,
             generations,
             children,
             identities,
             lineage,
             inbox,
             answers: Answers::default(),
+            accompanied: Accompanied::new(options.companion.take()),
             options,
         })
     }
 
-    /// Has the templates load what is to be shared. A command to stop breaks that off, and the stop follows.
-    pub(super) fn start(&mut self) -> Result<()> {
-        self.tell(&ArbiterEvent::Starting);
-        self.close_in_foreign_forks();
-        for template in self.templates() {
-            match preload(&template, &self.inbox.signals) {
-                Err(error) if signal::was_asked_to_leave() => {
-                    info!("Loading was broken off: {error}");
-                }
-                Err(error) => {
-                    self.lineage.tell_failure(&error);
-                    self.unload();
-                    return Err(error);
-                }
-                Ok(()) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// What workers are forked of now, one for each group.
-    fn templates(&self) -> Vec<Template> {
-        let generations = self.generations.in_force();
-        generations.map(|it| Rc::clone(&it.template)).collect()
-    }
-
-    fn unload(&self) {
-        for template in self.templates() {
-            template.borrow_mut().unload();
-        }
-        foreign_fork::admit();
-    }
-
     /// Keeps what is the arbiter's from children that others fork: what is loaded may have helpers of its own.
-    fn close_in_foreign_forks(&self) {
+    fn close_in_foreign_forks(&mut self) {
         let mut private = self.inbox.descriptors();
-        private.extend(self.options.attachments.private());
+        private.extend(self.options.attachments.descriptors());
         let mut add = |fd: BorrowedFd<'_>| private.push(fd.as_raw_fd());
+        self.accompanied.descriptors().for_each(&mut add);
         self.lineage.descriptors().for_each(&mut add);
         self.identities.descriptors().for_each(&mut add);
         let mut listeners = vec![self.generations.all_listeners()];
@@ -210,7 +191,8 @@ impl Shell {
     }
 
     fn tell(&mut self, event: &ArbiterEvent) {
-        self.options.observers.tell(event);
+        let handle = self.inbox.command_queue.handle();
+        self.options.observers.tell(event, &handle);
     }
 
     /// Supervises until the end. In a worker's process it does not return.
@@ -233,6 +215,7 @@ impl Shell {
         self.tell(&ArbiterEvent::Resized { from: None, to });
         let mut events = Events::with_capacity(64);
         loop {
+            self = self.accompany();
             let next = match self.turn() {
                 Flow::Next(next) => next,
                 Flow::End(end) => return self.end(end),
@@ -245,6 +228,7 @@ impl Shell {
             let next = next
                 .into_iter()
                 .chain(self.options.attachments.deadline())
+                .chain(self.accompanied.deadline())
                 .min();
             self.inbox.wait(&mut events, next, look)?;
             self.run_attachments();
@@ -254,25 +238,27 @@ impl Shell {
     fn end(mut self, end: Result<(), Failure>) -> Result<()> {
         self.unload();
         info!("Shutting down: Master");
-        match &end {
-            Err(Failure::App(_)) => info!("Reason: App failed to load."),
-            Err(Failure::Boot(_)) => info!("Reason: Worker failed to boot."),
-            _ => {}
-        }
         let end = end.map_err(Error::from);
         if let Err(error) = &end {
+            if error.is_app() {
+                info!("Reason: App failed to load.");
+            } else if error.is_boot() {
+                info!("Reason: Worker failed to boot.");
+            }
             self.lineage.tell_failure(error);
         }
         // The signals and the title are the host's again, and the pid file is gone, when the observer hears of it. Until
         // the files are gone a further signal must not end the process.
         self.identities.release();
         if self.lineage.leave() {
-            self.generations.become_sole();
+            self.become_sole();
         }
+        self.accompanied.end();
         drop((self.generations, self.identities));
         let command_queue = self.inbox.close();
         command_queue.set_state(ArbiterState::Ended);
-        self.options.observers.tell(&ArbiterEvent::Ended);
+        let handle = command_queue.handle();
+        self.options.observers.tell(&ArbiterEvent::Ended, &handle);
         self.answers.ended();
         end
     }
@@ -304,8 +290,10 @@ impl Shell {
         Flow::Next(next)
     }
 
-    /// Has handles tell what is so; `loading` while settings are read.
+    /// Shows the present state to handles; `loading` while settings are read.
     fn show_status(&self, loading: bool) {
+        // An arbiter that leaves to another one has named it before it shows that it leaves.
+        self.choose_speaker();
         let command_queue = &self.inbox.command_queue;
         command_queue.set_state(match self.supervisor.state() {
             ArbiterState::Stopping => ArbiterState::Stopping,
@@ -313,9 +301,11 @@ impl Shell {
             state => state,
         });
         command_queue.set_target(self.supervisor.target());
+        command_queue.set_generation(self.generations.newest());
     }
 
-    /// What has happened since the last time.
+    /// The inputs since the last turn. Commands are read before the workers' messages, and come after their readiness: a
+    /// worker that was ready before a command was given counts for it.
     fn collect(&mut self) -> Vec<Input> {
         let mut inputs = Vec::new();
         let stops = self.supervisor.state() == ArbiterState::Stopping;
@@ -323,11 +313,17 @@ impl Shell {
             self.answers.expect(command, ticket, stops);
             inputs.push(Input::Command(command));
         }
+        for (order, ticket) in self.inbox.command_queue.take_orders() {
+            self.children.obey(order, ticket, &mut inputs);
+        }
         let mut gone = Children::reap_orphans(self.options.reap_orphans);
         self.inbox.look_soon = self.hear_lineage(&mut gone, &mut inputs);
+        self.inbox.look_soon |= self.hear_companion(&mut gone);
         let bounds_requests = self.supervisor.bounds_requests();
         let heard = self.children.collect(gone, bounds_requests, &mut inputs);
         self.inbox.look_soon |= heard.look_soon;
+        let ready = heard.ready.iter().map(|&(id, _)| Input::Ready { id });
+        inputs.splice(0..0, ready);
         for (id, pid) in heard.ready {
             self.tell(&ArbiterEvent::WorkerReady { id, pid });
         }
@@ -339,7 +335,10 @@ impl Shell {
                     self.answers.expect(command, None, stops);
                     inputs.push(Input::Command(command));
                 }
-                _ => warning!("Worker (pid:{pid}) asks for {command:?}, which it may not"),
+                _ => {
+                    let kind = command.kind;
+                    warning!("Worker (pid:{pid}) asks for {kind:?}, which it may not");
+                }
             }
         }
         inputs
@@ -422,21 +421,4 @@ impl Shell {
         self.generations.close();
         self.children.release_queues();
     }
-}
-
-/// Has a template load what is to be shared. What is loaded may take signals for itself: they are the arbiter's again.
-fn preload(template: &Template, signals: &Signals) -> Result<()> {
-    let arbiter = process::id();
-    let mut template = template.borrow_mut();
-    let loaded = catch_unwind(AssertUnwindSafe(|| template.preload()))
-        .unwrap_or_else(|panic| Err(Error::panicked("the worker's preloading", &*panic)));
-    if process::id() != arbiter {
-        // It would be a second arbiter.
-        worker::exit_forked_child(
-            &format!("the loading of arbiter {arbiter}"),
-            loaded.as_ref().err(),
-        );
-    }
-    signals.reinstall()?;
-    loaded
 }

@@ -36,6 +36,7 @@ mod succession;
 
 use std::time::Duration;
 
+#[cfg(test)]
 use nix::sys::signal::Signal;
 
 use super::action::{Action, ExitReport, Failure, Input, RecycleReason, Request, SignalReason};
@@ -54,7 +55,6 @@ use succession::UpgradeState;
 
 /// From the question for stacks to the abortion: writing them takes a millisecond.
 pub(super) const EXAMINE_GRACE: Duration = Duration::from_millis(100);
-/// From the abortion to the kill.
 pub(super) const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// How long the only call of a worker may go on after it was told to give up its request.
 pub(super) const STUCK_GRACE: Duration = Duration::from_secs(1);
@@ -70,23 +70,18 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 const PROVEN: Duration = Duration::from_secs(1);
 /// The longest pause while workers fail before they are ready.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// The signals by which a program ends itself; other ones are sent by people, and say nothing about it.
-const CRASHES: [Signal; 7] = [
-    Signal::SIGABRT,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGILL,
-    Signal::SIGSEGV,
-    Signal::SIGSYS,
-    Signal::SIGTRAP,
-];
+
+/// What one step has to do with: the moment, and where it puts what is to be done.
+struct Step<'a> {
+    now: MonoTime,
+    out: &'a mut Vec<Action>,
+}
 
 #[derive(Debug)]
 enum Mode {
     Running,
     Stopping {
         quick: bool,
-        /// When the workers that have not left are killed.
         until: MonoTime,
         failure: Option<Failure>,
     },
@@ -112,11 +107,8 @@ pub(super) struct Supervisor {
     most: usize,
     table: Table,
     mode: Mode,
-    /// Whether all workers that are to be there are, of the generations in force.
     rollout: Rollout,
-    /// The other arbiter, where there is one.
     upgrade: UpgradeState,
-    /// Settings are being read.
     loading: bool,
     /// When the next step was to come at the latest.
     planned: Option<MonoTime>,
@@ -144,17 +136,14 @@ impl Supervisor {
         }
     }
 
-    /// How many workers there are to be, in all groups.
     pub(super) fn target(&self) -> usize {
         self.groups.iter().map(|group| group.target).sum()
     }
 
-    /// How many workers there are to be in each group.
     pub(super) fn targets(&self) -> impl Iterator<Item = usize> {
         self.groups.iter().map(|group| group.target)
     }
 
-    /// Whether the workers of a group are those that are to be there.
     pub(super) fn is_settled(&self, group: GroupId) -> bool {
         self.groups[group.0].is_settled(&self.table)
     }
@@ -171,7 +160,6 @@ impl Supervisor {
             .any(|row| row.policy.request_timeout.is_some())
     }
 
-    /// What the arbiter does, in a word.
     pub(super) fn state(&self) -> ArbiterState {
         match self.mode {
             Mode::Stopping { .. } | Mode::Over => ArbiterState::Stopping,
@@ -200,36 +188,37 @@ impl Supervisor {
         self.forgive_lateness(now);
         self.forget_failures(now);
         let target = self.target();
+        let step = &mut Step { now, out };
         match input {
-            Input::Command(command) => self.obey(now, command, out),
-            Input::Forked { id, pid } => self.forked(now, id, pid, out),
-            Input::ForkFailed { id, reason } => self.fork_failed(now, id, reason, out),
-            Input::Ready { id } => self.ready(now, id, out),
-            Input::Beat { id, at } => self.heard(now, id, at, out),
-            Input::RecycleDue { id, reason } => self.recycle_due(id, reason, out),
-            Input::InCall { id, since, alone } => self.in_call(now, id, since, alone, out),
-            Input::Loaded(generations) => self.loaded(now, &generations, out),
+            Input::Command(command) => self.obey(command, step),
+            Input::Forked { id, pid } => self.forked(id, pid, step),
+            Input::ForkFailed { id, reason } => self.fork_failed(id, reason, step),
+            Input::Ready { id } => self.ready(id, step),
+            Input::Beat { id, at } => self.heard(id, at, step),
+            Input::RecycleDue { id, reason } => self.recycle_due(id, reason, step.out),
+            Input::InCall { id, since, alone } => self.in_call(id, since, alone, step),
+            Input::Loaded(generations) => self.loaded(&generations, step),
             Input::LoadFailed => self.loading = false,
             Input::Exited {
                 pid,
                 exit,
                 ready,
                 words,
-            } => self.exited(now, pid, exit, ready, words, out),
-            Input::Reexecuted { pid } => self.reexecuted(now, pid),
-            Input::ReexecFailed { reason } => self.reexec_failed(reason, out),
-            Input::SuccessorReady => self.successor_ready(now, out),
-            Input::SuccessorGone { exit, words } => self.successor_gone(exit, words, out),
-            Input::PredecessorGone => self.predecessor_gone(out),
-            Input::Wake => self.enforce(now, out),
+            } => self.exited(pid, exit, ready, words, step),
+            Input::Reexecuted { pid } => self.reexecuted(step.now, pid),
+            Input::ReexecFailed { reason } => self.reexec_failed(reason, step.out),
+            Input::SuccessorReady => self.successor_ready(step),
+            Input::SuccessorGone { exit, words } => self.successor_gone(exit, words, step.out),
+            Input::PredecessorGone => self.predecessor_gone(step.out),
+            Input::Wake => self.enforce(step),
         }
         let to = self.target();
         if target != to {
-            out.push(Action::Resized { from: target, to });
+            step.out.push(Action::Resized { from: target, to });
         }
         match self.mode {
-            Mode::Running => self.renew(now, out),
-            _ => self.finish(now, out),
+            Mode::Running => self.renew(step),
+            _ => self.finish(step),
         }
         // What new settings make overdue is not late.
         let next = self.next(now).map(|next| next.max(now));
@@ -274,11 +263,11 @@ impl Supervisor {
         }
     }
 
-    fn obey(&mut self, now: MonoTime, command: Command, out: &mut Vec<Action>) {
+    fn obey(&mut self, command: Command, step: &mut Step<'_>) {
         match command {
-            Command::Stop => self.stop(now, false, None, out),
-            Command::StopNow => self.stop(now, true, None, out),
-            Command::ReopenLogs => self.reopen_logs(out),
+            Command::Stop => self.stop(false, None, step),
+            Command::StopNow => self.stop(true, None, step),
+            Command::ReopenLogs => self.reopen_logs(step.out),
             _ if !self.is_running() => {}
             Command::Grow => self.scale(GroupId::FIRST, |target| target + 1),
             Command::Shrink => {
@@ -293,10 +282,10 @@ impl Supervisor {
             // Being told so twice before the settings are read is once.
             Command::Reload => {
                 if !std::mem::replace(&mut self.loading, true) {
-                    out.push(Action::Ask(Request::LoadConfig));
+                    step.out.push(Action::Ask(Request::LoadConfig));
                 }
             }
-            Command::Upgrade => self.upgrade(out),
+            Command::Upgrade => self.upgrade(step.out),
         }
     }
 
@@ -318,31 +307,30 @@ impl Supervisor {
         self.groups[id.0].scale(room, change);
     }
 
-    /// New settings: a new generation for each group.
-    fn loaded(&mut self, now: MonoTime, generations: &[Supervised], out: &mut Vec<Action>) {
+    fn loaded(&mut self, generations: &[Supervised], step: &mut Step<'_>) {
         self.loading = false;
         // Else it was told to stop while it read them.
         if self.is_running() {
             for (group, new) in self.groups.iter_mut().zip(generations) {
-                group.load(*new, &mut self.table, now, out);
+                group.load(*new, &mut self.table, step);
             }
             self.begin_rollout();
         }
     }
 
     /// Sees to it that the workers are those that are to be there.
-    fn renew(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+    fn renew(&mut self, step: &mut Step<'_>) {
         for group in &mut self.groups {
-            group.renew(&mut self.table, now, out);
+            group.renew(&mut self.table, step);
         }
         let serving = |group: &Group| group.target == 0 || group.serving(&self.table) > 0;
         if self.target() > 0 && self.groups.iter().all(serving) {
-            self.notify_predecessor(out);
+            self.notify_predecessor(step.out);
         }
         let is_complete = |group: &Group| group.is_complete(&self.table);
         if self.rollout != Rollout::Complete && self.groups.iter().all(is_complete) {
             self.rollout = Rollout::Complete;
-            out.push(Action::Ready);
+            step.out.push(Action::Ready);
         }
     }
 
@@ -364,23 +352,17 @@ impl Supervisor {
         }
     }
 
-    fn stop(
-        &mut self,
-        now: MonoTime,
-        quick: bool,
-        failure: Option<Failure>,
-        out: &mut Vec<Action>,
-    ) {
+    fn stop(&mut self, quick: bool, failure: Option<Failure>, step: &mut Step<'_>) {
         let grace = if quick {
             QUICK_GRACE
         } else {
             let graces = self.groups.iter().map(|it| it.policy().graceful_timeout);
             graces.max().unwrap_or_default()
         };
-        let until = now + grace;
+        let until = step.now + grace;
         match &mut self.mode {
             Mode::Running => {
-                out.push(Action::StopListening);
+                step.out.push(Action::StopListening);
                 for group in &mut self.groups {
                     group.trial = None;
                 }
@@ -402,18 +384,18 @@ impl Supervisor {
             _ => return,
         }
         for row in self.table.iter_mut() {
-            ask(row, quick, SignalReason::Stop, until, out);
+            ask(row, quick, SignalReason::Stop, until, step.out);
         }
     }
 
     /// Ends a stop when no worker is left, or none that can be killed.
-    fn finish(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+    fn finish(&mut self, step: &mut Step<'_>) {
         let Mode::Stopping { until, failure, .. } = &mut self.mode else {
             return;
         };
-        if self.table.is_empty() || now >= *until + LAST_GRACE {
+        if self.table.is_empty() || step.now >= *until + LAST_GRACE {
             let failure = failure.take();
-            out.push(Action::Exit(failure.map_or(Ok(()), Err)));
+            step.out.push(Action::Exit(failure.map_or(Ok(()), Err)));
             self.mode = Mode::Over;
         }
     }

@@ -45,23 +45,18 @@ pub(super) struct WorkerRow {
     pub(super) group: GroupId,
     /// What a worker and its replacement have in common, and no other worker of the group.
     pub(super) queue_id: usize,
-    /// Which settings it was started with.
     pub(super) generation: u64,
     /// Those settings: it is held to no others.
     pub(super) policy: Policy,
-    /// Known from the fork on.
     pub(super) pid: Option<i32>,
     pub(super) stage: WorkerStage,
     pub(super) deadline: Option<MonoTime>,
-    /// When it was ready.
     pub(super) ready: Option<MonoTime>,
-    /// It has served for long enough.
     pub(super) recycle_due: bool,
     /// It is not one of those that are to be there: its replacement is there already, or none follows.
     pub(super) retired: bool,
     /// The request that it was told to give up: since when it has been in it, and when it was told.
     pub(super) stuck: Option<(MonoTime, MonoTime)>,
-    /// What it is being ended for.
     pub(super) kill_reason: Option<SignalReason>,
 }
 
@@ -74,7 +69,6 @@ impl WorkerRow {
         )
     }
 
-    /// An order to it, once it exists.
     pub(super) fn signal(&self, order: WorkerSignal, why: SignalReason) -> Option<Action> {
         self.pid.map(|pid| Action::Signal {
             pid,

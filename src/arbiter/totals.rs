@@ -41,13 +41,11 @@ impl HandedTotals {
         Ok((counters, Self(fd)))
     }
 
-    /// What the next arbiter is told.
     pub(super) fn text(&self) -> Option<String> {
         let fd = self.0.as_ref()?.as_raw_fd();
         Some(format!("{LAYOUT} {fd}"))
     }
 
-    /// The descriptor, if there is one.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_ref().map(AsFd::as_fd)
     }
@@ -66,11 +64,12 @@ fn inherited(text: &str) -> Option<(Counters, OwnedFd)> {
 }
 
 /// Why a worker is replaced that has served for long enough.
-pub(super) fn cause_of_recycling(reason: RecycleReason) -> RestartCause {
+pub(super) fn cause_of_recycling(reason: RecycleReason) -> Option<RestartCause> {
     match reason {
-        RecycleReason::Requests(_) => RestartCause::Requests,
-        RecycleReason::Age(_) => RestartCause::Age,
-        RecycleReason::Memory(_) => RestartCause::Memory,
+        RecycleReason::Requests(_) => Some(RestartCause::Requests),
+        RecycleReason::Age(_) => Some(RestartCause::Age),
+        RecycleReason::Memory(_) => Some(RestartCause::Memory),
+        RecycleReason::Asked => None,
     }
 }
 
@@ -82,6 +81,7 @@ pub(super) fn cause_of_exit(report: &ExitReport, ready: bool) -> Option<RestartC
         Some(SignalReason::NotReady(_)) => Some(RestartCause::BootTimeout),
         Some(SignalReason::Stuck(_)) => Some(RestartCause::RequestTimeout),
         Some(_) => None,
+        None if report.asked_to_leave => None,
         None if matches!(report.exit, Exit::Signal(_)) => Some(RestartCause::Signal),
         None if !ready => Some(RestartCause::BootFailure),
         None => Some(RestartCause::Exit),
@@ -115,6 +115,7 @@ mod tests {
             exit,
             words: None,
             kill_reason,
+            asked_to_leave: false,
             retry: None,
         };
         let silent = Some(SignalReason::Silent(Duration::ZERO));
@@ -128,5 +129,11 @@ mod tests {
         ] {
             assert_eq!(cause_of_exit(&report(exit, reason), ready), cause);
         }
+        // A reload has asked it.
+        let asked = ExitReport {
+            asked_to_leave: true,
+            ..report(Exit::Code(0), None)
+        };
+        assert_eq!(cause_of_exit(&asked, true), None);
     }
 }

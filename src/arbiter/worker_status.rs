@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
+use crate::sys::memory;
 use crate::time::MonoTime;
 
 /// A worker that is there. The numbers are read one by one: together they are no snapshot of one moment.
@@ -14,10 +15,16 @@ pub struct WorkerStatus {
     pub id: u64,
     /// The name of its group: `main` for the first.
     pub group: Arc<str>,
+    /// The number of the generation of settings that it was started with, from 1 on; a reload begins a new one.
+    pub generation: u64,
     /// Its process id; 0 in the instant of its fork.
     pub pid: i32,
+    /// How many requests it may answer at once.
+    pub threads: u32,
     /// How long ago it was forked.
     pub age: Duration,
+    /// How long ago it last showed that it makes progress.
+    pub silence: Duration,
     /// What it is doing.
     pub state: WorkerState,
     /// How many connections it has open.
@@ -26,6 +33,15 @@ pub struct WorkerStatus {
     pub requests: u64,
     /// The requests that it is answering now, the oldest first.
     pub current: Vec<CurrentRequest>,
+}
+
+impl WorkerStatus {
+    /// Its resident memory now, in bytes, as `/proc` tells it (`proc_pid_statm(5)`); `None` where it has gone, or `/proc`
+    /// is hidden.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        (self.pid > 0).then(|| memory::resident(self.pid))?
+    }
 }
 
 /// A request that a worker is answering.
@@ -42,7 +58,6 @@ pub struct CurrentRequest {
     pub thread: u64,
 }
 
-/// All workers that are there, by their numbers.
 pub(super) fn workers(scoreboard: &Scoreboard, groups: &[Arc<str>]) -> Vec<WorkerStatus> {
     let now = MonoTime::now();
     let mut workers: Vec<WorkerStatus> = scoreboard
@@ -62,8 +77,11 @@ pub(super) fn workers(scoreboard: &Scoreboard, groups: &[Arc<str>]) -> Vec<Worke
             WorkerStatus {
                 id: slot.id(),
                 group: groups.get(slot.group()).cloned().unwrap_or_default(),
+                generation: slot.generation(),
                 pid: slot.pid(),
+                threads: slot.threads(),
                 age: now.since(slot.started()),
+                silence: now.since(slot.heard()),
                 state: slot.state(),
                 connections: slot.connections(),
                 requests: slot.requests(),
@@ -88,6 +106,7 @@ mod tests {
         let start = MonoTime::now();
         scoreboard.assign(0, 7, 1, 2, start);
         scoreboard.assign(2, 3, 0, 2, start);
+        scoreboard.slot(2).set_generation(5);
         let slot = scoreboard.own_slot(0);
         slot.set_state(WorkerState::Ready);
         let first = slot.begin_request(start, "GET", "/first");
@@ -98,6 +117,7 @@ mod tests {
             (&*told[0].group, told[0].state),
             ("main", WorkerState::Starting)
         );
+        assert_eq!((told[0].generation, told[0].threads), (5, 2));
         assert_eq!(
             (&*told[1].group, told[1].state),
             ("consumer", WorkerState::Busy)
@@ -107,7 +127,7 @@ mod tests {
             current.map(|request| request.target.clone()).collect()
         };
         assert_eq!(targets(&told[1]), ["/first", "/second"]);
-        slot.end_request(first, MonoTime::now(), 0);
+        slot.end_request(first, MonoTime::now());
         let told = workers(&scoreboard, &groups);
         assert_eq!(
             (targets(&told[1]), told[1].requests),

@@ -40,9 +40,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origins of the values that a source has set.
+/// The origins of the values that a source has set, and what there is to say of the others.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Origins(BTreeMap<&'static str, Entry>);
+pub(super) struct Origins {
+    entries: BTreeMap<&'static str, Entry>,
+    notices: Vec<String>,
+}
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -53,12 +56,20 @@ struct Entry {
 
 impl Origins {
     pub(super) fn record(&mut self, name: &'static str, origin: Origin, shown: Option<String>) {
-        self.0.insert(name, Entry { origin, shown });
+        self.entries.insert(name, Entry { origin, shown });
+    }
+
+    pub(super) fn notice(&mut self, notice: String) {
+        self.notices.push(notice);
+    }
+
+    pub(super) fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// The origin of a setting that shows this value now, if a source has set it to that.
     pub(super) fn of(&self, name: &str, shown: Option<&str>) -> Option<&Origin> {
-        let entry = self.0.get(name)?;
+        let entry = self.entries.get(name)?;
         (entry.shown.as_deref() == shown).then_some(&entry.origin)
     }
 }

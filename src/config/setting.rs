@@ -6,9 +6,10 @@ use std::fmt;
 use super::settings::Settings;
 use super::table::settings_table;
 use super::values::{
-    ADDRESS, AT_LEAST_ONE, BYTES, BYTES_64, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32, COUNT_64,
-    DEADLINE, FIELD_VALUE, FIELDS, FLAG, HEADER_MAP, LEVEL, LOG, NAMES, NETWORKS, PAIR, PATH,
-    PATHS, PROXY, ParseProblem, SECONDS, TEXT, UMASK,
+    ADDRESS, AT_LEAST_ONE, BYTES, BYTES_64, CERT_REQS, CLASS, CLIENT_ADDRESS, COUNT, COUNT_32,
+    COUNT_64, DEADLINE, FIELD_VALUE, FIELDS, FLAG, HEADER_MAP, LEVEL, LOG, MODE, NAMES, NETWORKS,
+    PAIR, PATH, PATHS, PROXY, ParseProblem, RELOAD_ENGINE, REQUEST_IDS, SECONDS, TEXT, TLS_VERSION,
+    UMASK,
 };
 
 /// A text that its parser refuses, and why.
@@ -70,10 +71,41 @@ impl Setting {
         Some((self.show)(settings)).filter(|text| !text.is_empty())
     }
 
-    /// Whether the flag means `true` without a value, and takes a value only after an equals sign.
+    /// Whether the flag means `true`, or `false`, without a value, and takes a value only after an equals sign.
     #[must_use]
     pub fn is_switch(&self) -> bool {
-        self.bare == Some("true")
+        matches!(self.bare, Some("true" | "false"))
+    }
+
+    /// Its flags as an error names them, or the placeholder of the positional argument.
+    pub(crate) fn flags_text(&self) -> String {
+        if self.flags.is_empty() {
+            self.metavar.to_owned()
+        } else {
+            self.flags.join("/")
+        }
+    }
+
+    /// The usual long flag.
+    pub(super) fn long_flag(&self) -> Option<&'static str> {
+        let flags = self.flags.iter().copied();
+        flags.into_iter().find(|flag| flag.starts_with("--"))
+    }
+
+    /// Whether the value is a number.
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self.metavar, "INT" | "BYTES" | "SECONDS" | "MASK" | "0..2")
+    }
+
+    /// Whether true and false are values of the setting.
+    pub(super) fn is_truth_value(&self) -> bool {
+        matches!(self.metavar, "BOOL" | "MODE")
+    }
+
+    /// Whether the value is text that a number cannot stand for.
+    pub(super) fn is_text(&self) -> bool {
+        let number = self.is_number() || self.is_truth_value();
+        !number && !matches!(self.metavar, "USER" | "GROUP" | "VERSION")
     }
 
     /// Sets a list to all of the values, any other setting to the last of them. Without values a list is empty, and a

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::object::Objects;
 use super::origin::Origins;
 use super::table::settings_table;
-use super::values::{HeaderMap, WorkerClass};
+use super::values::{CertReqs, HeaderMap, ReloadEngine, RequestIdMode, TlsVersion, WorkerClass};
 use crate::h1;
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
@@ -42,6 +42,9 @@ macro_rules! define {
 }
 
 settings_table!(define);
+
+/// Gunicorn's format of the access log, which is that of `log::AccessFormat` as well.
+const ACCESS_FORMAT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let pairs = pairs.iter();

@@ -6,14 +6,22 @@
 use std::any::Any;
 use std::env;
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::SettingError;
-use super::object::Object;
+use super::file_value::FileValue;
+use super::near_miss::near_miss;
+use super::object::{Object, ObjectEntry};
 use super::origin::Origin;
+#[cfg(feature = "toml")]
+use super::own::Form;
+use super::own::OwnSetting;
 use super::setting::{SETTINGS, Setting};
 use super::settings::Settings;
+use super::unserved::Unserved;
 use super::values::ParseProblem;
+use crate::error::Error;
 
 /// The values that one source gives to some of the settings, each with its origin.
 ///
@@ -37,8 +45,20 @@ use super::values::ParseProblem;
 /// ```
 #[derive(Clone, Default)]
 pub struct SettingsSource {
-    texts: Vec<(&'static Setting, Vec<OsString>, Origin)>,
+    entries: Vec<Entry>,
+    /// Lines for the log.
+    notices: Vec<String>,
+    /// Names that are no settings: the name, the setting that it resembles, and the origin.
+    near_misses: Vec<(String, &'static str, Origin)>,
     objects: Vec<(String, Object, Origin)>,
+    own: Vec<(OwnSetting, Vec<OsString>, Origin)>,
+}
+
+/// What a source says of a setting.
+#[derive(Clone, Debug)]
+enum Entry {
+    Texts(&'static Setting, Vec<OsString>, Origin),
+    Wrong(SettingError),
 }
 
 impl SettingsSource {
@@ -79,12 +99,7 @@ impl SettingsSource {
         values
             .into_iter()
             .fold(source, |source, (setting, values)| {
-                let flag = if setting.flags.is_empty() {
-                    setting.metavar.to_owned()
-                } else {
-                    setting.flags.join("/")
-                };
-                source.text(setting, values, Origin::Flag(flag))
+                source.text(setting, values, Origin::Flag(setting.flags_text()))
             })
     }
 
@@ -98,7 +113,71 @@ impl SettingsSource {
         origin: Origin,
     ) -> Self {
         let values = values.into_iter().map(Into::into).collect();
-        self.texts.push((setting, values, origin));
+        self.entries.push(Entry::Texts(setting, values, origin));
+        self
+    }
+
+    /// Adds a name of a configuration file with its value, as Gunicorn takes it: a number may be text, a truth value may
+    /// be text or a number, a list may be text with commas, and [`FileValue::Absent`] gives nothing.
+    ///
+    /// A setting of Gunicorn's that is not served is an error of [`Settings::load`] if its value asks for something that
+    /// the server would lack; another value of it has no effect, which is [noticed](Settings::notices). So is a name that
+    /// [resembles](near_miss) a setting which the source does not give. Every other name is the file's own.
+    ///
+    /// ```
+    /// use oxicorn::config::{FileValue, Origin, Settings, SettingsSource};
+    ///
+    /// let line = |line| Origin::File { path: "gunicorn.conf.py".into(), line: Some(line) };
+    /// let text = |text: &str| FileValue::Text(text.into());
+    /// let file = SettingsSource::new()
+    ///     .file_value("workers", &text("4"), line(1))
+    ///     .file_value("preload_app", &text("True"), line(2))
+    ///     .file_value("keyfile", &FileValue::Absent, line(3))
+    ///     .file_value("keep_alive", &FileValue::Number("5".into()), line(4));
+    /// let settings = Settings::load([&file])?;
+    /// assert_eq!((settings.workers, settings.preload_app), (4, true));
+    /// assert_eq!(
+    ///     settings.notices(),
+    ///     ["keep_alive (gunicorn.conf.py:4) is no setting and has no effect: did you mean keepalive?"]
+    /// );
+    ///
+    /// let file = SettingsSource::new().file_value("worker_class", &text("gevent"), line(7));
+    /// let refused = Settings::load([&file]).unwrap_err().to_string();
+    /// assert!(refused.starts_with("worker_class = gevent (gunicorn.conf.py:7) is refused: "));
+    /// assert!(refused.ends_with("Write instead: worker_class = \"gthread\", threads = 8"));
+    /// # Ok::<(), oxicorn::config::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn file_value(mut self, name: &str, value: &FileValue, origin: Origin) -> Self {
+        if let Some(setting) = Setting::named(name) {
+            match value.texts(setting) {
+                Ok(None) => {}
+                Ok(Some(texts)) => self.entries.push(Entry::Texts(setting, texts, origin)),
+                Err(expected) => self.entries.push(Entry::Wrong(SettingError::Invalid {
+                    setting: setting.name,
+                    origin,
+                    text: value.to_string(),
+                    expected,
+                })),
+            }
+        } else if let Some(row) = Unserved::named(name) {
+            match row.take(value, &origin) {
+                Ok(notice) => self.notices.extend(notice),
+                Err(error) => self.entries.push(Entry::Wrong(error)),
+            }
+        } else if let Some(meant) = near_miss(name) {
+            self.near_misses.push((name.to_owned(), meant, origin));
+        }
+        self
+    }
+
+    /// The values of this source with those of another over them.
+    #[cfg(feature = "wsgi")]
+    pub(crate) fn followed_by(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
+        self.objects.extend(other.objects);
+        self.notices.extend(other.notices);
+        self.near_misses.extend(other.near_misses);
         self
     }
 
@@ -115,18 +194,98 @@ impl SettingsSource {
         self
     }
 
+    /// Adds the values of a setting of the program's own, as [`text`](Self::text) does.
+    #[must_use]
+    pub fn own(
+        mut self,
+        setting: &OwnSetting,
+        values: impl IntoIterator<Item: Into<OsString>>,
+        origin: Origin,
+    ) -> Self {
+        let values = values.into_iter().map(Into::into).collect();
+        self.own.push((setting.clone(), values, origin));
+        self
+    }
+
+    /// Adds the value of a file to a setting of the program's own.
+    #[cfg(feature = "toml")]
+    pub(super) fn own_file_value(
+        mut self,
+        setting: &OwnSetting,
+        value: &FileValue,
+        origin: Origin,
+    ) -> Self {
+        match value.own_texts(setting.form == Form::List) {
+            Ok(texts) => self.own(setting, texts, origin),
+            Err(reason) => {
+                self.entries.push(Entry::Wrong(SettingError::Own {
+                    setting: setting.name,
+                    origin,
+                    text: value.to_string(),
+                    reason: reason.to_owned(),
+                }));
+                self
+            }
+        }
+    }
+
     fn apply(&self, settings: &mut Settings) -> Result<(), SettingError> {
-        for (setting, values, origin) in &self.texts {
+        for entry in &self.entries {
+            let (setting, values, origin) = match entry {
+                Entry::Texts(setting, values, origin) => (*setting, values, origin),
+                Entry::Wrong(error) => return Err(error.clone()),
+            };
             setting
                 .set(settings, values)
                 .map_err(|(value, problem)| error(setting, &value, origin, problem))?;
             settings.came_from(setting, origin.clone());
         }
+        for notice in self.notices.iter().cloned().chain(self.near_misses()) {
+            settings.origins.notice(notice);
+        }
         for (name, object, origin) in &self.objects {
             let objects = &mut settings.objects;
-            objects.insert(name.clone(), Arc::clone(object), origin.clone());
+            let entry = ObjectEntry {
+                object: Arc::clone(object),
+                origin: origin.clone(),
+                text: None,
+            };
+            objects.insert(name.clone(), entry);
+        }
+        for (setting, values, origin) in &self.own {
+            let parsed = setting.parse(values);
+            let parsed = parsed.map_err(|(value, reason)| SettingError::Own {
+                setting: setting.name,
+                origin: origin.clone(),
+                text: value.to_string_lossy().into_owned(),
+                reason,
+            })?;
+            let Some((object, text)) = parsed else {
+                settings.objects.remove(setting.name);
+                continue;
+            };
+            let entry = ObjectEntry {
+                object,
+                origin: origin.clone(),
+                text: Some(text),
+            };
+            settings.objects.insert(setting.name.to_owned(), entry);
         }
         Ok(())
+    }
+
+    /// A line for each name that resembles a setting, unless the source gives that setting itself: then the name is a
+    /// variable by which it is computed.
+    fn near_misses(&self) -> impl Iterator<Item = String> {
+        let gives = |meant: &str| {
+            let mut entries = self.entries.iter();
+            entries.any(|entry| matches!(entry, Entry::Texts(row, ..) if row.name == meant))
+        };
+        let stray = self.near_misses.iter();
+        let stray = stray.filter(move |(_, meant, _)| !gives(meant));
+        stray.map(|(name, meant, origin)| {
+            format!("{name} ({origin}) is no setting and has no effect: did you mean {meant}?")
+        })
     }
 }
 
@@ -134,9 +293,10 @@ impl std::fmt::Debug for SettingsSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let objects = self.objects.iter().map(|(name, _, _)| name);
         f.debug_struct("SettingsSource")
-            .field("texts", &self.texts)
+            .field("entries", &self.entries)
+            .field("own", &self.own)
             .field("objects", &objects.collect::<Vec<_>>())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,6 +319,13 @@ fn error(
             origin,
             text,
             expected,
+        },
+        ParseProblem::Refused { why, instead } => SettingError::Refused {
+            setting,
+            origin,
+            text,
+            why,
+            instead,
         },
     }
 }
@@ -196,32 +363,86 @@ impl Settings {
         Setting::named(name).is_some_and(|setting| self.origin(setting) == Origin::Default)
     }
 
+    /// An error about the values of these settings, with the name and the origin of each that has not its default; of all
+    /// where they have theirs.
+    pub(crate) fn blame(&self, names: &[&str], error: Error) -> Error {
+        // What only a configuration file can have is in no row.
+        let mut objects = names.iter().filter(|name| Setting::named(name).is_none());
+        if let Some((name, it)) = objects.find_map(|name| Some((name, self.objects.get(name)?))) {
+            return error.about(format_args!("{name} ({})", it.origin));
+        }
+        let find = |name: &&str| Some((Setting::named(name)?, self.is_default(name)));
+        let mut found: Vec<_> = names.iter().filter_map(find).collect();
+        if found.iter().any(|(_, is_default)| !is_default) {
+            found.retain(|(_, is_default)| !is_default);
+        }
+        let origin = |(setting, _): &(&Setting, bool)| {
+            let name = setting.name;
+            format!("{name} ({})", self.origin(setting))
+        };
+        let origins: Vec<String> = found.iter().map(origin).collect();
+        error.about(origins.join(", "))
+    }
+
     /// Notes the origin of a setting's value, which was just set.
     pub(crate) fn came_from(&mut self, setting: &'static Setting, origin: Origin) {
         let shown = setting.show(self);
         self.origins.record(setting.name, origin, shown);
     }
 
-    /// A value that a [source](SettingsSource::object) gave under this name, if it is of type `T`.
+    /// A value that a source gave under this name as an [object](SettingsSource::object) or for a setting of the
+    /// [program's own](OwnSetting), if it is of type `T`.
     #[must_use]
     pub fn object<T: Any + Send + Sync>(&self, name: &str) -> Option<&T> {
-        self.objects.get(name)?.0.downcast_ref()
+        self.objects.get(name)?.object.downcast_ref()
+    }
+
+    /// Whether a source gave a value under this name.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_object(&self, name: &str) -> bool {
+        self.objects.get(name).is_some()
     }
 
     /// The names and the origins of all values that sources gave as objects.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &Origin)> {
         let objects = self.objects.iter();
-        objects.map(|(name, (_, origin))| (name.as_str(), origin))
+        objects.map(|(name, entry)| (name.as_str(), &entry.origin))
     }
 
-    /// A line for each setting, as in `workers = 4  (WEB_CONCURRENCY)`: its name, its value and its origin.
+    /// Name, value and origin of the settings that are the program's own.
+    pub(crate) fn own_texts(&self) -> impl Iterator<Item = (&str, &str, &Origin)> {
+        let objects = self.objects.iter();
+        objects.filter_map(|(name, entry)| {
+            let value = entry.text.as_deref()?;
+            Some((name.as_str(), value, &entry.origin))
+        })
+    }
+
+    /// The path of the control socket, unless there is to be none.
+    pub(crate) fn control_path(&self) -> Option<&Path> {
+        let path = self.control_socket.as_deref();
+        path.filter(|_| !self.control_socket_disable)
+    }
+
+    /// Lines for the log about values that have no effect, and about names that resemble a setting.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        self.origins.notices()
+    }
+
+    /// A line for each setting, as in `workers = 4  (WEB_CONCURRENCY)`: its name, its value and its origin. Those of the
+    /// program's own come last.
     #[must_use]
     pub fn listing(&self) -> String {
-        let line = |setting: &Setting| {
+        let line =
+            |name: &str, value: &str, origin: &Origin| format!("{name} = {value}  ({origin})\n");
+        let table = SETTINGS.iter().map(|setting| {
             let value = setting.show(self).unwrap_or_default();
-            format!("{} = {value}  ({})\n", setting.name, self.origin(setting))
-        };
-        SETTINGS.iter().map(line).collect()
+            line(setting.name, &value, &self.origin(setting))
+        });
+        let own = self.own_texts();
+        let own = own.map(|(name, value, origin)| line(name, value, origin));
+        table.chain(own).collect()
     }
 }
 
@@ -258,6 +479,19 @@ mod tests {
         let settings = Settings::load([&source]).unwrap();
         assert_eq!(settings.bind, ["0.0.0.0:5000"]);
         assert_eq!(settings.workers, 3);
+    }
+
+    // Gunicorn: S29
+    #[test]
+    fn files_are_sent_by_the_system_unless_a_flag_forbids_it() {
+        let sendfile = |sources: &[SettingsSource]| Settings::load(sources).unwrap().sendfile;
+        assert!(sendfile(&[]));
+        assert!(sendfile(&[environment(&[("SENDFILE", "y")])]));
+        assert!(!sendfile(&[environment(&[("SENDFILE", "0")])]));
+        assert!(!sendfile(&[flags(&[("sendfile", &["false"])])]));
+        let file = SettingsSource::new();
+        let file = file.file_value("sendfile", &FileValue::Bool(true), Origin::Program);
+        assert!(sendfile(&[environment(&[("SENDFILE", "0")]), file]));
     }
 
     #[test]
@@ -340,6 +574,36 @@ mod tests {
         assert_eq!(
             Settings::load([&file]).unwrap_err().to_string(),
             "invalid value 'many' for workers (a.conf:7): expected a whole number"
+        );
+    }
+
+    #[test]
+    fn a_name_by_which_a_setting_is_computed_is_no_near_miss() {
+        let number = FileValue::Number("4".into());
+        let line = |line| Origin::File {
+            path: "a.py".into(),
+            line: Some(line),
+        };
+        let stray = SettingsSource::new().file_value("WORKERS", &number, line(1));
+        let notice = "WORKERS (a.py:1) is no setting and has no effect: did you mean workers?";
+        assert_eq!(Settings::load([&stray]).unwrap().notices(), [notice]);
+        let used = stray.file_value("workers", &number, line(2));
+        let settings = Settings::load([&used]).unwrap();
+        assert_eq!(settings.workers, 4);
+        assert!(settings.notices().is_empty());
+    }
+
+    #[test]
+    fn an_error_of_a_file_shows_the_value_as_it_stands_there() {
+        let origin = Origin::File {
+            path: "a.py".into(),
+            line: Some(2),
+        };
+        let list = FileValue::List(vec![FileValue::Number("4".into())]);
+        let file = SettingsSource::new().file_value("workers", &list, origin);
+        assert_eq!(
+            Settings::load([&file]).unwrap_err().to_string(),
+            "invalid value '[4]' for workers (a.py:2): expected one value, not a list"
         );
     }
 

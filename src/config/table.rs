@@ -137,8 +137,9 @@ macro_rules! settings_table {
     /// Time that a client may go on sending after the last response on its connection.
     linger_limit: Duration = Duration::from_secs(30) => SECONDS { flags: &["--linger-limit"] }
 
-    /// Time that a client has to begin a last request, or may pause within it, once its worker was asked to stop.
-    drain_idle: Duration = Duration::from_secs(1) => SECONDS { flags: &["--drain-idle"] }
+    /// Maximum of `keepalive`, and of a pause within a request, once a worker was asked to stop; never more than half
+    /// of `graceful_timeout`.
+    drain_idle: Duration = Duration::from_secs(2) => SECONDS { flags: &["--drain-idle"] }
 
     /// Maximum length of a request line in bytes, up to 8190. 0 disables the limit.
     limit_request_line: usize = h1::Limits::default().request_line => BYTES { flags: &["--limit-request-line"] }
@@ -200,12 +201,52 @@ macro_rules! settings_table {
     /// Folder of temporary files. The default is the system's.
     tmp_upload_dir: Option<PathBuf> = None => Option<PATH> { flags: &["--tmp-upload-dir"] }
 
+    /// Send files of the application by sendfile(2). Otherwise they are read and written.
+    sendfile: bool = true => FLAG {
+        flags: &["--no-sendfile"],
+        bare: Some("false"),
+        variable: Some(EnvVar { name: "SENDFILE", prefix: "" }),
+    }
+
+    /// Have a sync worker send the responses to the requests of one turn together while calls are short, each a
+    /// millisecond late at the most. Otherwise each leaves at once.
+    batch_responses: bool = true => FLAG { flags: &["--no-batch-responses"], bare: Some("false") }
+
     /// Value of the header field `Server`. An empty value leaves the field out.
     server_header: String = "oxicorn".to_owned() => FIELD_VALUE { flags: &["--server-header"] }
 
     /// Send the early hints (103) of the application. Enable this only if no proxy in front of the server takes a 103
     /// for the final response.
     early_hints: bool = false => FLAG { flags: &["--early-hints"], bare: Some("true") }
+]
+"TLS" [
+    /// Files with the certificates of the server (PEM), each with those that certify it, with commas between them. TLS is on
+    /// for every address if this is set. The first certificate is shown to clients that name no server, or one that no
+    /// certificate has. Files that change are read again within seconds. Needs a program that was
+    /// built with the feature `tls` or `tls-aws-lc`.
+    certfile: Vec<PathBuf> = Vec::new() => PATHS { flags: &["--certfile"] }
+
+    /// Files with the keys of the certificates, in their order. Without it each key is in the file of its certificate.
+    keyfile: Vec<PathBuf> = Vec::new() => PATHS { flags: &["--keyfile"] }
+
+    /// File with the authorities whose certificates clients may have.
+    ca_certs: Option<PathBuf> = None => Option<PATH> { flags: &["--ca-certs"] }
+
+    /// Whether clients are asked for a certificate: 0 (no), 1 (a client may have none) or 2 (a client must have one).
+    cert_reqs: CertReqs = CertReqs::None => CERT_REQS { flags: &["--cert-reqs"] }
+
+    /// The lowest version of TLS that is spoken: 1.2 or 1.3.
+    tls_min_version: TlsVersion = TlsVersion::Tls12 => TLS_VERSION { flags: &["--tls-min-version"] }
+
+    /// Cipher suites, as OpenSSL writes a list of them. The default is all that are served. Those of TLS 1.3 stay,
+    /// unless some of them are named.
+    ciphers: Option<String> = None => Option<TEXT> { metavar: "LIST", flags: &["--ciphers"] }
+
+    /// Take the end of a connection without TLS's own end for an end like any other.
+    suppress_ragged_eofs: bool = true => FLAG { flags: &["--suppress-ragged-eofs"], bare: Some("true") }
+
+    /// Without effect: the handshake begins as soon as a client sends something, and no worker waits for it.
+    do_handshake_on_connect: bool = false => FLAG { flags: &["--do-handshake-on-connect"], bare: Some("true") }
 ]
 "Proxies" [
     /// PROXY headers that a connection may begin with: `off`, `v1`, `v2` or `auto`.
@@ -234,20 +275,130 @@ macro_rules! settings_table {
 
     /// Header field by which forwarders tell the client's address: `off`, `x-forwarded-for` or `forwarded`.
     client_address: ClientAddress = ClientAddress::Off => CLIENT_ADDRESS { flags: &["--client-address"] }
+
+    /// Ids of requests: `off`, `on` or `send`. With `on` each request has one: the `X-Request-Id` of a trusted forwarder, or
+    /// else a new one. It is in the access log, in the error log's lines about the request, on error pages, and in the
+    /// environ as `oxicorn.request_id` and `HTTP_X_REQUEST_ID`. With `send` it is also in each response, as `X-Request-Id`.
+    request_id: RequestIdMode = RequestIdMode::Off => REQUEST_IDS { flags: &["--request-id"], bare: Some("on") }
 ]
 "Logging" [
     /// File for one line per request. `-` is the standard output.
     accesslog: Option<PathBuf> = None => Option<LOG> { flags: &["--access-logfile"], common: true }
 
+    /// Format of the access log's lines. The atoms are Gunicorn's, and `%(request_id)s` (see `request_id`; without it the field `X-Request-Id`),
+    /// `%(first_byte)s` and `%(queue)s` (seconds).
+    access_log_format: String = ACCESS_FORMAT.to_owned() => TEXT {
+        metavar: "FORMAT",
+        flags: &["--access-logformat"],
+    }
+
+    /// Path whose successful requests (status below 400) are not logged. With `*` at the end, all paths that begin so.
+    /// Can be repeated.
+    access_log_skip_paths: Vec<String> = Vec::new() => Vec<TEXT> {
+        metavar: "PATH",
+        flags: &["--access-log-skip-path"],
+    }
+
+    /// Statuses whose requests are not logged, as in `304,2xx,400-403`.
+    access_log_skip_statuses: String = String::new() => NAMES {
+        metavar: "STATUS[,STATUS]",
+        flags: &["--access-log-skip-status"],
+    }
+
+    /// Write both logs as JSON, one object a line. A request has `time`, `client`, `user`, `method`, `target`, `protocol`,
+    /// `status`, `bytes_sent`, `bytes_received`, `referer`, `user_agent`, `request_id`, `duration`, `first_byte`, `queue`
+    /// (seconds), `pid` and `worker`; a message has `time`, `pid`, `level`, `message` and, with the setting `request_id`, that of its
+    /// request.
+    log_json: bool = false => FLAG { flags: &["--log-json"], bare: Some("true") }
+
+    /// Write times of both logs in UTC instead of the local zone.
+    log_utc: bool = false => FLAG { flags: &["--log-utc"], bare: Some("true") }
+
     /// File for messages. `-` is the standard error.
     errorlog: PathBuf = PathBuf::from("-") => LOG { flags: &["--error-logfile", "--log-file"], common: true }
+
+    /// Class of the logger, by its dotted name. A class of one's own derives from `gunicorn.glogging.Logger`. Python then
+    /// writes the access log and, in processes that have an interpreter, the server's messages.
+    logger_class: String = "gunicorn.glogging.Logger".to_owned() => TEXT {
+        metavar: "CLASS_NAME",
+        flags: &["--logger-class"],
+    }
+
+    /// File by which Python's `logging` is configured, as `logging.config.fileConfig` reads it. Python then writes the access
+    /// log and, in processes that have an interpreter, the server's messages. A configuration file can set the dictionary
+    /// `logconfig_dict` instead.
+    logconfig: Option<PathBuf> = None => Option<PATH> { flags: &["--log-config"] }
+
+    /// The same as a file of JSON, as `logging.config.dictConfig` takes it.
+    logconfig_json: Option<PathBuf> = None => Option<PATH> { flags: &["--log-config-json"] }
+
+    /// Send the standard output and the standard error of the application to the error log's file. Without effect where
+    /// `errorlog` is `-`.
+    capture_output: bool = false => FLAG { flags: &["--capture-output"], bare: Some("true") }
+
+    /// Send both logs to syslog as well, as `gunicorn.PREFIX.error` and `gunicorn.PREFIX.access`.
+    syslog: bool = false => FLAG { flags: &["--log-syslog"], bare: Some("true") }
+
+    /// Address of the syslog daemon: `unix://PATH`, `unix://PATH#dgram`, `unix://PATH#stream`, `udp://HOST:PORT` or
+    /// `tcp://HOST:PORT`.
+    syslog_addr: String = "udp://localhost:514".to_owned() => TEXT {
+        metavar: "ADDRESS",
+        flags: &["--log-syslog-to"],
+    }
+
+    /// Name of the server in syslog. The default is `proc_name`, with dots for colons.
+    syslog_prefix: Option<String> = None => Option<TEXT> { flags: &["--log-syslog-prefix"] }
+
+    /// Facility of syslog: `user`, `daemon`, `local0` to `local7`, or another of its names.
+    syslog_facility: String = "user".to_owned() => TEXT { flags: &["--log-syslog-facility"] }
+
+    /// Keep the access log out of syslog.
+    disable_redirect_access_to_syslog: bool = false => FLAG {
+        flags: &["--disable-redirect-access-to-syslog"],
+        bare: Some("true"),
+    }
+
+    /// Address of a statsd server: `HOST:PORT` or `unix://PATH`. Metrics are sent without waiting, and lost where the server
+    /// does not take them.
+    statsd_host: Option<String> = None => Option<TEXT> { metavar: "ADDRESS", flags: &["--statsd-host"] }
+
+    /// Prefix of the names of metrics. A dot is put behind it.
+    statsd_prefix: String = String::new() => TEXT { flags: &["--statsd-prefix"] }
+
+    /// Tags of all metrics, as in `env:test,zone:b`.
+    dogstatsd_tags: String = String::new() => TEXT { metavar: "TAGS", flags: &["--dogstatsd-tags"] }
+
+    /// Address at which a process beside the workers answers `/livez`, `/readyz`, `/metrics` and, for people, `/`. The forms
+    /// are those of `bind`. It answers while all workers are busy, and to whoever reaches it.
+    status_bind: Option<String> = None => Option<ADDRESS> { flags: &["--status-bind"] }
 
     /// Least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.
     loglevel: String = "info".to_owned() => LEVEL { flags: &["--log-level"], common: true }
 ]
+"Development" [
+    /// Replace the workers when a file of the application changes, one of `reload_extra_files`, or the configuration file.
+    /// An application that cannot be loaded has its traceback as a page, until a file changes. Not for production.
+    reload: bool = false => FLAG { flags: &["--reload"], bare: Some("true"), common: true }
+
+    /// How changes are noticed: `inotify` by events of the system, `poll` by a look once a second, `auto` by both.
+    reload_engine: ReloadEngine = ReloadEngine::Auto => RELOAD_ENGINE { flags: &["--reload-engine"] }
+
+    /// File to watch besides those of the application. Its name may have the wildcards `*`, `?` and `[...]`, and `**` for any
+    /// number of folders, which are expanded with each look. Can be repeated.
+    reload_extra_files: Vec<PathBuf> = Vec::new() => Vec<PATH> { flags: &["--reload-extra-file"] }
+]
 "Process" [
     /// File for the process id of the arbiter.
     pidfile: Option<PathBuf> = None => Option<PATH> { flags: &["-p", "--pid"], common: true }
+
+    /// Unix socket at which an operator asks the server and commands it: see `docs/CONTROL.md`. By default there is none.
+    control_socket: Option<PathBuf> = None => Option<PATH> { flags: &["--control-socket"] }
+
+    /// Permissions of the control socket's file, as in `0660`. Who can write to the file can stop the server.
+    control_socket_mode: u32 = 0o600 => MODE { flags: &["--control-socket-mode"] }
+
+    /// Have no control socket, whatever `control_socket` says.
+    control_socket_disable: bool = false => FLAG { flags: &["--no-control-socket"], bare: Some("true") }
 
     /// Name of the server in lists of processes, as in `oxicorn: master [NAME]`. The default is `wsgi_app`.
     proc_name: Option<String> = None => Option<TEXT> { flags: &["-n", "--name"] }
@@ -260,9 +411,6 @@ macro_rules! settings_table {
         flags: &["-R", "--enable-stdio-inheritance"],
         bare: Some("true"),
     }
-
-    /// Accepted for compatibility and not used: workers report their progress in shared memory.
-    worker_tmp_dir: Option<PathBuf> = None => Option<PATH> { flags: &["--worker-tmp-dir"] }
 
     /// User of the workers, by name or number. The group is the user's main group unless `group` is set.
     user: Option<String> = None => Option<TEXT> { metavar: "USER", flags: &["-u", "--user"], common: true }

@@ -2,11 +2,16 @@
 //!
 //! A parser knows neither a setting's name nor the origin of the text.
 
+mod class;
+mod number;
+mod tls;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::number::{bytes, integer, time};
 use crate::net::{ClientAddress, Networks, ProxyProtocol};
 
 /// The policies for header fields with an underscore in their names. WSGI cannot tell such a name from one with a
@@ -22,16 +27,34 @@ pub enum HeaderMap {
     Dangerous,
 }
 
-/// The kinds of workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How changed files are noticed (`reload`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum WorkerClass {
-    /// A worker that answers one request at a time, on its main thread.
-    #[default]
-    Sync,
-    /// A worker that answers several requests at once, on threads.
-    Gthread,
+pub enum ReloadEngine {
+    /// By events of the system, where it gives any, and by a look once a second.
+    Auto,
+    /// By a look once a second.
+    Poll,
+    /// By events of the system (inotify(7)) alone.
+    Inotify,
 }
+
+/// Which requests have an id (`X-Request-Id`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestIdMode {
+    /// None has one; the field is one like any other.
+    Off,
+    /// Each has one: a trusted forwarder's, or a new one.
+    On,
+    /// The same, and each response has it, too.
+    Send,
+}
+
+pub(super) use class::CLASS;
+pub use class::WorkerClass;
+pub(super) use tls::{CERT_REQS, TLS_VERSION};
+pub use tls::{CertReqs, TlsVersion};
 
 /// Why a text is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +63,13 @@ pub(super) enum ParseProblem {
     Negative,
     /// What was expected instead.
     Expected(&'static str),
+    /// A value of Gunicorn's that is not served.
+    Refused {
+        /// The reason, as a clause.
+        why: &'static str,
+        /// The settings to write instead, with their values.
+        instead: &'static [(&'static str, &'static str)],
+    },
 }
 
 /// A kind of value.
@@ -126,8 +156,11 @@ pub(super) const LEVEL: ValueParser<String> = ValueParser {
     parse: |value| {
         let expected = "one of debug, info, warning, error, critical";
         let level = text(value, expected)?.to_ascii_lowercase();
-        match level.as_str() {
-            "debug" | "info" | "warning" | "error" | "critical" => Ok(level),
+        match level.trim() {
+            // Python's logging has the same short names.
+            "warn" => Ok("warning".to_owned()),
+            "fatal" => Ok("critical".to_owned()),
+            level @ ("debug" | "info" | "warning" | "error" | "critical") => Ok(level.to_owned()),
             _ => Err(ParseProblem::Expected(expected)),
         }
     },
@@ -139,8 +172,11 @@ pub(super) const FLAG: ValueParser<bool> = ValueParser {
     metavar: "BOOL",
     parse: |value| {
         let expected = "true or false";
-        let text = text(value, expected)?.to_ascii_lowercase();
-        text.parse().map_err(|_| ParseProblem::Expected(expected))
+        match text(value, expected)?.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "y" | "on" => Ok(true),
+            "false" | "0" | "no" | "n" | "off" => Ok(false),
+            _ => Err(ParseProblem::Expected(expected)),
+        }
     },
     show: ToString::to_string,
 };
@@ -248,21 +284,34 @@ pub(super) const HEADER_MAP: ValueParser<HeaderMap> = ValueParser {
     show: |policy| format!("{policy:?}").to_ascii_lowercase(),
 };
 
-/// A kind of worker.
-pub(super) const CLASS: ValueParser<WorkerClass> = ValueParser {
-    metavar: "CLASS",
-    parse: |value| match value.to_str() {
-        Some("sync") => Ok(WorkerClass::Sync),
-        Some("gthread") => Ok(WorkerClass::Gthread),
-        _ => Err(ParseProblem::Expected("one of sync, gthread")),
+/// How changed files are noticed, in any case.
+pub(super) const RELOAD_ENGINE: ValueParser<ReloadEngine> = ValueParser {
+    metavar: "ENGINE",
+    parse: |value| {
+        let expected = "one of auto, poll, inotify";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "auto" => Ok(ReloadEngine::Auto),
+            "poll" => Ok(ReloadEngine::Poll),
+            "inotify" => Ok(ReloadEngine::Inotify),
+            _ => Err(ParseProblem::Expected(expected)),
+        }
     },
-    show: |class| {
-        let name = match class {
-            WorkerClass::Sync => "sync",
-            WorkerClass::Gthread => "gthread",
-        };
-        name.to_owned()
+    show: |engine| format!("{engine:?}").to_ascii_lowercase(),
+};
+
+/// Which requests have an id, in any case.
+pub(super) const REQUEST_IDS: ValueParser<RequestIdMode> = ValueParser {
+    metavar: "MODE",
+    parse: |value| {
+        let expected = "one of off, on, send";
+        match text(value, expected)?.to_ascii_lowercase().as_str() {
+            "off" | "false" => Ok(RequestIdMode::Off),
+            "on" | "true" => Ok(RequestIdMode::On),
+            "send" => Ok(RequestIdMode::Send),
+            _ => Err(ParseProblem::Expected(expected)),
+        }
     },
+    show: |mode| format!("{mode:?}").to_ascii_lowercase(),
 };
 
 /// A number of things.
@@ -288,21 +337,17 @@ pub(super) const COUNT_32: ValueParser<u32> = ValueParser {
     show: ToString::to_string,
 };
 
-/// A file mode creation mask (umask(2)). A number that begins with 0 is octal, as everywhere but in Python.
+/// A file mode creation mask (umask(2)).
 pub(super) const UMASK: ValueParser<u32> = ValueParser {
     metavar: "MASK",
-    parse: |value| {
-        let expected = "a mask from 0 to 0777";
-        let text = text(value, expected)?.trim();
-        let octal = text.len() > 1 && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-        let mask = match text.strip_prefix('0') {
-            Some(digits) if octal => u32::from_str_radix(digits, 8).ok(),
-            _ => integer(value).ok(),
-        };
-        mask.filter(|mask| *mask <= 0o777)
-            .ok_or(ParseProblem::Expected(expected))
-    },
+    parse: |value| permissions(value, "a mask from 0 to 0777"),
     show: |mask| format!("{mask:#o}"),
+};
+
+/// The permissions of a file (chmod(2)).
+pub(super) const MODE: ValueParser<u32> = ValueParser {
+    parse: |value| permissions(value, "permissions from 0 to 0777"),
+    ..UMASK
 };
 
 /// A number of things that are counted over time.
@@ -315,93 +360,48 @@ pub(super) const COUNT_64: ValueParser<u64> = ValueParser {
 /// A number of bytes in memory.
 pub(super) const BYTES: ValueParser<usize> = ValueParser {
     metavar: "BYTES",
+    parse: bytes,
     ..COUNT
 };
 
 /// A number of bytes of a file, or per second.
 pub(super) const BYTES_64: ValueParser<u64> = ValueParser {
     metavar: "BYTES",
+    parse: bytes,
     ..COUNT_64
 };
 
 /// A time in seconds, which may be 0.
 pub(super) const SECONDS: ValueParser<Duration> = ValueParser {
     metavar: "SECONDS",
-    parse: seconds,
+    parse: time,
     show: |time| time.as_secs_f64().to_string(),
 };
 
 /// A time in seconds, in which something must be possible.
 pub(super) const DEADLINE: ValueParser<Duration> = ValueParser {
-    parse: |value| match seconds(value)? {
+    parse: |value| match time(value)? {
         Duration::ZERO => Err(ParseProblem::Expected("a time longer than 0 seconds")),
         time => Ok(time),
     },
     ..SECONDS
 };
 
+/// A number that begins with 0 is octal, as everywhere but in Python.
+fn permissions(value: &OsStr, expected: &'static str) -> Result<u32, ParseProblem> {
+    let text = text(value, expected)?.trim();
+    let octal = text.len() > 1 && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let number = match text.strip_prefix('0') {
+        Some(digits) if octal => u32::from_str_radix(digits, 8).ok(),
+        _ => integer(value).ok(),
+    };
+    number
+        .filter(|number| *number <= 0o777)
+        .ok_or(ParseProblem::Expected(expected))
+}
+
 fn text<'v>(value: &'v OsStr, expected: &'static str) -> Result<&'v str, ParseProblem> {
     value.to_str().ok_or(ParseProblem::Expected(expected))
-}
-
-/// An integer as Python's `int(text, 0)` reads it, in the range of its type.
-fn integer<N: TryFrom<u64>>(value: &OsStr) -> Result<N, ParseProblem> {
-    const EXPECTED: &str = "a whole number";
-    let (negative, magnitude) = signed(text(value, EXPECTED)?.trim());
-    let number = digits(magnitude).ok_or(ParseProblem::Expected(EXPECTED))?;
-    if negative && number > 0 {
-        return Err(ParseProblem::Negative);
-    }
-    N::try_from(number).map_err(|_| ParseProblem::Expected("a smaller number"))
-}
-
-/// A number of seconds: an integer as above, or a decimal fraction.
-fn seconds(value: &OsStr) -> Result<Duration, ParseProblem> {
-    let expected = ParseProblem::Expected("a number of seconds");
-    let (negative, magnitude) = signed(text(value, "a number of seconds")?.trim());
-    let time = match digits(magnitude) {
-        Some(whole) => Duration::from_secs(whole),
-        None if magnitude
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.') =>
-        {
-            let fraction = magnitude.parse().map_err(|_| expected)?;
-            Duration::try_from_secs_f64(fraction).map_err(|_| expected)?
-        }
-        None => return Err(expected),
-    };
-    if negative && !time.is_zero() {
-        return Err(ParseProblem::Negative);
-    }
-    Ok(time)
-}
-
-fn signed(text: &str) -> (bool, &str) {
-    match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    }
-}
-
-/// An unsigned integer of Python's source language: `0x`, `0o` and `0b` in either case, and single
-/// underscores between digits (PEP 515). Unlike there, and like its `int()`, leading zeros mean nothing.
-fn digits(text: &str) -> Option<u64> {
-    let (radix, body) = match text.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &text[2..]),
-        [b'0', b'o' | b'O', ..] => (8, &text[2..]),
-        [b'0', b'b' | b'B', ..] => (2, &text[2..]),
-        _ => (10, text),
-    };
-    let body = if radix == 10 {
-        body
-    } else {
-        body.strip_prefix('_').unwrap_or(body)
-    };
-    let mut groups = body.split('_');
-    if !groups.all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_alphanumeric())) {
-        return None;
-    }
-    u64::from_str_radix(&body.replace('_', ""), radix).ok()
 }
 
 #[cfg(test)]

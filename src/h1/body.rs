@@ -17,14 +17,11 @@ use super::parse::{Section, check_trailer};
 use super::syntax::{BadLine, Lines, hexadecimal, is_text, is_token_byte, trim_start};
 use super::types::BodyLength;
 
-/// What comes next of a body.
 #[derive(Debug)]
 pub(super) enum Part {
     /// Nothing before more has arrived.
     NeedMore,
-    /// Some of the content.
     Data(Bytes),
-    /// The end.
     End,
 }
 
@@ -33,7 +30,6 @@ pub(super) enum Part {
 pub(super) enum Reader {
     /// So many bytes are missing.
     Sized(u64),
-    /// The chunked coding.
     Chunked(Chunked),
 }
 
@@ -46,7 +42,6 @@ impl Reader {
         }
     }
 
-    /// What is left.
     pub(super) fn left(&self) -> BodyLength {
         match self {
             Self::Sized(left) => BodyLength::Known(*left),
@@ -198,7 +193,7 @@ fn are_extensions(mut rest: &[u8]) -> bool {
     true
 }
 
-/// What follows a token.
+/// Returns the bytes after a token.
 fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes
         .iter()
@@ -207,7 +202,7 @@ fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
     (end > 0).then(|| &bytes[end..])
 }
 
-/// What follows a token or a quoted string (RFC 9110 §5.6.4).
+/// Returns the bytes after a token or a quoted string (RFC 9110 §5.6.4).
 fn skip_value(bytes: &[u8]) -> Option<&[u8]> {
     let Some(mut rest) = bytes.strip_prefix(b"\"") else {
         return skip_token(bytes);
@@ -340,7 +335,7 @@ mod tests {
         }
     }
 
-    // Gunicorn: E32, P28
+    // Gunicorn: E32, P28, E71
     #[test]
     fn trailers_are_checked_and_dropped() {
         let (content, rest) = chunked(b"1\r\nx\r\n0\r\nA: b\r\nC: d\r\n\r\n!").unwrap();

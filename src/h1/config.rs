@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::syntax::members;
 
-/// What a connection is told at its start. The default takes what RFC 9112 has a server take, and no more.
+/// The settings of a connection's protocol. The default accepts what RFC 9112 requires of a server, and no more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnConfig {
-    /// How large a head may be.
+    /// The bounds of a head's size.
     pub limits: Limits,
-    /// What is taken although it should not be.
+    /// The deviations from the RFC that are accepted.
     pub leniency: Leniency,
 }
 
@@ -33,7 +33,7 @@ impl ConnConfig {
     }
 }
 
-/// How large a request's head may be. The defaults are Gunicorn's.
+/// The bounds of the size of a request's head. The defaults are Gunicorn's.
 ///
 /// A head that exceeds one is refused as soon as that is certain, its end not awaited: so a connection
 /// never holds more than [`request_line`](Self::request_line) plus [`fields`](Self::fields) times
@@ -88,7 +88,7 @@ pub struct Leniency {
     /// Makes a method upper case before it is looked at, although methods are case-sensitive (RFC 9110
     /// §9.1).
     pub casefold_method: bool,
-    /// What becomes of a field whose name has an underscore.
+    /// The treatment of a field whose name has an underscore.
     pub underscores: Underscores,
     /// Of those, the ones that are taken all the same: what a forwarder adds that is trusted. Not in a
     /// trailer section.
@@ -96,14 +96,14 @@ pub struct Leniency {
 }
 
 impl Leniency {
-    /// Whether a section may need to be rewritten before it is as the RFC has it.
+    /// Tells whether a section may need to be rewritten before it is as the RFC has it.
     pub(super) fn rewrites(&self) -> bool {
         self.obsolete_folding || self.header_spaces
     }
 }
 
-/// What becomes of a field whose name has an underscore, which a gateway cannot tell from one with a hyphen
-/// (RFC 3875 §4.1.18): `X_Real_IP` would pass for `X-Real-IP`.
+/// The treatment of a field whose name has an underscore. A gateway cannot tell such a name from one with a hyphen (RFC
+/// 3875 §4.1.18): `X_Real_IP` would pass for `X-Real-IP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Underscores {
@@ -134,7 +134,7 @@ impl Names {
         Self(Bytes::from(list.into()))
     }
 
-    /// Whether the name is among them.
+    /// Tells whether the name is among them.
     #[must_use]
     pub fn contains(&self, name: &[u8]) -> bool {
         members(&self.0).any(|known| known == b"*" || known.eq_ignore_ascii_case(name))

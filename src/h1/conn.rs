@@ -26,18 +26,27 @@ const FIRST: usize = 1024;
 const LARGE: usize = 16 * 1024;
 
 /// The server's side of one HTTP/1.1 connection, without the connection: see the [module](super).
+///
+/// ```
+/// use oxicorn::h1::{Conn, Event};
+///
+/// let mut conn = Conn::server(Default::default());
+/// conn.receive(b"GET /tea?hot=1 HTTP/1.1\r\nhost: a\r\n\r\n");
+/// let Ok(Event::Request(head)) = conn.next_event() else { panic!() };
+/// assert_eq!((head.method(), head.path(), head.query()), ("GET", "/tea", "hot=1"));
+/// ```
 #[derive(Debug)]
 pub struct Conn {
     config: ConnConfig,
     state: State,
     /// Received and not parsed.
     bytes: BytesMut,
-    /// How far the next head has been looked through.
+    /// The progress of the search through the next head.
     scan: Scan,
     /// An empty line before the next head was dropped: a second is an error.
     skipped: bool,
     body: Reader,
-    /// Whether the current body is handed out in one piece.
+    /// True if the current body is handed out in one piece.
     whole: bool,
     /// Bytes of bodies that were handed out.
     received: u64,
@@ -102,7 +111,7 @@ impl Conn {
         fits.then_some(&mut self.bytes)
     }
 
-    /// How much memory it has for what is received and not parsed.
+    /// Tells how much memory it has for what is received and not parsed.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity()
     }
@@ -120,7 +129,7 @@ impl Conn {
         self.whole = true;
     }
 
-    /// How much has to be received before a body that is [gathered](Self::gather) is there; 0 where there is
+    /// Tells how much has to be received before a body that is [gathered](Self::gather) is there; 0 where there is
     /// none, or no known length.
     pub(crate) fn missing(&self) -> usize {
         match (self.unread(), self.whole) {
@@ -132,12 +141,12 @@ impl Conn {
         }
     }
 
-    /// What [`take_received`](Self::take_received) would give.
+    /// Returns the number that [`take_received`](Self::take_received) would return, and does not reset it.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// How many bytes of bodies were handed out since this was asked last.
+    /// Tells how many bytes of bodies were handed out since this was asked last.
     pub fn take_received(&mut self) -> u64 {
         std::mem::take(&mut self.received)
     }
@@ -147,12 +156,12 @@ impl Conn {
         self.ended = true;
     }
 
-    /// What comes next of what the client has sent.
+    /// Returns the next event of the client's input.
     ///
     /// # Errors
     ///
-    /// Where it is not HTTP/1.1, or would be unsafe to take for it. [Refuse](Self::refuse) it, unless a response is
-    /// under way, and close: the events that follow are [`Event::Closed`].
+    /// Fails if the input is not HTTP/1.1, or would be unsafe to take for it. [Refuse](Self::refuse) it, unless a
+    /// response is under way, and close: the events that follow are [`Event::Closed`].
     pub fn next_event(&mut self) -> Result<Event, ParseError> {
         let event = match self.state.client() {
             Client::Head => self.next_head(),
@@ -259,13 +268,13 @@ impl Conn {
         is_some.then(|| Head::memory(block.freeze(), fields))
     }
 
-    /// How many bytes are received and not parsed yet. Between requests they may be the next one.
+    /// Tells how many bytes are received and not parsed yet. Between requests they may be the next one.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What is left of the current request's body: of one with a length, the bytes that are missing.
+    /// Returns the unread rest of the current request's body: for a body with a length, the number of missing bytes.
     #[must_use]
     pub fn unread(&self) -> BodyLength {
         match self.state.client() {
@@ -274,7 +283,7 @@ impl Conn {
         }
     }
 
-    /// Whether the connection is between requests and nothing of a next one has come.
+    /// Tells whether the connection is between requests and nothing of a next one has come.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.state.client() == Client::Head && self.bytes.is_empty()
@@ -300,7 +309,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// Where no response is due, or the status or the reason cannot be sent. Nothing is written then.
+    /// Fails if no response is due, or if the status or the reason cannot be sent. Nothing is written then.
     pub fn begin<'c>(
         &'c mut self,
         out: &'c mut BytesMut,
@@ -310,14 +319,46 @@ impl Conn {
         HeadEncoder::begin(&mut self.state, out, status, reason)
     }
 
-    /// What to send around the next `len` bytes of the response's body, and how many of them. For none it
-    /// is empty. What exceeds the `Content-Length` is cut off: see [`exceeded`](Self::exceeded).
+    /// Begins the 101 with which the current request's wish for another protocol is granted (RFC 9110 §15.2.2): its
+    /// status line goes to `out`. It keeps the field `Upgrade`, which is to name that protocol. Then
+    /// [upgrade](Self::upgrade).
+    ///
+    /// # Errors
+    ///
+    /// Where no response is due. Nothing is written then.
+    pub fn switch_protocols<'c>(
+        &'c mut self,
+        out: &'c mut BytesMut,
+    ) -> Result<HeadEncoder<'c>, EncodeError> {
+        HeadEncoder::switch(&mut self.state, out)
+    }
+
+    /// Ends HTTP on the connection, which goes on in another protocol, and hands out the part of it that was received
+    /// already. The current request gets no other response.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::NotDue`] where no response is due, or some of the request's body is still to come.
+    pub fn upgrade(&mut self) -> Result<BytesMut, EncodeError> {
+        if !self.state.upgraded() {
+            return Err(EncodeError::NotDue);
+        }
+        Ok(std::mem::take(&mut self.bytes))
+    }
+
+    /// Returns the framing for the next `len` bytes of the response's body, and how many of them to send. For an empty
+    /// block the frame is empty. Bytes beyond the `Content-Length` are cut off: see [`exceeded`](Self::exceeded).
     ///
     /// # Errors
     ///
     /// [`EncodeError::NotBegun`] where no response's body is open.
     pub fn frame(&mut self, len: usize) -> Result<Frame, EncodeError> {
         self.state.frame(len)
+    }
+
+    /// Tells whether frames were made for all bytes of a body whose length is known: only its end is missing.
+    pub(crate) fn has_whole_body(&self) -> bool {
+        self.state.has_whole_body()
     }
 
     /// Tells the client of a body that was longer than its `Content-Length`, as long as it can be told: `head`
@@ -373,7 +414,8 @@ impl Conn {
         self.state.retract()
     }
 
-    /// How far the response to the current request has come; between two requests, that to the one before.
+    /// Returns the progress of the response to the current request; between two requests, of the response to the one
+    /// before.
     #[must_use]
     pub fn response(&self) -> ResponseState {
         self.state.response()
@@ -385,7 +427,7 @@ impl Conn {
         self.bytes = BytesMut::new();
     }
 
-    /// Whether the connection closes after the current response, as far as is known.
+    /// Tells whether the connection closes after the current response, as far as is known.
     #[must_use]
     pub fn will_close(&self) -> bool {
         self.state.will_close()

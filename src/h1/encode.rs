@@ -25,23 +25,41 @@ pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub struct HeadEncoder<'c> {
     state: &'c mut State,
     out: &'c mut BytesMut,
-    /// Where in `out` the head starts.
+    /// The position in `out` at which the head starts.
     mark: usize,
     status: u16,
     /// The service's own `Content-Length`.
     length: Option<u64>,
-    /// Whether the service asked to close the connection.
+    /// True if the service asked to close the connection.
     close: bool,
-    /// Whether there is a field that tells of protocols to upgrade to.
+    /// True if there is a field that tells of protocols to upgrade to.
     upgrade: bool,
-    /// Why a field was refused.
+    /// The reason that a field was refused.
     failure: Option<EncodeError>,
     finished: bool,
 }
 
 impl<'c> HeadEncoder<'c> {
-    /// Writes the status line (RFC 9112 §4): in HTTP/1.0 to those who asked in it, as Gunicorn does.
+    /// Writes the status line (RFC 9112 §4): in HTTP/1.0 where the request was, as Gunicorn does.
     pub(super) fn begin(
+        state: &'c mut State,
+        out: &'c mut BytesMut,
+        status: u16,
+        reason: &[u8],
+    ) -> Result<Self, EncodeError> {
+        match status {
+            101 => Err(EncodeError::Upgrade),
+            100..=999 => Self::put_first(state, out, status, reason),
+            _ => Err(EncodeError::Status(status)),
+        }
+    }
+
+    /// Writes the status line of a 101 (RFC 9110 §15.2.2).
+    pub(super) fn switch(state: &'c mut State, out: &'c mut BytesMut) -> Result<Self, EncodeError> {
+        Self::put_first(state, out, 101, b"")
+    }
+
+    fn put_first(
         state: &'c mut State,
         out: &'c mut BytesMut,
         status: u16,
@@ -49,11 +67,6 @@ impl<'c> HeadEncoder<'c> {
     ) -> Result<Self, EncodeError> {
         if !state.is_due() {
             return Err(EncodeError::NotDue);
-        }
-        match status {
-            101 => return Err(EncodeError::Upgrade),
-            100..=999 => {}
-            _ => return Err(EncodeError::Status(status)),
         }
         if !is_text(reason) {
             return Err(EncodeError::Reason(quote(reason)));
@@ -83,13 +96,13 @@ impl<'c> HeadEncoder<'c> {
     ///
     /// Left out are those of the server and of the connection: `Server`, `Date`, `Connection` (its option
     /// `close` is honoured), `Keep-Alive`, `Proxy-Authenticate`, `Proxy-Authorization`, `TE`, `Trailers`,
-    /// `Transfer-Encoding`, `Upgrade` (PEP 3333, "Other HTTP Features"), except that a 426 keeps its `Upgrade`
-    /// (RFC 9110 §15.5.22). `Content-Length` is written by [`finish`](Self::finish), where the response may
+    /// `Transfer-Encoding`, `Upgrade` (PEP 3333, "Other HTTP Features"), except that a 101 and a 426 keep their
+    /// `Upgrade` (RFC 9110 §7.8, §15.5.22). `Content-Length` is written by [`finish`](Self::finish), where the response may
     /// have one.
     ///
     /// # Errors
     ///
-    /// Where the name is no token, the value holds a control character, or `Content-Length` is no number or
+    /// Fails if the name is no token, if the value holds a control character, or if `Content-Length` is no number or
     /// comes twice. The head cannot be finished any more then.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
         let result = self.put(name, value);
@@ -100,18 +113,20 @@ impl<'c> HeadEncoder<'c> {
     }
 
     fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
-        if !is_token(name) {
+        let role = FieldRole::of(name);
+        // Other roles have names that are tokens.
+        if role == FieldRole::Plain && !is_token(name) {
             return Err(EncodeError::FieldName(quote(name)));
         }
         let value = trim(value);
         if !is_text(value) {
             return Err(EncodeError::FieldValue(quote(name)));
         }
-        match FieldRole::of(name) {
+        match role {
             FieldRole::Plain => put_field(self.out, name, value),
             FieldRole::Dropped => {}
             FieldRole::Upgrade => {
-                if self.status == 426 {
+                if matches!(self.status, 101 | 426) {
                     put_field(self.out, name, value);
                     self.upgrade = true;
                 }
@@ -146,8 +161,12 @@ impl<'c> HeadEncoder<'c> {
             return Err(error);
         }
         if self.status < 200 {
-            self.finished = self.state.takes_interim();
-            self.out.extend_from_slice(b"\r\n");
+            self.finished = self.status == 101 || self.state.takes_interim();
+            let end: &[u8] = match self.status {
+                101 => b"Connection: upgrade\r\n\r\n",
+                _ => b"\r\n",
+            };
+            self.out.extend_from_slice(end);
             return Ok(());
         }
         let plan = self.state.plan(self.status, self.length, len, self.close);
@@ -190,7 +209,7 @@ impl fmt::Debug for HeadEncoder<'_> {
     }
 }
 
-/// What a field of a service's means for the connection.
+/// The meaning of a service's field for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldRole {
     Plain,
@@ -220,7 +239,7 @@ impl FieldRole {
     }
 }
 
-/// How a head ends: with what it says of the connection, and an empty line.
+/// The end of a head: the fields that concern the connection, and an empty line.
 #[derive(Clone, Copy)]
 struct Ending {
     close: bool,
@@ -295,8 +314,8 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
 ///
 /// # Errors
 ///
-/// Where the page has a status that is no error's, or a reason or a content type that cannot be sent. Nothing
-/// is written then.
+/// Fails if the page has a status that is no error's, or a reason or a content type that cannot be sent. Nothing is
+/// written then.
 pub(super) fn put_page(
     out: &mut BytesMut,
     preamble: &[u8],

@@ -1,17 +1,17 @@
-//! Why a request is refused ([`ParseError`]) and why a response cannot be sent ([`EncodeError`]).
+//! The errors of both directions: a request is refused ([`ParseError`]), or a response cannot be sent
+//! ([`EncodeError`]).
 //!
 //! The texts carry the user's own words, quoted, clipped and in visible ASCII; a field's value never is
 //! among them, since it may be a secret.
 
-/// How much of the user's words is repeated, in bytes.
+/// The most bytes of the client's input that a text repeats.
 const CLIP: usize = 64;
 
-/// Why a request is refused. The text is fit for an error page once it is escaped for HTML.
+/// The reason for refusing a request. The text is fit for an error page once it is escaped for HTML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// A line ends in LF alone, which RFC 9112 §2.2 lets a server refuse, and which hides requests from
-    /// those who do not.
+    /// A line ends in LF alone. RFC 9112 §2.2 lets a server refuse it; taken, it can hide a request from another server.
     #[error("a line ends in LF without CR")]
     BareLineFeed,
     /// The request line exceeds [`Limits::request_line`](super::Limits::request_line).
@@ -123,7 +123,7 @@ impl ParseError {
     }
 }
 
-/// Why a response cannot be sent as it is. Nothing of what was refused has been written.
+/// The reason that a response cannot be sent as it is. Nothing of the refused part has been written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -136,8 +136,8 @@ pub enum EncodeError {
     /// Not within 100 to 999 (RFC 9110 §15).
     #[error("invalid status {0}")]
     Status(u16),
-    /// `101 Switching Protocols`, which this protocol does not offer.
-    #[error("status 101: this connection cannot switch protocols")]
+    /// `101 Switching Protocols` as a response: it is sent by [`Conn::switch_protocols`](super::Conn::switch_protocols).
+    #[error("status 101 without taking the connection over")]
     Upgrade,
     /// The reason phrase holds a control character (RFC 9112 §4).
     #[error("invalid reason phrase {0}")]
@@ -157,7 +157,7 @@ pub enum EncodeError {
     /// The body ended before its `Content-Length`. The connection closes, and nothing pretends.
     #[error("the response's body is {missing} bytes shorter than its Content-Length")]
     Incomplete {
-        /// How many bytes were announced and not written.
+        /// The number of bytes that were announced and not written.
         missing: u64,
     },
 }

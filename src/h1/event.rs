@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::head::Head;
 
-/// What comes next of what a client sends: the answer of [`Conn::next_event`](super::Conn::next_event).
+/// The next part of a client's input, as [`Conn::next_event`](super::Conn::next_event) finds it.
+///
+/// The enum is exhaustive, because each event asks its caller for something: input that is ignored is lost.
 #[derive(Debug)]
 pub enum Event {
     /// Nothing before more is received, or before the current response has ended.
@@ -24,7 +26,7 @@ pub enum Event {
     Closed(CloseReason),
 }
 
-/// Why no further request comes.
+/// The reason that no further request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -36,8 +38,10 @@ pub enum CloseReason {
     Incomplete,
     /// A response could not be completed.
     Aborted,
-    /// What the client has sent was refused.
+    /// The client's input was refused.
     Refused,
+    /// The connection goes on in another protocol.
+    Upgraded,
 }
 
 impl fmt::Display for CloseReason {
@@ -48,6 +52,7 @@ impl fmt::Display for CloseReason {
             Self::Incomplete => "the client has left within a request",
             Self::Aborted => "a response could not be completed",
             Self::Refused => "a request was refused",
+            Self::Upgraded => "the connection goes on in another protocol",
         })
     }
 }

@@ -7,16 +7,16 @@ use std::fmt;
 /// Ends a chunked body (RFC 9112 §7.1): the last chunk, and no trailers.
 pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// What to send around some bytes of a response's body, and how many of them to send.
+/// The bytes to send around a part of a response's body, and how much of that part to send.
 ///
 /// Send `prefix`, then the first `take` of the bytes, then `suffix`.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
-    /// What precedes the bytes.
+    /// The bytes to send before the part.
     pub prefix: Prefix,
-    /// What follows them.
+    /// The bytes to send after the part.
     pub suffix: &'static [u8],
-    /// How many of them belong to the response: fewer where they exceed its `Content-Length`, none where it
+    /// The number of its bytes that belong to the response: fewer where they exceed its `Content-Length`, none where it
     /// has no body (HEAD, 204, 304).
     pub take: usize,
 }

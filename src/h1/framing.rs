@@ -1,4 +1,4 @@
-//! Where a request's body ends: the decision of RFC 9112 §6.3 from `Content-Length` and `Transfer-Encoding`.
+//! The end of a request's body: the decision of RFC 9112 §6.3 from `Content-Length` and `Transfer-Encoding`.
 //!
 //! Never a guess: whatever two readers could take differently is refused.
 
@@ -49,13 +49,13 @@ impl Codings {
         }
     }
 
-    /// Whether the body is handed on in a coding that this layer does not undo.
+    /// Tells whether the body is handed on in a coding that this layer does not undo.
     pub(super) fn is_compressed(self) -> bool {
         matches!(self, Self::Chunked { compressed: true })
     }
 }
 
-/// How the body's end is found. `length` is the value of the only `Content-Length`.
+/// Tells how the body's end is found. `length` is the value of the only `Content-Length`.
 pub(super) fn body_length(
     version: Version,
     length: Option<&[u8]>,

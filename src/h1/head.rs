@@ -20,6 +20,7 @@ pub struct Head {
     pub(super) length: BodyLength,
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
+    pub(super) upgrades: bool,
     pub(super) dropped: usize,
 }
 
@@ -37,6 +38,7 @@ impl Head {
             length: BodyLength::Empty,
             keep_alive: false,
             expects_continue: false,
+            upgrades: false,
             dropped: 0,
         }
     }
@@ -47,14 +49,25 @@ impl Head {
         text(self.method_bytes())
     }
 
-    pub(super) fn method_bytes(&self) -> &[u8] {
+    pub(crate) fn method_bytes(&self) -> &[u8] {
         self.method.of(&self.block)
     }
 
     /// The target exactly as it was sent (RFC 9112 §3.2).
     #[must_use]
     pub fn target(&self) -> &str {
-        text(self.target.of(&self.block))
+        text(self.target_bytes())
+    }
+
+    pub(crate) fn target_bytes(&self) -> &[u8] {
+        self.target.of(&self.block)
+    }
+
+    /// The field section as it came, if no field was [dropped](Self::dropped).
+    #[cfg(feature = "wsgi")]
+    pub(crate) fn field_section(&self) -> &[u8] {
+        let first = self.fields.first();
+        first.map_or(b"", |(name, _)| &self.block[name.start as usize..])
     }
 
     /// The path of the target, not decoded: what precedes `?` and `#`, without scheme and authority.
@@ -101,29 +114,36 @@ impl Head {
             .map(|(_, value)| value)
     }
 
-    /// How many fields were dropped because their names have an underscore: see
+    /// Tells how many fields were dropped because their names have an underscore: see
     /// [`Underscores`](super::Underscores).
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// How the body's end is found.
+    /// Tells how the body's end is found.
     #[must_use]
     pub fn length(&self) -> BodyLength {
         self.length
     }
 
-    /// Whether the client lets the connection serve another request (RFC 9112 §9.3).
+    /// Tells whether the client lets the connection serve another request (RFC 9112 §9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 
-    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+    /// Tells whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     #[must_use]
     pub fn expects_continue(&self) -> bool {
         self.expects_continue
+    }
+
+    /// Whether the client asks to go on in another protocol on this connection (RFC 9110 §7.8): it names some, and its
+    /// `Connection` lists `upgrade`. HTTP/1.0 cannot ask.
+    #[must_use]
+    pub fn upgrades(&self) -> bool {
+        self.upgrades
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn unfold<'s>(section: &'s [u8], leniency: &Leniency) -> Cow<'s, [u8]
     Cow::Owned(unfolded)
 }
 
-/// Whether a line goes on with the field before it.
+/// Tells whether a line goes on with the field before it.
 pub(super) fn is_fold(line: &[u8]) -> bool {
     matches!(line, [b' ' | b'\t', ..])
 }

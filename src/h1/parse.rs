@@ -201,6 +201,7 @@ impl Scan {
         }
         let length = semantics.length(line.version)?;
         let keep_alive = semantics.keep_alive(line.version, line.method.of(bytes));
+        let upgrades = semantics.upgrades(line.version);
         let expects_continue = semantics.expects_continue
             && line.version >= Version::HTTP_11
             && length != BodyLength::Empty;
@@ -224,6 +225,7 @@ impl Scan {
             length,
             keep_alive,
             expects_continue,
+            upgrades,
             dropped,
             block: rewritten.unwrap_or_else(|| received.freeze()),
         }))

@@ -19,7 +19,7 @@ pub(super) struct RequestLine {
     /// The host and the port of a target in absolute form (RFC 9112 §3.2.2); empty for the other forms.
     pub(super) host: Span,
     pub(super) version: Version,
-    /// Where the field section starts.
+    /// The position at which the field section starts.
     pub(super) fields: usize,
 }
 
@@ -129,7 +129,8 @@ fn is_scheme(scheme: &[u8]) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
 }
 
-/// What of `[ userinfo "@" ] host [ ":" port ]` (RFC 3986 §3.2) belongs into `Host`: not the userinfo.
+/// Returns the part of `[ userinfo "@" ] host [ ":" port ]` (RFC 3986 §3.2) that belongs into `Host`: all but the
+/// userinfo.
 fn host_of(authority: &[u8]) -> Option<&[u8]> {
     let host = match memrchr(b'@', authority) {
         Some(at) if memchr2(b'[', b']', &authority[..at]).is_none() => &authority[at + 1..],

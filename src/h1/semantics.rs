@@ -7,7 +7,7 @@ use super::framing::{Codings, body_length};
 use super::syntax::{host_and_port, members};
 use super::types::{BodyLength, Version};
 
-/// What a head's fields mean for the connection.
+/// The meaning of a head's fields for the connection.
 #[derive(Debug, Default)]
 pub(super) struct Semantics<'b> {
     host: Option<&'b [u8]>,
@@ -16,9 +16,11 @@ pub(super) struct Semantics<'b> {
     codings: Codings,
     persistence: Persistence,
     pub(super) expects_continue: bool,
+    /// Whether there is an `Upgrade`, and a `Connection` that lists it.
+    upgrade: (bool, bool),
 }
 
-/// What the options of all `Connection` fields say together (RFC 9110 §7.6.1); the later are the stronger.
+/// The meaning of the options of all `Connection` fields together (RFC 9110 §7.6.1). Later variants are stronger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Persistence {
     #[default]
@@ -39,6 +41,10 @@ impl<'b> Semantics<'b> {
                 self.expects_continue = true;
                 Ok(())
             }
+            7 if is("upgrade") => {
+                self.upgrade.0 = true;
+                Ok(())
+            }
             10 if is("connection") => {
                 for option in members(value) {
                     let said = if option.eq_ignore_ascii_case(b"close") {
@@ -46,6 +52,7 @@ impl<'b> Semantics<'b> {
                     } else if option.eq_ignore_ascii_case(b"keep-alive") {
                         Persistence::KeepAlive
                     } else {
+                        self.upgrade.1 |= option.eq_ignore_ascii_case(b"upgrade");
                         Persistence::Unsaid
                     };
                     self.persistence = self.persistence.max(said);
@@ -77,6 +84,11 @@ impl<'b> Semantics<'b> {
             _ => {}
         }
         body_length(version, self.length, self.codings)
+    }
+
+    /// Whether the client asks for another protocol (RFC 9110 §7.8).
+    pub(super) fn upgrades(&self, version: Version) -> bool {
+        self.upgrade == (true, true) && version >= Version::HTTP_11
     }
 
     /// RFC 9112 §9.3; and no second request after CONNECT or a body in a coding that we do not undo.

@@ -24,6 +24,7 @@
 //! | `retract` | | Body → Due |
 //! | `refuse` | → Closed(Refused) | Idle or Due → Done |
 //! | `abort` | → Closed(Aborted) | → Aborted |
+//! | `upgraded` | Done → Closed(Upgraded) | Due → Upgraded |
 //!
 //! *Invariants*: Closed is final; a request is announced only with the server Idle or Done; each request has one
 //! response at the most; `reusable` never becomes true again.
@@ -34,7 +35,7 @@ use super::frame::Frame;
 use super::head::Head;
 use super::types::{BodyLength, Version};
 
-/// What has come of the client's side.
+/// The progress of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     Head,
@@ -43,7 +44,7 @@ pub(super) enum Client {
     Closed(CloseReason),
 }
 
-/// What has gone from the server's side.
+/// The progress of the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     Idle,
@@ -51,9 +52,10 @@ enum Server {
     Body(Framing),
     Done,
     Aborted,
+    Upgraded,
 }
 
-/// How far the response to the current request has come; between two requests, that to the one before.
+/// The progress of the response to the current request; between two requests, of the response to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseState {
@@ -67,9 +69,11 @@ pub enum ResponseState {
     Complete,
     /// It cannot be completed: the connection has to close.
     Aborted,
+    /// There is none: the connection goes on in another protocol.
+    Upgraded,
 }
 
-/// How the end of a response's body is shown (RFC 9112 §6.3).
+/// The way in which the end of a response's body is shown (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// There is no body, whatever the service writes.
@@ -80,7 +84,7 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-/// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
+/// The state of the client's wait for `100 Continue` (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Continue {
     /// It does not, or no more.
@@ -90,7 +94,7 @@ enum Continue {
     Announced,
 }
 
-/// What of a request shapes its response.
+/// The properties of a request that shape its response.
 #[derive(Clone, Copy, Debug)]
 struct RequestKind {
     is_head: bool,
@@ -104,11 +108,10 @@ pub(super) struct Plan {
     pub(super) framing: Framing,
     /// The value of the `Content-Length` line, if there is to be one.
     pub(super) length: Option<u64>,
-    /// Whether the connection closes after it.
+    /// True if the connection closes after it.
     pub(super) close: bool,
 }
 
-/// Both sides of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     client: Client,
@@ -145,12 +148,11 @@ impl State {
         self.request.is_http10
     }
 
-    /// Whether the client gets interim responses.
+    /// Tells whether the client gets interim responses.
     pub(super) fn takes_interim(&self) -> bool {
         !self.request.is_http10 && !self.request.is_head
     }
 
-    /// A request's head has come.
     pub(super) fn request(&mut self, head: &Head) {
         self.client = match head.length() {
             BodyLength::Empty => Client::Done,
@@ -170,12 +172,11 @@ impl State {
         };
     }
 
-    /// Some of the body has come: the client does not wait.
     pub(super) fn body_arrived(&mut self) {
         self.expect = Continue::Unneeded;
     }
 
-    /// Whether the caller is to be told, once, that the client waits.
+    /// Tells whether the caller is to be told, once, that the client waits.
     pub(super) fn announce_continue(&mut self) -> bool {
         let told = self.expect == Continue::Wanted;
         if told {
@@ -184,12 +185,11 @@ impl State {
         told
     }
 
-    /// Whether the client still waits for `100 Continue`; from now on it does not.
+    /// Tells whether the client still waits for `100 Continue`; from now on it does not.
     pub(super) fn continued(&mut self) -> bool {
         std::mem::replace(&mut self.expect, Continue::Unneeded) != Continue::Unneeded
     }
 
-    /// The request's body is complete.
     pub(super) fn body_ended(&mut self) {
         self.client = Client::Done;
         self.settle();
@@ -218,6 +218,16 @@ impl State {
         self.server = Server::Aborted;
     }
 
+    /// The connection goes on in another protocol, if the request has come to its end and has no response.
+    pub(super) fn upgraded(&mut self) -> bool {
+        let may = self.client == Client::Done && self.server == Server::Due;
+        if may {
+            self.close(CloseReason::Upgraded);
+            self.server = Server::Upgraded;
+        }
+        may
+    }
+
     /// The head of the response has not left, and will not: the response is due as before. Tells whether it was
     /// begun.
     pub(super) fn retract(&mut self) -> bool {
@@ -228,12 +238,12 @@ impl State {
         begun
     }
 
-    /// Whether the server may answer by itself what has come: nothing has answered it.
+    /// Tells whether the server may answer by itself what has come: nothing has answered it.
     pub(super) fn may_refuse(&self) -> bool {
         match self.server {
             Server::Idle | Server::Due => true,
             Server::Done => self.client == Client::Head,
-            Server::Body(_) | Server::Aborted => false,
+            Server::Body(_) | Server::Aborted | Server::Upgraded => false,
         }
     }
 
@@ -243,7 +253,6 @@ impl State {
         self.server = Server::Done;
     }
 
-    /// How far the response has come.
     pub(super) fn response(&self) -> ResponseState {
         match self.server {
             Server::Idle => ResponseState::Idle,
@@ -251,15 +260,15 @@ impl State {
             Server::Body(_) => ResponseState::Started,
             Server::Done => ResponseState::Complete,
             Server::Aborted => ResponseState::Aborted,
+            Server::Upgraded => ResponseState::Upgraded,
         }
     }
 
-    /// Whether the request was HEAD.
     pub(super) fn is_head(&self) -> bool {
         self.request.is_head
     }
 
-    /// Whether a request waits for the head of its response.
+    /// Tells whether a request waits for the head of its response.
     pub(super) fn is_due(&self) -> bool {
         self.server == Server::Due
     }
@@ -338,9 +347,14 @@ impl State {
         })
     }
 
-    /// Whether the response's body has a length that it must not exceed.
+    /// Tells whether the response's body has a length that it must not exceed.
     pub(super) fn is_sized(&self) -> bool {
         matches!(self.server, Server::Body(Framing::Sized(_)))
+    }
+
+    /// Tells whether the response's body has all the bytes of its length.
+    pub(super) fn has_whole_body(&self) -> bool {
+        self.server == Server::Body(Framing::Sized(0))
     }
 
     /// The response's body has ended. Its framing tells what is missing for that.

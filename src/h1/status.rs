@@ -72,7 +72,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// What an answer of the server's own shows: see [`Conn::refuse`](super::Conn::refuse), which checks it.
+/// The content of an answer of the server's own: see [`Conn::refuse`](super::Conn::refuse), which checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub(super) status: u16,

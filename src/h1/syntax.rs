@@ -36,8 +36,8 @@ pub(super) fn is_token(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(|&b| is_token_byte(b))
 }
 
-/// What a field's value or a reason phrase may hold: HTAB, SP, visible ASCII and octets above it
-/// (RFC 9110 §5.5, RFC 9112 §4). Without an early exit, so that the compiler makes vectors of it.
+/// Tells whether the bytes may stand in a field's value or a reason phrase: HTAB, SP, visible ASCII and octets above it
+/// (RFC 9110 §5.5, RFC 9112 §4). There is no early exit, so that the compiler vectorizes the loop.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
     let is_bad = |b: u8| matches!(b, 0..=8 | 10..=31 | 127);
     !bytes.iter().fold(false, |bad, &b| bad | is_bad(b))
@@ -137,28 +137,25 @@ fn registered_name(bytes: &[u8]) -> usize {
     }
 }
 
-/// Why a line cannot be taken.
+/// The reason that a line cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadLine {
     /// It is longer than it may be.
     TooLong,
-    /// It ends in LF alone.
     BareLineFeed,
 }
 
 /// Finds lines in bytes that arrive piece by piece, and looks at each byte once.
 ///
-/// What it answers does not depend on where the pieces were cut: a line's length is judged before its end.
+/// The result does not depend on where the input was cut into pieces: a line's length is judged before its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lines {
-    /// Where the current line starts.
     start: usize,
-    /// What precedes this holds no line feed of the current line.
+    /// The bytes before this position hold no line feed of the current line.
     searched: usize,
 }
 
 impl Lines {
-    /// Where the current line starts.
     pub(super) fn start(&self) -> usize {
         self.start
     }

@@ -1,4 +1,4 @@
-//! What a head is made of: [`Version`], [`BodyLength`], and [`Span`], a range of its bytes.
+//! The parts of a head: [`Version`], [`BodyLength`], and [`Span`], a range of its bytes.
 
 /// The HTTP version of a request: `HTTP/1.0` is `{ major: 1, minor: 0 }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +23,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// How the end of a request's body is found (RFC 9112 §6.3).
+/// The way in which the end of a request's body is found. Exhaustive: RFC 9112 §6.3 has no other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
     /// There is none.
@@ -42,7 +42,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where the last range may end.
+    /// The largest end of a range.
     pub(super) const LIMIT: usize = u32::MAX as usize;
 
     /// The range of `part`, which is a slice of `block` and ends before the [limit](Self::LIMIT). The

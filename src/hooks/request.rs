@@ -1,18 +1,19 @@
-//! [`HookedMake`]: a recipe of services with hooks around each of their requests.
+//! [`HookedMake`]: a recipe of services that is shared, with hooks around each of their requests.
 //!
 //! Requests and responses pass through unchanged.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::catch::{call, call_logged};
-use super::{SharedHooks, WorkerInfo};
+use super::{Installed, SharedHooks, WorkerInfo};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::service::{
     Exchange, MakeService, Releaser, Request, Responded, Responder, Service, ServiceContext,
-    ServiceRuntime,
+    Upgraded,
 };
 
 /// How a request was answered, for [`Hooks::post_request`](super::Hooks::post_request).
@@ -27,13 +28,18 @@ pub struct RequestOutcome<'a> {
     pub error: Option<&'a Error>,
 }
 
-/// A recipe of services that have the hooks, if there are any, around their requests.
+/// A recipe of services that several generations of workers share, with the hooks, if there are any, around the requests
+/// of each service. It is preloaded at most once.
 pub(crate) struct HookedMake<M> {
-    make: M,
+    shared: Arc<Mutex<Shared<M>>>,
     hooks: Option<SharedHooks>,
 }
 
-/// A service with the hooks around its requests.
+struct Shared<M> {
+    make: M,
+    preloaded: bool,
+}
+
 pub(crate) struct HookedService<S> {
     service: S,
     hooks: Option<SharedHooks>,
@@ -41,8 +47,26 @@ pub(crate) struct HookedService<S> {
 }
 
 impl<M> HookedMake<M> {
-    pub(crate) fn new(make: M, hooks: Option<SharedHooks>) -> Self {
-        Self { make, hooks }
+    pub(crate) fn new(make: M, hooks: Option<&Installed>) -> Self {
+        let preloaded = false;
+        Self {
+            shared: Arc::new(Mutex::new(Shared { make, preloaded })),
+            hooks: hooks.map(|installed| Arc::clone(&installed.hooks)),
+        }
+    }
+
+    /// One thread at a time has anything to do with it.
+    fn lock(&self) -> MutexGuard<'_, Shared<M>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M> Clone for HookedMake<M> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            hooks: self.hooks.clone(),
+        }
     }
 }
 
@@ -50,48 +74,54 @@ impl<M: MakeService> MakeService for HookedMake<M> {
     type Service = HookedService<M::Service>;
 
     fn make(&self, context: &ServiceContext<'_>) -> Result<Self::Service> {
-        let service = self.make.make(context)?;
+        let service = self.lock().make.make(context)?;
         let worker = WorkerInfo::current(context.worker);
         if let Some(hooks) = &self.hooks {
             call("post_worker_init", || hooks.post_worker_init(&worker))?;
         }
+        let hooks = self.hooks.clone();
         Ok(HookedService {
             service,
-            hooks: self.hooks.clone(),
+            hooks: hooks.filter(|hooks| hooks.wants_requests()),
             worker,
         })
     }
 
     fn succeed(&mut self, former: &Self) {
-        self.make.succeed(&former.make);
+        self.lock().make.succeed(&former.lock().make);
     }
 
     fn preload(&mut self) -> Result<()> {
-        self.make.preload()
+        let mut shared = self.lock();
+        if !shared.preloaded {
+            shared.make.preload()?;
+            shared.preloaded = true;
+        }
+        Ok(())
     }
 
     fn interrupter(&self) -> Option<fn(i32)> {
-        self.make.interrupter()
+        self.lock().make.interrupter()
     }
 
     fn is_preloaded(&self) -> bool {
-        self.make.is_preloaded()
+        self.lock().make.is_preloaded()
     }
 
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
-        self.make.around_fork(fork);
+        self.lock().make.around_fork(fork);
     }
 
     fn unload(&mut self) {
-        self.make.unload();
+        self.lock().make.unload();
     }
 
     fn end(&self) {
-        self.make.end();
+        self.lock().make.end();
     }
 
     fn releaser(&self) -> Option<Releaser> {
-        self.make.releaser()
+        self.lock().make.releaser()
     }
 }
 
@@ -100,10 +130,8 @@ impl<S: Service> Service for HookedService<S> {
         let Some(hooks) = &self.hooks else {
             return self.service.call(request, reply);
         };
-        let info = request.info();
-        let (head, connection, body) = request.into_parts();
-        let recording = RecordingExchange::new(reply.into_exchange());
-        let request = Request::new(head, connection, body).with_info(info);
+        let (head, exchange) = (request.head(), reply.into_exchange());
+        let recording = RecordingExchange::new(&exchange);
         let outcome =
             call("pre_request", || hooks.pre_request(&self.worker, &request)).and_then(|()| {
                 let reply = Responder::new(&recording);
@@ -121,24 +149,8 @@ impl<S: Service> Service for HookedService<S> {
         outcome
     }
 
-    fn retire(&self) {
-        self.service.retire();
-    }
-
-    fn interrupt(&self) {
-        self.service.interrupt();
-    }
-
-    fn abandon(&self) {
-        self.service.abandon();
-    }
-
-    fn interrupter(&self) -> Option<fn(i32)> {
-        self.service.interrupter()
-    }
-
-    fn runtime(&self) -> &dyn ServiceRuntime {
-        self.service.runtime()
+    fn inner(&self) -> Option<&dyn Service> {
+        Some(&self.service)
     }
 }
 
@@ -184,6 +196,10 @@ impl Exchange for RecordingExchange<'_> {
         self.exchange.send_informational(status, headers)
     }
 
+    fn record_variable(&self, name: &str, value: &[u8]) {
+        self.exchange.record_variable(name, value);
+    }
+
     fn look(&self) -> Result<()> {
         self.exchange.look()
     }
@@ -208,6 +224,17 @@ impl Exchange for RecordingExchange<'_> {
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         self.exchange.read(buffer)
+    }
+
+    fn may_take_over(&self) -> Result<(), &'static str> {
+        self.exchange.may_take_over()
+    }
+
+    fn take_over<'h>(
+        &self,
+        switching: Option<&mut dyn Iterator<Item = (&'h [u8], &'h [u8])>>,
+    ) -> Result<Upgraded> {
+        self.exchange.take_over(switching)
     }
 }
 

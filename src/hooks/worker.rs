@@ -1,4 +1,6 @@
-//! [`HookedWorker`]: a worker with the hooks of its process around it.
+//! [`HookedWorker`]: a worker with the hooks of its process around it, and with the rights of another user.
+//!
+//! What is called around the change of the user, a hook say, has the arbiter's rights still, as in Gunicorn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,23 +9,32 @@ use super::catch::{call, call_logged};
 use super::{Installed, WorkerInfo};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
+use crate::sys::user::Credentials;
 use crate::worker::{Shutdown, Worker, WorkerContext, WorkerEvent, WorkerTemplate};
 
-/// A worker, and the hooks.
+/// A worker, the hooks if there are any, and the user that it becomes if that is another one.
 pub(crate) struct HookedWorker {
-    worker: Box<dyn WorkerTemplate>,
-    installed: Installed,
+    pub(crate) worker: Box<dyn WorkerTemplate>,
+    pub(crate) hooks: Option<Installed>,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 impl HookedWorker {
-    pub(crate) fn new(worker: Box<dyn WorkerTemplate>, installed: Installed) -> Self {
-        Self { worker, installed }
+    /// Nothing of the worker's own runs before the change of the user.
+    fn work(&mut self, context: &WorkerContext) -> Result<()> {
+        if let Some(credentials) = &self.credentials {
+            credentials.assume()?;
+        }
+        self.worker.worker().run(context)
     }
 }
 
 impl Worker for HookedWorker {
     fn run(&mut self, context: &WorkerContext) -> Result<()> {
-        let hooks = Arc::clone(&self.installed.hooks);
+        let Some(installed) = &self.hooks else {
+            return self.work(context);
+        };
+        let hooks = Arc::clone(&installed.hooks);
         let info = WorkerInfo::current(context.id());
         let observing = Arc::clone(&hooks);
         context.observe(move |event| match event {
@@ -35,7 +46,7 @@ impl Worker for HookedWorker {
             WorkerEvent::Ready | WorkerEvent::Asked(_) => {}
         });
         let end = call("post_fork", || hooks.post_fork(&info)).and_then(|()| {
-            catch_unwind(AssertUnwindSafe(|| self.worker.worker().run(context)))
+            catch_unwind(AssertUnwindSafe(|| self.work(context)))
                 .unwrap_or_else(|panic| Err(Error::panicked("the worker", &*panic)))
         });
         call_logged("worker_exit", || hooks.worker_exit(&info));
@@ -54,7 +65,9 @@ impl WorkerTemplate for HookedWorker {
 
     fn preload(&mut self) -> Result<()> {
         // The failure of `on_starting`.
-        self.installed.take_failure()?;
+        self.hooks
+            .as_ref()
+            .map_or(Ok(()), Installed::take_failure)?;
         self.worker.preload()
     }
 

@@ -4,7 +4,7 @@
 //! few messages, and never waits to send them.
 //!
 //! ```text
-//!   WorkerEnd ── ready, recycling due, last words, its end ──▶ ArbiterEnd
+//!   the worker's end ── ready, recycling due, last words, its end ──▶ the arbiter's end
 //! ```
 //!
 //! After an upgrade the new arbiter sends such messages to its predecessor.
@@ -15,74 +15,45 @@ use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType};
 use nix::sys::stat::SFlag;
 
+use crate::atomic_enum::{Numbered, numbered};
 use crate::error::{Error, Result};
 use crate::sys::fd;
 
 /// What [`Message::Late`] is on the wire, for a handler to send.
 pub(crate) const LATE: u8 = b'l';
 
-/// The longest last words, in bytes.
 const LONGEST: usize = 4096;
 
-/// A worker's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// It can do its work.
     Ready,
     /// It has answered as many requests as it was to: their number.
     RecycleDue(u64),
-    /// Why it ends.
     LastWords(LastWords),
     /// Its work is done, and it ends with this status, also where its last step fails.
     Ending(i32),
     /// Its last step took too long, and was cut short.
     Late,
-    /// A command to the arbiter.
     Command(WorkerCommand),
 }
 
-/// A command that a worker can send to its arbiter, where the arbiter allows it.
+/// What a worker can have its arbiter do, where the arbiter allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WorkerCommand {
+pub(crate) enum CommandKind {
     Stop,
     StopNow,
     Reload,
-    /// Another number of workers for the group with that number.
-    Scale {
-        group: u32,
-        workers: u32,
-    },
+    Scale,
 }
 
-impl WorkerCommand {
-    fn encode(self, packet: &mut Vec<u8>) {
-        packet.push(match self {
-            Self::Stop => b's',
-            Self::StopNow => b'q',
-            Self::Reload => b'h',
-            Self::Scale { .. } => b'c',
-        });
-        if let Self::Scale { group, workers } = self {
-            packet.extend(group.to_ne_bytes());
-            packet.extend(workers.to_ne_bytes());
-        }
-    }
+numbered!(CommandKind: Stop, StopNow, Reload, Scale);
 
-    fn decode(packet: &[u8]) -> Option<Self> {
-        Some(match packet {
-            b"s" => Self::Stop,
-            b"q" => Self::StopNow,
-            b"h" => Self::Reload,
-            [b'c', numbers @ ..] => {
-                let (group, workers) = numbers.split_first_chunk()?;
-                Self::Scale {
-                    group: u32::from_ne_bytes(*group),
-                    workers: u32::from_ne_bytes(workers.try_into().ok()?),
-                }
-            }
-            _ => return None,
-        })
-    }
+/// A worker's command. The numbers are of [`CommandKind::Scale`] alone: that of a group, and how many workers it is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerCommand {
+    pub(crate) kind: CommandKind,
+    pub(crate) group: u32,
+    pub(crate) workers: u32,
 }
 
 /// A worker's own account of why it ends.
@@ -90,107 +61,77 @@ impl WorkerCommand {
 pub(crate) struct LastWords {
     /// Whether its application could not be found, as [`Error::is_app`] has it.
     pub(crate) app: bool,
-    /// One sentence.
     pub(crate) sentence: String,
 }
 
-/// Makes a pair, non-blocking and closed on exec.
-pub(crate) fn pair() -> Result<(ArbiterEnd, WorkerEnd)> {
+/// Makes a pair, the arbiter's end and the worker's, non-blocking and closed on exec.
+pub(crate) fn pair() -> Result<(LinkEnd, LinkEnd)> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     // SOCK_SEQPACKET: a message is received whole or not at all, and the end of file is seen.
     socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-        .map(|(arbiter, worker)| (ArbiterEnd(arbiter), WorkerEnd(worker)))
+        .map(|(arbiter, worker)| (LinkEnd(arbiter), LinkEnd(worker)))
         .map_err(|errno| Error::io("cannot make a socket pair for a worker", errno))
 }
 
-/// The end that receives.
+/// One of the two ends. Messages go from the worker's to the arbiter's.
 #[derive(Debug)]
-pub(crate) struct ArbiterEnd(OwnedFd);
+pub(crate) struct LinkEnd(OwnedFd);
 
-impl ArbiterEnd {
+impl LinkEnd {
     /// The next message; `None` where there is none now, or will be none any more.
     pub(crate) fn receive(&self) -> Option<Message> {
         let mut buffer = [0; 1 + LONGEST];
         let n = receive(&self.0, &mut buffer, MsgFlags::empty()).ok()?;
-        match buffer[..n] {
-            [b'r'] => Some(Message::Ready),
-            [LATE] => Some(Message::Late),
-            [b'c', ref command @ ..] => WorkerCommand::decode(command).map(Message::Command),
-            [b'e', ref status @ ..] => {
-                let status = status.try_into().ok()?;
-                Some(Message::Ending(i32::from_ne_bytes(status)))
-            }
-            [b'n', ref count @ ..] => {
-                let count = count.try_into().ok()?;
-                Some(Message::RecycleDue(u64::from_ne_bytes(count)))
-            }
-            [kind @ (b'a' | b'w'), ref sentence @ ..] => Some(Message::LastWords(LastWords {
+        let (&kind, rest) = buffer[..n].split_first()?;
+        Some(match kind {
+            b'r' => Message::Ready,
+            LATE => Message::Late,
+            b'c' => Message::Command(WorkerCommand {
+                kind: *CommandKind::ALL.get(number(rest, 0)? as usize)?,
+                group: number(rest, 1)?,
+                workers: number(rest, 2)?,
+            }),
+            b'e' => Message::Ending(i32::from_ne_bytes(rest.try_into().ok()?)),
+            b'n' => Message::RecycleDue(u64::from_ne_bytes(rest.try_into().ok()?)),
+            b'a' | b'w' => Message::LastWords(LastWords {
                 app: kind == b'a',
-                sentence: text(sentence),
-            })),
-            _ => None,
-        }
+                sentence: text(rest),
+            }),
+            _ => return None,
+        })
     }
 
-    /// Whether the worker has gone, as far as this end can tell.
-    pub(crate) fn is_closed(&self) -> bool {
-        receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
-    }
-
-    /// Shows the other end that this one goes. Returns whether that one has gone as well; its unread messages are lost.
-    pub(crate) fn leave(&self) -> bool {
-        leave(&self.0);
-        while self.receive().is_some() {}
-        self.is_closed()
-    }
-}
-
-impl AsFd for ArbiterEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// The end that sends.
-#[derive(Debug)]
-pub(crate) struct WorkerEnd(OwnedFd);
-
-impl WorkerEnd {
     /// Sends it. Returns whether it was handed over: not where the arbiter has gone, or has left a few hundred messages
     /// unread.
     pub(crate) fn send(&self, message: &Message) -> bool {
-        let mut packet = Vec::new();
-        match message {
-            Message::Ready => packet.push(b'r'),
-            Message::RecycleDue(requests) => {
-                packet.push(b'n');
-                packet.extend(requests.to_ne_bytes());
-            }
+        let (kind, rest) = match message {
+            Message::Ready => (b'r', Vec::new()),
+            Message::Late => (LATE, Vec::new()),
+            Message::RecycleDue(requests) => (b'n', requests.to_ne_bytes().into()),
             Message::LastWords(LastWords { app, sentence }) => {
-                packet.push(if *app { b'a' } else { b'w' });
-                packet.extend(sentence.bytes().take(LONGEST));
+                let kind = if *app { b'a' } else { b'w' };
+                (kind, sentence.bytes().take(LONGEST).collect())
             }
-            Message::Ending(status) => {
-                packet.push(b'e');
-                packet.extend(status.to_ne_bytes());
-            }
-            Message::Late => packet.push(LATE),
+            Message::Ending(status) => (b'e', status.to_ne_bytes().into()),
             Message::Command(command) => {
-                packet.push(b'c');
-                command.encode(&mut packet);
+                let numbers = [command.kind.number(), command.group, command.workers];
+                (b'c', numbers.map(u32::to_ne_bytes).concat())
             }
-        }
+        };
+        let packet = [&[kind], &*rest].concat();
         socket::send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).is_ok()
     }
 
-    /// Whether the arbiter has gone.
+    /// Whether the other end has gone, as far as this one can tell: not while a message is unread.
     pub(crate) fn is_closed(&self) -> bool {
         receive(&self.0, &mut [0], MsgFlags::MSG_PEEK) == Ok(0)
     }
 
-    /// Shows the other end that this one goes. Returns whether that one has gone as well.
+    /// Shows the other end that this one goes, whichever processes have copies of it. Returns whether that one has gone as
+    /// well; its unread messages are lost.
     pub(crate) fn leave(&self) -> bool {
-        leave(&self.0);
+        let _ = socket::shutdown(self.0.as_raw_fd(), Shutdown::Write);
+        while self.receive().is_some() {}
         self.is_closed()
     }
 
@@ -212,21 +153,22 @@ impl WorkerEnd {
     }
 }
 
-impl AsFd for WorkerEnd {
+impl AsFd for LinkEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The number at this place among others.
+fn number(bytes: &[u8], place: usize) -> Option<u32> {
+    let bytes = bytes.chunks_exact(4).nth(place)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// The text of a sentence that may have been cut within a character.
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.trim_end_matches(char::REPLACEMENT_CHARACTER).into()
-}
-
-/// The other end reads the end of file from now on, whichever processes have copies of this one.
-fn leave(fd: &OwnedFd) {
-    let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
 }
 
 fn receive(fd: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
@@ -256,18 +198,15 @@ mod tests {
         worker.send(&words);
         worker.send(&Message::Ending(-1));
         worker.send(&Message::Late);
-        let commands = [
-            WorkerCommand::Stop,
-            WorkerCommand::StopNow,
-            WorkerCommand::Reload,
-            WorkerCommand::Scale {
+        let command = |kind: &CommandKind| {
+            Message::Command(WorkerCommand {
+                kind: *kind,
                 group: 1,
                 workers: 300,
-            },
-        ];
-        let commands = commands.map(Message::Command);
-        for command in &commands {
-            worker.send(command);
+            })
+        };
+        for kind in CommandKind::ALL {
+            worker.send(&command(kind));
         }
         drop(worker);
         assert_eq!(arbiter.receive(), Some(Message::Ready));
@@ -275,8 +214,8 @@ mod tests {
         assert_eq!(arbiter.receive(), Some(words));
         assert_eq!(arbiter.receive(), Some(Message::Ending(-1)));
         assert_eq!(arbiter.receive(), Some(Message::Late));
-        for command in commands {
-            assert_eq!(arbiter.receive(), Some(command));
+        for kind in CommandKind::ALL {
+            assert_eq!(arbiter.receive(), Some(command(kind)));
         }
         assert_eq!(arbiter.receive(), None);
     }

@@ -54,14 +54,12 @@ shared! {
         pid: AtomicI32,
         /// The group's number, from 0 on.
         group: AtomicU32,
+        generation: AtomicU64,
         state: AtomicEnum<WorkerState>,
         started: AtomicU64,
         heard: AtomicU64,
         requests: AtomicU64,
-        sent: AtomicU64,
-        busy: AtomicU64,
         connections: AtomicU32,
-        /// How many of its calls are running.
         running: AtomicU32,
         /// How many it may answer at once.
         places: AtomicU32,
@@ -118,12 +116,6 @@ impl Scoreboard {
         })
     }
 
-    /// How many workers there can be at once.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
     /// The slots that have a worker now.
     pub fn workers(&self) -> impl Iterator<Item = Slot<'_>> {
         (0..self.used().len())
@@ -145,12 +137,11 @@ impl Scoreboard {
         self.header().following.store(number, Ordering::Release);
     }
 
-    /// Where the totals are counted.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The slot at `index`, below [`capacity`](Self::capacity).
+    /// The slot at `index`, below the number of slots.
     pub(crate) fn slot(&self, index: usize) -> Slot<'_> {
         Slot {
             cell: &self.slots[index],
@@ -161,6 +152,12 @@ impl Scoreboard {
     /// The slot at `index`, for the worker that has it.
     pub(crate) fn own_slot(&self, index: usize) -> OwnSlot<'_> {
         OwnSlot(self.slot(index))
+    }
+
+    /// From now on this process only reads all of it, and the totals.
+    pub(crate) fn read_only(&self) -> Result<()> {
+        self.slots.read_only()?;
+        self.counters.read_only()
     }
 
     /// Gives the slot at `index` to a worker of a group that is about to be forked, and answers up to `calls` requests
@@ -262,6 +259,18 @@ impl Slot<'_> {
         self.cell.group.load(Ordering::Relaxed) as usize
     }
 
+    /// The number of the generation of settings that the worker was started with.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.cell.generation.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the worker may answer at once.
+    #[must_use]
+    pub fn threads(&self) -> u32 {
+        self.cell.places.load(Ordering::Relaxed)
+    }
+
     /// When the worker last showed that it makes progress.
     #[must_use]
     pub fn heard(&self) -> MonoTime {
@@ -280,43 +289,27 @@ impl Slot<'_> {
         self.cell.requests.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of response bodies the worker has sent.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.cell.sent.load(Ordering::Relaxed)
-    }
-
-    /// How many nanoseconds the worker has spent in requests that have ended.
-    #[must_use]
-    pub fn busy_nanos(&self) -> u64 {
-        self.cell.busy.load(Ordering::Relaxed)
-    }
-
     /// The calls that are running, in no order.
     pub fn calls(&self) -> impl Iterator<Item = Call> {
         self.calls.iter().filter_map(CallCell::read)
     }
 
-    /// The worker has been forked.
     pub(crate) fn set_pid(self, pid: i32) {
         self.cell.pid.store(pid, Ordering::Relaxed);
     }
 
-    /// There is no worker any more.
+    pub(crate) fn set_generation(self, number: u64) {
+        self.cell.generation.store(number, Ordering::Relaxed);
+    }
+
     pub(crate) fn clear(self) {
         let cell = self.cell;
         cell.state.store(WorkerState::Empty, Ordering::Release);
         cell.pid.store(0, Ordering::Relaxed);
         cell.connections.store(0, Ordering::Relaxed);
         cell.running.store(0, Ordering::Relaxed);
-        for number in [
-            &cell.id,
-            &cell.started,
-            &cell.heard,
-            &cell.requests,
-            &cell.sent,
-            &cell.busy,
-        ] {
+        let numbers = [&cell.id, &cell.generation, &cell.started, &cell.heard];
+        for number in numbers.into_iter().chain([&cell.requests]) {
             number.store(0, Ordering::Relaxed);
         }
         for call in self.calls {
@@ -358,12 +351,17 @@ impl OwnSlot<'_> {
     /// place left becomes busy, a draining one stays so.
     #[must_use = "the end of the call needs its place"]
     pub fn begin_request(&self, now: MonoTime, method: &str, target: &str) -> Option<usize> {
+        self.begin_call(now, method.as_bytes(), target.as_bytes())
+    }
+
+    /// The same, with the bytes of a head.
+    pub(crate) fn begin_call(&self, now: MonoTime, method: &[u8], target: &[u8]) -> Option<usize> {
         self.beat(now);
         let places = self.cell.places.load(Ordering::Relaxed) as usize;
         let mut calls = self.calls.iter().take(places);
         let place = calls.position(|call| call.claim(now))?;
         self.calls[place].sign();
-        self.calls[place].write(method.as_bytes(), target.as_bytes());
+        self.calls[place].write(method, target);
         let running = self.cell.running.fetch_add(1, Ordering::Relaxed) + 1;
         if running == self.cell.places.load(Ordering::Relaxed) {
             self.change_state(WorkerState::Ready, WorkerState::Busy);
@@ -371,15 +369,20 @@ impl OwnSlot<'_> {
         Some(place)
     }
 
-    /// The call in this place has ended: a busy worker becomes ready. `sent` is what the response's body
-    /// had in bytes. `None` is for an answer without a call.
-    pub fn end_request(&self, place: Option<usize>, now: MonoTime, sent: u64) {
-        self.cell.sent.fetch_add(sent, Ordering::Relaxed);
+    /// The call in this place has taken its connection over.
+    pub fn upgrade_request(&self, place: Option<usize>) {
+        if let Some(call) = place.and_then(|place| self.calls.get(place)) {
+            call.upgrade();
+        }
+    }
+
+    /// The call in this place has ended: a busy worker becomes ready. `None` is for an answer without a call.
+    pub fn end_request(&self, place: Option<usize>, now: MonoTime) {
         self.beat(now);
         let Some(call) = place.and_then(|place| self.calls.get(place)) else {
             return;
         };
-        self.cell.busy.fetch_add(call.end(now), Ordering::Relaxed);
+        call.end();
         self.cell.requests.fetch_add(1, Ordering::Relaxed);
         self.cell.running.fetch_sub(1, Ordering::Relaxed);
         self.change_state(WorkerState::Busy, WorkerState::Ready);
@@ -417,7 +420,6 @@ mod tests {
     #[test]
     fn a_new_scoreboard_is_empty() {
         let board = board();
-        assert_eq!(board.capacity(), 4);
         assert_eq!(board.workers().count(), 0);
         assert_eq!(board.slot(3).state(), WorkerState::Empty);
         assert_eq!(board.slot(3).calls().count(), 0);
@@ -447,13 +449,10 @@ mod tests {
         assert_eq!(call.started, at(1_000));
         assert_ne!(call.thread, 0);
         assert_eq!(call.request, Some(("GET".into(), "/slow?x=1".into())));
-        slot.end_request(place, at(1_500), 42);
+        slot.end_request(place, at(1_500));
         assert_eq!(slot.state(), WorkerState::Ready);
         assert_eq!(only_call(&slot), None);
-        assert_eq!(
-            (slot.requests(), slot.sent(), slot.busy_nanos()),
-            (1, 42, 500)
-        );
+        assert_eq!(slot.requests(), 1);
         assert_eq!(slot.heard(), at(1_500));
     }
 
@@ -465,7 +464,7 @@ mod tests {
         slot.set_state(WorkerState::Draining);
         let place = slot.begin_request(at(2), "GET", "/");
         assert_eq!(slot.state(), WorkerState::Draining);
-        slot.end_request(place, at(3), 0);
+        slot.end_request(place, at(3));
         assert_eq!(slot.state(), WorkerState::Draining);
     }
 
@@ -480,7 +479,7 @@ mod tests {
         let second = slot.begin_request(at(3), "GET", "/2");
         assert_eq!((second, slot.state()), (Some(1), WorkerState::Busy));
         assert_eq!(slot.begin_request(at(4), "GET", "/3"), None);
-        slot.end_request(first, at(5), 0);
+        slot.end_request(first, at(5));
         assert_eq!(slot.state(), WorkerState::Ready);
         assert_eq!(only_request(&slot), Some(("GET".into(), "/2".into())));
         assert_eq!(board.slot(0).calls().count(), 0);

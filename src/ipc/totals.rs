@@ -8,13 +8,16 @@
 //!   arbiter ── restarts ──▶ the first stripe ────┴─▶ the sum of all: Totals
 //! ```
 //!
+//! In front of the stripes lies which of the arbiters that share them answers for the server.
+//!
 //! *Invariants*: nothing here is ever set back; each number is an atomic of its own, and is read by itself; a layout that
 //! this program does not know is not touched.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::access::RefusalCause;
@@ -23,7 +26,7 @@ use crate::error::Result;
 use crate::sys::mapping::{Mapping, Region, shared};
 
 /// Which layout of the file this is: it grows with each change of [`Stripe`] or of an enum that counts there.
-pub(crate) const LAYOUT: u64 = 1;
+pub(crate) const LAYOUT: u64 = 2;
 
 /// How many workers count without touching the memory of another: of more, some share a stripe.
 const STRIPES: usize = 64;
@@ -32,6 +35,8 @@ const BOUNDS: [u64; 14] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000,
 ];
+/// What a histogram takes: the buckets, and at the end the sum in nanoseconds.
+const HISTOGRAM: usize = BOUNDS.len() + 2;
 
 /// Why a worker's process was replaced. What a stop, a reload or a smaller number of workers ends does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,16 +65,26 @@ pub enum RestartCause {
 numbered!(RestartCause: Requests, Age, Memory, Timeout, BootTimeout, RequestTimeout, BootFailure, Signal, Exit);
 
 shared! {
+    struct Header {
+        /// The process id of the arbiter that answers for the server; 0 where none has begun to.
+        speaker: AtomicI32,
+        /// That of the arbiter which has taken the counters over from another one.
+        heir: AtomicI32,
+    }
+
     struct Stripe {
         /// By the first digit of the status; 0 where there was none.
         responses: [AtomicU64; 6],
         received: AtomicU64,
         sent: AtomicU64,
-        /// The sum of all durations, in nanoseconds.
-        nanos: AtomicU64,
-        durations: [AtomicU64; BOUNDS.len() + 1],
+        durations: [AtomicU64; HISTOGRAM],
+        first_bytes: [AtomicU64; HISTOGRAM],
+        queued: [AtomicU64; HISTOGRAM],
         refusals: [AtomicU64; RefusalCause::ALL.len()],
         restarts: [AtomicU64; RestartCause::ALL.len()],
+        /// Those that have failed, and those that have not.
+        reloads: [AtomicU64; 2],
+        upgrades: [AtomicU64; 2],
     }
 }
 
@@ -82,11 +97,18 @@ pub(crate) struct Counted {
     pub(crate) sent: u64,
     /// From the complete head to the end of the response; `None` where there was no head.
     pub(crate) took: Option<Duration>,
+    /// From the complete head to the beginning of the service's response.
+    pub(crate) first_byte: Option<Duration>,
+    /// From the complete request to the beginning of its call.
+    pub(crate) queued: Option<Duration>,
     pub(crate) refusal: Option<RefusalCause>,
 }
 
 /// The memory that workers and arbiters count in.
-pub(crate) struct Counters(Region<Stripe>);
+pub(crate) struct Counters {
+    header: Region<Header>,
+    stripes: Region<Stripe>,
+}
 
 impl Counters {
     /// New ones, at zero. The descriptor is for the next arbiter; there is none where the system gives no file in memory,
@@ -96,12 +118,19 @@ impl Counters {
             Ok((memory, fd)) => (memory, Some(fd)),
             Err(_) => (Mapping::anonymous(length())?, None),
         };
-        Ok((Self(memory.region(0, STRIPES)), fd))
+        Ok((Self::within(&memory), fd))
     }
 
     /// Those of the arbiter before this one, with the layout [`LAYOUT`].
     pub(crate) fn inherited(fd: &OwnedFd) -> Result<Self> {
-        Ok(Self(Mapping::of_file(fd, length())?.region(0, STRIPES)))
+        Ok(Self::within(&Mapping::of_file(fd, length())?))
+    }
+
+    fn within(memory: &Arc<Mapping>) -> Self {
+        Self {
+            header: memory.region(0, 1),
+            stripes: memory.region(size_of::<Header>(), STRIPES),
+        }
     }
 
     /// Counts an exchange that the worker with this slot has answered.
@@ -111,50 +140,85 @@ impl Counters {
             received,
             sent,
             took,
+            first_byte,
+            queued,
             refusal,
         } = exchange;
-        let stripe = &self.0[slot % STRIPES];
+        let stripe = &self.stripes[slot % STRIPES];
         let class = usize::from(status / 100).min(5);
         add(&stripe.responses[class], 1);
         if received > 0 {
             add(&stripe.received, received);
         }
         add(&stripe.sent, sent);
-        if let Some(took) = took {
-            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1000);
-            add(&stripe.durations[bucket.unwrap_or(BOUNDS.len())], 1);
-            add(&stripe.nanos, nanos);
-        }
+        observe(&stripe.durations, took);
+        observe(&stripe.first_bytes, first_byte);
+        observe(&stripe.queued, queued);
         if let Some(refusal) = refusal {
             add(&stripe.refusals[refusal.number() as usize], 1);
         }
     }
 
-    /// Counts a worker that is replaced.
     pub(crate) fn count_restart(&self, cause: RestartCause) {
-        add(&self.0[0].restarts[cause.number() as usize], 1);
+        add(&self.stripes[0].restarts[cause.number() as usize], 1);
     }
 
-    /// The sums.
+    pub(crate) fn count_reload(&self, succeeded: bool) {
+        add(&self.stripes[0].reloads[usize::from(succeeded)], 1);
+    }
+
+    pub(crate) fn count_upgrade(&self, succeeded: bool) {
+        add(&self.stripes[0].upgrades[usize::from(succeeded)], 1);
+    }
+
+    /// The process id of the arbiter that answers for the server.
+    pub(crate) fn speaker(&self) -> i32 {
+        self.header[0].speaker.load(Ordering::Acquire)
+    }
+
+    /// From now on the arbiter with this process id answers for the server.
+    pub(crate) fn set_speaker(&self, arbiter: i32) {
+        self.header[0].speaker.store(arbiter, Ordering::Release);
+    }
+
+    /// The process id of the arbiter that has taken the counters over last.
+    pub(crate) fn heir(&self) -> i32 {
+        self.header[0].heir.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_heir(&self, arbiter: i32) {
+        self.header[0].heir.store(arbiter, Ordering::Release);
+    }
+
+    /// From now on this process only reads them: a write ends it.
+    pub(crate) fn read_only(&self) -> Result<()> {
+        self.stripes.read_only()
+    }
+
     pub(crate) fn read(&self) -> Totals {
         let sum = |number: &dyn Fn(&Stripe) -> &AtomicU64| {
-            let stripes = self.0.iter();
+            let stripes = self.stripes.iter();
             stripes
                 .map(|stripe| number(stripe).load(Ordering::Relaxed))
                 .sum::<u64>()
         };
-        let mut counts = 0;
-        let buckets = (0..=BOUNDS.len()).map(|bucket| {
-            counts += sum(&|stripe| &stripe.durations[bucket]);
-            (
-                BOUNDS.get(bucket).copied().map(Duration::from_micros),
-                counts,
-            )
-        });
-        let durations = Durations {
-            buckets: buckets.collect(),
-            sum: Duration::from_nanos(sum(&|stripe| &stripe.nanos)),
+        let histogram = |of: fn(&Stripe) -> &[AtomicU64; HISTOGRAM]| {
+            let mut counts = 0;
+            let buckets = (0..=BOUNDS.len()).map(|bucket| {
+                counts += sum(&|stripe| &of(stripe)[bucket]);
+                (
+                    BOUNDS.get(bucket).copied().map(Duration::from_micros),
+                    counts,
+                )
+            });
+            Durations {
+                buckets: buckets.collect(),
+                sum: Duration::from_nanos(sum(&|stripe| &of(stripe)[HISTOGRAM - 1])),
+            }
+        };
+        let outcomes = |of: fn(&Stripe) -> &[AtomicU64; 2]| Outcomes {
+            failed: sum(&|stripe| &of(stripe)[0]),
+            succeeded: sum(&|stripe| &of(stripe)[1]),
         };
         let responses = [0, 1, 2, 3, 4, 5].map(|class| sum(&|stripe| &stripe.responses[class]));
         Totals {
@@ -162,9 +226,13 @@ impl Counters {
             responses,
             received: sum(&|stripe| &stripe.received),
             sent: sum(&|stripe| &stripe.sent),
-            durations,
+            durations: histogram(|stripe| &stripe.durations),
+            first_bytes: histogram(|stripe| &stripe.first_bytes),
+            queued: histogram(|stripe| &stripe.queued),
             refusals: by_cause(|at| sum(&|stripe| &stripe.refusals[at])),
             restarts: by_cause(|at| sum(&|stripe| &stripe.restarts[at])),
+            reloads: outcomes(|stripe| &stripe.reloads),
+            upgrades: outcomes(|stripe| &stripe.upgrades),
         }
     }
 }
@@ -186,9 +254,17 @@ fn add(number: &AtomicU64, more: u64) {
     number.fetch_add(more, Ordering::Relaxed);
 }
 
-/// The length of the file.
+fn observe(histogram: &[AtomicU64; HISTOGRAM], took: Option<Duration>) {
+    let Some(took) = took else { return };
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1000);
+    add(&histogram[bucket.unwrap_or(BOUNDS.len())], 1);
+    add(&histogram[HISTOGRAM - 1], nanos);
+}
+
 fn length() -> NonZeroUsize {
-    NonZeroUsize::new(STRIPES * size_of::<Stripe>()).unwrap_or(NonZeroUsize::MIN)
+    let length = size_of::<Header>() + STRIPES * size_of::<Stripe>();
+    NonZeroUsize::new(length).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// What all workers of a server have done since its start: also those that have ended, and those of the arbiters before
@@ -208,13 +284,32 @@ pub struct Totals {
     pub sent: u64,
     /// The durations of requests with a complete head.
     pub durations: Durations,
+    /// From the complete head to the beginning of the service's response, of requests that were answered by it.
+    pub first_bytes: Durations,
+    /// From the complete request to the beginning of its call, of requests that were called.
+    pub queued: Durations,
     /// Requests that the server answered in its service's place, by the reason. Each is among `requests` as well.
     pub refusals: BTreeMap<RefusalCause, u64>,
     /// Workers that were replaced, by the reason.
     pub restarts: BTreeMap<RestartCause, u64>,
+    /// Reloads, by whether the new settings were taken.
+    pub reloads: Outcomes,
+    /// Upgrades, by whether the next arbiter was ready.
+    pub upgrades: Outcomes,
 }
 
-/// A histogram of durations, from the complete head of a request to the end of its response.
+/// How often something has succeeded, and how often it has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcomes {
+    /// How often it has succeeded.
+    pub succeeded: u64,
+    /// How often it has failed.
+    pub failed: u64,
+}
+
+/// A histogram of durations. Those of a request go from its complete head to the end of its response, unless it is
+/// described otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
@@ -233,6 +328,8 @@ mod tests {
         received: 3,
         sent: 5,
         took: Some(Duration::from_millis(7)),
+        first_byte: Some(Duration::from_millis(2)),
+        queued: None,
         refusal: None,
     };
 
@@ -247,6 +344,8 @@ mod tests {
         assert_eq!((totals.requests, totals.responses[2]), (3, 3));
         assert_eq!((totals.received, totals.sent), (9, 15));
         assert_eq!(totals.durations.sum, Duration::from_millis(21));
+        assert_eq!(totals.first_bytes.sum, Duration::from_millis(6));
+        assert_eq!(totals.queued.buckets.last(), Some(&(None, 0)));
         let within = |micros| {
             let mut buckets = totals.durations.buckets.iter();
             let bound = Some(Duration::from_micros(micros));
@@ -284,11 +383,13 @@ mod tests {
         next.count(0, ANSWERED);
         assert_eq!(next.read(), counters.read());
         assert_eq!(next.read().requests, 2);
+        next.set_speaker(7);
+        assert_eq!(counters.speaker(), 7);
     }
 
     #[test]
     fn another_layout_has_another_number() {
         // A change here asks for another LAYOUT.
-        assert_eq!((LAYOUT, size_of::<Stripe>()), (1, 384));
+        assert_eq!((LAYOUT, size_of::<Stripe>()), (2, 640));
     }
 }

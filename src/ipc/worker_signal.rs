@@ -27,14 +27,14 @@ pub(crate) enum WorkerSignal {
     ExitDeadline,
     /// To wait no longer, since it was interrupted: SIGRTMIN+10, from a timer of its own.
     Repeat,
+    /// To send the responses that wait for each other: SIGRTMIN+11, from a timer of its own.
+    Uncork,
     /// To abort: SIGABRT.
     Abort,
-    /// SIGKILL.
     Kill,
 }
 
 impl WorkerSignal {
-    /// The signal's number.
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::Leave => libc::SIGTERM,
@@ -46,6 +46,7 @@ impl WorkerSignal {
             Self::ParentDeath => libc::SIGRTMIN() + 8,
             Self::ExitDeadline => libc::SIGRTMIN() + 9,
             Self::Repeat => libc::SIGRTMIN() + 10,
+            Self::Uncork => libc::SIGRTMIN() + 11,
             Self::Abort => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }

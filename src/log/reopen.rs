@@ -7,28 +7,39 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf, absolute};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
-use nix::unistd::{Gid, Uid, fchown, geteuid};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdout, fchown, geteuid};
 
 use super::append;
 use crate::error::Result;
 use crate::sys::append_file::Appended;
 use crate::sys::{fd, sigpipe};
 
-/// The log files of this process.
 static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
+/// How often they were opened again.
+static REOPENED: AtomicUsize = AtomicUsize::new(0);
 /// The user and the group that are to own them, where [`give_to`] has set them.
 static OWNER: Mutex<Option<(u32, u32)>> = Mutex::new(None);
 
 /// Opens all log files of this process again, for use after they were moved away (`logrotate`). A file that cannot be
 /// opened is logged, and written to as before.
 pub fn reopen() {
+    REOPENED.fetch_add(1, Ordering::Relaxed);
     for file in open_files() {
         file.reopen();
     }
+    // A logger of Python's hears of it by this.
+    crate::trace::debug!("The logs were opened again");
+}
+
+/// How often the logs of this process were opened again.
+#[cfg(feature = "wsgi")]
+pub(crate) fn times_reopened() -> usize {
+    REOPENED.load(Ordering::Relaxed)
 }
 
 /// Gives all log files of this process, and those that it opens again, to the user and the group of the workers,
@@ -87,7 +98,6 @@ fn may_be_given(facts: &FileStat, origin: Origin, uid: u32) -> bool {
     known && facts.st_nlink <= 1
 }
 
-/// An open log file.
 #[derive(Debug)]
 pub(super) struct LogFile {
     /// Absolute: the process may change its folder meanwhile.
@@ -97,6 +107,8 @@ pub(super) struct LogFile {
     file: OwnedFd,
     /// Of the file that was opened first.
     origin: Origin,
+    /// Whether the standard output and the standard error go to it.
+    captures: AtomicBool,
 }
 
 impl LogFile {
@@ -106,6 +118,7 @@ impl LogFile {
         let log = Arc::new(Self {
             file: file.into(),
             origin: Origin { made, safe },
+            captures: AtomicBool::new(false),
             path: absolute(path).unwrap_or_else(|_| path.to_owned()),
             which,
         });
@@ -120,7 +133,6 @@ impl LogFile {
         give(self.as_fd(), self.origin, &self.path);
     }
 
-    /// Opens the path again.
     fn reopen(&self) {
         match append(&self.path, self.which) {
             Ok(Appended { file, made, safe }) => {
@@ -128,10 +140,21 @@ impl LogFile {
                 if let Err(error) = fd::replace(&self.file, &file) {
                     let path = self.path.display();
                     crate::trace::error!("cannot change over to {path}: {error}");
+                } else if self.captures.load(Ordering::Relaxed) {
+                    // What failed the first time has ended the start.
+                    let _ = self.capture();
                 }
             }
             Err(error) => crate::trace::error!("{error}; the file that was open stays in use"),
         }
+    }
+
+    /// Has the standard output and the standard error of the process lead to it.
+    pub(super) fn capture(&self) -> io::Result<()> {
+        dup2_stdout(&self.file)?;
+        dup2_stderr(&self.file)?;
+        self.captures.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether it is a file, and neither a pipe nor a device.
@@ -182,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_concerns_nobody_else_is_given_away() {
+    fn only_files_that_concern_no_other_user_are_given_away() {
         let file = tempfile::tempfile().unwrap();
         let mut facts = fstat(&file).unwrap();
         let mut may = |owner, links, made, safe| {

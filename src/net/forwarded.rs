@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_where_nobody_has_added_anything() {
+    fn a_field_to_which_no_forwarder_has_added_tells_nothing() {
         for mode in [ClientAddress::XForwardedFor, ClientAddress::Forwarded] {
             for values in [&[][..], &[&b""[..]], &[b" , ", b"\t"]] {
                 assert_eq!(

@@ -33,8 +33,7 @@ pub const DEFAULT_BACKLOG: u32 = 2048;
 
 /// A listening socket: non-blocking, closed on `exec`.
 ///
-/// To wait for connections, register its descriptor with a [`Poll`](mio::Poll) through
-/// [`SourceFd`](mio::unix::SourceFd).
+/// To wait for connections, register its descriptor with a poll.
 #[derive(Debug)]
 pub struct Listener {
     inner: Inner,
@@ -44,6 +43,8 @@ pub struct Listener {
     name: Option<String>,
     /// Whether another arbiter has it as well.
     shared: AtomicBool,
+    /// Whether clients speak TLS to it, as texts for people say.
+    encrypted: AtomicBool,
     /// Whether each worker has a queue of its own for it.
     reuse: Reuse,
 }
@@ -290,6 +291,7 @@ impl Listener {
             opened: None,
             name: None,
             shared: AtomicBool::new(false),
+            encrypted: AtomicBool::new(false),
             reuse: Reuse::Shared,
         })
     }
@@ -380,6 +382,11 @@ impl Listener {
         foreign || self.shared.load(Ordering::Relaxed)
     }
 
+    /// Notes that clients speak TLS to it, or do not.
+    pub(crate) fn set_encrypted(&self, encrypted: bool) {
+        self.encrypted.store(encrypted, Ordering::Relaxed);
+    }
+
     /// Says whether another arbiter has it as well: its socket file then stays.
     pub(crate) fn set_shared(&self, shared: bool) {
         self.shared.store(shared, Ordering::Relaxed);
@@ -402,9 +409,12 @@ impl Listener {
 }
 
 impl fmt::Display for Listener {
-    /// Where a client finds it: `http://127.0.0.1:8000`, `unix:/run/x.sock`, `unix:@shop`.
+    /// Where a client finds it: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `unix:/run/x.sock`, `unix:@shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.inner {
+            Inner::Tcp { address, .. } if self.encrypted.load(Ordering::Relaxed) => {
+                write!(f, "https://{address}")
+            }
             Inner::Tcp { address, .. } => write!(f, "http://{address}"),
             Inner::Unix { name, .. } => match name {
                 UnixName::Path(path) => unix_text(f, path),

@@ -13,6 +13,16 @@ use super::socket_file::{SocketAccess, SocketFile};
 ///
 /// Dropping them closes the sockets and leaves the socket files alone, since a fork has the same value:
 /// the one process that answers for the files calls [`unlink`](Self::unlink).
+///
+/// # Keeping a clone
+///
+/// A program may keep a clone, to look up addresses say. It costs a descriptor in the program and in each worker. Once its
+/// server has stopped gracefully, no clone listens any more and clients are refused: the last worker has ended the
+/// listening in all processes (`shutdown(2)`). In each other case the socket listens for as long as a clone is there, and
+/// a client is connected and waits for an answer until the clone is dropped: after a quick stop, after the end of a server
+/// without workers, for a socket that the process was given open (`LISTEN_FDS`, `fd://`), for one that another arbiter
+/// has too, for one that a reload has left out, and for that of an [`InProcessServer`](crate::InProcessServer).
+/// So a program that goes on after a server drops its clones.
 #[derive(Clone, Debug, Default)]
 pub struct Listeners(Arc<[Arc<Listener>]>);
 

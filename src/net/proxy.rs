@@ -74,7 +74,7 @@ impl Header {
     }
 }
 
-/// What the first bytes of a connection are.
+/// The first bytes of a connection. Exhaustive: a caller has to go on in a way of its own after each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// They may become a header, or a request.

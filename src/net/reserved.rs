@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_keeps_its_queue_as_long_as_somebody_has_it() {
+    fn a_post_keeps_its_queue_as_long_as_a_worker_has_it() {
         let reserved = Reserved::new(16, Vec::new());
         let first = reserved.queue(0, new).unwrap();
         let other = reserved.queue(1, new).unwrap();

@@ -15,10 +15,8 @@ use crate::sys::fd;
 
 /// How often a TCP address that is in use is tried again.
 const RETRIES: u32 = 5;
-/// The time between two tries.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens at a TCP address.
 pub(super) fn bind_tcp(
     address: &BindAddress,
     target: SocketAddr,

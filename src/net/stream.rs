@@ -5,15 +5,17 @@
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+#[cfg(test)]
+use std::time::Duration;
 
 use bytes::BytesMut;
 use nix::sys::sendfile::sendfile64;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{self as system, MsgFlags, recv};
 use socket2::SockRef;
 
 use crate::sys::sigpipe::shielded;
-use crate::sys::{fork, socket};
+use crate::sys::{cork, fork, socket};
 
 /// An accepted connection.
 ///
@@ -61,6 +63,25 @@ impl Stream {
         }
     }
 
+    /// Writes as [`write_vectored`](Self::write_vectored) does, and has the system hold it back until
+    /// [`uncork`](Self::uncork), or for a millisecond. Over a Unix socket nothing is held back, nor on a thread for which
+    /// [`cork`] is not set up.
+    pub(crate) fn write_corked(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        cork::send(self, |flags| {
+            let flags = flags | libc::MSG_NOSIGNAL;
+            SockRef::from(self).send_vectored_with_flags(slices, flags)
+        })
+    }
+
+    /// Has the system send what it holds back, of all sockets of this thread.
+    pub(crate) fn uncork() {
+        cork::release();
+    }
+
+    /// How long output is held back at the most.
+    #[cfg(test)]
+    pub(crate) const CORK_LIMIT: Duration = cork::LIMIT;
+
     /// Sends up to `count` bytes of `file` from `offset` on without copying them through this process
     /// (`sendfile(2)`), moves `offset` past what was sent and says how many bytes that was. The file's own
     /// position neither matters nor moves. 0, where `count` is not, means that the file ends before
@@ -95,9 +116,10 @@ impl Stream {
         socket::unsent(self)
     }
 
-    /// Ends the connection if this process has forked: a child that has the socket as well would keep the client
+    /// Has nothing more of it held back, and ends the connection if this process has forked: a child that has the socket as well would keep the client
     /// connected until it ends (close(2)). To be called before the last descriptor of this process goes.
     pub(crate) fn part(&self) {
+        cork::forget(self);
         if fork::is_parent() {
             // It fails where the client has gone.
             let _ = SockRef::from(self).shutdown(Shutdown::Both);
@@ -120,6 +142,34 @@ impl Stream {
     /// Where the connection is lost.
     pub fn shutdown_write(&self) -> io::Result<()> {
         SockRef::from(self).shutdown(Shutdown::Write)
+    }
+
+    /// The socket for a signal handler.
+    pub(crate) fn raw(&self) -> RawSocket {
+        RawSocket(self.0.as_raw_fd())
+    }
+}
+
+/// A socket as a signal handler may use it (signal-safety(7)): by system calls alone, as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RawSocket(pub(crate) RawFd);
+
+impl RawSocket {
+    /// Sends all of `bytes`, and tells whether that was possible.
+    pub(crate) fn send(self, bytes: &[u8]) -> bool {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        system::send(self.0, bytes, flags) == Ok(bytes.len())
+    }
+
+    /// Ends the output, and where `cut` the connection.
+    pub(crate) fn shut(self, cut: bool) {
+        let how = if cut {
+            system::Shutdown::Both
+        } else {
+            system::Shutdown::Write
+        };
+        // It fails only where the client has gone.
+        let _ = system::shutdown(self.0, how);
     }
 }
 

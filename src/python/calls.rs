@@ -18,6 +18,8 @@ struct Caller {
     thread: c_long,
     /// How many calls the thread is in, one inside the other. Only the thread itself writes it.
     depth: AtomicUsize,
+    /// Whether its present call was interrupted: by one application's end, or by that of another one beside it.
+    is_interrupted: AtomicBool,
 }
 
 /// All callers that live. No Python code runs while this lock is held.
@@ -30,6 +32,7 @@ thread_local! {
         let caller = Arc::new(Caller {
             thread: ffi::this_thread(),
             depth: AtomicUsize::new(0),
+            is_interrupted: AtomicBool::new(false),
         });
         let mut callers = callers();
         callers.retain(|other| other.strong_count() > 0);
@@ -64,24 +67,78 @@ impl Drop for Call<'_> {
             if depth == 0 && INTERRUPTED.load(Ordering::SeqCst) {
                 // After this lock, an interrupting thread is done with this call, or no longer sees it.
                 drop(callers());
+                caller.is_interrupted.store(false, Ordering::SeqCst);
                 ffi::raise_in_thread(self.0, caller.thread, None);
             }
         });
     }
 }
 
-/// Whether this thread is in a call.
 pub(crate) fn is_in_call() -> bool {
     CALLER.try_with(|caller| caller.depth.load(Ordering::Relaxed) > 0) == Ok(true)
 }
 
-/// Raises `SystemExit` in the calls of all other threads.
+/// Raises `SystemExit` in the calls of all other threads, once in each.
 pub(crate) fn interrupt_others(py: Python<'_>) {
     INTERRUPTED.store(true, Ordering::SeqCst);
     let (own, exit) = (ffi::this_thread(), py.get_type::<PySystemExit>());
     for caller in callers().iter().filter_map(Weak::upgrade) {
-        if caller.thread != own && caller.depth.load(Ordering::SeqCst) > 0 {
+        let is_other = caller.thread != own && caller.depth.load(Ordering::SeqCst) > 0;
+        if is_other && !caller.is_interrupted.swap(true, Ordering::SeqCst) {
             ffi::raise_in_thread(py, caller.thread, Some(&exit));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use pyo3::types::PyDict;
+
+    use super::super::testing::with_python;
+    use super::*;
+
+    #[test]
+    fn a_call_is_interrupted_once_by_two_applications() {
+        let names = with_python(|py| {
+            let code = c"
+import time
+seen, released = [], []
+def call():
+    try:
+        seen.append('begun')
+        while not released: time.sleep(0.001)
+    except SystemExit:
+        seen.append('interrupted')
+    while not released: time.sleep(0.001)
+    seen.append('ended')
+";
+            let names = PyDict::new(py);
+            py.run(code, Some(&names), None).unwrap();
+            names.unbind()
+        });
+        let eval = |code| {
+            with_python(|py| {
+                py.eval(code, Some(names.bind(py)), None)
+                    .unwrap()
+                    .to_string()
+            })
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                with_python(|py| {
+                    let _call = Call::begin(py);
+                    py.run(c"call()", Some(names.bind(py)), None).unwrap();
+                });
+            });
+            while eval(c"len(seen)") != "1" {}
+            with_python(interrupt_others);
+            while eval(c"len(seen)") != "2" {}
+            with_python(interrupt_others);
+            // The thread runs Python code meanwhile.
+            eval(c"(time.sleep(0.01), released.append(1))");
+        });
+        assert_eq!(eval(c"seen"), "['begun', 'interrupted', 'ended']");
     }
 }

@@ -12,14 +12,17 @@ pub(crate) fn log(py: Python<'_>, text: &str) {
     py.detach(|| trace::error!("{text}"));
 }
 
-/// Logs a warning, without the interpreter's lock.
 pub(crate) fn warn(py: Python<'_>, text: &str) {
     py.detach(|| trace::warning!("{text}"));
 }
 
-/// Logs an information, without the interpreter's lock.
 pub(crate) fn info(py: Python<'_>, text: &str) {
     py.detach(|| trace::info!("{text}"));
+}
+
+/// Logs an exception, with its traceback, under `title`.
+pub(crate) fn log_exception(py: Python<'_>, title: &str, error: &PyErr) {
+    log(py, &format!("{title}\n{}", traceback(py, error)));
 }
 
 /// An exception as Python prints it, with its traceback and its causes.

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Py, ffi};
 
@@ -20,6 +21,15 @@ use crate::fork_outcome::ForkOutcome;
 pub(crate) fn is_running() -> bool {
     // SAFETY: may be called at any time, without the interpreter's lock.
     unsafe { ffi::Py_IsInitialized() != 0 }
+}
+
+/// The version of libpython, such as `3.13.5`. An interpreter is not needed.
+#[cfg(feature = "cli")]
+pub(crate) fn version() -> String {
+    // SAFETY: may be called before the interpreter is started, and gives a text that is never freed or changed.
+    let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
+    let text = text.to_string_lossy();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// A `PyConfig` (PEP 587) with Python's own defaults, `PYTHON*` variables included, except that it
@@ -136,12 +146,28 @@ pub(crate) fn copy_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'
     }
 }
 
-/// Whether `object` is the only reference to its object. Always false on an interpreter without a lock, where the count
-/// is spread over threads.
+/// Whether there are more than `own` references to an object. Always true on an interpreter without a lock, where the
+/// count is spread over threads.
 #[inline]
-pub(crate) fn is_only_reference<T>(_: Python<'_>, object: &Py<T>) -> bool {
+pub(crate) fn is_held<T>(_: Python<'_>, object: &Py<T>, own: isize) -> bool {
     // SAFETY: the object lives, and the `Python` token stands for the interpreter's lock.
-    cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
+    cfg!(Py_GIL_DISABLED) || unsafe { ffi::Py_REFCNT(object.as_ptr()) } > own
+}
+
+/// The bytes of a `str` of one byte a character; `None` for one that has a character outside latin-1, and where they
+/// cannot be seen.
+#[inline]
+pub(crate) fn latin1_bytes<'s>(text: &'s Bound<'_, PyString>) -> Option<&'s [u8]> {
+    // pyo3 reads a bit field of C's, whose layout it knows on these systems.
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    // SAFETY: a `str` never changes, and lives as long as the reference. One that Python has not brought into its final
+    // form yet is an error of the call.
+    match unsafe { text.data() } {
+        Ok(PyStringData::Ucs1(bytes)) => Some(bytes),
+        Ok(PyStringData::Ucs2(_) | PyStringData::Ucs4(_)) | Err(_) => None,
+    }
 }
 
 /// The version of a dictionary, which differs after each change; 0 where the interpreter has no versions.

@@ -12,24 +12,18 @@
 //! ```
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
+use super::embedded;
 use super::errors;
 use super::ffi;
+use super::gunicorn_names;
+use super::interpreter;
 use super::introspect::{loaded_module, thread_names};
 use crate::trace;
 
 /// The function `name` of `lifecycle.py`.
 pub(super) fn step<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    const STEPS: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
-        concat!(include_str!("lifecycle.py"), "\0").as_bytes(),
-    ) {
-        Ok(steps) => steps,
-        Err(_) => unreachable!(),
-    };
-    let globals = PyDict::new(py);
-    py.run(STEPS, Some(&globals), None)?;
-    globals.as_any().get_item(name)
+    embedded::function(py, include_str!("lifecycle.py"), name)
 }
 
 fn run_step(py: Python<'_>, name: &str) {
@@ -40,11 +34,7 @@ fn run_step(py: Python<'_>, name: &str) {
 
 /// Logs that a step failed. The others follow nevertheless.
 pub(super) fn log_failure(py: Python<'_>, step: &str, error: &PyErr) {
-    let traceback = errors::traceback(py, error);
-    errors::log(
-        py,
-        &format!("Error at the end of Python ({step})\n{traceback}"),
-    );
+    errors::log_exception(py, &format!("Error at the end of Python ({step})"), error);
 }
 
 /// Waits for the threads that are not daemons, then calls the functions registered with `atexit`: in a worker that has
@@ -56,15 +46,17 @@ pub(crate) fn shutdown(py: Python<'_>) {
         let text = format!("Waiting for the application's threads that are not daemons: {names}");
         errors::info(py, &text);
     }
-    let steps = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
-    for (module, step) in steps {
-        let done = loaded_module(py, module).and_then(|module| match module {
-            Some(module) => module.call_method0(step).map(drop),
-            None => Ok(()),
-        });
-        if let Err(error) = done {
-            log_failure(py, &format!("{module}.{step}"), &error);
-        }
+    let waited = loaded_module(py, "threading").and_then(|threading| match threading {
+        Some(threading) => threading.call_method0("_shutdown").map(drop),
+        None => Ok(()),
+    });
+    if let Err(error) = waited {
+        log_failure(py, "threading._shutdown", &error);
+    }
+    let finalizes = interpreter::is_ours();
+    let run = step(py, "run_last_exit_functions").and_then(|step| step.call1((finalizes,)));
+    if let Err(error) = run {
+        log_failure(py, "atexit._run_exitfuncs", &error);
     }
 }
 
@@ -77,6 +69,7 @@ pub(crate) fn finalize() {
             save(py);
         }
     });
+    gunicorn_names::release_logger();
     if !ffi::finalize() {
         trace::warning!("Python could not write at its end all that files had buffered");
     }

@@ -17,31 +17,25 @@ use crate::service::ServiceRuntime;
 pub(crate) struct Gil;
 
 impl ServiceRuntime for Gil {
-    fn enter(&self, life: &mut dyn FnMut()) {
-        ffi::with_thread_state(life);
+    fn enter(&self, work: &mut dyn FnMut()) {
+        ffi::with_thread_state(work);
     }
 
     fn run_threads(
         &self,
         count: usize,
-        life: &(dyn Fn() + Sync),
+        work: &(dyn Fn() + Sync),
         begun: &mut dyn FnMut(),
         woken: &mut dyn FnMut(),
     ) -> Option<Result<()>> {
-        Some(threads::run(count, life, begun, woken))
+        Some(threads::run(count, work, begun, woken))
     }
 
     /// Runs the handlers of signals that the application set with `signal.signal`.
     fn check_signals(&self) -> Result<()> {
         Python::attach(|py| {
             py.check_signals().map_err(|error| {
-                errors::log(
-                    py,
-                    &format!(
-                        "Error in a signal handler\n{}",
-                        errors::traceback(py, &error)
-                    ),
-                );
+                errors::log_exception(py, "Error in a signal handler", &error);
                 Error::new(errors::summary(py, &error))
                     .with_exit_status(errors::exit_status(py, &error))
             })

@@ -189,7 +189,8 @@ impl<'s> ImportSpec<'s> {
 
     /// Logs an exception of the application, and returns it as one sentence.
     fn failed(&self, py: Python<'_>, error: &PyErr, what: &str) -> Error {
-        errors::log(py, &errors::traceback(py, error));
+        let traceback = errors::traceback(py, error);
+        errors::log(py, &traceback);
         let at = errors::place(py, error)
             .map(|place| format!(" ({place})"))
             .unwrap_or_default();
@@ -206,19 +207,22 @@ impl<'s> ImportSpec<'s> {
                 part("filename"),
                 part("lineno"),
                 part("msg"),
-            ));
+            ))
+            .because(traceback);
         }
         if error.is_instance_of::<PySystemExit>(py) {
             let code = errors::message(py, error);
             return Error::boot(format!(
                 "cannot {what} the application '{text}': it called sys.exit({code}){at}"
             ))
+            .because(traceback)
             .with_exit_status(errors::exit_status(py, error));
         }
         Error::boot(format!(
             "cannot {what} the application '{text}': {}{at}",
             errors::summary(py, error)
         ))
+        .because(traceback)
     }
 }
 

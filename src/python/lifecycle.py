@@ -56,6 +56,17 @@ def kept_exit_functions():
         yield weakref.finalize._exitfunc
 
 
+def run_last_exit_functions(finalizes):
+    'Calls the exit functions of a process that ends. That of `logging` is left to finalization: more is logged until then.'
+    import atexit
+    logging = loaded('logging') if finalizes else None
+    if logging:
+        atexit.unregister(logging.shutdown)
+    atexit._run_exitfuncs()
+    if logging:
+        atexit.register(logging.shutdown)
+
+
 def run_exit_functions():
     'Calls the exit functions of an application, in a process in which Python goes on.'
     import atexit

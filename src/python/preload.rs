@@ -12,7 +12,6 @@ use crate::sys::user::effective_uid;
 /// An object that was loaded before the fork.
 #[derive(Debug)]
 pub(crate) struct Preloaded {
-    /// The object itself.
     pub(crate) object: Py<PyAny>,
     /// The temporary files that loading it has opened, as Python objects. The process that loaded it removes them.
     pub(crate) files: Py<PyAny>,

@@ -13,6 +13,7 @@
 //!   signal ──▶ Python's handler, after the proxy was set again ────────┘
 //! ```
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use pyo3::exceptions::{PySystemExit, PyValueError};
@@ -47,6 +48,14 @@ static MARKED: AtomicU64 = AtomicU64::new(0);
 static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 /// Whether [`interrupt`] was called since [`interrupter`] gave it out, and no call has ended by it.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
+
+/// What [`before_end`] was given.
+static BEFORE_END: OnceLock<fn()> = OnceLock::new();
+
+/// Has `tell` called where a signal is about to end a call on Python's main thread: the stack is still that of the call.
+pub(crate) fn before_end(tell: fn()) {
+    let _ = BEFORE_END.set(tell);
+}
 
 /// The function that the process's handlers are to call from now on.
 pub(crate) fn interrupter() -> fn(i32) {
@@ -105,6 +114,9 @@ impl SignalProxy {
         }
         if *ends_call && calls::is_in_call() {
             IS_PENDING.store(false, Ordering::Relaxed);
+            if let Some(tell) = BEFORE_END.get() {
+                tell();
+            }
             return Err(PySystemExit::new_err(0));
         }
         Ok(())
@@ -115,7 +127,6 @@ impl SignalProxy {
     }
 }
 
-/// The proxies of this process.
 pub(crate) struct SignalProxies(Vec<Py<SignalProxy>>);
 
 impl SignalProxies {
@@ -164,7 +175,6 @@ fn set_python_handler(py: Python<'_>, signal: i32, proxy: &Py<SignalProxy>) -> P
     Ok(())
 }
 
-/// The handler as `signal.getsignal` gives it.
 fn python_handler(py: Python<'_>, signal: i32) -> PyResult<Bound<'_, PyAny>> {
     py.import("signal")?
         .call_method1(intern!(py, "getsignal"), (signal,))

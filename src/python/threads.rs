@@ -35,7 +35,6 @@ const ARRIVAL_CHECK: Duration = Duration::from_millis(100);
 /// The interval of looks for signals, where the application has a wake-up descriptor of its own.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
-/// The shared state of the threads.
 struct Pool {
     task: ScopedTask,
     /// Wakes the main thread, when a thread has finished and when a signal has arrived.
@@ -81,7 +80,7 @@ fn name(number: usize) -> String {
 /// Implements [`ServiceRuntime::run_threads`](crate::service::ServiceRuntime::run_threads).
 pub(super) fn run(
     count: usize,
-    life: &(dyn Fn() + Sync),
+    work: &(dyn Fn() + Sync),
     begun: &mut dyn FnMut(),
     woken: &mut dyn FnMut(),
 ) -> Result<()> {
@@ -98,7 +97,7 @@ pub(super) fn run(
     begun();
     let signal_wakeup = SignalWakeup::set(&pool.waker);
     let _ = wakeups.set_read_timeout(signal_wakeup.check_every());
-    pool.task.run_while(life, || {
+    pool.task.run_while(work, || {
         loop {
             woken();
             if pool.task.finished() == count {
@@ -253,7 +252,7 @@ impl Drop for SignalWakeup {
 }
 
 /// Sets the wake-up descriptor, and returns the former one. `None` on a thread that runs no handlers.
-fn set_wakeup_fd(descriptor: i32) -> Option<i32> {
+pub(crate) fn set_wakeup_fd(descriptor: i32) -> Option<i32> {
     Python::attach(|py| {
         let options = PyDict::new(py);
         // A full buffer wakes the reader as well.

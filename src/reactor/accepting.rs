@@ -111,9 +111,9 @@ impl Reactor {
         Some(position)
     }
 
-    /// Whether one more connection may be open, in the place of another if need be.
+    /// Tells whether one more connection may be open, in the place of another if need be.
     fn has_room(&self, now: MonoTime) -> bool {
-        self.connections.len() < self.config.worker_connections.max(1)
+        self.connections.len() < self.config.settings.worker_connections.max(1)
             || self.eviction_candidate(now).is_some()
     }
 
@@ -136,14 +136,15 @@ impl Reactor {
     /// Accepts at this listener; the connection's key if it has sent a complete request.
     fn accept_from(&mut self, position: usize, host: &dyn Host, now: MonoTime) -> Option<usize> {
         let (transport, info) = self.acceptor.accept(position, now)?;
-        let full = self.connections.len() >= self.config.worker_connections.max(1);
+        let full = self.connections.len() >= self.config.settings.worker_connections.max(1);
         if full && self.draining.is_none() {
             if let Some(key) = self.eviction_candidate(now) {
                 trace::debug!("worker_connections is reached: closing a connection to make room");
                 self.close(key, host);
             }
         }
-        let connection = Connection::new(transport, info, &self.config, &self.totals, now);
+        let connection =
+            Connection::new(transport, info, &self.config, &self.http, &self.totals, now);
         let key = self.connections.insert(Place::Here(Box::new(connection)));
         host.connections(self.connections.len());
         let ready = self.run(key, host, now, Connection::advance);

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::episode::Episode;
+#[cfg(not(test))]
 use super::poller::Poller;
 #[cfg(test)]
-use super::simulator;
+use super::simulator::Poller;
 use super::transport::Transport;
 use crate::error::{Error, Result};
 use crate::net::{Listener, Listeners, QueuePolicy};
@@ -36,18 +37,21 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// For how long a draining reactor empties the listeners' queues at the most, where ever more come.
 pub(super) const DRAIN_ACCEPT: Duration = Duration::from_millis(400);
 
-/// Where connections come from.
-#[derive(Debug)]
-enum Queue {
-    Listener(Arc<Listener>),
-    #[cfg(test)]
-    Simulated(simulator::Backlog),
+/// A source of connections.
+pub(super) trait Queue: fmt::Debug + fmt::Display + Send + Sync {
+    fn accept(&self) -> io::Result<(Transport, Address)>;
+
+    /// Tells how many connections wait; `None` where the system does not tell.
+    fn waiting(&self) -> Option<usize>;
+
+    /// Has new connections refused.
+    fn refuse(&self) {}
 }
 
 /// A listener, and whether a connection may wait there.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    queue: Queue,
+    queue: Arc<dyn Queue>,
     index: usize,
     address: Address,
     pub(super) maybe: bool,
@@ -60,40 +64,30 @@ pub(super) struct Acceptor {
     first: usize,
     /// When to ask the host again whether it accepts.
     admit_at: Option<MonoTime>,
-    /// Whether that is because the host was full: then also when a connection has gone or come back.
+    /// True if that is because the host was full: then also when a connection has gone or come back.
     pub(super) full: bool,
     /// Until when no connection is accepted, unless another has gone before, or could go: with time one may be slow.
     crowded: Option<MonoTime>,
     /// While descriptors, or memory for sockets, are short.
     short: Episode,
-    /// What becomes of the connections that wait when the reactor drains.
+    /// The treatment of the connections that wait when the reactor drains.
     queues: QueuePolicy,
 }
 
 impl Acceptor {
-    /// Has `listeners` polled.
     pub(super) fn open(listeners: &Listeners, poller: &Poller) -> Result<Self> {
-        let mut queues = Vec::with_capacity(listeners.len());
+        let mut queues: Vec<(Arc<dyn Queue>, Address)> = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.iter().enumerate() {
             poller
                 .listen(index, listener.as_fd())
                 .map_err(|e| Error::io(format_args!("cannot poll {listener}"), e))?;
             let address = Address::from(&**listener);
-            queues.push((Queue::Listener(Arc::clone(listener)), address));
+            queues.push((Arc::<Listener>::clone(listener), address));
         }
         Ok(Self::over(queues))
     }
 
-    #[cfg(test)]
-    pub(super) fn simulated(backlogs: Vec<simulator::Backlog>) -> Self {
-        let queues = backlogs.into_iter().map(|backlog| {
-            let address = Address::Unix(None);
-            (Queue::Simulated(backlog), address)
-        });
-        Self::over(queues.collect())
-    }
-
-    fn over(queues: Vec<(Queue, Address)>) -> Self {
+    pub(super) fn over(queues: Vec<(Arc<dyn Queue>, Address)>) -> Self {
         let entrances = queues.into_iter().enumerate();
         Self {
             entrances: entrances
@@ -113,7 +107,6 @@ impl Acceptor {
         }
     }
 
-    /// The reactor drains.
     pub(super) fn drain(&mut self, queues: QueuePolicy) {
         self.queues = queues;
         self.crowded = None;
@@ -148,7 +141,7 @@ impl Acceptor {
         some.then(|| self.admit_at.max(self.crowded).unwrap_or(MonoTime::ZERO))
     }
 
-    /// Whether no connection is to be let in for a while. A host that was full is asked again each time.
+    /// Tells whether no connection is to be let in for a while. A host that was full is asked again each time.
     pub(super) fn is_shut(&self, now: MonoTime) -> bool {
         let is_before = |at: MonoTime| now < at;
         self.crowded.is_some_and(is_before) || !self.full && self.admit_at.is_some_and(is_before)
@@ -175,7 +168,6 @@ impl Acceptor {
         self.admit_at = Some(now + EXHAUSTED);
     }
 
-    /// All places are taken.
     pub(super) fn crowd(&mut self, now: MonoTime) {
         self.crowded = Some(now + CROWDED);
     }
@@ -192,7 +184,7 @@ impl Acceptor {
         }
     }
 
-    /// How many connections wait to be accepted; at least `least` where some may and the system does not tell.
+    /// Tells how many connections wait to be accepted; at least `least` where some may and the system does not tell.
     pub(super) fn waiting(&mut self, least: usize) -> usize {
         let mut waiting = 0;
         for entrance in self.entrances.iter_mut().filter(|entrance| entrance.maybe) {
@@ -245,43 +237,19 @@ impl Acceptor {
     }
 }
 
-impl Queue {
+impl Queue for Listener {
     fn accept(&self) -> io::Result<(Transport, Address)> {
-        match self {
-            Self::Listener(listener) => {
-                let (stream, peer) = listener.accept()?;
-                let peer = peer.map_or(Address::Unix(None), Address::Ip);
-                Ok((Transport::plain(stream), peer))
-            }
-            #[cfg(test)]
-            Self::Simulated(backlog) => backlog.accept(),
-        }
+        let (stream, peer) = self.accept()?;
+        let peer = peer.map_or(Address::Unix(None), Address::Ip);
+        Ok((Transport::new(stream), peer))
     }
 
     fn waiting(&self) -> Option<usize> {
-        match self {
-            Self::Listener(listener) => listener.waiting(),
-            #[cfg(test)]
-            Self::Simulated(backlog) => Some(backlog.waiting()),
-        }
+        self.waiting()
     }
 
     fn refuse(&self) {
-        match self {
-            Self::Listener(listener) => listener.refuse(),
-            #[cfg(test)]
-            Self::Simulated(_) => {}
-        }
-    }
-}
-
-impl fmt::Display for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener(listener) => listener.fmt(f),
-            #[cfg(test)]
-            Self::Simulated(_) => f.write_str("a simulated listener"),
-        }
+        self.refuse();
     }
 }
 

@@ -14,7 +14,6 @@ use super::Config;
 use crate::error::{Error, Kind, Result};
 use crate::time::MonoTime;
 
-/// What has come of it.
 #[derive(Debug, Default)]
 pub(super) struct BodyStream {
     /// A piece that its reader has not taken yet.
@@ -22,7 +21,6 @@ pub(super) struct BodyStream {
     len: u64,
     /// For how long its client was waited for: a service may take its time.
     pub(super) waited: Duration,
-    /// Why it failed, if it did.
     pub(super) fault: Option<Fault>,
 }
 
@@ -41,7 +39,7 @@ impl BodyStream {
         n
     }
 
-    /// Whether more has to arrive before anything can be [taken](Self::take).
+    /// Tells whether more has to arrive before anything can be [taken](Self::take).
     pub(super) fn is_empty(&self) -> bool {
         self.arrived.is_empty()
     }
@@ -50,14 +48,12 @@ impl BodyStream {
     pub(super) fn arrive(&mut self, bytes: Bytes, config: &Config) -> bool {
         self.len += bytes.len() as u64;
         self.arrived = bytes;
-        config
-            .limit_request_body
-            .is_none_or(|limit| self.len <= limit)
+        self.len <= config.limit_request_body()
     }
 
     /// When more has to have arrived, for which a call has waited since `since`.
     pub(super) fn due(&self, since: MonoTime, now: MonoTime, config: &Config) -> MonoTime {
-        let soon = since + config.body_timeout;
+        let soon = since + config.settings.body_timeout;
         config
             .body_min_rate()
             .bound(soon, now - self.waited, self.len)

@@ -26,14 +26,14 @@ use bytes::{Bytes, BytesMut};
 use super::Config;
 use super::error_response::ErrorResponse;
 use super::host::Host;
+use super::response::Response;
 use super::transport::RawSocket;
-use crate::access::{Access, RefusalCause};
+use crate::access::{Access, Recorded, RefusalCause, RequestTimes};
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::h1::{self, Head};
 use crate::service::{ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
 
-/// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no call, or its response is complete.
@@ -54,32 +54,30 @@ enum State {
 
 numbered!(State: Settled, Free, Begun, Busy, Refused, Recorded, Cut);
 
-/// How a call has ended.
+/// The end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     /// It answers itself.
     InTime,
     /// It was answered in its place.
-    Refused {
-        recorded: bool,
-        answer: LateResponse,
-    },
+    Refused { recorded: bool, answer: Response },
     /// Its response was cut.
     Cut,
 }
 
-/// What was sent in a call's place.
+/// What can be sent in a call's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LateResponse {
-    pub(super) status: u16,
-    /// Bytes of its body.
-    pub(super) sent: u64,
+pub(super) enum LateAnswer {
+    Page,
+    /// A head alone: the request is a HEAD.
+    Head,
+    /// Nothing: the connection is encrypted, by a session that the call has.
+    Nothing,
 }
 
 /// The timeouts of a reactor's calls.
 #[derive(Debug)]
 pub(super) struct CallTimeouts {
-    /// How long a call may take.
     pub(super) limit: Duration,
     page: Page,
     only: Option<Arc<CallTimeout>>,
@@ -88,14 +86,14 @@ pub(super) struct CallTimeouts {
 impl CallTimeouts {
     /// `None` where a call may take as long as it likes.
     pub(super) fn new(config: &Config) -> Option<Self> {
-        config.request_timeout.map(|limit| Self {
+        let limit = config.settings.request_timeout;
+        (!limit.is_zero()).then(|| Self {
             limit,
             page: Page::new(config),
             only: None,
         })
     }
 
-    /// For the next call.
     pub(super) fn timeout(&self) -> Arc<CallTimeout> {
         match &self.only {
             Some(only) => Arc::clone(only),
@@ -110,7 +108,7 @@ impl CallTimeouts {
     }
 }
 
-/// What is sent in a call's place: a head, and a page.
+/// The response that is sent in a call's place: a head, and a page.
 #[derive(Clone, Debug)]
 struct Page {
     status: u16,
@@ -127,8 +125,9 @@ impl Page {
             text: "The application did not answer in time",
             head: None,
             connection: None,
+            request_id: None,
         };
-        let server = match config.server.as_str() {
+        let server = match config.settings.server_header.as_str() {
             "" => String::new(),
             server => format!("Server: {server}\r\n"),
         };
@@ -144,34 +143,33 @@ impl Page {
     }
 }
 
-/// What is decided about one call at a time.
+/// The decision about one call at a time.
 pub(crate) struct CallTimeout {
     state: AtomicEnum<State>,
     socket: AtomicI32,
     due: AtomicU64,
-    /// How much of the page its client is to have.
+    /// How much of the page its client is to have; 0 where it can have none.
     length: AtomicUsize,
     page: Page,
 }
 
 impl CallTimeout {
-    /// One without a call.
     fn new(page: Page) -> Self {
         Self {
             state: AtomicEnum::new(State::Settled),
-            socket: AtomicI32::new(RawSocket::NONE.0),
+            socket: AtomicI32::new(-1),
             due: AtomicU64::new(0),
             length: AtomicUsize::new(0),
             page,
         }
     }
 
-    /// A call begins that is to have answered by `due`; `bodyless` for HEAD.
-    fn arm(&self, socket: RawSocket, due: MonoTime, bodyless: bool) {
-        let length = if bodyless {
-            self.page.head
-        } else {
-            self.page.bytes.len()
+    /// A call begins that is to have answered by `due`.
+    fn arm(&self, socket: RawSocket, due: MonoTime, late: LateAnswer) {
+        let length = match late {
+            LateAnswer::Page => self.page.bytes.len(),
+            LateAnswer::Head => self.page.head,
+            LateAnswer::Nothing => 0,
         };
         self.socket.store(socket.0, Ordering::Relaxed);
         self.due.store(due.as_nanos(), Ordering::Relaxed);
@@ -192,7 +190,7 @@ impl CallTimeout {
         }
     }
 
-    /// What the call has sent is no response yet, and all of it has left.
+    /// Records that the bytes which the call has sent are no response yet, and that all of them have left.
     pub(super) fn unbegin(&self) {
         self.change(State::Begun, State::Free);
     }
@@ -237,7 +235,8 @@ impl CallTimeout {
         }
         let socket = RawSocket(self.socket.load(Ordering::Relaxed));
         let length = self.length.load(Ordering::Relaxed);
-        let answered = state == State::Free && socket.send(&self.page.bytes[..length]);
+        let may_answer = state == State::Free && length > 0;
+        let answered = may_answer && socket.send(&self.page.bytes[..length]);
         let verdict = if answered {
             CallOutcome::Refused {
                 recorded: record,
@@ -246,11 +245,7 @@ impl CallTimeout {
         } else {
             CallOutcome::Cut
         };
-        if answered {
-            socket.end_output();
-        } else {
-            socket.cut();
-        }
+        socket.shut(!answered);
         self.set(match (answered, record) {
             (false, _) => State::Cut,
             (true, false) => State::Refused,
@@ -259,12 +254,10 @@ impl CallTimeout {
         Some(verdict)
     }
 
-    /// What the call's client gets, or has got.
-    fn answer(&self) -> LateResponse {
-        LateResponse {
-            status: self.page.status,
-            sent: (self.length.load(Ordering::Relaxed) - self.page.head) as u64,
-        }
+    /// The response that the call's client gets, or has got.
+    fn answer(&self) -> Response {
+        let sent = self.length.load(Ordering::Relaxed) - self.page.head;
+        Response::whole(self.page.status, sent as u64)
     }
 
     /// The state, once it is not `Busy`.
@@ -277,7 +270,6 @@ impl CallTimeout {
         }
     }
 
-    /// Whether the call was given up.
     pub(super) fn is_given_up(&self) -> bool {
         let state = self.decided();
         !matches!(state, State::Settled | State::Free | State::Begun)
@@ -307,14 +299,14 @@ impl fmt::Debug for CallTimeout {
 pub(super) struct CallTimeoutGuard(Arc<CallTimeout>);
 
 impl CallTimeoutGuard {
-    /// A call begins on `socket` that is to have answered by `due`; `bodyless` for HEAD.
+    /// A call begins on `socket` that is to have answered by `due`.
     pub(super) fn new(
         timeout: Arc<CallTimeout>,
         socket: RawSocket,
         due: MonoTime,
-        bodyless: bool,
+        late: LateAnswer,
     ) -> Self {
-        timeout.arm(socket, due, bodyless);
+        timeout.arm(socket, due, late);
         Self(timeout)
     }
 }
@@ -342,6 +334,7 @@ pub(super) struct CallDeadline {
     /// Bytes of its body that were received before.
     pub(super) received: u64,
     pub(super) started: MonoTime,
+    pub(super) times: RequestTimes,
 }
 
 impl CallDeadline {
@@ -359,6 +352,8 @@ impl CallDeadline {
                 sent: answer.sent,
                 started: self.started,
                 finished: now,
+                times: self.times,
+                recorded: Recorded::NONE,
             });
         }
     }
@@ -374,15 +369,11 @@ mod tests {
     const DUE: MonoTime = MonoTime::from_nanos(1000);
 
     /// A call of which the test has the client's side.
-    fn call(bodyless: bool) -> (Arc<CallTimeout>, CallTimeoutGuard, UnixStream, UnixStream) {
+    fn call(late: LateAnswer) -> (Arc<CallTimeout>, CallTimeoutGuard, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let timeout = Arc::new(CallTimeout::new(Page::new(&Config::default())));
-        let armed = CallTimeoutGuard::new(
-            Arc::clone(&timeout),
-            RawSocket(ours.as_raw_fd()),
-            DUE,
-            bodyless,
-        );
+        let armed =
+            CallTimeoutGuard::new(Arc::clone(&timeout), RawSocket(ours.as_raw_fd()), DUE, late);
         theirs
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -397,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_overdue_call_that_has_sent_nothing_is_answered_once() {
-        let (timeout, armed, _ours, client) = call(false);
+        let (timeout, armed, _ours, client) = call(LateAnswer::Page);
         assert_eq!(timeout.expire(MonoTime::ZERO, true), None);
         let expired = timeout.expire(DUE, true);
         assert_eq!(timeout.expire(DUE, true), None);
@@ -416,11 +407,8 @@ mod tests {
 
     #[test]
     fn an_answer_to_head_has_no_body() {
-        let (timeout, _armed, _ours, client) = call(true);
-        let answer = LateResponse {
-            status: 504,
-            sent: 0,
-        };
+        let (timeout, _armed, _ours, client) = call(LateAnswer::Head);
+        let answer = Response::whole(504, 0);
         let refused = CallOutcome::Refused {
             recorded: false,
             answer,
@@ -431,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_response_that_has_begun_is_cut() {
-        let (timeout, armed, _ours, client) = call(false);
+        let (timeout, armed, _ours, client) = call(LateAnswer::Page);
         assert!(armed.begin() && armed.begin());
         assert_eq!(timeout.expire(DUE, true), Some(CallOutcome::Cut));
         assert!(!armed.begin());
@@ -440,12 +428,21 @@ mod tests {
     }
 
     #[test]
+    fn an_overdue_call_of_an_encrypted_connection_is_cut() {
+        let (timeout, armed, _ours, client) = call(LateAnswer::Nothing);
+        assert_eq!(timeout.expire(DUE, true), Some(CallOutcome::Cut));
+        assert!(!armed.begin());
+        assert_eq!(armed.settle(), CallOutcome::Cut);
+        assert_eq!(read(client), "");
+    }
+
+    #[test]
     fn a_call_with_only_hints_sent_is_answered_an_ended_one_is_not() {
-        let (timeout, armed, _ours, _client) = call(false);
+        let (timeout, armed, _ours, _client) = call(LateAnswer::Page);
         assert!(armed.begin());
         armed.unbegin();
         assert!(timeout.expire(DUE, false).is_some());
-        let (timeout, armed, ours, _client) = call(false);
+        let (timeout, armed, ours, _client) = call(LateAnswer::Page);
         assert!(armed.begin());
         assert_eq!(armed.settle(), CallOutcome::InTime);
         assert_eq!(timeout.expire(DUE, false), None);
@@ -456,7 +453,7 @@ mod tests {
             Arc::clone(&timeout),
             RawSocket(ours.as_raw_fd()),
             DUE,
-            false,
+            LateAnswer::Page,
         );
         assert_eq!(next.settle(), CallOutcome::InTime);
     }
@@ -464,7 +461,7 @@ mod tests {
     #[test]
     fn one_side_wins_each_time() {
         for _ in 0..200 {
-            let (timeout, armed, _ours, client) = call(false);
+            let (timeout, armed, _ours, client) = call(LateAnswer::Page);
             thread::scope(|threads| {
                 let watcher =
                     threads.spawn(|| timeout.expire(DUE, false) != Some(CallOutcome::Cut));

@@ -20,6 +20,7 @@ mod closing;
 mod receive;
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 
 use super::Config;
@@ -29,11 +30,14 @@ use super::http_io::HttpIo;
 use super::poller::Polled;
 use super::pool::BufferPool;
 use super::proxy_preamble::ProxyPreamble;
-use super::request_body::RequestBody;
+use super::request_body::{RequestBody, Room};
 use super::total::{Share, Totals};
 use super::transport::Transport;
+use crate::access::RequestTimes;
 use crate::h1::{self, Head};
 use crate::net::ProxyProtocol;
+use crate::reactor::request_ids::RequestIds;
+use crate::reactor::request_span::RequestSpan;
 use crate::service::{Address, ConnectionInfo, RequestInfo};
 use crate::time::MonoTime;
 
@@ -45,26 +49,29 @@ const READS_A_TURN: usize = 16;
 pub(super) struct Connection {
     pub(super) io: RefCell<HttpIo>,
     info: Arc<ConnectionInfo>,
-    /// A forwarder's facts about the current request.
+    /// A forwarder's facts about the current request, and its id.
     request: RequestInfo,
+    /// Of the current request.
+    span: RequestSpan,
     preamble: Option<Box<ProxyPreamble>>,
     pub(super) phase: Phase,
     head: Option<Head>,
     body: RequestBody,
     started: MonoTime,
+    /// Of the current request.
+    times: RequestTimes,
     /// Bytes thrown away since the last answer.
     unwanted: usize,
-    /// Whether a request has been answered on it.
+    /// True if a request has been answered on it.
     served: bool,
-    /// Whether it has had its share of a poll before a deadline was set for what has come of a head.
+    /// True if it has had its share of a poll before a deadline was set for what has come of a head.
     untimed: bool,
-    /// Whether a request was refused that the client may still be sending.
+    /// True if a request was refused that the client may still be sending.
     refused: bool,
     /// Its part of the memory for heads that are not complete.
     half_head: Option<Share>,
     /// Its place among those that are read on after their last answer.
     lingering: Option<Share>,
-    /// What its socket is polled for.
     pub(super) polled: Polled,
 }
 
@@ -96,22 +103,22 @@ pub(super) enum EvictionRank {
     Slow,
 }
 
-/// What a connection needs next.
+/// The next need of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// An event of its socket, before the deadline; `write` when it is room to write.
-    Wait { until: MonoTime, write: bool },
+    Wait {
+        until: MonoTime,
+        write: bool,
+    },
     /// The same deadline as before.
     Same,
     /// Another turn: it has had its share of this one.
     Again,
-    /// To be answered.
     Ready,
-    /// To be dropped.
     Close,
 }
 
-/// What a step works with.
 pub(super) struct StepContext<'t> {
     pub(super) now: MonoTime,
     pub(super) config: &'t Config,
@@ -119,8 +126,19 @@ pub(super) struct StepContext<'t> {
     pub(super) pool: &'t mut BufferPool,
     pub(super) totals: &'t Totals,
     pub(super) episodes: &'t mut Episodes,
-    /// Whether the reactor drains: no connection is kept.
+    pub(super) ids: &'t mut RequestIds,
+    /// True if the reactor drains: no connection is kept.
     pub(super) draining: bool,
+}
+
+impl<'t> StepContext<'t> {
+    /// Returns the bounds for bodies that are kept.
+    fn room(&self) -> Room<'t> {
+        Room {
+            config: self.config,
+            files: &self.totals.files,
+        }
+    }
 }
 
 impl Connection {
@@ -128,23 +146,25 @@ impl Connection {
         transport: Transport,
         mut info: ConnectionInfo,
         config: &Config,
+        http: &h1::ConnConfig,
         totals: &Totals,
         now: MonoTime,
     ) -> Self {
         let peer = info.direct.ip().map(|address| address.ip());
-        info.trusted = config.forwarded_allow_ips.contains(peer);
-        let mut http = config.http.clone();
+        info.trusted = config.settings.forwarded_allow_ips.contains(peer);
+        let mut http = http.clone();
         if !info.trusted {
             http.leniency.forwarder_headers = h1::Names::default();
         }
-        let preamble = (config.proxy_protocol != ProxyProtocol::Off).then(|| {
-            let trusted = config.proxy_allow_ips.contains(peer);
-            Box::new(ProxyPreamble::new(config.proxy_protocol, trusted))
+        let preamble = (config.settings.proxy_protocol != ProxyProtocol::Off).then(|| {
+            let trusted = config.settings.proxy_allow_ips.contains(peer);
+            Box::new(ProxyPreamble::new(config.settings.proxy_protocol, trusted))
         });
-        Self {
+        let mut connection = Self {
             io: RefCell::new(HttpIo::new(transport, http, totals)),
             info: Arc::new(info),
             request: RequestInfo::default(),
+            span: RequestSpan::default(),
             phase: if preamble.is_some() {
                 Phase::Preamble
             } else {
@@ -154,6 +174,7 @@ impl Connection {
             head: None,
             body: RequestBody::default(),
             started: now,
+            times: RequestTimes::default(),
             unwanted: 0,
             served: false,
             untimed: false,
@@ -161,14 +182,39 @@ impl Connection {
             half_head: None,
             lingering: None,
             polled: Polled::Nothing,
+        };
+        if connection.preamble.is_none() {
+            // A failure is that of its first read.
+            let _ = connection.begin_tls(b"", config);
         }
+        connection
+    }
+
+    /// Begins TLS, where the server speaks it, with bytes that were read before.
+    #[cfg_attr(
+        not(feature = "_tls"),
+        expect(
+            clippy::unnecessary_wraps,
+            clippy::unused_self,
+            reason = "there is no TLS to begin"
+        )
+    )]
+    fn begin_tls(&mut self, first: &[u8], config: &Config) -> io::Result<bool> {
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &config.tls {
+            let ragged = config.settings.suppress_ragged_eofs;
+            self.transport().begin_tls(tls, ragged, first)?;
+            return Ok(true);
+        }
+        let _ = (first, config);
+        Ok(false)
     }
 
     pub(super) fn transport(&mut self) -> &mut Transport {
         &mut self.io.get_mut().transport
     }
 
-    /// Whether nothing of a request has come.
+    /// Tells whether nothing of a request has come.
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Head && self.io.borrow().http.is_idle()
     }
@@ -191,7 +237,7 @@ impl Connection {
         Some((rank, self.started))
     }
 
-    /// Whether its body comes so slowly that another may have its place.
+    /// Tells whether its body comes so slowly that another may have its place.
     fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         let gathered = self.io.borrow().http.buffered();
         self.body.is_slow(self.started, gathered, now, config)
@@ -209,12 +255,12 @@ impl Connection {
         is_left.then(|| (!io.is_slow(now, config), self.started))
     }
 
-    /// Whether it is the client's turn to send a request, or the rest of one.
+    /// Tells whether it is the client's turn to send a request, or the rest of one.
     pub(super) fn awaits_request(&self) -> bool {
         matches!(self.phase, Phase::Preamble | Phase::Head | Phase::Body)
     }
 
-    /// Whether it has had its last answer, and its client is waited for.
+    /// Tells whether it has had its last answer, and its client is waited for.
     pub(super) fn lingers(&self) -> bool {
         self.phase == Phase::Linger
     }
@@ -241,13 +287,15 @@ impl Connection {
         step
     }
 
-    /// The deadline has come.
     pub(super) fn expire(&mut self, cx: &mut StepContext<'_>) -> Step {
         match self.phase {
             Phase::Preamble if self.preamble.as_ref().is_none_or(|it| it.seen.is_empty()) => {
                 Step::Close
             }
-            Phase::Head if self.is_idle() => Step::Close,
+            Phase::Head if self.is_idle() => {
+                self.transport().say_end();
+                Step::Close
+            }
             Phase::Preamble | Phase::Head => {
                 self.refuse(408, "The request's head did not arrive in time", cx)
             }
@@ -258,14 +306,16 @@ impl Connection {
         }
     }
 
-    /// The client of the current request.
     fn client(&self) -> &Address {
         self.request.client(&self.info)
     }
 
-    /// The head of the request that is being answered.
     pub(super) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    pub(super) fn request(&self) -> &RequestInfo {
+        &self.request
     }
 
     pub(super) fn info(&self) -> &ConnectionInfo {

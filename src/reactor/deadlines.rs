@@ -26,7 +26,6 @@ pub(super) struct Entry {
 }
 
 impl Deadlines {
-    /// Gives `key` the deadline `at`, in place of any other.
     pub(super) fn set(&mut self, key: usize, at: MonoTime) {
         if key >= self.entries.len() {
             self.entries.resize(key + 1, Entry::default());
@@ -39,7 +38,13 @@ impl Deadlines {
         }
     }
 
-    /// Takes the deadline of `key` away.
+    /// Moves the deadline of `key` to `at`, if it has one and it is later.
+    pub(super) fn advance(&mut self, key: usize, at: MonoTime) {
+        if self.entries.get(key).and_then(|entry| entry.at) > Some(at) {
+            self.set(key, at);
+        }
+    }
+
     pub(super) fn clear(&mut self, key: usize) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.at = None;
@@ -116,6 +121,16 @@ mod tests {
         deadlines.set(0, at(10));
         assert_eq!(all(&mut deadlines, 10), [0]);
         assert_eq!(all(&mut deadlines, 60), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn an_advanced_deadline_is_never_moved_later() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(0, at(50));
+        deadlines.set(1, at(10));
+        (0..3).for_each(|key| deadlines.advance(key, at(20)));
+        assert_eq!(all(&mut deadlines, 19), [1]);
+        assert_eq!(all(&mut deadlines, 60), [0]);
     }
 
     #[test]

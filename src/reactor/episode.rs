@@ -18,7 +18,6 @@ pub(super) struct Episodes {
     pub(super) unwritable: Episode,
 }
 
-/// One kind of trouble.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
     met: Option<MonoTime>,

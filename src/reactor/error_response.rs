@@ -18,20 +18,22 @@ use crate::trace;
 /// After how many seconds a client that got a 503 may try again: time for some uploads to end.
 const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
 
-/// What the server has to say by itself: that a request is refused, or that its service has failed.
+/// A response of the server's own: a request is refused, or its service has failed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ErrorResponse<'a> {
     /// The status that belongs to it, 400 to 599.
     pub status: u16,
-    /// What is wrong, for the client to read; it may quote what the client has sent and is not escaped. Empty
-    /// where a service has failed: that is for the log.
+    /// The explanation for the client; it may quote the client's input and is not escaped. It is empty where a service
+    /// has failed: that is for the log.
     pub text: &'a str,
     /// The request's head; `None` where none could be parsed.
     pub head: Option<&'a Head>,
     /// The connection that it came on; `None` for the 504 of a call that took too long, which is made before
     /// there is any request: nothing could be made when it is needed.
     pub connection: Option<&'a ConnectionInfo>,
+    /// The request's [id](crate::service::RequestInfo::id), for the client to name. `None` without one, and for that 504.
+    pub request_id: Option<&'a str>,
 }
 
 /// Makes the pages of the server's own answers.
@@ -74,9 +76,14 @@ impl fmt::Debug for ErrorPage {
     }
 }
 
-/// The built-in page.
 fn plain(error: &ErrorResponse<'_>) -> Page {
-    h1::error_page(error.status, error.text)
+    match error.request_id {
+        None => h1::error_page(error.status, error.text),
+        Some(id) => h1::error_page(
+            error.status,
+            format!("{} (request {id})", error.text).trim(),
+        ),
+    }
 }
 
 impl ErrorResponse<'_> {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use super::Config;
 use super::date_header;
@@ -13,10 +14,13 @@ use super::http_io::{HttpIo, UNWANTED, in_own_process};
 use super::response::Response;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, ResponseState};
-use crate::service::Exchange;
+use crate::service::{Exchange, RequestInfo, Upgraded};
 
-/// Whether so much of a request's body is left when its response begins that the client should know that it
-/// is the connection's last. This holds also for a service that reads on after it has begun to answer.
+/// The field of a request's id.
+const REQUEST_ID: &[u8] = b"X-Request-Id";
+
+/// Tells whether so much of a request's body is left when its response begins that the client should know that it is
+/// the connection's last. This holds also for a service that reads on after it has begun to answer.
 fn leaves_too_much(unread: BodyLength) -> bool {
     match unread {
         BodyLength::Empty => false,
@@ -35,6 +39,7 @@ pub(super) struct ConnectionExchange<'a> {
     pub(super) io: &'a RefCell<HttpIo>,
     pub(super) config: &'a Config,
     pub(super) host: &'a dyn Host,
+    pub(super) request: &'a RequestInfo,
 }
 
 impl ConnectionExchange<'_> {
@@ -56,6 +61,7 @@ impl ConnectionExchange<'_> {
                 Err(misused("the response has not been started"))
             }
             ResponseState::Complete => Err(misused("the response is complete already")),
+            ResponseState::Upgraded => Err(misused("the call has taken the connection over")),
             ResponseState::Aborted => Err(io.in_time().err().unwrap_or_else(Error::disconnected)),
         }
     }
@@ -77,12 +83,31 @@ impl Exchange for ConnectionExchange<'_> {
             io.http.close_after();
         }
         let mut head = io.http.begin(&mut io.encoded, status, reason)?;
-        date_header::with_lines(&self.config.server, |lines| head.preamble(lines));
+        let now = self.host.now();
+        date_header::with_lines(&self.config.settings.server_header, now, |lines| {
+            head.preamble(lines);
+        });
+        io.recorded.response_fields.clear();
+        let mut id = self.request.id.as_deref();
+        id = id.filter(|_| self.config.sends_request_id());
         for (name, value) in headers {
             head.field(name, value)?;
+            if id.is_some() && name.eq_ignore_ascii_case(REQUEST_ID) {
+                // The service has said it itself.
+                id = None;
+            }
+            // A 204 is sent without one (RFC 9110 section 8.6).
+            let unsent = status == 204 && name.eq_ignore_ascii_case(b"content-length");
+            if !unsent && self.config.records(name) {
+                let field = (name.to_vec(), value.to_vec());
+                io.recorded.response_fields.push(field);
+            }
+        }
+        if let Some(id) = id {
+            head.field(REQUEST_ID, id.as_bytes())?;
         }
         head.finish(len)?;
-        io.response = Response::started(status);
+        io.response = Response::started(status, now);
         Ok(())
     }
 
@@ -104,7 +129,7 @@ impl Exchange for ConnectionExchange<'_> {
             head.field(name, value)?;
         }
         // Errors are reported first, so that they show up before production, too.
-        if !self.config.early_hints {
+        if !self.config.settings.early_hints {
             return Ok(());
         }
         head.finish(None)?;
@@ -113,10 +138,20 @@ impl Exchange for ConnectionExchange<'_> {
         io.hold_back(self.config, self.host)
     }
 
+    fn record_variable(&self, name: &str, value: &[u8]) {
+        if let Ok(mut io) = self.io() {
+            let variable = (name.as_bytes().to_vec(), value.to_vec());
+            io.recorded.variables.push(variable);
+        }
+    }
+
     fn look(&self) -> Result<()> {
         let io = &mut *self.io()?;
         io.in_time()?;
-        if io.transport.has_hung_up() {
+        if io.http.response() == ResponseState::Upgraded {
+            return Ok(());
+        }
+        if io.transport.stream.has_hung_up().unwrap_or(false) {
             io.http.abort();
             return Err(Error::disconnected());
         }
@@ -130,7 +165,11 @@ impl Exchange for ConnectionExchange<'_> {
             return Ok(());
         }
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
-        let sent = io.send(block, self.config);
+        let sent = if io.http.has_whole_body() {
+            io.send_last(block, self.config)
+        } else {
+            io.send(block, self.config)
+        };
         sent.map_err(|error| io.broken(error))?;
         self.host.progress();
         io.hold_back(self.config, self.host)
@@ -149,7 +188,7 @@ impl Exchange for ConnectionExchange<'_> {
         rest[..last.len()].copy_from_slice(last);
         let tail = &tail[..frame.suffix.len() + last.len()];
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], tail];
-        let sent = io.send(block, self.config);
+        let sent = io.send_last(block, self.config);
         sent.map_err(|error| io.broken(error))?;
         end?;
         io.complete();
@@ -162,6 +201,7 @@ impl Exchange for ConnectionExchange<'_> {
         let frame = io.frame(whole)?;
         let sent = io.send([frame.prefix.as_ref(), b"", b""], self.config);
         sent.map_err(|error| io.broken(error))?;
+        io.transport.copies_files = !self.config.settings.sendfile;
         io.outbox.push_file(file, offset, frame.take as u64);
         io.encoded.extend_from_slice(frame.suffix);
         let end = io.http.finish()?;
@@ -174,5 +214,46 @@ impl Exchange for ConnectionExchange<'_> {
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         self.io()?.read_body(buffer, self.config, self.host)
+    }
+
+    fn may_take_over(&self) -> Result<(), &'static str> {
+        if !self.host.spares_threads() {
+            return Err("this worker has no thread to spare for it: see threads");
+        }
+        let io = self.io.try_borrow();
+        if io.is_ok_and(|io| io.transport.is_encrypted()) {
+            return Err("the connection is encrypted");
+        }
+        Ok(())
+    }
+
+    fn take_over<'h>(
+        &self,
+        switching: Option<&mut dyn Iterator<Item = (&'h [u8], &'h [u8])>>,
+    ) -> Result<Upgraded> {
+        self.may_take_over()
+            .map_err(|reason| misused(format!("the connection cannot be taken over: {reason}")))?;
+        let io = &mut *self.io()?;
+        if io.http.response() != ResponseState::Due {
+            return Err(misused("the response was started already"));
+        }
+        if io.http.unread() != BodyLength::Empty {
+            return Err(misused("the request's body was not read to its end"));
+        }
+        let socket = io.transport.stream.as_fd().try_clone_to_owned();
+        let socket = socket
+            .map_err(|error| Error::io("no second descriptor of the client's socket", error))?;
+        if let Some(headers) = switching {
+            let mut head = io.http.switch_protocols(&mut io.encoded)?;
+            let now = self.host.now();
+            date_header::with_lines(&self.config.settings.server_header, now, |lines| {
+                head.preamble(lines);
+            });
+            for (name, value) in headers {
+                head.field(name, value)?;
+            }
+            head.finish(None)?;
+        }
+        io.take_over(socket, self.config, self.host)
     }
 }

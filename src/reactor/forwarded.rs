@@ -17,34 +17,38 @@ pub(super) enum ForwardedError {
     Malformed(#[from] MalformedForwarded),
 }
 
-/// Reads the facts from `head`. The client's address is read only if `hop`: its sender is trusted. Behind a PROXY
-/// header the sender is not the peer.
+/// Reads the facts from `head`, where `own` is that of the connection itself. The client's address is read only if
+/// `hop`: its sender is trusted. Behind a PROXY header the sender is not the peer.
 pub(super) fn request_info(
     head: &Head,
     hop: bool,
+    own: Scheme,
     config: &Config,
 ) -> Result<RequestInfo, ForwardedError> {
     let mut client = None;
-    if let Some(field) = config.client_address.field().filter(|_| hop) {
+    if let Some(field) = config.settings.client_address.field().filter(|_| hop) {
         let values = head.fields().filter(|(name, _)| is(name, field));
         let values: Vec<_> = values.map(|(_, value)| value).collect();
-        let trusted = &config.forwarded_allow_ips;
-        let told = config.client_address.client(values.into_iter(), trusted)?;
+        let trusted = &config.settings.forwarded_allow_ips;
+        let told = config
+            .settings
+            .client_address
+            .client(values.into_iter(), trusted)?;
         client = match told {
             ForwardedClient::Nothing => None,
             ForwardedClient::Hidden => Some(Address::Hidden),
             ForwardedClient::Client(address) => Some(Address::Ip(address)),
         };
     }
-    let scheme = scheme(head, config)?.unwrap_or_default();
+    let scheme = scheme(head, config)?.unwrap_or(own);
     Ok(RequestInfo::new(scheme, client))
 }
 
-/// What the fields that tell the scheme agree on: each means `https` with its own value, and else `http`.
+/// Returns the scheme on which the fields that tell it agree: each means `https` with its own value, and else `http`.
 fn scheme(head: &Head, config: &Config) -> Result<Option<Scheme>, ForwardedError> {
     let mut agreed = None;
     for (name, value) in head.fields() {
-        let known = &config.secure_scheme_headers;
+        let known = &config.settings.secure_scheme_headers;
         let Some((_, secure)) = known.iter().find(|(known, _)| is(name, known)) else {
             continue;
         };
@@ -73,7 +77,7 @@ mod tests {
     fn told(fields: &[(&str, &str)]) -> Result<Scheme, ForwardedError> {
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
-        request_info(&head, true, &Config::default()).map(|heard| heard.scheme)
+        request_info(&head, true, Scheme::Http, &Config::default()).map(|heard| heard.scheme)
     }
 
     // Gunicorn: S41

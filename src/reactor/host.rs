@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::h1::Head;
 use crate::time::MonoTime;
 
-/// A worker's answer to "may I accept now?".
+/// The permission to accept a connection now. Exhaustive, since only a host makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admit {
     /// Accept one connection.
@@ -34,13 +34,13 @@ pub enum Admit {
 pub struct BlockedCall<'a> {
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
-    /// What it is to be ready for.
+    /// The readiness that is waited for.
     pub interest: Interest,
     /// When the wait is over at the latest.
     pub until: MonoTime,
 }
 
-/// What a socket is waited for.
+/// The event that a wait for a socket ends with. Exhaustive: poll(2) knows no other one that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// Room for more output.
@@ -55,7 +55,7 @@ impl BlockedCall<'_> {
     ///
     /// # Errors
     ///
-    /// Where the system cannot wait.
+    /// Fails if the system cannot wait.
     pub fn wait(
         &self,
         host: &(impl Host + ?Sized),
@@ -94,7 +94,7 @@ impl BlockedCall<'_> {
 /// During a call that is the one which [`PendingRequest::answer`](crate::reactor::PendingRequest::answer) was given, on the call's
 /// own thread; the reactor may turn elsewhere with another one meanwhile.
 pub trait Host {
-    /// The present moment. The reactor asks once a turn and passes the answer on.
+    /// The present moment. The reactor asks once a turn and passes the answer on; it asks once more when a response begins.
     fn now(&self) -> MonoTime {
         MonoTime::now()
     }
@@ -141,6 +141,15 @@ pub trait Host {
     fn keeps(&self) -> bool {
         true
     }
+
+    /// May a call take its connection over, and keep its thread for as long as it likes? Only where other threads see to
+    /// the other connections: not by default.
+    fn spares_threads(&self) -> bool {
+        false
+    }
+
+    /// A call has taken its connection over, and may last for long.
+    fn upgraded(&self) {}
 
     /// A call has written a block of its response, or read one of a body that is still arriving.
     fn progress(&self) {}

@@ -6,11 +6,12 @@
 mod receive;
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::BytesMut;
 
 use super::Config;
+use super::batch::LARGEST;
 use super::body_stream::BodyStream;
 use super::call_timeout::{CallOutcome, CallTimeoutGuard};
 use super::date_header;
@@ -22,19 +23,29 @@ use super::rate::SendRate;
 use super::response::{Response, given_up};
 use super::total::Totals;
 use super::transport::Transport;
+use super::upgrades::{Upgrade, Upgrades};
+use crate::access::Recorded;
 use crate::error::{Error, Kind, Result};
 use crate::h1::{self, Frame, ResponseState};
+use crate::service::Upgraded;
 use crate::time::MonoTime;
 pub(super) use receive::{ReceiveError, Received};
 
 /// Bytes of an unwanted body, or behind a refusal, that are read and thrown away (Gunicorn's K5, K6).
 pub(super) const UNWANTED: usize = 64 * 1024;
 
+/// Bytes of a block that are copied behind what is encoded: for the kernel, parts cost more than that.
+const JOINED: usize = 2048;
+
 /// The socket, the protocol's state and the pending output of one connection.
 #[derive(Debug)]
 pub(super) struct HttpIo {
-    /// While a call that may take too long has it; in front of the transport, since it is to be dropped first.
+    /// While a call that may take too long has it; with `upgrade` in front of the transport, since they are to be dropped
+    /// first.
     pub(super) timeout: Option<CallTimeoutGuard>,
+    /// Where the call has taken the connection over.
+    upgrade: Option<Upgrade>,
+    upgrades: Upgrades,
     pub(super) transport: Transport,
     pub(super) http: h1::Conn,
     pub(super) outbox: Outbox,
@@ -45,14 +56,20 @@ pub(super) struct HttpIo {
     /// The body of the current request, if it is read while it arrives.
     pub(super) body: BodyStream,
     pub(super) response: Response,
+    /// The parts of the response that are kept for its record.
+    pub(super) recorded: Recorded,
     /// Bytes that were read, framing included.
     read: u64,
+    /// True if the response may wait for others of its turn, once it is complete.
+    pub(super) may_cork: bool,
 }
 
 impl HttpIo {
     pub(super) fn new(transport: Transport, config: h1::ConnConfig, totals: &Totals) -> Self {
         Self {
             timeout: None,
+            upgrade: None,
+            upgrades: totals.upgrades.clone(),
             transport,
             http: h1::Conn::server(config),
             outbox: Outbox::new(totals),
@@ -60,15 +77,23 @@ impl HttpIo {
             encoded: BytesMut::new(),
             body: BodyStream::default(),
             response: Response::default(),
+            recorded: Recorded::default(),
             read: 0,
+            may_cork: false,
         }
     }
 
     /// Sends what is pending, what is encoded and then the parts of one block; what the socket does not take
     /// is kept: in memory up to `response_buffer`, then in the spool file.
     pub(super) fn send(&mut self, block: [&[u8]; 3], config: &Config) -> io::Result<()> {
+        let mut block = block;
+        let mut encoded = std::mem::take(&mut self.encoded);
+        if !encoded.is_empty() && block.iter().map(|part| part.len()).sum::<usize>() <= JOINED {
+            for part in std::mem::take(&mut block) {
+                encoded.extend_from_slice(part);
+            }
+        }
         let [prefix, body, suffix] = block;
-        let encoded = std::mem::take(&mut self.encoded);
         let parts = [&encoded[..], prefix, body, suffix];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
@@ -100,8 +125,18 @@ impl HttpIo {
         Ok(())
     }
 
-    /// What to send around the next bytes of the response's body. Of more than was announced the rest is
-    /// dropped.
+    /// Sends the last block. A short response of which nothing has left yet may wait for others, or for the end of its
+    /// connection.
+    pub(super) fn send_last(&mut self, block: [&[u8]; 3], config: &Config) -> io::Result<()> {
+        let length = block.iter().map(|part| part.len()).sum::<usize>();
+        let is_whole = !self.encoded.is_empty() && self.outbox.is_empty() && length <= LARGEST;
+        self.transport.corked = is_whole && (self.may_cork || self.http.will_close());
+        let sent = self.send(block, config);
+        self.transport.corked = false;
+        sent
+    }
+
+    /// Returns the framing for the next bytes of the response's body. Bytes beyond the announced length are dropped.
     pub(super) fn frame(&mut self, len: usize) -> Result<Frame> {
         let frame = self.http.frame(len)?;
         self.response.count(len, frame.take);
@@ -119,13 +154,12 @@ impl HttpIo {
         }
     }
 
-    /// How the running call has ended; from now on it cannot be given up.
+    /// Tells how the running call has ended; from now on it cannot be given up.
     pub(super) fn settle(&mut self) -> CallOutcome {
         let timeout = self.timeout.as_ref();
         let verdict = timeout.map_or(CallOutcome::InTime, |timeout| timeout.settle());
         if let CallOutcome::Refused { answer, .. } = verdict {
-            self.response.status = answer.status;
-            self.response.sent = answer.sent;
+            self.response = answer;
         }
         if verdict != CallOutcome::InTime {
             self.http.abort();
@@ -143,7 +177,9 @@ impl HttpIo {
         total: usize,
         config: &Config,
     ) -> io::Result<()> {
-        let in_memory = self.outbox.has_room(total - sent, config.response_buffer);
+        let in_memory = self
+            .outbox
+            .has_room(total - sent, config.settings.response_buffer);
         for part in parts {
             let done = sent.min(part.len());
             sent -= done;
@@ -151,13 +187,12 @@ impl HttpIo {
                 self.outbox.push(&part[done..]);
             } else if done < part.len() {
                 self.outbox
-                    .push_spooled(&part[done..], &config.tmp_upload_dir)?;
+                    .push_spooled(&part[done..], config.tmp_upload_dir())?;
             }
         }
         Ok(())
     }
 
-    /// Sends what is pending.
     pub(super) fn flush(&mut self, config: &Config) -> io::Result<Flushed> {
         self.send([b"", b"", b""], config)?;
         self.flush_outbox()
@@ -171,7 +206,7 @@ impl HttpIo {
         Ok(flushed)
     }
 
-    /// Whether the client takes what is pending so slowly that another may have its place.
+    /// Tells whether the client takes what is pending so slowly that another may have its place.
     pub(super) fn is_slow(&self, now: MonoTime, config: &Config) -> bool {
         let least = config.send_min_rate();
         let Some(mut rate) = self.rate.filter(|rate| rate.is_slow(now, least)) else {
@@ -190,15 +225,23 @@ impl HttpIo {
         let handed = self.outbox.handed;
         let rate = self.rate.get_or_insert(SendRate::new(now, handed, unsent));
         rate.note(now, handed, unsent);
-        rate.due(config.send_timeout, config.send_min_rate())
+        rate.due(config.settings.send_timeout, config.send_min_rate())
     }
 
     /// Encodes a whole response of the server's own, unless the request has been answered; it is sent with the next
     /// flush.
     pub(super) fn refuse(&mut self, error: &ErrorResponse<'_>, config: &Config) {
         let (pages, http, out) = (&config.error_page, &mut self.http, &mut self.encoded);
-        self.response = date_header::with_lines(&config.server, |lines| {
-            error.encode(pages, lines, http, out)
+        self.recorded.response_fields.clear();
+        let server = &config.settings.server_header;
+        self.response = date_header::with_lines(server, MonoTime::now(), |lines| {
+            match error.request_id.filter(|_| config.sends_request_id()) {
+                None => error.encode(pages, lines, http, out),
+                Some(id) => {
+                    let id = format!("X-Request-Id: {id}\r\n");
+                    error.encode(pages, &[lines, id.as_bytes()].concat(), http, out)
+                }
+            }
         });
     }
 
@@ -288,7 +331,7 @@ impl HttpIo {
             ));
         }
         host.block_on_client(&BlockedCall {
-            socket: self.transport.as_fd(),
+            socket: self.transport.stream.as_fd(),
             interest,
             until,
         })?;
@@ -297,9 +340,37 @@ impl HttpIo {
         self.in_time()
     }
 
+    /// Leaves the socket to the call, which has `socket` of it, once all that is pending has left.
+    pub(super) fn take_over(
+        &mut self,
+        socket: OwnedFd,
+        config: &Config,
+        host: &dyn Host,
+    ) -> Result<Upgraded> {
+        self.begin()?;
+        self.send([b"", b"", b""], config)
+            .map_err(|error| self.broken(error))?;
+        self.drain_to(None, config, host)?;
+        // From here on the call has all the time that it wants.
+        self.complete();
+        self.in_time()?;
+        let received = self.http.upgrade()?;
+        self.transport
+            .detach()
+            .map_err(|error| Error::io("cannot have the client's socket block", error))?;
+        self.upgrade = Some(self.upgrades.begin(&self.transport.stream));
+        host.upgraded();
+        Ok(Upgraded::new(socket, received.freeze()))
+    }
+
     /// Waits while more is pending than may be.
     pub(super) fn hold_back(&mut self, config: &Config, host: &dyn Host) -> Result<()> {
-        while self.outbox.spooled() > config.response_spool {
+        self.drain_to(Some(config.settings.response_spool), config, host)
+    }
+
+    /// Waits while more is pending in the file than `spooled` bytes, or, where that is not given, anything.
+    fn drain_to(&mut self, spooled: Option<u64>, config: &Config, host: &dyn Host) -> Result<()> {
+        while spooled.map_or(!self.outbox.is_empty(), |most| self.outbox.spooled() > most) {
             let flushed = self.flush_outbox().map_err(|error| self.broken(error))?;
             if flushed == Flushed::Empty {
                 break;

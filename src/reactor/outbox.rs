@@ -1,4 +1,4 @@
-//! What a connection still has to send: bytes in memory, then a spool file, and files of the service.
+//! The pending output of a connection: bytes in memory, then a spool file, and files of the service.
 //!
 //! It never waits: it takes what it is given and hands the socket what the socket takes.
 //!
@@ -53,7 +53,7 @@ struct Spool {
     share: Share,
 }
 
-/// What came of an attempt to empty the outbox.
+/// The outcome of an attempt to empty the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
     /// Nothing is left.
@@ -77,7 +77,6 @@ impl Outbox {
         }
     }
 
-    /// Forgets what has not been sent.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
         self.memory = 0;
@@ -89,7 +88,7 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Whether memory may have `len` bytes more, `most` of this connection.
+    /// Tells whether memory may have `len` bytes more, `most` of this connection.
     pub(super) fn has_room(&self, len: usize, most: usize) -> bool {
         self.memory + len <= most && self.totals.responses.has_room(len as u64, RESPONSES)
     }
@@ -266,7 +265,7 @@ mod tests {
         file.write_all_at(&content, 0).unwrap();
         let refused = stream.sendfile(file.as_fd(), &mut 0, 10).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{refused}");
-        let stream = Transport::plain(stream);
+        let stream = Transport::new(stream);
 
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -292,7 +291,7 @@ mod tests {
         for flags in [OFlag::O_NONBLOCK, OFlag::O_NONBLOCK | OFlag::O_APPEND] {
             let (ours, _theirs) = UnixStream::pair().unwrap();
             fcntl(&ours, FcntlArg::F_SETFL(flags)).unwrap();
-            let stream = Transport::plain(Stream::adopt(ours));
+            let stream = Transport::new(Stream::adopt(ours));
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(b"short", 0).unwrap();
             let mut outbox = Outbox::new(&Totals::default());

@@ -40,6 +40,12 @@ impl PendingRequest {
         self.connection.head()
     }
 
+    /// What is known of the request beside its connection.
+    #[must_use]
+    pub fn info(&self) -> &service::RequestInfo {
+        self.connection.request()
+    }
+
     /// The request's connection.
     #[must_use]
     pub fn connection(&self) -> &service::ConnectionInfo {

@@ -12,10 +12,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 
 use super::host::{BlockedCall, Host};
-#[cfg(test)]
-use super::simulator;
-use super::transport::Transport;
+use super::transport::Stream;
 use crate::error::{Error, Result};
+use crate::net;
 use crate::time::MonoTime;
 
 /// Tokens from here on are not connections.
@@ -23,7 +22,6 @@ const LISTENERS: usize = usize::MAX / 2;
 const WAKE: Token = Token(usize::MAX - 1);
 const WAKER: Token = Token(usize::MAX - 2);
 
-/// What a socket is polled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Polled {
     Nothing,
@@ -31,12 +29,10 @@ pub(super) enum Polled {
     ReadWrite,
 }
 
-/// Something has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// The descriptor of [`Poller::watch`] is readable.
     Wake,
-    /// A [`Waker`] was used.
     Waker,
     /// A connection may wait at the listener with this index.
     Listener(usize),
@@ -63,102 +59,83 @@ impl Waker {
     }
 }
 
-pub(super) enum Poller {
-    System {
-        poll: Poll,
-        events: Events,
-    },
-    #[cfg(test)]
-    Simulated(simulator::Epoll),
+/// Takes connections out of a poll.
+#[derive(Debug)]
+pub(super) struct Remover(mio::Registry);
+
+impl Remover {
+    pub(super) fn remove(&self, socket: BorrowedFd<'_>) {
+        // It fails where the socket was never polled.
+        let _ = self.0.deregister(&mut SourceFd(&socket.as_raw_fd()));
+    }
 }
 
-/// What one poll has found.
-pub(super) enum Batch {
-    System(Events),
-    #[cfg(test)]
-    Simulated(Vec<Readiness>),
+pub(super) struct Poller {
+    poll: Poll,
+    events: Events,
+    found: Vec<Readiness>,
 }
 
 impl Poller {
-    /// A poll of the system's. To be made after any fork: an epoll set is shared with children, and so are its edges.
+    /// To be made after any fork: an epoll set is shared with children, and so are its edges.
     pub(super) fn new() -> Result<Self> {
-        Ok(Self::System {
+        Ok(Self {
             poll: Poll::new().map_err(|e| Error::io("cannot make a poll", e))?,
             events: Events::with_capacity(256),
+            found: Vec::new(),
         })
     }
 
     /// Tells of connections that wait at a listener, by its index.
     pub(super) fn listen(&self, index: usize, listener: BorrowedFd<'_>) -> io::Result<()> {
-        self.add(listener, Token(LISTENERS + index), mio::Interest::READABLE)
+        self.add(listener, Token(LISTENERS + index))
     }
 
-    /// Tells when `fd` is readable.
     pub(super) fn watch(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.add(fd, WAKE, mio::Interest::READABLE)
+        self.add(fd, WAKE)
     }
 
-    fn add(&self, fd: BorrowedFd<'_>, token: Token, interest: mio::Interest) -> io::Result<()> {
-        match self {
-            Self::System { poll, .. } => {
-                let mut source = SourceFd(&fd.as_raw_fd());
-                poll.registry().register(&mut source, token, interest)
-            }
-            #[cfg(test)]
-            Self::Simulated(_) => Ok(()),
-        }
+    fn add(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        let fd = fd.as_raw_fd();
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd), token, mio::Interest::READABLE)
     }
 
-    /// What ends the wait from another thread.
+    /// Returns the handle that ends the wait from another thread.
     pub(super) fn waker(&self) -> Result<Waker> {
-        match self {
-            Self::System { poll, .. } => mio::Waker::new(poll.registry(), WAKER)
-                .map(Waker)
-                .map_err(|e| Error::io("cannot make a waker", e)),
-            #[cfg(test)]
-            Self::Simulated(_) => Err(Error::config("a simulated poll has no other thread")),
-        }
+        mio::Waker::new(self.poll.registry(), WAKER)
+            .map(Waker)
+            .map_err(|e| Error::io("cannot make a waker", e))
+    }
+
+    /// What takes connections out of the poll, from any thread; `None` where the system has no descriptor for it.
+    pub(super) fn remover(&self) -> Option<Remover> {
+        self.poll.registry().try_clone().ok().map(Remover)
     }
 
     /// Has a connection polled for `wanted`, that was polled for `before`.
     pub(super) fn register(
         &self,
         key: usize,
-        transport: &Transport,
+        stream: &Stream,
         before: Polled,
         wanted: Polled,
     ) -> io::Result<()> {
-        match self {
-            Self::System { poll, .. } => {
-                let interest = match wanted {
-                    Polled::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
-                    Polled::Read | Polled::Nothing => mio::Interest::READABLE,
-                };
-                let (registry, fd) = (poll.registry(), transport.as_fd().as_raw_fd());
-                if before == Polled::Nothing {
-                    registry.register(&mut SourceFd(&fd), Token(key), interest)
-                } else {
-                    registry.reregister(&mut SourceFd(&fd), Token(key), interest)
-                }
-            }
-            #[cfg(test)]
-            Self::Simulated(readiness) => {
-                readiness.register(transport.raw().0, key, wanted == Polled::ReadWrite);
-                Ok(())
-            }
+        let interest = match wanted {
+            Polled::ReadWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
+            Polled::Read | Polled::Nothing => mio::Interest::READABLE,
+        };
+        let (registry, fd) = (self.poll.registry(), stream.as_fd().as_raw_fd());
+        if before == Polled::Nothing {
+            registry.register(&mut SourceFd(&fd), Token(key), interest)
+        } else {
+            registry.reregister(&mut SourceFd(&fd), Token(key), interest)
         }
     }
 
     /// Waits until something has happened, for `timeout` at the most; tells whether a signal has interrupted that.
     pub(super) fn poll(&mut self, timeout: Option<Duration>, host: &dyn Host) -> Result<bool> {
-        let (poll, events) = match self {
-            Self::System { poll, events } => (poll, events),
-            #[cfg(test)]
-            Self::Simulated(readiness) => {
-                readiness.poll(timeout);
-                return Ok(false);
-            }
-        };
+        let Self { poll, events, .. } = self;
         let mut outcome = Ok(());
         if timeout == Some(Duration::ZERO) {
             outcome = poll.poll(events, timeout);
@@ -175,53 +152,41 @@ impl Poller {
         }
     }
 
+    /// Has the system send what it holds back of responses.
+    #[expect(
+        clippy::unused_self,
+        reason = "what is held back is the process's, and a simulated poll's its own"
+    )]
+    pub(super) fn uncork(&self) {
+        net::Stream::uncork();
+    }
+
     /// Waits for the client of a call, or until something else has happened, `until` at the most; tells whether a
     /// signal has interrupted that.
     pub(super) fn wait_for(
-        &mut self,
+        &self,
         call: &BlockedCall<'_>,
         until: MonoTime,
         host: &dyn Host,
     ) -> Result<bool> {
-        match self {
-            // An epoll set is readable itself while it has events (epoll(7)).
-            Self::System { poll, .. } => call.wait(host, Some(poll.registry().as_fd()), until),
-            #[cfg(test)]
-            Self::Simulated(readiness) => {
-                readiness.wait_until(until);
-                Ok(false)
-            }
-        }
+        call.wait(host, Some(self.as_fd()), until)
     }
 
-    /// Takes what was found, to be given [back](Self::restore) as memory for the next time.
-    pub(super) fn take(&mut self) -> Batch {
-        match self {
-            Self::System { events, .. } => {
-                Batch::System(std::mem::replace(events, Events::with_capacity(0)))
-            }
-            #[cfg(test)]
-            Self::Simulated(readiness) => Batch::Simulated(readiness.take()),
-        }
+    /// The epoll set, which is readable while something has happened in it (epoll(7)).
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
 
-    pub(super) fn restore(&mut self, batch: Batch) {
-        match (self, batch) {
-            (Self::System { events, .. }, Batch::System(memory)) => *events = memory,
-            #[cfg(test)]
-            (Self::Simulated(_) | Self::System { .. }, _) => {}
-        }
+    /// Takes what the last poll has found, to be given [back](Self::restore) as memory for the next time.
+    pub(super) fn take(&mut self) -> Vec<Readiness> {
+        self.found.extend(self.events.iter().map(ready));
+        self.events.clear();
+        std::mem::take(&mut self.found)
     }
-}
 
-impl Batch {
-    /// Tells of each thing that was found.
-    pub(super) fn for_each(&self, each: impl FnMut(Readiness)) {
-        match self {
-            Self::System(events) => events.iter().map(ready).for_each(each),
-            #[cfg(test)]
-            Self::Simulated(found) => found.iter().copied().for_each(each),
-        }
+    pub(super) fn restore(&mut self, mut found: Vec<Readiness>) {
+        found.clear();
+        self.found = found;
     }
 }
 

@@ -20,7 +20,7 @@ const KEPT_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const LARGE: usize = 16 * 1024;
 /// After how long without a request everything is given back.
 const REST: Duration = Duration::from_secs(5);
-/// What one read takes: a body of the usual `body_buffer`, with its head.
+/// The bytes of one read: a body of the usual `body_buffer`, with its head.
 const READ: usize = 64 * 1024 + LARGE;
 
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_comes_back_whole_once_nobody_has_a_part_of_it() {
+    fn a_block_comes_back_whole_once_no_part_of_it_is_used() {
         let mut pool = BufferPool::default();
         let mut block = pool.scratch();
         let start = block.as_ptr();
@@ -129,7 +129,7 @@ mod tests {
         let head = block.split_to(100).freeze();
         let body = block.freeze();
         pool.reclaim(body.clone());
-        assert!(pool.large.is_empty(), "somebody reads it");
+        assert!(pool.large.is_empty(), "it is being read");
         pool.reclaim(body);
         assert!(pool.large.is_empty(), "the head is a part of it");
         pool.reuse(head.try_into_mut().ok());

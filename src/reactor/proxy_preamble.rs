@@ -10,11 +10,11 @@ use crate::net::proxy::{self, Header, Parsed, ProxyError, ProxyProtocol};
 pub(super) struct ProxyPreamble {
     pub(super) seen: Vec<u8>,
     wanted: ProxyProtocol,
-    /// Whether the peer may send a header.
+    /// True if the peer may send a header.
     trusted: bool,
 }
 
-/// What is said before the first request, and the bytes that follow it.
+/// The proxy's header before the first request, and the bytes that follow it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Preamble {
     pub(super) header: Option<Header>,

@@ -30,7 +30,7 @@ impl MinRate {
             .map_or(soon, |deadline| soon.min(deadline))
     }
 
-    /// Whether the client is slow, though not too slow.
+    /// Tells whether the client is slow, though not too slow.
     pub(super) fn is_slow(self, since: MonoTime, bytes: u64, now: MonoTime) -> bool {
         let wanted = Self {
             rate: self.rate.saturating_mul(SLOW),
@@ -83,8 +83,8 @@ impl SendRate {
         least.bound(self.moved + timeout, self.since, self.taken)
     }
 
-    /// Whether it is [slow](MinRate::is_slow) on average, or since it last took anything: its system may have taken
-    /// much at once, into a large buffer, that the client does not read.
+    /// Tells whether it is [slow](MinRate::is_slow) on average, or since it last took anything: its system may have
+    /// taken much at once, into a large buffer, that the client does not read.
     pub(super) fn is_slow(&self, now: MonoTime, least: MinRate) -> bool {
         least.is_slow(self.since, self.taken, now) || least.is_slow(self.moved, 0, now)
     }

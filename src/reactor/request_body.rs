@@ -16,14 +16,13 @@ use crate::error::Result;
 use crate::service::Body;
 use crate::time::MonoTime;
 
-/// What has come of a body so far.
 #[derive(Debug, Default)]
 pub(super) struct RequestBody {
     store: Store,
     len: u64,
     /// Its part of what all bodies have in files.
     share: Option<Share>,
-    /// What its service has of it in memory, so that the memory can be used again.
+    /// The part that its service has in memory, so that the memory can be used again.
     lent: Bytes,
 }
 
@@ -40,62 +39,43 @@ enum Store {
 /// Why a body is not collected any further.
 #[derive(Debug)]
 pub(super) enum Unkept {
-    /// It exceeds `limit_request_body`.
     TooLarge,
     /// With it, `spool_total` would be exceeded.
     NoRoom,
-    /// It could not be written to a file.
     Unwritable(std::io::Error),
 }
 
-/// Where bodies are kept. Sizes are bytes.
+/// The bounds for bodies that are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room<'a> {
-    /// What of one may stay in memory.
-    memory: usize,
-    /// What one may have; `u64::MAX` for no limit.
-    limit: u64,
-    /// What all may have in files; `u64::MAX` for no limit.
-    total: u64,
-    files: &'a Total,
-    /// The folder of the files.
-    dir: &'a Path,
+    pub(super) config: &'a Config,
+    /// The bytes of all bodies in files.
+    pub(super) files: &'a Total,
 }
 
-impl<'a> Room<'a> {
-    pub(super) fn new(config: &'a Config, files: &'a Total) -> Self {
-        Self {
-            memory: config.body_buffer,
-            limit: config.limit_request_body.unwrap_or(u64::MAX),
-            total: config.spool_total.unwrap_or(u64::MAX),
-            files,
-            dir: &config.tmp_upload_dir,
-        }
-    }
-
-    /// Whether a body may have `len` bytes.
+impl Room<'_> {
+    /// Tells whether a body may have `len` bytes.
     pub(super) fn allows(&self, len: u64) -> bool {
-        len <= self.limit
+        len <= self.config.limit_request_body()
     }
 
-    /// Whether one of `len` bytes stays in memory.
+    /// Tells whether one of `len` bytes stays in memory.
     pub(super) fn is_in_memory(&self, len: u64) -> bool {
-        len <= self.memory as u64
+        len <= self.config.settings.body_buffer as u64
     }
 
-    /// Whether one of `len` bytes could be kept while there is no other: else no time makes room for it.
+    /// Tells whether one of `len` bytes could be kept while there is no other: else no time makes room for it.
     pub(super) fn could_fit(&self, len: u64) -> bool {
-        self.is_in_memory(len) || len <= self.total
+        self.is_in_memory(len) || len <= self.config.spool_total()
     }
 
-    /// Whether one of `len` bytes could be kept now.
+    /// Tells whether one of `len` bytes could be kept now.
     pub(super) fn fits(&self, len: u64) -> bool {
-        self.is_in_memory(len) || self.files.has_room(len, self.total)
+        self.is_in_memory(len) || self.files.has_room(len, self.config.spool_total())
     }
 }
 
 impl RequestBody {
-    /// Takes the next piece.
     pub(super) fn push(
         &mut self,
         bytes: Bytes,
@@ -109,7 +89,7 @@ impl RequestBody {
         let spill = !room.is_in_memory(len);
         if spill {
             let share = self.share.get_or_insert_with(|| room.files.share());
-            if !share.reach(len, room.total) {
+            if !share.reach(len, room.config.spool_total()) {
                 return Err(Unkept::NoRoom);
             }
         }
@@ -119,9 +99,9 @@ impl RequestBody {
                 self.store = Store::Block(bytes);
                 return Ok(());
             }
-            Store::Empty => spool(room.dir, &[&bytes])?,
+            Store::Empty => spool(room.config.tmp_upload_dir(), &[&bytes])?,
             Store::Block(first) if spill => {
-                let store = spool(room.dir, &[&first, &bytes])?;
+                let store = spool(room.config.tmp_upload_dir(), &[&first, &bytes])?;
                 pool.reclaim(first);
                 store
             }
@@ -133,7 +113,7 @@ impl RequestBody {
                 Store::Memory(memory)
             }
             Store::Memory(memory) if spill => {
-                let store = spool(room.dir, &[&memory, &bytes])?;
+                let store = spool(room.config.tmp_upload_dir(), &[&memory, &bytes])?;
                 pool.reuse(Some(memory));
                 store
             }
@@ -166,12 +146,12 @@ impl RequestBody {
         now: MonoTime,
         config: &Config,
     ) -> MonoTime {
-        let soon = now + config.body_timeout;
+        let soon = now + config.settings.body_timeout;
         let len = self.len.saturating_add(more as u64);
         config.body_min_rate().bound(soon, started, len)
     }
 
-    /// Whether a client brings it [slowly](super::rate::MinRate::is_slow).
+    /// Tells whether a client brings it [slowly](super::rate::MinRate::is_slow).
     pub(super) fn is_slow(
         &self,
         started: MonoTime,
@@ -230,12 +210,10 @@ mod tests {
 
     #[test]
     fn a_body_is_due_soon_and_before_its_rate_is_too_low() {
-        let mut config = Config {
-            body_timeout: Duration::from_secs(30),
-            body_rate: 500,
-            body_grace: Duration::from_secs(20),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.settings.body_timeout = Duration::from_secs(30);
+        config.settings.body_rate = 500;
+        config.settings.body_grace = Duration::from_secs(20);
         let after = |seconds| MonoTime::ZERO + Duration::from_secs(seconds);
         // Bytes that have come, the seconds that have passed, and when the next ones have to come.
         for (len, now, due) in [
@@ -254,20 +232,18 @@ mod tests {
             let found = body.due(MonoTime::ZERO, 0, after(now), &config);
             assert_eq!(found, after(due), "{len} bytes after {now} s");
         }
-        config.body_rate = 0;
+        config.settings.body_rate = 0;
         let none = RequestBody::default();
         assert_eq!(none.due(MonoTime::ZERO, 0, after(100), &config), after(130));
     }
 
-    /// Room for `memory` bytes in memory, and more in files.
-    fn room<'a>(memory: usize, dir: &'a Path, files: &'a Total) -> Room<'a> {
-        Room {
-            memory,
-            limit: u64::MAX,
-            files,
-            total: u64::MAX,
-            dir,
-        }
+    /// Of which `memory` bytes may be in memory, `limit` in all, and `total` in files; 0 for no limit.
+    fn config(memory: usize, limit: u64, total: u64) -> Config {
+        let mut config = Config::default();
+        config.settings.body_buffer = memory;
+        config.settings.limit_request_body = limit;
+        config.settings.spool_total = total;
+        config
     }
 
     fn collect(pieces: &[&'static [u8]], room: Room<'_>) -> Result<RequestBody, Unkept> {
@@ -286,57 +262,43 @@ mod tests {
 
     #[test]
     fn a_body_is_the_same_in_memory_and_in_a_file() {
-        let (dir, files) = (std::env::temp_dir(), Total::default());
+        let files = &Total::default();
         for memory in [0, 3, 5, 6, 100] {
-            let room = room(memory, &dir, &files);
-            let mut body = collect(&[b"one", b"two", b"three"], room).unwrap();
+            let config = &config(memory, 0, 0);
+            let mut body = collect(&[b"one", b"two", b"three"], Room { config, files }).unwrap();
             assert_eq!(read(&mut body), b"onetwothree", "memory {memory}");
         }
     }
 
     #[test]
     fn one_block_is_kept_without_a_copy() {
-        let files = Total::default();
-        let body = collect(&[b"block"], room(64, Path::new("/"), &files)).unwrap();
+        let (config, files) = (&config(64, 0, 0), &Total::default());
+        let body = collect(&[b"block"], Room { config, files }).unwrap();
         assert!(matches!(body.store, Store::Block(_)));
     }
 
     #[test]
     fn a_body_past_the_limit_is_refused() {
-        let files = Total::default();
-        let room = Room {
-            limit: 4,
-            ..room(64, Path::new("/"), &files)
-        };
-        assert!(matches!(
-            collect(&[b"123", b"45"], room),
-            Err(Unkept::TooLarge)
-        ));
+        let (config, files) = (&config(64, 4, 0), &Total::default());
+        let refused = collect(&[b"123", b"45"], Room { config, files });
+        assert!(matches!(refused, Err(Unkept::TooLarge)));
     }
 
     #[test]
     fn a_body_that_all_files_together_could_not_hold_is_too_large() {
-        let (dir, files) = (std::env::temp_dir(), Total::default());
-        let room = Room {
-            total: 3,
-            ..room(4, &dir, &files)
-        };
+        let (config, files) = (&config(4, 0, 3), &Total::default());
+        let room = Room { config, files };
         assert!(!room.could_fit(5));
-        assert!(matches!(
-            collect(&[b"123", b"45"], room),
-            Err(Unkept::TooLarge)
-        ));
+        let refused = collect(&[b"123", b"45"], room);
+        assert!(matches!(refused, Err(Unkept::TooLarge)));
         // What memory holds needs no room in files.
         collect(&[b"1234"], room).unwrap();
     }
 
     #[test]
     fn bodies_in_files_share_a_total_and_give_their_part_back() {
-        let (dir, files) = (std::env::temp_dir(), Total::default());
-        let room = Room {
-            total: 10,
-            ..room(2, &dir, &files)
-        };
+        let (config, files) = (&config(2, 0, 10), &Total::default());
+        let room = Room { config, files };
         let mut first = collect(&[b"12", b"3456"], room).unwrap();
         assert!(files.has_room(4, 10) && !files.has_room(5, 10));
         let refused = collect(&[b"12", b"34", b"5"], room);
@@ -355,17 +317,16 @@ mod tests {
 
     #[test]
     fn a_file_that_takes_no_more_is_a_refusal_with_its_cause() {
-        let files = Total::default();
+        let (config, files) = (&config(0, 0, 0), &Total::default());
         // Every write to it fails as on a full disk (full(4)).
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut body = RequestBody {
             store: Store::File(full),
             ..RequestBody::default()
         };
-        let room = room(0, Path::new("/"), &files);
-        let Err(Unkept::Unwritable(error)) =
-            body.push(Bytes::from_static(b"x"), room, &mut BufferPool::default())
-        else {
+        let (bytes, room) = (Bytes::from_static(b"x"), Room { config, files });
+        let refused = body.push(bytes, room, &mut BufferPool::default());
+        let Err(Unkept::Unwritable(error)) = refused else {
             panic!("it was kept");
         };
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);

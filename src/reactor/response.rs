@@ -2,33 +2,36 @@
 
 use crate::error::{Error, Kind};
 use crate::h1::{self, Head};
+use crate::time::MonoTime;
 use crate::trace;
 
-/// What the access log has of the current response. How far it has come is known to `h1` alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Response {
+/// The access log's facts of the current response. Its progress is known to `h1` alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Response {
     pub(super) status: u16,
     /// Bytes of the body, without framing.
     pub(super) sent: u64,
     /// Bytes that the service gave for the body beyond what it may have.
     dropped: u64,
+    /// When the service gave its head.
+    pub(super) begun: Option<MonoTime>,
 }
 
 impl Response {
     /// A response of which the head is encoded.
-    pub(super) fn started(status: u16) -> Self {
+    pub(super) fn started(status: u16, now: MonoTime) -> Self {
         Self {
             status,
+            begun: Some(now),
             ..Self::default()
         }
     }
 
-    /// A response that is whole.
     pub(super) fn whole(status: u16, sent: u64) -> Self {
         Self {
             status,
             sent,
-            dropped: 0,
+            ..Self::default()
         }
     }
 

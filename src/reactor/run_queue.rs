@@ -21,7 +21,6 @@ use crate::time::MonoTime;
 /// its effect, no longer than that and the running call. Long enough that short calls are not slowed down.
 const LAP: Duration = Duration::from_millis(1);
 
-/// An entry of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// The connection with this key. Its request is complete.
@@ -91,22 +90,22 @@ impl RunQueue {
         Some(next)
     }
 
-    /// Whether no entry has a place, or will have one after the next turn. Newcomers that are put off do not count.
+    /// Tells whether no entry has a place, or will have one after the next turn. Newcomers that are put off do not
+    /// count.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.later.is_empty()
     }
 
-    /// Whether an entry may be taken before the next turn.
+    /// Tells whether an entry may be taken before the next turn.
     pub(super) fn has_due(&self) -> bool {
         self.due > 0
     }
 
-    /// Whether entries wait only for the next turn.
+    /// Tells whether entries wait only for the next turn.
     pub(super) fn awaits_turn(&self) -> bool {
         self.due == 0 && !self.is_empty()
     }
 
-    /// How many requests wait.
     pub(super) fn requests(&self) -> usize {
         self.places.len() - self.newcomers + self.later.len()
     }
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_given_back_goes_behind_all_whom_the_next_turn_finds() {
+    fn a_request_given_back_goes_behind_all_that_a_turn_finds() {
         let mut line = RunQueue::default();
         line.push(1);
         line.push(2);

@@ -11,7 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::trace;
 
-/// Whether the log knows that files are kept in memory.
+/// True if the log knows that files are kept in memory.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// A new file in `dir`, or in memory where no file can be made there: a container may have no folder that can
@@ -35,7 +35,7 @@ pub(super) fn file_in(dir: &Path) -> io::Result<File> {
     Ok(file.into())
 }
 
-/// Whether a folder will never take a file of ours, in contrast to one that cannot now.
+/// Tells whether a folder will never take a file of ours, in contrast to one that cannot now.
 fn is_closed_to_us(error: io::ErrorKind) -> bool {
     matches!(
         error,

@@ -1,8 +1,9 @@
-//! What a reactor does with its connections: events, steps, deadlines, and the way to a call and back.
+//! The work of a reactor on its connections: events, steps, deadlines, and the way to a call and back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::connection::{Connection, Step, StepContext};
 use super::host::Host;
 use super::pending::PendingRequest;
@@ -14,6 +15,12 @@ use crate::time::MonoTime;
 use crate::trace;
 
 impl Reactor {
+    /// From now on responses of a turn may leave together: for a reactor in whose process [`cork`](crate::sys::cork) is set
+    /// up on the thread that turns it and makes its calls.
+    pub(crate) fn batch_responses(&mut self) {
+        self.batch = Some(Batch::default());
+    }
+
     /// Sees to the connections that are here.
     pub(super) fn tend(
         &mut self,
@@ -42,6 +49,10 @@ impl Reactor {
                 _ => self.step(key, host, now, Connection::expire),
             }
         }
+        if self.upgrades_end.is_some_and(|end| end <= now) {
+            self.upgrades_end = None;
+            self.totals.upgrades.shut();
+        }
         self.relieve(host, now);
         Ok(())
     }
@@ -49,9 +60,7 @@ impl Reactor {
     /// Gives up answers that lie in files where files hold too much: their calls are over, and the bodies that come
     /// have a quarter to themselves.
     fn relieve(&mut self, host: &dyn Host, now: MonoTime) {
-        let Some(total) = self.config.spool_total else {
-            return;
-        };
+        let total = self.config.spool_total();
         while self.totals.files.get() > total - total / 4 {
             let here = self
                 .connections
@@ -72,14 +81,16 @@ impl Reactor {
     }
 
     fn take_events(&mut self, outcome: &mut PollOutcome, host: &dyn Host, now: MonoTime) {
-        let batch = self.poller.take();
-        batch.for_each(|ready| match ready {
-            Readiness::Wake => outcome.woken = true,
-            Readiness::Waker => {}
-            Readiness::Listener(index) => self.acceptor.on_readable(index),
-            Readiness::Connection(key, edge) => self.on_ready(key, edge, host, now),
-        });
-        self.poller.restore(batch);
+        let found = self.poller.take();
+        for ready in &found {
+            match *ready {
+                Readiness::Wake => outcome.woken = true,
+                Readiness::Waker => {}
+                Readiness::Listener(index) => self.acceptor.on_readable(index),
+                Readiness::Connection(key, edge) => self.on_ready(key, edge, host, now),
+            }
+        }
+        self.poller.restore(found);
     }
 
     fn on_ready(&mut self, key: usize, news: Option<Edge>, host: &dyn Host, now: MonoTime) {
@@ -130,6 +141,7 @@ impl Reactor {
             pool: &mut self.pool,
             totals: &self.totals,
             episodes: &mut self.episodes,
+            ids: &mut self.ids,
             draining: self.draining.is_some(),
         };
         match step(connection, &mut cx) {
@@ -145,8 +157,8 @@ impl Reactor {
                 };
                 if wanted != before {
                     connection.polled = wanted;
-                    let transport = connection.transport();
-                    if let Err(error) = self.poller.register(key, transport, before, wanted) {
+                    let stream = &connection.transport().stream;
+                    if let Err(error) = self.poller.register(key, stream, before, wanted) {
                         trace::error!("cannot poll a connection: {error}");
                         self.close(key, host);
                     }
@@ -180,8 +192,16 @@ impl Reactor {
     /// Takes the next complete request out, to be answered, and accepts connections that are queued before it. `None`
     /// where none is left, and where a [poll](Self::poll) has to come before more are taken.
     pub fn next_request(&mut self, host: &dyn Host) -> Option<PendingRequest> {
+        let next = self.take_next(host);
+        if next.is_none() {
+            self.poller.uncork();
+        }
+        next
+    }
+
+    fn take_next(&mut self, host: &dyn Host) -> Option<PendingRequest> {
         while self.queue.has_due() {
-            let now = host.now();
+            let now = self.given_back.take().unwrap_or_else(|| host.now());
             let ready = match self.queue.next(now)? {
                 Entry::Request(key) => Some(key),
                 Entry::Accept(since) => self.welcome(since, host, now),
@@ -208,6 +228,10 @@ impl Reactor {
         if let Some(head) = connection.head() {
             host.started(now, head);
         }
+        connection.called(now);
+        let batch = self.batch.as_ref();
+        connection.io.get_mut().may_cork =
+            batch.is_some_and(|batch| batch.holds_back(self.queue.has_due()));
         if let Some(call_timeouts) = &self.call_timeouts {
             let due = now + call_timeouts.limit;
             let armed = connection.arm(call_timeouts.timeout(), due);
@@ -240,9 +264,13 @@ impl Reactor {
             {
                 connection.transport().on_readable(*hung_up);
             }
+            let now = host.now();
+            self.given_back = Some(now);
+            if let Some(batch) = &mut self.batch {
+                batch.note(connection.call_time(now));
+            }
             *place = Place::Here(connection);
             self.deadlines.clear(key);
-            let now = host.now();
             self.pool.note(now);
             if self.run(key, host, now, Connection::answered) {
                 self.queue.later.push(key);

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a reactor's connections share bounds of.
+use super::upgrades::Upgrades;
+
+/// The sums, over all connections of a reactor, that have a bound.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
     /// Bytes of bodies and responses in files.
@@ -16,6 +18,8 @@ pub(super) struct Totals {
     pub(super) heads: Total,
     /// Connections that are read for longer than 64 KiB after their last answer.
     pub(super) lingering: Total,
+    /// Connections that calls have taken over.
+    pub(super) upgrades: Upgrades,
 }
 
 /// A sum of shares. Clones count the same.
@@ -23,12 +27,10 @@ pub(super) struct Totals {
 pub(super) struct Total(Arc<AtomicU64>);
 
 impl Total {
-    /// How much there is.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether `more` is within `most`.
     pub(super) fn has_room(&self, more: u64, most: u64) -> bool {
         self.get().saturating_add(more) <= most
     }

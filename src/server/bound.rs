@@ -15,12 +15,10 @@ use crate::error::Result;
 use crate::net::{BindAddress, BindError, Listener, Listeners, SocketAccess};
 use crate::trace;
 
-/// How addresses are opened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
     pub(super) backlog: u32,
     pub(super) access: SocketAccess,
-    /// Whether each worker has its own queue.
     pub(super) reuse_port: bool,
 }
 
@@ -43,28 +41,48 @@ pub(super) struct Bound {
     addresses: Vec<BindAddress>,
     /// The given ones, and one for each address.
     listeners: Listeners,
+    /// That of the side listener, which no worker has.
+    status: Listeners,
 }
 
+/// How many connections wait at the side listener at the most.
+const STATUS_BACKLOG: u32 = 128;
+
 impl Bound {
-    pub(super) fn open(
-        given: &Listeners,
-        addresses: Vec<BindAddress>,
-        opening: Opening,
-    ) -> Result<Self> {
+    /// Opens the addresses of the settings beside the given listeners.
+    pub(super) fn open(given: &Listeners, settings: &Settings, opening: Opening) -> Result<Self> {
+        let addresses = beside(given, settings)?;
         if opening.reuse_port && !given.is_empty() {
             trace::info!("reuse_port has no effect on inherited sockets: they are shared");
         }
-        let opened = Listeners::bind_with(&addresses, |address| opening.open(address))?;
+        let opened = Listeners::bind_with(&addresses, |address| opening.open(address))
+            .map_err(|error| settings.blame(&["bind"], error.into()))?;
+        let address = settings.status_bind.as_ref().map(|text| text.parse());
+        let status = address
+            .transpose()
+            .and_then(|address: Option<BindAddress>| {
+                Listeners::bind_for(&address, STATUS_BACKLOG, opening.access)
+            });
+        let status = status.map_err(|error| {
+            opened.unlink();
+            settings.blame(&["status_bind"], error.into())
+        })?;
         Ok(Self {
+            status,
             given: given.len(),
             handed_over: false,
             addresses,
-            listeners: given.iter().chain(&opened).cloned().collect(),
+            listeners: with_scheme(given.iter().chain(&opened).cloned().collect(), settings),
         })
     }
 
     pub(super) fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    /// What the side listener's process accepts from; nothing without one.
+    pub(super) fn status(&self) -> &Listeners {
+        &self.status
     }
 
     /// Leaves the socket files to the arbiter or worker that has the listeners now. No clone is kept, which would keep
@@ -87,6 +105,7 @@ impl Drop for Bound {
     fn drop(&mut self) {
         if !self.handed_over {
             self.listeners.unlink();
+            self.status.unlink();
         }
     }
 }
@@ -119,7 +138,7 @@ impl Known {
                     Err(error) => {
                         let new = new.into_iter().map(|(_, listener)| listener);
                         new.collect::<Listeners>().unlink();
-                        return Err(error.into());
+                        return Err(settings.blame(&["bind"], error.into()));
                     }
                 },
             };
@@ -128,15 +147,30 @@ impl Known {
         let new = new.iter();
         self.opened
             .extend(new.map(|(address, listener)| (address.clone(), Arc::downgrade(listener))));
-        Ok(all.into_iter().collect())
+        Ok(with_scheme(all.into_iter().collect(), settings))
     }
+}
+
+/// The same listeners, whose texts say whether clients speak TLS.
+fn with_scheme(listeners: Listeners, settings: &Settings) -> Listeners {
+    for listener in &listeners {
+        listener.set_encrypted(!settings.certfile.is_empty());
+    }
+    listeners
+}
+
+/// The addresses that the settings name.
+pub(super) fn addresses(settings: &Settings) -> Result<Vec<BindAddress>> {
+    let parsed = settings.bind.iter().map(|text| text.parse());
+    parsed
+        .collect::<std::result::Result<_, BindError>>()
+        .map_err(|error| settings.blame(&["bind"], error.into()))
 }
 
 /// The addresses to open beside the sockets that are open: all but those that one of them is at. The default address
 /// is opened only if there is no socket.
-pub(super) fn beside(given: &Listeners, settings: &Settings) -> Result<Vec<BindAddress>> {
-    let parsed = settings.bind.iter().map(|text| text.parse());
-    let mut addresses = parsed.collect::<std::result::Result<Vec<BindAddress>, _>>()?;
+fn beside(given: &Listeners, settings: &Settings) -> Result<Vec<BindAddress>> {
+    let mut addresses = addresses(settings)?;
     if given.is_empty() {
         return Ok(addresses);
     }
@@ -203,8 +237,7 @@ mod tests {
             access: SocketAccess::default(),
             reuse_port: false,
         };
-        let addresses = vec!["127.0.0.1:0".parse().unwrap()];
-        let bound = Bound::open(&given, addresses, opening).unwrap();
+        let bound = Bound::open(&given, &binding(&["127.0.0.1:0"]), opening).unwrap();
         let mut known = bound.known();
         let same = known.open(&binding(&["127.0.0.1:0"]), opening).unwrap();
         assert!(same.without(bound.listeners()).is_empty());

@@ -5,11 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Server;
-use super::bound::{Bound, beside};
+use super::bound::Bound;
 use super::prepared::Prepared;
 use super::program::Program;
-use crate::arbiter::{ArbiterEvent, Attachment, CommandQueue, ReexecCommand};
-use crate::config::{HeaderMap, Origin, Setting, Settings, WorkerClass, settings_table};
+use crate::access::AccessSink;
+use crate::arbiter::{
+    ArbiterBuilder, ArbiterEvent, Attachment, CommandQueue, Handle, ReexecCommand,
+};
+use crate::config::{
+    CertReqs, HeaderMap, Origin, ReloadEngine, RequestIdMode, Setting, Settings, TlsVersion,
+    WorkerClass, settings_table,
+};
 use crate::error::{Error, Result};
 use crate::h1;
 use crate::hooks::{Hooks, Installed};
@@ -18,15 +24,26 @@ use crate::net::{BindAddress, ClientAddress, Listeners, Networks, ProxyProtocol}
 use crate::notify::Notifier;
 use crate::reactor::{ErrorPage, ErrorResponse};
 use crate::service::MakeService;
-use crate::trace;
 
 /// Describes a [`Server`]. Nothing is opened before [`build`](Self::build).
 ///
 /// It holds [`Settings`], each with a method of its name, and beside them what no setting can say: listeners, hooks,
-/// callbacks. The order of the calls does not matter, but for repeated ones: the last one counts, and
-/// [`bind`](Self::bind) adds an address.
+/// callbacks. The order of the calls does not matter, but for repeated ones: the last one counts, where a method does not
+/// add something, as [`bind`](Self::bind) does.
 ///
 /// Optional text is given as such, an optional number as an `Option`, a list as anything that can be iterated over.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let server = oxicorn::Server::bind("127.0.0.1:8000")?
+///     .workers(4)
+///     .threads(8)
+///     .keepalive(Duration::from_secs(75))
+///     .accesslog("-");
+/// assert_eq!(server.settings().threads, 8);
+/// # Ok::<(), oxicorn::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ServerBuilder {
@@ -121,6 +138,15 @@ impl ServerBuilder {
         }
     }
 
+    /// Says something of the arbiter, once that is described.
+    fn arbiter(
+        mut self,
+        configure: impl FnOnce(ArbiterBuilder) -> ArbiterBuilder + Send + 'static,
+    ) -> Self {
+        self.program.arbiter.push(Box::new(configure));
+        self
+    }
+
     /// Adds an address to listen on: `127.0.0.1:8000`, `[::1]:8000`, `:8000`, `unix:/run/x.sock`, `fd://3`. The first one
     /// takes the place of the default.
     ///
@@ -149,9 +175,8 @@ impl ServerBuilder {
     /// first.
     ///
     /// The program's `main` runs again, with the listeners open.
-    pub fn exec(mut self, exec: ReexecCommand) -> Self {
-        self.program.exec = Some(exec);
-        self
+    pub fn exec(self, exec: ReexecCommand) -> Self {
+        self.arbiter(|arbiter| arbiter.exec(exec))
     }
 
     /// Sets the pages of the server's own answers (400, 408, 413, 500, 503 and the like).
@@ -175,24 +200,22 @@ impl ServerBuilder {
     }
 
     /// Sets whether the server forks even though this process has threads. The locks that they hold stay locked in the
-    /// workers (fork(2)), so this is for programs that know their threads. Default: `false`.
-    pub fn allow_threads(mut self, allow: bool) -> Self {
-        self.program.allow_threads = allow;
-        self
+    /// workers (fork(2)), so this is for programs that know their threads. Threads that a program needs beside a server are
+    /// better started in [`Hooks::when_ready`]. Default: `false`.
+    pub fn allow_threads(self, allow: bool) -> Self {
+        self.arbiter(move |arbiter| arbiter.allow_threads(allow))
     }
 
     /// Sets whether a worker that holds a [handle](Server::handle) can have the server stop, reload and scale. A worker may
     /// have fewer rights than its arbiter. It can read the status and the workers in any case. Default: `false`.
-    pub fn worker_commands(mut self, allow: bool) -> Self {
-        self.program.worker_commands = allow;
-        self
+    pub fn worker_commands(self, allow: bool) -> Self {
+        self.arbiter(move |arbiter| arbiter.worker_commands(allow))
     }
 
     /// Sets whether the server handles the signals of the process. A program that handles them itself uses a
     /// [handle](Server::handle). Default: `true`.
-    pub fn signals(mut self, signals: bool) -> Self {
-        self.program.signals = signals;
-        self
+    pub fn signals(self, signals: bool) -> Self {
+        self.arbiter(move |arbiter| arbiter.signals(signals))
     }
 
     /// Sets the hooks that are called at the turns of the server's life, each in the process that takes the turn.
@@ -201,16 +224,61 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets a function that is called in the arbiter's process with each event of the server and its workers.
-    pub fn observe(mut self, observer: impl FnMut(&ArbiterEvent) + Send + 'static) -> Self {
-        self.program.observe = Some(Box::new(observer));
+    /// Adds an observer: a function that is called on the arbiter's thread with each event of the server and its workers,
+    /// and with the server's handle. It must not block, nor wait for a command of its own, which is done after it has
+    /// returned.
+    ///
+    /// ```no_run
+    /// use oxicorn::arbiter::ArbiterEvent;
+    /// use oxicorn::{Request, Responder, Result, Server};
+    ///
+    /// fn main() -> Result<()> {
+    ///     let hello = |_: Request<'_>, reply: Responder<'_>| reply.text(200, "Hello\n");
+    ///     let server = Server::bind("127.0.0.1:8000")?.observe(|event, handle| {
+    ///         if let ArbiterEvent::WorkerReady { id, .. } = event {
+    ///             println!("worker {id} is ready, one of {}", handle.status().ready);
+    ///         }
+    ///     });
+    ///     server.serve(hello)
+    /// }
+    /// ```
+    pub fn observe(self, observer: impl FnMut(&ArbiterEvent, &Handle) + Send + 'static) -> Self {
+        self.arbiter(|arbiter| arbiter.observe(observer))
+    }
+
+    /// Adds a sink that takes note of each answered and refused request, beside the access log. Each worker has its own.
+    ///
+    /// `make` is called in the program's process, at the start and on each reload, and each worker has the copy that its
+    /// fork made: a descriptor is shared, memory is not. A sink that needs a connection of its own opens it at its first
+    /// record.
+    ///
+    /// ```
+    /// use oxicorn::Server;
+    /// use oxicorn::access::{Access, AccessSink};
+    ///
+    /// #[derive(Debug)]
+    /// struct Refusals(u64);
+    ///
+    /// impl AccessSink for Refusals {
+    ///     fn record(&mut self, access: &Access<'_>) {
+    ///         self.0 += u64::from(access.refusal.is_some());
+    ///     }
+    /// }
+    ///
+    /// let builder = Server::bind("127.0.0.1:8000")?.access_sink(|| Refusals(0));
+    /// # Ok::<(), oxicorn::Error>(())
+    /// ```
+    pub fn access_sink<S: AccessSink + 'static>(
+        mut self,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.program.sinks.add(make);
         self
     }
 
     /// Adds something of the program's that the arbiter polls beside its own descriptors, such as a control socket.
-    pub fn attach(mut self, attachment: impl Attachment + Send + 'static) -> Self {
-        self.program.attach(attachment);
-        self
+    pub fn attach(self, attachment: impl Attachment + Send + 'static) -> Self {
+        self.arbiter(|arbiter| arbiter.attach(attachment))
     }
 
     /// Sets the source of new settings for a reload (SIGHUP). The new settings are tried, and stay in force if their
@@ -221,7 +289,10 @@ impl ServerBuilder {
     /// unless the new settings have one.
     ///
     /// The function runs in the arbiter, which supervises no worker meanwhile.
-    pub fn reload(mut self, source: impl FnMut() -> Result<Settings> + Send + 'static) -> Self {
+    pub fn reload_from(
+        mut self,
+        source: impl FnMut() -> Result<Settings> + Send + 'static,
+    ) -> Self {
         self.program.reload = Some(Box::new(source));
         self
     }
@@ -250,13 +321,8 @@ impl ServerBuilder {
             listeners,
             program,
         } = self;
-        if let Some(folder) = &settings.worker_tmp_dir {
-            let folder = folder.display();
-            trace::info!("worker_tmp_dir is not used: workers beat in memory, not in {folder}");
-        }
-        let addresses = beside(&listeners, &settings)?;
-        let prepared = Prepared::new(settings, &program.error_page)?;
-        let bound = Bound::open(&listeners, addresses, prepared.opening())?;
+        let prepared = Prepared::new(settings, &program.error_page, &program.sinks)?;
+        let bound = Bound::open(&listeners, &prepared.settings, prepared.opening())?;
         drop(listeners);
         if bound.listeners().is_empty() {
             return Err(Error::config("a server needs an address to listen on"));

@@ -3,42 +3,40 @@
 //! No address is bound here, and nothing is started.
 
 use super::bound::Opening;
-use crate::arbiter::ArbiterBuilder;
+use super::logs::AccessLogs;
+use super::sinks::Sinks;
+#[cfg(all(feature = "cli", feature = "wsgi"))]
+use super::{bound, logs};
 use crate::config::{Settings, WorkerClass};
 use crate::error::Result;
-use crate::log::AccessLog;
 use crate::net::SocketAccess;
 use crate::reactor::{self, ErrorPage};
 use crate::sys::user::Credentials;
-use crate::worker::WorkerTemplate;
+use crate::trace;
 
 /// Settings, and what was made of those that name a user or a file.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) settings: Settings,
     pub(super) credentials: Option<Credentials>,
-    pub(super) access_log: Option<AccessLog>,
+    pub(super) access_logs: AccessLogs,
     pub(super) reactor: reactor::Config,
 }
 
 impl Prepared {
-    pub(super) fn new(settings: Settings, error_page: &ErrorPage) -> Result<Self> {
-        let mut reactor = reactor::Config::from(&settings);
-        reactor.error_page = error_page.clone();
-        reactor.check()?;
-        let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
-        let lowered = user.is_some() || group.is_some() || settings.initgroups;
-        let credentials = lowered.then(|| Credentials::resolve(user, group, settings.initgroups));
-        let access_log = settings.accesslog.as_ref().map(AccessLog::open);
+    pub(super) fn new(settings: Settings, error_page: &ErrorPage, sinks: &Sinks) -> Result<Self> {
+        let (mut reactor, credentials) = look_up(&settings, error_page)?;
+        let mut access_logs = AccessLogs::open(&settings)?;
+        access_logs.sinks.extend(sinks.make());
+        reactor.recorded_fields = std::mem::take(&mut access_logs.fields);
         Ok(Self {
-            credentials: credentials.transpose()?,
-            access_log: access_log.transpose()?,
-            reactor,
             settings,
+            credentials,
+            access_logs,
+            reactor,
         })
     }
 
-    /// How addresses are opened.
     pub(super) fn opening(&self) -> Opening {
         let credentials = self.credentials.as_ref();
         Opening {
@@ -59,26 +57,102 @@ impl Prepared {
             self.settings.worker_class
         }
     }
+}
 
-    /// The arbiter's part.
-    pub(super) fn arbiter(&self, template: Box<dyn WorkerTemplate>) -> ArbiterBuilder {
-        let settings = &self.settings;
-        let mut arbiter = ArbiterBuilder::new(template)
-            .workers(settings.workers)
-            .timeout(settings.timeout)
-            .request_timeout(settings.request_timeout)
-            .graceful_timeout(settings.graceful_timeout)
-            .boot_timeout(settings.boot_timeout)
-            .upgrade_retire(settings.upgrade_retire)
-            .max_requests(settings.max_requests, settings.max_requests_jitter)
-            .max_worker_age(settings.max_worker_age)
-            .max_worker_memory(settings.max_worker_memory);
-        if let Some(path) = &settings.pidfile {
-            arbiter = arbiter.pidfile(path);
+/// What is made of settings without opening anything but certificates. Their notices are logged.
+fn look_up(
+    settings: &Settings,
+    error_page: &ErrorPage,
+) -> Result<(reactor::Config, Option<Credentials>)> {
+    for notice in settings.notices() {
+        trace::warning!("{notice}");
+    }
+    let mut reactor = reactor::Config {
+        settings: settings.clone(),
+        error_page: error_page.clone(),
+        ..reactor::Config::default()
+    };
+    reactor.check()?;
+    reactor.load_tls()?;
+    let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
+    let lowered = user.is_some() || group.is_some() || settings.initgroups;
+    let credentials = lowered.then(|| Credentials::resolve(user, group, settings.initgroups));
+    let blame_user = |error| settings.blame(&["user", "group", "initgroups"], error);
+    let credentials = credentials.transpose().map_err(blame_user)?;
+    Ok((reactor, credentials))
+}
+
+/// Checks what a start would find wrong with settings before it opens a log or a socket. Their notices are logged.
+///
+/// # Errors
+///
+/// Those of a start.
+#[cfg(all(feature = "cli", feature = "wsgi"))]
+pub(crate) fn check(settings: &Settings) -> Result<()> {
+    look_up(settings, &ErrorPage::default())?;
+    bound::addresses(settings)?;
+    logs::check(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bound::Bound;
+    use super::*;
+    use crate::config::{Origin, Setting, SettingsSource};
+    use crate::net::Listeners;
+
+    /// The sentence of a start with this value from that origin.
+    fn refusal(name: &str, value: &str, origin: Origin) -> String {
+        let setting = Setting::named(name).unwrap();
+        let source = SettingsSource::new().text(setting, [value], origin);
+        let settings = Settings::load([&source]).unwrap();
+        #[cfg(feature = "tracing")]
+        if let Err(error) = crate::log::ErrorLog::from_settings(&settings) {
+            return error.to_string();
         }
-        if let Some(name) = settings.proc_name.as_ref().or(settings.wsgi_app.as_ref()) {
-            arbiter = arbiter.name(name);
-        }
-        arbiter
+        let prepared = Prepared::new(settings, &ErrorPage::default(), &Sinks::default());
+        let opened = prepared.and_then(|it| {
+            Bound::open(&Listeners::default(), &it.settings, it.opening()).map(drop)
+        });
+        opened.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_of_the_start_names_the_origin_of_the_value() {
+        let flag = |flag: &str| Origin::Flag(flag.to_owned());
+        let file = Origin::File {
+            path: "shop.conf".into(),
+            line: Some(3),
+        };
+        let variable = Origin::Environment("OXICORN_GROUP".to_owned());
+        assert_eq!(
+            refusal("user", "nobody2", flag("-u/--user")),
+            "user (-u/--user): there is no user \"nobody2\""
+        );
+        assert_eq!(
+            refusal("group", "nogroup2", variable),
+            "group (OXICORN_GROUP): there is no group \"nogroup2\""
+        );
+        let address = refusal("bind", "host:x", file);
+        assert!(
+            address.starts_with("bind (shop.conf:3): invalid bind address"),
+            "{address}"
+        );
+        let access = refusal("accesslog", "/nowhere/a.log", Origin::Program);
+        assert!(
+            access.starts_with("accesslog (program): cannot open the access log"),
+            "{access}"
+        );
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn an_error_log_that_cannot_be_had_names_the_origin() {
+        let flag = Origin::Flag("--error-logfile".to_owned());
+        let path = refusal("errorlog", "/nowhere/e.log", flag);
+        assert!(
+            path.starts_with("errorlog (--error-logfile): cannot open"),
+            "{path}"
+        );
     }
 }

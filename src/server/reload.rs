@@ -2,34 +2,28 @@
 //!
 //! Nothing is put in force here. The arbiter tries the description that [`renew`] gives it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::bound::Bound;
 use super::prepared::Prepared;
 use super::program::ReloadSource;
+use super::sinks::Sinks;
 use crate::arbiter::ArbiterBuilder;
-use crate::config::Settings;
+use crate::config::{Setting, Settings};
+use crate::control::Control;
 use crate::error::Result;
-use crate::fork_outcome::ForkOutcome;
 use crate::hooks::{HookedMake, HookedWorker, Installed};
 use crate::reactor::ErrorPage;
-use crate::service::{MakeService, Releaser, ServiceContext};
-use crate::worker::{WithCredentials, WorkerTemplate};
+use crate::service::MakeService;
+use crate::trace::warning;
+use crate::worker::WorkerTemplate;
 
 /// Makes a worker from a service's recipe and the settings.
-pub(super) type Recipe<M> =
-    fn(SharedRecipe<HookedMake<M>>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
+pub(super) type Recipe<M> = fn(HookedMake<M>, &mut Prepared) -> Result<Box<dyn WorkerTemplate>>;
 
 /// Gives the recipe of the service for each generation of workers.
-pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<SharedRecipe<HookedMake<M>>>>;
+pub(super) type Services<M> = Box<dyn FnMut(&Settings) -> Result<HookedMake<M>>>;
 
-/// The same recipe for every generation.
 pub(super) fn fixed<M: MakeService + 'static>(make: M, hooks: Option<&Installed>) -> Services<M> {
-    let make = SharedRecipe::new(HookedMake::new(
-        make,
-        hooks.map(|hooks| hooks.hooks.clone()),
-    ));
+    let make = HookedMake::new(make, hooks);
     Box::new(move |_| Ok(make.clone()))
 }
 
@@ -38,81 +32,15 @@ pub(super) fn renewed<M: MakeService + 'static>(
     mut make: impl FnMut(&Settings) -> Result<M> + 'static,
     hooks: Option<&Installed>,
 ) -> Services<M> {
-    let hooks = hooks.map(|hooks| hooks.hooks.clone());
-    let mut last: Option<SharedRecipe<HookedMake<M>>> = None;
+    let hooks = hooks.cloned();
+    let mut last: Option<HookedMake<M>> = None;
     Box::new(move |settings| {
-        let mut new = HookedMake::new(make(settings)?, hooks.clone());
+        let mut new = HookedMake::new(make(settings)?, hooks.as_ref());
         if let Some(former) = &last {
-            new.succeed(&former.0.borrow().make);
+            new.succeed(former);
         }
-        Ok(last.insert(SharedRecipe::new(new)).clone())
+        Ok(last.insert(new).clone())
     })
-}
-
-/// A service's recipe that several generations of workers share. It is preloaded at most once.
-#[derive(Debug)]
-pub(super) struct SharedRecipe<M>(Rc<RefCell<Inner<M>>>);
-
-#[derive(Debug)]
-struct Inner<M> {
-    make: M,
-    preloaded: bool,
-}
-
-impl<M> SharedRecipe<M> {
-    pub(super) fn new(make: M) -> Self {
-        Self(Rc::new(RefCell::new(Inner {
-            make,
-            preloaded: false,
-        })))
-    }
-}
-
-impl<M> Clone for SharedRecipe<M> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-impl<M: MakeService> MakeService for SharedRecipe<M> {
-    type Service = M::Service;
-
-    fn make(&self, context: &ServiceContext<'_>) -> Result<M::Service> {
-        self.0.borrow().make.make(context)
-    }
-
-    fn preload(&mut self) -> Result<()> {
-        let inner = &mut *self.0.borrow_mut();
-        if !inner.preloaded {
-            inner.make.preload()?;
-            inner.preloaded = true;
-        }
-        Ok(())
-    }
-
-    fn interrupter(&self) -> Option<fn(i32)> {
-        self.0.borrow().make.interrupter()
-    }
-
-    fn is_preloaded(&self) -> bool {
-        self.0.borrow().make.is_preloaded()
-    }
-
-    fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
-        self.0.borrow_mut().make.around_fork(fork);
-    }
-
-    fn unload(&mut self) {
-        self.0.borrow_mut().make.unload();
-    }
-
-    fn end(&self) {
-        self.0.borrow().make.end();
-    }
-
-    fn releaser(&self) -> Option<Releaser> {
-        self.0.borrow().make.releaser()
-    }
 }
 
 /// The arbiter that follows these settings.
@@ -121,24 +49,42 @@ pub(super) fn describe(
     prepared: &Prepared,
     hooks: Option<&Installed>,
 ) -> ArbiterBuilder {
-    let worker = match &prepared.credentials {
-        Some(credentials) => Box::new(WithCredentials::new(worker, credentials.clone())),
-        None => worker,
+    let worker = HookedWorker {
+        worker,
+        hooks: hooks.cloned(),
+        credentials: prepared.credentials.clone(),
     };
-    // Around it: `post_fork` has the arbiter's rights, as in Gunicorn.
-    let worker = match hooks {
-        Some(hooks) => Box::new(HookedWorker::new(worker, hooks.clone())),
-        None => worker,
-    };
-    prepared.arbiter(worker)
+    ArbiterBuilder::following(Box::new(worker), &prepared.settings)
 }
+
+/// The settings of sockets beside the listeners, which are opened at the start alone.
+const OF_THE_START: [&str; 4] = [
+    "control_socket",
+    "control_socket_mode",
+    "control_socket_disable",
+    "status_bind",
+];
 
 /// The values of the first settings and of the program that a reload keeps.
 pub(super) struct Kept {
+    pub(super) first: Settings,
     pub(super) hooks: Option<Installed>,
     pub(super) error_page: ErrorPage,
+    pub(super) sinks: Sinks,
     /// Whether the program had the arbiter retire after an upgrade.
     pub(super) upgrade_retire: bool,
+    pub(super) control: Option<Control>,
+}
+
+/// Warns of each setting that is another one than at the start, and will not be in force.
+fn warn_of_what_stays(first: &Settings, new: &Settings) {
+    let settings = OF_THE_START.into_iter().filter_map(Setting::named);
+    for setting in settings.filter(|setting| setting.show(first) != setting.show(new)) {
+        warning!(
+            "{} has changed, and stays as it is until the next start",
+            setting.name
+        );
+    }
 }
 
 /// Describes the arbiter anew, from settings that are read again.
@@ -155,9 +101,13 @@ pub(super) fn renew<M: MakeService + 'static>(
         if settings.is_default("upgrade_retire") {
             settings.upgrade_retire = kept.upgrade_retire;
         }
-        let mut prepared = Prepared::new(settings, &kept.error_page)?;
+        let mut prepared = Prepared::new(settings, &kept.error_page, &kept.sinks)?;
         let make = services(&prepared.settings)?;
         let worker = recipe(make, &mut prepared)?;
+        if let Some(control) = &kept.control {
+            control.read(&prepared.settings);
+        }
+        warn_of_what_stays(&kept.first, &prepared.settings);
         let listeners = known.open(&prepared.settings, prepared.opening())?;
         Ok(describe(worker, &prepared, kept.hooks.as_ref()).listeners(listeners))
     }

@@ -1,6 +1,6 @@
 //! [`Body`]: a request's body, complete or still arriving.
 //!
-//! What is cut never looks whole: reading it fails.
+//! A body that was cut never looks whole: reading it fails.
 
 use std::fmt;
 use std::fs::File;
@@ -14,6 +14,20 @@ use crate::error::{Error, Result};
 /// A request's body: [`Read`] it.
 ///
 /// A read fails where the client left before the body was complete: a cut body never looks whole.
+///
+/// ```
+/// use std::io::Read;
+/// use oxicorn::{Request, Responder, testing::Client};
+///
+/// let count = |request: Request<'_>, reply: Responder<'_>| {
+///     let mut text = String::new();
+///     request.into_body().read_to_string(&mut text)?;
+///     reply.text(200, text.lines().count().to_string())
+/// };
+/// let client = Client::new(oxicorn::service::service_fn(count))?;
+/// assert_eq!(client.post("/").body("one\ntwo\n").send().text(), "2");
+/// # Ok::<(), oxicorn::Error>(())
+/// ```
 pub struct Body<'a>(Source<'a>);
 
 enum Source<'a> {
@@ -60,7 +74,7 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be wound back.
+    /// Fails if the file cannot be wound back.
     pub fn file(mut file: File, len: u64) -> Result<Self> {
         file.seek(SeekFrom::Start(0))
             .map_err(|e| Error::io("cannot rewind a spooled request body", e))?;
@@ -73,7 +87,7 @@ impl<'a> Body<'a> {
         Self(Source::Stream(exchange))
     }
 
-    /// Whether it is known that there is nothing (more) to read.
+    /// Tells whether it is known that there is nothing (more) to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
@@ -82,7 +96,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// How many bytes are left to read; `None` of a body that is still arriving.
+    /// Tells how many bytes are left to read; `None` of a body that is still arriving.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         match &self.0 {
@@ -111,13 +125,13 @@ impl From<OwnedBody> for Body<'_> {
 }
 
 impl OwnedBody {
-    /// Whether there is nothing (more) to read.
+    /// Tells whether there is nothing (more) to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.left() == 0
     }
 
-    /// How many bytes there are (still) to read.
+    /// Tells how many bytes there are (still) to read.
     #[must_use]
     pub fn left(&self) -> u64 {
         match &self.0 {
@@ -127,7 +141,7 @@ impl OwnedBody {
         }
     }
 
-    /// What is left to read, where it is in memory: nothing is copied.
+    /// Returns the unread rest, where it is in memory; nothing is copied.
     ///
     /// # Errors
     ///

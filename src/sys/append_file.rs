@@ -31,7 +31,6 @@ const LINKS: usize = 40;
 /// How often a file may come and go while it is being opened.
 const ATTEMPTS: usize = 16;
 
-/// A file that is open.
 #[derive(Debug)]
 pub(crate) struct Appended {
     pub(crate) file: File,

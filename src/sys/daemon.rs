@@ -10,6 +10,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
@@ -18,6 +19,9 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::fork;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
+
+/// Whether [`daemonize`] has made this process a daemon.
+static DAEMON: AtomicBool = AtomicBool::new(false);
 
 /// Makes this process a daemon: it goes on in a grandchild, with a session of its own and the umask 022, and
 /// the process that was called ends with status 0.
@@ -54,10 +58,15 @@ pub fn daemonize(keep_streams: bool) -> Result<()> {
     if !stays(io::stderr().is_terminal()) {
         dup2_stderr(&null).map_err(|errno| failed("dup2", errno))?;
     }
+    DAEMON.store(true, Ordering::Relaxed);
     Ok(())
 }
 
-/// Returns in a child; this process ends, without its exit handlers.
+/// Whether this process went into the background, so that its standard error may lead nowhere.
+pub(crate) fn is_daemon() -> bool {
+    DAEMON.load(Ordering::Relaxed)
+}
+
 fn go_on_in_a_child() -> Result<()> {
     match fork::fork(|| {}) {
         ForkOutcome::Child => Ok(()),

@@ -17,7 +17,6 @@ impl Notifier {
             .map_err(|errno| Error::io("cannot make an event descriptor", errno))
     }
 
-    /// Makes it readable.
     pub(crate) fn notify(&self) {
         // It fails where the counter is full: then it is readable anyway.
         let _ = self.0.write(1);

@@ -16,7 +16,6 @@ use super::signal;
 use super::timer::Timer;
 use crate::error::{Error, Result};
 
-/// What the process exits with.
 static STATUS: AtomicI32 = AtomicI32::new(0);
 /// Where to tell that the deadline has come, and the byte that tells it.
 static LINK: AtomicI32 = AtomicI32::new(-1);

@@ -56,7 +56,6 @@ pub(crate) fn adopt(fd: RawFd, kind: SFlag) -> Result<OwnedFd, &'static str> {
     }
 }
 
-/// What a number leads to.
 fn kind_of(fd: RawFd) -> Option<SFlag> {
     // SAFETY: all bytes zero are a valid `stat`, which is plain integers.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };

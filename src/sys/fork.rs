@@ -130,6 +130,24 @@ pub(crate) enum Exit {
     Unknown,
 }
 
+/// The signals by which a program ends itself; other ones are sent by people, and say nothing about it.
+const CRASHES: [Signal; 7] = [
+    Signal::SIGABRT,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGSEGV,
+    Signal::SIGSYS,
+    Signal::SIGTRAP,
+];
+
+impl Exit {
+    /// Whether the program has ended itself by a signal.
+    pub(crate) fn is_crash(self) -> bool {
+        matches!(self, Self::Signal(signal) if CRASHES.contains(&signal))
+    }
+}
+
 impl fmt::Display for Exit {
     /// To follow a subject: `exited with code 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,6 +167,11 @@ pub(crate) fn reap(pid: i32) -> Option<Exit> {
         // ECHILD: the host took it. EINVAL: it was killed by a real-time signal, which nix cannot name.
         Err(_) => Some(Exit::Unknown),
     }
+}
+
+/// Waits until the child `pid` has ended: for one that was killed.
+pub(crate) fn wait(pid: i32) {
+    while waitpid(Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
 }
 
 /// Waits for whatever child has ended, the host's own and adopted ones included: only for a process that

@@ -58,6 +58,33 @@ impl LocalTime {
         })
     }
 
+    /// The same in UTC, of a time within 30 000 years around 1970.
+    pub(crate) fn utc(seconds: i64) -> Option<Self> {
+        const DAY: i64 = 86_400;
+        let days = seconds.div_euclid(DAY);
+        let second = i32::try_from(seconds.rem_euclid(DAY)).ok()?;
+        if days.abs() > 30_000 * 365 {
+            return None;
+        }
+        // Years that begin in March have their leap day at the end; 400 of them have 146097 days.
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        Some(Self {
+            year: year + era * 400 + i64::from(month <= 2),
+            month: i32::try_from(month).ok()?,
+            day: i32::try_from(day).ok()?,
+            hour: second / 3600,
+            minute: second / 60 % 60,
+            second: second % 60,
+            offset: Offset(0),
+        })
+    }
+
     /// The time of the day, with its zone: `14:07:09 +0100`.
     pub(crate) fn time_of_day(&self) -> impl fmt::Display {
         struct TimeOfDay(LocalTime);
@@ -146,6 +173,32 @@ mod tests {
             assert_eq!(text, shown(seconds));
         }
         assert_eq!(LocalTime::at(i64::MAX), None);
+    }
+
+    #[test]
+    fn a_moment_in_utc_is_what_the_calendar_says() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_772_716_029, "2026-03-05 13:07:09"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+        ] {
+            let time = LocalTime::utc(seconds).unwrap();
+            let LocalTime {
+                year,
+                month,
+                day,
+                hour,
+                minute,
+                second,
+                ..
+            } = time;
+            let shown = format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+            assert_eq!(shown, text);
+        }
+        assert_eq!(LocalTime::utc(i64::MAX), None);
     }
 
     #[test]

@@ -21,7 +21,6 @@ use super::identity::Identity;
 /// How often its former holder may remove it while it is being opened.
 const ATTEMPTS: usize = 16;
 
-/// A lock that this process has.
 #[derive(Debug)]
 pub(crate) struct LockFile {
     path: PathBuf,
@@ -107,7 +106,6 @@ fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether this is the file at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), Identity::at(path)) {
         (Ok(open), Ok(named)) => Identity::from(&open) == named,

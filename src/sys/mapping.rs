@@ -152,7 +152,7 @@ impl Mapping {
         Region {
             first,
             count,
-            _mapping: Arc::clone(self),
+            mapping: Arc::clone(self),
         }
     }
 }
@@ -177,7 +177,7 @@ impl fmt::Debug for Mapping {
 pub(crate) struct Region<T> {
     first: NonNull<T>,
     count: usize,
-    _mapping: Arc<Mapping>,
+    mapping: Arc<Mapping>,
 }
 
 // SAFETY: what it gives are shared references to values that are `Sync`; the mapping belongs to no thread.
@@ -190,6 +190,17 @@ impl<T> fmt::Debug for Region<T> {
         f.debug_struct("Region")
             .field("count", &self.count)
             .finish_non_exhaustive()
+    }
+}
+
+impl<T> Region<T> {
+    /// From now on this process only reads the whole mapping (mprotect(2)): a write to it ends the process by SIGSEGV.
+    pub(crate) fn read_only(&self) -> Result<()> {
+        let Mapping { memory, length } = &*self.mapping;
+        // SAFETY: the mapping is this process's own, and is read through atomics alone: what writes to it in spite of this
+        // is ended, and sees nothing invalid.
+        unsafe { mman::mprotect(memory.cast(), length.get(), ProtFlags::PROT_READ) }
+            .map_err(|errno| Error::io("cannot protect shared memory", errno))
     }
 }
 

@@ -76,7 +76,6 @@ pub(crate) struct OomKills {
 }
 
 impl OomKills {
-    /// Counts from now on.
     pub(crate) fn watch() -> Self {
         let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mut kills = Self {

@@ -125,7 +125,6 @@ impl PidFile {
 }
 
 impl PidFile {
-    /// What holds the lock.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.lock.as_ref().map(AsFd::as_fd)
     }
@@ -162,7 +161,6 @@ fn read(path: &Path) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// How a try to place the file ended.
 enum Placed {
     /// The file is there, and no other process can have it.
     Ours(LockFile),

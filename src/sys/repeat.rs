@@ -29,11 +29,8 @@ const FIRST: u64 = 5;
 /// The last interval. With those before it, it is about twenty seconds.
 const LAST: u64 = FIRST << 11;
 
-/// Whether there is a timer.
 static IS_ARMED: AtomicBool = AtomicBool::new(false);
-/// The timer, if there is one.
 static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
-/// The next interval in milliseconds.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 /// What the signal led to before. No handler takes it.
 static BEFORE: Mutex<Option<SigAction>> = Mutex::new(None);

@@ -6,7 +6,6 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// The action for one signal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SigAction {
     signal: i32,
@@ -58,12 +57,10 @@ impl SigAction {
         is_plain.then_some(self.action.sa_sigaction)
     }
 
-    /// The signal's number.
     pub(crate) fn signal(&self) -> i32 {
         self.signal
     }
 
-    /// Whether this is the system's default.
     #[cfg(any(test, feature = "wsgi"))]
     pub(crate) fn is_default(&self) -> bool {
         self.action.sa_sigaction == libc::SIG_DFL
@@ -75,7 +72,12 @@ impl SigAction {
         !self.is_default() && self.action.sa_sigaction != libc::SIG_IGN
     }
 
-    /// Puts this action in force again.
+    /// Whether both have the same handler, or the same of the other actions.
+    #[cfg(feature = "wsgi")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.action.sa_sigaction == other.action.sa_sigaction
+    }
+
     pub(crate) fn restore(&self) {
         // SAFETY: it was in force for this very signal, so its handler is sound. The call cannot fail, since the
         // signal's number is valid.

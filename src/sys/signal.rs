@@ -28,6 +28,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use super::sigaction::SigAction;
 use crate::error::{Error, Result};
 
+#[cfg(feature = "wsgi")]
+pub(crate) use abort::is_aborted;
 pub(crate) use abort::take_abort;
 pub(crate) use handlers::Disposition;
 pub(super) use handlers::{drop_realtime, drop_stacks, set_defaults, set_realtime};
@@ -41,7 +43,6 @@ pub(crate) use queue::Pipe;
 pub(super) use queue::put;
 pub(crate) use send::{kill, name};
 
-/// The signals of this process, while it exists.
 #[derive(Debug)]
 pub(crate) struct Signals {
     pipe: Pipe,
@@ -126,12 +127,10 @@ impl Signals {
         })
     }
 
-    /// Takes what has come, in order.
     pub(crate) fn drain(&self) -> Vec<Signal> {
         self.pipe.drain()
     }
 
-    /// Both ends of its pipe.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         self.pipe.descriptors()
     }

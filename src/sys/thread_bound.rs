@@ -3,7 +3,6 @@
 use std::mem::ManuallyDrop;
 use std::thread::{self, ThreadId};
 
-/// A value that only the thread which wrapped it can take.
 #[derive(Debug)]
 pub(crate) struct ThreadBound<T> {
     value: ManuallyDrop<T>,

@@ -23,7 +23,6 @@ pub(crate) struct Title {
 }
 
 impl Title {
-    /// Remembers what is shown now.
     pub(crate) fn keep() -> Self {
         Self {
             name: short_name(),

@@ -38,7 +38,6 @@ use crate::error::{Error, Result};
 pub struct Credentials {
     uid: Uid,
     gid: Gid,
-    /// The supplementary groups.
     groups: Vec<Gid>,
 }
 
@@ -68,7 +67,7 @@ impl Credentials {
             (None, Some(Known { uid, .. })) if *uid == geteuid() => getegid(),
             (None, Some(Known { uid, .. })) => {
                 return Err(Error::config(format!(
-                    "user: {uid} has no entry in the user database, so that its group must be said as well"
+                    "user {uid} has no entry in the user database, so that its group must be said as well"
                 )));
             }
         };
@@ -81,18 +80,18 @@ impl Credentials {
                 }),
             ) => getgrouplist(name, gid).map_err(|errno| {
                 Error::config(format!(
-                    "initgroups: the user's groups cannot be read: {}",
+                    "the user's groups cannot be read: {}",
                     errno.desc()
                 ))
             })?,
             (true, _) => {
-                return Err(Error::config("initgroups: it takes a user that has a name"));
+                return Err(Error::config("initgroups takes a user that has a name"));
             }
         };
         let credentials = Self { uid, gid, groups };
         if credentials.is_change() && !geteuid().is_root() {
             return Err(Error::config(format!(
-                "user, group: only root can become {uid}:{gid}, and this process is {}:{}",
+                "only root can become {uid}:{gid}, and this process is {}:{}",
                 geteuid(),
                 getegid()
             )));
@@ -112,7 +111,6 @@ impl Credentials {
         self.gid.as_raw()
     }
 
-    /// Whether they are others than those of this process.
     fn is_change(&self) -> bool {
         self.uid != geteuid() || self.gid != getegid()
     }
@@ -179,7 +177,6 @@ impl DeathSignal {
     }
 }
 
-/// What is known of a user.
 struct Known {
     uid: Uid,
     name: Option<CString>,
@@ -204,7 +201,7 @@ fn find_user(text: &str) -> Result<Known> {
             name: None,
             main: None,
         }),
-        (None, None) => Err(Error::config(format!("user: there is no user {text:?}"))),
+        (None, None) => Err(Error::config(format!("there is no user {text:?}"))),
     }
 }
 
@@ -215,7 +212,7 @@ fn find_group(text: &str) -> Result<Gid> {
     let found = Group::from_name(text).map_err(|errno| database("group", text, errno))?;
     found
         .map(|group| group.gid)
-        .ok_or_else(|| Error::config(format!("group: there is no group {text:?}")))
+        .ok_or_else(|| Error::config(format!("there is no group {text:?}")))
 }
 
 /// A text that is a number is one, even if a user is called so. The last number of all means "leave it"
@@ -225,12 +222,11 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| digits && *n != u32::MAX)
 }
 
-fn database(setting: &str, text: &str, errno: Errno) -> Error {
+fn database(what: &str, text: &str, errno: Errno) -> Error {
     let reason = errno.desc();
-    Error::config(format!("{setting}: {text:?} cannot be looked up: {reason}"))
+    Error::config(format!("{what} {text:?} cannot be looked up: {reason}"))
 }
 
-/// The effective user of this process.
 #[cfg(feature = "wsgi")]
 pub(crate) fn effective_uid() -> u32 {
     geteuid().as_raw()

@@ -12,7 +12,6 @@ const RETRY: Duration = Duration::from_millis(1);
 /// For how long it leaves new connections to them.
 const LIMIT: Duration = Duration::from_millis(5);
 
-/// Leaves new connections to workers that have fewer, for a moment.
 #[derive(Debug, Default)]
 pub(super) struct AcceptDelay {
     /// Since when, in nanoseconds; 0 while it does not.
@@ -22,7 +21,7 @@ pub(super) struct AcceptDelay {
 impl AcceptDelay {
     /// May one more connection be accepted, as far as the other workers are concerned?
     pub(super) fn admit(&self, context: &WorkerContext, now: MonoTime, open: usize) -> Admit {
-        if context.is_broken_off() {
+        if context.orders.is_broken_off() {
             return Admit::Closed;
         }
         let least = context.least_loaded_other();

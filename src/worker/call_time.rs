@@ -16,7 +16,6 @@ pub(super) struct CallTimeAverage {
     /// What is too long; `None` where nothing is.
     limit: Option<Duration>,
     recent: Cell<Duration>,
-    /// Since when a call is running.
     since: Cell<Option<MonoTime>>,
 }
 
@@ -31,20 +30,18 @@ impl CallTimeAverage {
         }
     }
 
-    /// A call begins.
     pub(super) fn begin(&self, now: MonoTime) {
         self.since.set(Some(now));
     }
 
-    /// The call is over.
     pub(super) fn end(&self, now: MonoTime) {
         self.recent.set(self.average(now));
         self.since.set(None);
     }
 
     /// Whether recent calls were too long, if the running one ends now.
-    pub(super) fn is_long(&self, now: MonoTime) -> bool {
-        self.limit.is_some_and(|limit| self.average(now) > limit)
+    pub(super) fn is_long(&self, now: impl FnOnce() -> MonoTime) -> bool {
+        self.limit.is_some_and(|limit| self.average(now()) > limit)
     }
 
     fn average(&self, now: MonoTime) -> Duration {
@@ -74,7 +71,7 @@ mod tests {
             average.end(at(*call));
         }
         average.begin(at(0));
-        let long = average.is_long(at(*last));
+        let long = average.is_long(|| at(*last));
         average.end(at(*last));
         long
     }

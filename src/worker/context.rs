@@ -1,64 +1,30 @@
-//! [`WorkerContext`]: through which a worker and its arbiter know of each other.
-//!
-//! *Invariants*: what a worker is asked only grows (Running, Graceful, Quick); each [`WorkerEvent`] is told on the thread
-//! that finds out.
+//! [`WorkerContext`]: through which a worker and its arbiter know of each other. What a worker is asked is in [`Orders`].
 
-use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::any::Any;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::orders::{Lines, Orders, WorkerEvent};
 use super::shutdown::{Shutdown, ShutdownHandle};
-use crate::atomic_enum::AtomicEnum;
 use crate::error::Result;
-use crate::ipc::link::{Message, WorkerEnd};
+use crate::ipc::link::Message;
+use crate::ipc::profile::ProfileChannel;
 use crate::ipc::scoreboard::{OwnSlot, Scoreboard, WorkerState};
 use crate::ipc::totals::{Counted, Counters};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::{Listeners, QueuePolicy};
-use crate::sys::fork;
-use crate::sys::memory;
-use crate::sys::poll_set::PollSet;
-use crate::sys::signal::{self, Signals};
+use crate::sys::{fork, memory, signal};
 use crate::time::MonoTime;
-
-/// How long a worker that is told to leave at once goes on with what it has.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The same for one that is aborted.
-const WORDS_OF_THE_ABORTED: Duration = Duration::from_millis(500);
-
-/// What a worker comes to, for the code that runs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WorkerEvent {
-    /// It can do its work.
-    Ready,
-    /// It is asked for more than it was before.
-    Asked(Shutdown),
-    /// It was aborted from outside, and leaves at once.
-    Aborted,
-    /// Its process ends now, within calls of its service: nothing will return.
-    Abandoned,
-}
-
-/// A callback, which has no text of its own.
-struct EventCallback(Box<dyn Fn(WorkerEvent) + Send + Sync>);
-
-impl fmt::Debug for EventCallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventCallback")
-    }
-}
 
 /// The numbers that a worker is given when it is forked.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) slot: usize,
-    /// The name of its group.
     pub(crate) group: Arc<str>,
     pub(crate) workers: usize,
     pub(crate) beat_every: Option<Duration>,
@@ -78,27 +44,9 @@ pub struct WorkerContext {
     /// Whether connections wait for this worker alone (`SO_REUSEPORT`).
     pub(super) own_queue: bool,
     pub(super) scoreboard: Arc<Scoreboard>,
-    pub(super) arbiter: Option<Lines>,
-    shutdown_handle: ShutdownHandle,
-    wake: PollSet,
-    asked: AtomicEnum<Shutdown>,
+    pub(super) orders: Orders,
     pub(super) ready: AtomicBool,
     recycle_due: AtomicBool,
-    reopen: AtomicBool,
-    orphaned: AtomicBool,
-    aborted: AtomicBool,
-    observer: OnceLock<EventCallback>,
-}
-
-/// What connects a worker with its arbiter.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    pub(crate) link: WorkerEnd,
-    pub(crate) signals: Signals,
-    /// Where the stacks of its threads go when they are asked for.
-    pub(crate) stacks: OwnedFd,
-    /// The arbiter's process id.
-    pub(crate) arbiter: i32,
 }
 
 impl WorkerContext {
@@ -137,15 +85,8 @@ impl WorkerContext {
     ) -> Result<Self> {
         // From now on a child that the service forks is told from this worker.
         fork::notice_children()?;
-        let orphaned = AtomicBool::new(arbiter.is_none());
         let own_queue = listeners.iter().any(|listener| listener.is_own());
-        let shutdown_handle = ShutdownHandle::new()?;
-        let wake = PollSet::new()?;
-        wake.watch(&shutdown_handle)?;
-        if let Some(lines) = &arbiter {
-            wake.watch(&lines.link)?;
-            wake.watch(&lines.signals)?;
-        }
+        let orders = Orders::new(arbiter)?;
         scoreboard
             .own_slot(place.slot)
             .set_pid(Pid::this().as_raw());
@@ -154,34 +95,21 @@ impl WorkerContext {
             listeners: Mutex::new(listeners),
             own_queue,
             scoreboard,
-            arbiter,
-            shutdown_handle,
-            wake,
-            asked: AtomicEnum::new(Shutdown::Running),
+            orders,
             ready: AtomicBool::new(false),
             recycle_due: AtomicBool::new(false),
-            reopen: AtomicBool::new(false),
-            orphaned,
-            aborted: AtomicBool::new(false),
-            observer: OnceLock::new(),
         })
     }
 
-    /// Tells `observer` what the worker comes to, on the thread that finds out. Only the first one is told.
+    /// Has `observer` called with what the worker comes to, on the thread that finds out. Only the first one is called.
     pub(crate) fn observe(&self, observer: impl Fn(WorkerEvent) + Send + Sync + 'static) {
-        let _ = self.observer.set(EventCallback(Box::new(observer)));
-    }
-
-    pub(super) fn tell(&self, event: WorkerEvent) {
-        if let Some(EventCallback(observe)) = self.observer.get() {
-            observe(event);
-        }
+        self.orders.observe(observer);
     }
 
     /// What asks this worker to leave from other threads of its process.
     #[must_use]
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        self.shutdown_handle.clone()
+        self.orders.shutdown_handle.clone()
     }
 
     /// Which worker this is, from 1 on; a replacement has a number of its own.
@@ -222,7 +150,7 @@ impl WorkerContext {
         if self.ready.swap(true, Ordering::Relaxed) {
             return;
         }
-        if self.arbiter.is_some() {
+        if self.orders.arbiter.is_some() {
             signal::boot_is_over();
         }
         for listener in &self.listeners() {
@@ -231,10 +159,10 @@ impl WorkerContext {
         let slot = self.slot();
         slot.beat(MonoTime::now());
         slot.set_state(WorkerState::Ready);
-        if let Some(lines) = &self.arbiter {
+        if let Some(lines) = &self.orders.arbiter {
             lines.link.send(&Message::Ready);
         }
-        self.tell(WorkerEvent::Ready);
+        self.orders.tell(WorkerEvent::Ready);
     }
 
     /// The worker makes progress. One store in shared memory: to be called in each turn of a loop.
@@ -244,7 +172,7 @@ impl WorkerContext {
     pub fn beat(&self, now: MonoTime) {
         let slot = self.slot();
         slot.beat(now);
-        let (Some(most), Some(lines)) = (self.place.max_requests, &self.arbiter) else {
+        let (Some(most), Some(lines)) = (self.place.max_requests, &self.orders.arbiter) else {
             return;
         };
         let requests = slot.requests();
@@ -260,85 +188,42 @@ impl WorkerContext {
         self.place.beat_every
     }
 
+    /// How long the arbiter gives the worker to leave, once it is asked to; `None` where no arbiter kills it then.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        let has_arbiter = self.orders.arbiter.is_some();
+        has_arbiter.then_some(self.place.graceful_timeout)
+    }
+
     /// What the worker is asked to do; takes in what has made [`wake`](Self::wake) readable.
     ///
     /// At most a few system calls: to be asked when `wake` is readable, not with each turn of a hot loop.
     pub fn shutdown(&self) -> Shutdown {
-        let mut asked = self.shutdown_handle.take();
-        let mut aborted = false;
-        if let Some(lines) = &self.arbiter {
-            for signal in lines.signals.drain() {
-                asked = asked.max(match signal {
-                    Signal::SIGTERM => Shutdown::Graceful,
-                    Signal::SIGINT | Signal::SIGQUIT => Shutdown::Quick,
-                    Signal::SIGABRT => {
-                        aborted = true;
-                        Shutdown::Quick
-                    }
-                    Signal::SIGUSR1 => {
-                        self.reopen.store(true, Ordering::Relaxed);
-                        Shutdown::Running
-                    }
-                    _ => Shutdown::Running,
-                });
-            }
-            if lines.link.is_closed() {
-                asked = asked.max(Shutdown::Graceful);
-                // It would stay readable.
-                self.wake.forget(&lines.link);
-                self.orphaned.store(true, Ordering::Relaxed);
-            }
-        }
-        let before = self.asked.raise(asked, Ordering::Relaxed);
-        if aborted && !self.aborted.swap(true, Ordering::Relaxed) {
-            self.tell(WorkerEvent::Aborted);
-        } else if before < asked {
-            self.tell(WorkerEvent::Asked(asked));
-        }
-        self.asked()
-    }
-
-    /// Whether this worker is to leave at once: true from the moment of the signal, or of the handle's call,
-    /// before [`shutdown`](Self::shutdown) has taken it in. No system call.
-    pub(crate) fn is_broken_off(&self) -> bool {
-        self.arbiter.is_some() && signal::is_interrupted()
-            || self.shutdown_handle.was_asked(Shutdown::Quick)
-    }
-
-    /// How long a worker that leaves at once may take for the clients that it has accepted: half of what the arbiter gives
-    /// it, which has to retire in the other half.
-    pub(crate) fn last_words(&self) -> Duration {
-        if self.aborted.load(Ordering::Relaxed) {
-            WORDS_OF_THE_ABORTED
-        } else {
-            LAST_WORDS
-        }
-    }
-
-    /// The status of a worker that leaves because it was asked to.
-    pub(super) fn status(&self) -> i32 {
-        i32::from(self.aborted.load(Ordering::Relaxed))
-    }
-
-    /// Takes SIGABRT: to be called when the service is made, which may have had it before.
-    pub(crate) fn take_abort(&self) -> Result<()> {
-        self.arbiter
-            .as_ref()
-            .map_or(Ok(()), |_| signal::take_abort())
+        self.orders.take()
     }
 
     /// Whether the worker was asked to open its logs again since the last time: to be looked at after
     /// [`shutdown`](Self::shutdown), which takes the signal in.
     pub fn take_reopen(&self) -> bool {
-        self.reopen.swap(false, Ordering::Relaxed)
+        self.orders.take_reopen()
     }
 
     /// Where this process is to write the stacks of all its threads when it gets the signal of that number,
     /// even if it hangs; `None` without an arbiter.
     #[must_use]
     pub fn stacks(&self) -> Option<(BorrowedFd<'_>, i32)> {
-        let lines = self.arbiter.as_ref()?;
+        let lines = self.orders.arbiter.as_ref()?;
         Some((lines.stacks.as_fd(), WorkerSignal::Stacks.number()))
+    }
+
+    /// How this process is told to sample the stacks of its threads, if it can be.
+    pub(super) fn profile(&self) -> Option<&Arc<ProfileChannel>> {
+        self.orders.arbiter.as_ref()?.profile.as_ref()
+    }
+
+    /// The arbiter's handle, for the layer that knows its type.
+    pub(crate) fn opaque_handle(&self) -> Option<&(dyn Any + Send + Sync)> {
+        let lines = self.orders.arbiter.as_ref()?;
+        Some(&*lines.handle)
     }
 
     /// How a worker that is asked to leave is to leave the listeners behind.
@@ -346,7 +231,7 @@ impl WorkerContext {
     pub fn queue_policy(&self) -> QueuePolicy {
         match self.scoreboard.queue_policy() {
             // Without an arbiter no worker follows the present ones.
-            QueuePolicy::Keep if self.orphaned.load(Ordering::Relaxed) => QueuePolicy::Drain,
+            QueuePolicy::Keep if self.orders.is_orphaned() => QueuePolicy::Drain,
             // Perhaps no other worker can answer the clients that wait.
             QueuePolicy::Keep if self.own_queue => QueuePolicy::Drain,
             leaving => leaving,
@@ -356,26 +241,25 @@ impl WorkerContext {
     /// Has memory that is freed kept for the next request, until the worker [rests](Self::rest). Not in a process of
     /// a program's own, whose allocator is that of the whole program.
     pub(crate) fn keep_memory(&self) {
-        if self.arbiter.is_some() {
+        if self.orders.arbiter.is_some() {
             memory::keep_freed();
         }
     }
 
     /// Gives memory back that is free: to be called when the worker has been idle for a while.
     pub(crate) fn rest(&self) {
-        if self.arbiter.is_some() {
+        if self.orders.arbiter.is_some() {
             memory::give_back();
         }
     }
 
-    /// Adds an answered exchange to the totals.
     pub(super) fn count(&self, exchange: Counted) {
         self.scoreboard.counters().count(self.place.slot, exchange);
     }
 
     /// Whether this process is the worker's own, and ends with it.
     pub(crate) fn has_arbiter(&self) -> bool {
-        self.arbiter.is_some()
+        self.orders.arbiter.is_some()
     }
 
     /// Whether this is the worker's own process, and not a child that its service has forked.
@@ -387,7 +271,7 @@ impl WorkerContext {
     /// Waits for `duration`, beating, or until the worker is asked for something new. For workers that
     /// have no poll of their own.
     pub fn pause(&self, duration: Duration) -> Shutdown {
-        let before = self.asked();
+        let before = self.orders.asked();
         let mut now = MonoTime::now();
         let end = now + duration;
         loop {
@@ -397,7 +281,8 @@ impl WorkerContext {
             if asked != before || left.is_zero() {
                 return asked;
             }
-            self.wake
+            self.orders
+                .wake
                 .wait(self.place.beat_every.map_or(left, |every| every.min(left)));
             now = MonoTime::now();
         }
@@ -407,7 +292,7 @@ impl WorkerContext {
     /// or the arbiter has gone, until [`shutdown`](Self::shutdown) is called.
     #[must_use]
     pub fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.orders.wake.as_fd()
     }
 
     /// What all the workers are doing.
@@ -430,10 +315,6 @@ impl WorkerContext {
             return None;
         }
         self.scoreboard.least_loaded_other(self.place.slot)
-    }
-
-    pub(super) fn asked(&self) -> Shutdown {
-        self.asked.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listeners> {

@@ -18,6 +18,10 @@ use crate::trace;
 /// How long an idle worker sleeps at the most: its heart beats once a turn.
 const LONGEST_POLL: Duration = Duration::from_secs(1);
 
+/// How long before the end of `graceful_timeout` the connections that calls have taken over are shut down; a third of it
+/// where that is less. Their calls end in that time, and the interpreter, or the arbiter kills the worker.
+const LAST_SECONDS: Duration = Duration::from_secs(2);
+
 /// A worker as its reactor sees it while no call is concerned, and the parts of what it sees during a call.
 #[derive(Debug)]
 pub(super) struct WorkerHost<'a> {
@@ -51,23 +55,25 @@ impl<'a> WorkerHost<'a> {
     pub(super) fn begin_call(&self, now: MonoTime, head: &Head) -> Option<usize> {
         self.dropped_headers.notice(head);
         let slot = self.context.slot();
-        slot.begin_request(now, head.method(), head.target())
+        slot.begin_call(now, head.method_bytes(), head.target_bytes())
     }
 
     /// The call in this place has ended, and its answer was recorded before.
     pub(super) fn end_call(&self, place: Option<usize>, now: MonoTime) {
-        self.context.slot().end_request(place, now, 0);
+        self.context.slot().end_request(place, now);
     }
 
     /// Records an answer, with the place of its call if a call has given it.
     pub(super) fn record(&self, place: Option<usize>, access: &Access<'_>) {
         let slot = self.context.slot();
-        slot.end_request(place, access.finished, access.sent);
+        slot.end_request(place, access.finished);
         self.context.count(Counted {
             status: access.status,
             received: access.received,
             sent: access.sent,
             took: access.head.map(|_| access.elapsed()),
+            first_byte: access.first_byte(),
+            queued: access.queued(),
             refusal: access.refusal,
         });
         if let Some(sink) = &self.access_sink {
@@ -81,7 +87,6 @@ impl<'a> WorkerHost<'a> {
         }
     }
 
-    /// Hands on what was recorded.
     pub(super) fn flush(&self) {
         if let Some(sink) = &self.access_sink {
             sink.lock().unwrap_or_else(PoisonError::into_inner).flush();
@@ -103,11 +108,16 @@ impl<'a> WorkerHost<'a> {
         context.slot().set_state(WorkerState::Draining);
         context.release_listeners();
         if asked == Shutdown::Graceful {
-            reactor.drain(MonoTime::now(), context.queue_policy());
+            let now = MonoTime::now();
+            reactor.drain(now, context.queue_policy());
+            if let Some(grace) = context.grace() {
+                let before_the_end = LAST_SECONDS.min(grace / 3);
+                reactor.end_upgrades(now + grace.saturating_sub(before_the_end));
+            }
         } else {
             quick(reactor);
             // No connection is accepted, and the accepted ones have a moment.
-            reactor.hasten(MonoTime::now(), context.last_words());
+            reactor.hasten(MonoTime::now(), context.orders.last_words());
         }
     }
 }

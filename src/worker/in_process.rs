@@ -26,6 +26,17 @@ use crate::service::{Address, Releaser, released};
 /// A server that serves in threads of this process. Made by [`Server::in_process`](crate::Server::in_process).
 ///
 /// Dropping it asks it to stop, and waits for nothing.
+///
+/// ```no_run
+/// use oxicorn::service::service_fn;
+///
+/// fn main() -> oxicorn::Result<()> {
+///     let hello = service_fn(|_, reply| reply.text(200, "hello\n"));
+///     let running = oxicorn::Server::bind("127.0.0.1:0")?.build()?.in_process(hello)?;
+///     println!("listening at {}", running.listeners()[0]);
+///     running.stop()
+/// }
+/// ```
 #[must_use = "it stops when it is dropped"]
 pub struct InProcessServer {
     handle: InProcessServerHandle,
@@ -84,12 +95,12 @@ pub(crate) fn start(
         WorkerEvent::Asked(_) => asked.close(),
         WorkerEvent::Aborted | WorkerEvent::Abandoned => {}
     });
-    let life = move || {
+    let work = move || {
         // Also where the worker panics: the thread's end tells that.
         let _ended = Ended(&context, &files);
         worker.worker().run(&context)
     };
-    let thread = thread::Builder::new().name("oxicorn".into()).spawn(life);
+    let thread = thread::Builder::new().name("oxicorn".into()).spawn(work);
     let thread = thread.map_err(|error| Error::io("cannot start a thread", error))?;
     let heard = {
         let signs = &mut signs;

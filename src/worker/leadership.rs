@@ -35,11 +35,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// After how many looks at a leader that calls nothing the watcher goes to sleep.
 const QUIET: u32 = 3;
 
-/// The lead of some threads.
 #[derive(Debug)]
 pub(super) struct Leadership<L> {
     track: Mutex<Track<L>>,
-    /// Calls that are running.
     calls: AtomicUsize,
     watcher: Condvar,
     standbys: Condvar,

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::context::{Place, WorkerContext, WorkerEvent};
+use super::context::{Place, WorkerContext};
+use super::orders::WorkerEvent;
 use super::{Shutdown, Worker};
 use crate::error::{Error, Result};
 use crate::ipc::link::{LATE, LastWords, Message};
@@ -22,11 +23,8 @@ use crate::sys::fork;
 use crate::sys::parent_death;
 use crate::trace::{error, info, warning};
 
-/// A worker that failed before it was ready.
 const BOOT_FAILED: i32 = 3;
-/// A worker whose application was not found.
 const APP_FAILED: i32 = 4;
-/// A worker that failed later.
 const FAILED: i32 = 255;
 
 /// The bound of the last step of a worker that ends gracefully.
@@ -42,13 +40,13 @@ const ABANDONED_END: Duration = Duration::from_millis(500);
 /// follows from it.
 pub(crate) fn run_process(worker: &mut dyn Worker, context: &WorkerContext) -> i32 {
     info!("Booting worker with pid: {}", process::id());
-    let life = || {
+    let work = || {
         context.prepare_for_the_arbiters_end();
         let end = worker.run(context);
         context.exit_if_forked_child("the work", &end);
         end
     };
-    let end = catch_unwind(AssertUnwindSafe(life))
+    let end = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(Error::panicked("the worker", panic.as_ref())));
     let status = conclude(end, context);
     info!("Worker exiting (pid: {})", process::id());
@@ -58,9 +56,9 @@ pub(crate) fn run_process(worker: &mut dyn Worker, context: &WorkerContext) -> i
 
 fn conclude(end: Result<()>, context: &WorkerContext) -> i32 {
     let Err(error) = end else {
-        return context.status();
+        return context.orders.status();
     };
-    if let Some(lines) = &context.arbiter {
+    if let Some(lines) = &context.orders.arbiter {
         lines.link.send(&Message::LastWords(LastWords {
             app: error.is_app(),
             sentence: error.to_string(),
@@ -91,17 +89,17 @@ impl WorkerContext {
     /// could make them return. What `save` saves is saved. Returns only where there is no arbiter, and the process
     /// is the program's own.
     pub(crate) fn abandon(&self, save: impl FnOnce()) {
-        if self.arbiter.is_some() {
-            self.tell(WorkerEvent::Abandoned);
+        if self.orders.arbiter.is_some() {
+            self.orders.tell(WorkerEvent::Abandoned);
             info!("Worker exiting (pid: {})", Pid::this());
-            self.end_within(ABANDONED_END, self.status(), save);
-            fork::exit_now(self.status());
+            self.end_within(ABANDONED_END, self.orders.status(), save);
+            fork::exit_now(self.orders.status());
         }
     }
 
     /// Takes the last step in this process, if it is the worker's own: its status is fixed, and its log written.
     fn take_last_step(&self, status: i32, step: impl FnOnce()) {
-        let bound = match self.asked() {
+        let bound = match self.orders.asked() {
             Shutdown::Quick => QUICK_END,
             Shutdown::Running | Shutdown::Graceful => GRACEFUL_END,
         };
@@ -110,7 +108,9 @@ impl WorkerContext {
 
     /// Takes a step after which the process is to end, or in the middle of which it ends with this status.
     fn end_within(&self, bound: Duration, status: i32, step: impl FnOnce()) {
-        let Some(lines) = &self.arbiter else { return };
+        let Some(lines) = &self.orders.arbiter else {
+            return;
+        };
         match exit_deadline::set(
             status,
             bound,
@@ -131,7 +131,9 @@ impl WorkerContext {
     /// Sees to it that this worker does not outlive its arbiter by more than the grace of its last requests, as far as
     /// the system lets it: one worker says where it does not.
     fn prepare_for_the_arbiters_end(&self) {
-        let Some(lines) = &self.arbiter else { return };
+        let Some(lines) = &self.orders.arbiter else {
+            return;
+        };
         let Place {
             id,
             slot,

@@ -2,17 +2,22 @@
 //!
 //! No loop and no thread is here.
 
+mod sampling;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::WorkerContext;
 use crate::error::{Error, Result};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::reactor::{Host, PendingRequest};
-use crate::service::{Address, MakeService, Service, ServiceContext, ServiceRuntime, Stacks};
+use crate::service::{
+    Address, MakeService, NoRuntime, SampleOrders, Service, ServiceContext, ServiceRuntime, Stacks,
+};
 use crate::sys::signal;
 use crate::trace;
+use sampling::Sampling;
 
-/// The addresses that the worker listens on.
 pub(super) fn addresses(context: &WorkerContext) -> Vec<Address> {
     context
         .listeners()
@@ -26,6 +31,7 @@ fn service_context<'a>(
     context: &'a WorkerContext,
     listeners: &'a [Address],
     threads: usize,
+    sampling: Option<&'a Arc<dyn SampleOrders>>,
 ) -> ServiceContext<'a> {
     ServiceContext {
         worker: context.id(),
@@ -33,6 +39,8 @@ fn service_context<'a>(
         threads,
         own_process: context.has_arbiter(),
         stacks: context.stacks().map(|(to, on)| Stacks { to, on }),
+        sampling,
+        opaque_handle: context.opaque_handle(),
         ..ServiceContext::new(listeners)
     }
 }
@@ -44,9 +52,18 @@ pub(super) fn make<M: MakeService>(
     listeners: &[Address],
     threads: usize,
 ) -> Result<M::Service> {
-    let service = make.make(&service_context(context, listeners, threads));
+    let sampling = context
+        .profile()
+        .map(|channel| -> Arc<dyn SampleOrders> { Arc::new(Sampling::new(Arc::clone(channel))) });
+    let context_of_service = service_context(context, listeners, threads, sampling.as_ref());
+    let service = make.make(&context_of_service);
     context.exit_if_forked_child("the start", &service);
     service
+}
+
+/// The runtime of the service.
+pub(super) fn runtime(service: &impl Service) -> &dyn ServiceRuntime {
+    service.runtime().unwrap_or(&NoRuntime)
 }
 
 /// Has the service run the handlers of signals that came. A child that it forks there and that comes back ends, before it
@@ -83,6 +100,7 @@ pub(super) fn answer<S: Service>(
     host: &dyn Host,
     context: &WorkerContext,
 ) {
+    let _id = trace::of_request(ready.info().id.as_ref());
     let outcome = ready.answer(host, |request, reply| {
         let outcome = catch_unwind(AssertUnwindSafe(|| service.call(request, reply)))
             .unwrap_or_else(|panic| Err(Error::panicked("the service", &*panic)));
@@ -93,7 +111,7 @@ pub(super) fn answer<S: Service>(
     let (method, target) = ready
         .head()
         .map_or(("?", "?"), |head| (head.method(), head.target()));
-    if error.is_disconnected() || error.is_body() {
+    if error.is_disconnected() || error.is_body() || error.is_bad_request() {
         trace::debug!("{method} {target}: {error}");
     } else {
         trace::error!(

@@ -10,7 +10,7 @@ use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::Result;
 use crate::sys::eventfd::Notifier;
 
-/// What a worker is asked to do.
+/// What a worker is asked to do. Exhaustive: a worker has to know what it does about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shutdown {
     /// To go on.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::call_time::CallTimeAverage;
 use super::hosts::WorkerHost;
-use super::service::{addresses, answer, check_signals, make, preload, unload};
+use super::service::{addresses, answer, check_signals, make, preload, runtime, unload};
 use crate::access::{Access, AccessSink};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -32,11 +32,22 @@ use crate::ipc::worker_signal::WorkerSignal;
 use crate::reactor::{Admit, BlockedCall, Host};
 use crate::reactor::{CallTimeout, Config, Reactor};
 use crate::service::{MakeService, Service, ServiceRuntime};
-use crate::sys::signal;
+use crate::sys::{cork, signal};
 use crate::time::MonoTime;
 use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
 /// A worker that calls its service on its main thread, one request at a time.
+///
+/// ```no_run
+/// use oxicorn::service::service_fn;
+/// use oxicorn::{Arbiter, SyncWorker, net::Listener};
+///
+/// fn main() -> oxicorn::Result<()> {
+///     let hello = service_fn(|_, reply| reply.text(200, "hello\n"));
+///     let listeners = Listener::inherited()?.or_bind(["127.0.0.1:8000"])?;
+///     Arbiter::builder(SyncWorker::new(hello)).listeners(listeners).workers(2).build()?.run()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SyncWorker<M> {
     make: M,
@@ -90,8 +101,8 @@ impl<M: MakeService> Worker for SyncWorker<M> {
         if let Some(interrupter) = service.interrupter() {
             signal::set_interrupter(interrupter, WorkerSignal::Repeat.number());
         }
-        context.take_abort()?;
-        service.runtime().enter(&mut || {
+        context.orders.take_abort()?;
+        runtime(&service).enter(&mut || {
             let call_time = CallTimeAverage::new(self.keepalive_busy, context.workers());
             outcome = serve(&service, &self.config, call_time, &host, context);
             service.retire();
@@ -127,6 +138,9 @@ impl<M: MakeService> WorkerTemplate for SyncWorker<M> {
     }
 }
 
+/// How long a worker that makes calls without a pause leaves it to these to run handlers of signals.
+const CHECK_SIGNALS: Duration = Duration::from_millis(50);
+
 /// The timeout on the running call, for the handler of the arbiter's signal.
 static CALL_TIMEOUT: OnceLock<Arc<CallTimeout>> = OnceLock::new();
 
@@ -153,6 +167,13 @@ fn serve<S: Service>(
     context: &WorkerContext,
 ) -> Result<()> {
     let mut reactor = Reactor::new(&context.listeners(), config.clone())?;
+    // Without a timer each response leaves at once. A program's own process gets no timer.
+    if context.has_arbiter()
+        && config.settings.batch_responses
+        && cork::set_up(WorkerSignal::Uncork.number()).is_ok()
+    {
+        reactor.batch_responses();
+    }
     if let Some(timeout) = reactor.single_call_timeout() {
         // Of several workers in one process the signal can mean only one.
         if CALL_TIMEOUT.set(timeout).is_ok() {
@@ -162,7 +183,7 @@ fn serve<S: Service>(
     let host = SyncHost {
         context,
         worker,
-        runtime: service.runtime(),
+        runtime: runtime(service),
         reactor: RefCell::new(reactor),
         woken: Cell::new(false),
         call_time,
@@ -170,6 +191,7 @@ fn serve<S: Service>(
     };
     host.reactor.borrow_mut().watch(context.wake())?;
     context.ready();
+    let mut checked = MonoTime::now();
     loop {
         let mut reactor = host.reactor.borrow_mut();
         // What it was asked during a call is seen to below: the descriptor that tells of it does so once.
@@ -179,35 +201,39 @@ fn serve<S: Service>(
             host.worker.poll_timeout()
         };
         let turned = reactor.poll(&host, Some(poll_timeout))?;
-        context.beat(MonoTime::now());
+        let now = turned.now;
+        context.beat(now);
         if turned.rested {
             context.rest();
         }
-        check_signals(service.runtime(), context);
+        // A call runs the handlers as well, and asking costs a twentieth of a short one.
+        let is_asked = turned.woken || turned.interrupted || context.orders.is_broken_off();
+        if is_asked || !reactor.has_pending() || now.since(checked) >= CHECK_SIGNALS {
+            checked = now;
+            check_signals(runtime(service), context);
+        }
         if turned.woken || host.woken.take() {
             host.worker.obey(&mut reactor, |_| {});
         }
         while let Some(mut ready) = reactor.next_request(&host) {
             // The reactor is free during a call: it may have to be polled.
             drop(reactor);
-            host.call_time.begin(MonoTime::now());
             answer(service, &mut ready, &host, context);
-            host.call_time.end(MonoTime::now());
             reactor = host.reactor.borrow_mut();
             reactor.give_back(ready, &host);
             if GIVEN_UP.load(Ordering::Relaxed) {
                 GIVEN_UP.store(false, Ordering::Relaxed);
                 // What was to break that call off, and came too late, is not for the next one.
-                let _ = service.runtime().check_signals();
+                let _ = runtime(service).check_signals();
             }
-            if context.is_broken_off() {
+            if context.orders.is_broken_off() {
                 // The next turn finds the order to leave, and takes in what was to break this call off, and came too
                 // late: the calls that are left are to be made in peace.
                 break;
             }
         }
         host.worker.flush();
-        if reactor.is_done(MonoTime::now()) {
+        if reactor.is_done(now) {
             return Ok(());
         }
     }
@@ -241,14 +267,20 @@ impl Host for SyncHost<'_> {
     }
 
     fn started(&self, now: MonoTime, head: &Head) {
+        self.call_time.begin(now);
         self.place.set(self.worker.begin_call(now, head));
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.worker.record(self.place.take(), access);
+        let place = self.place.take();
+        if place.is_some() {
+            self.call_time.end(access.finished);
+        }
+        self.worker.record(place, access);
     }
 
     fn returned(&self, now: MonoTime) {
+        self.call_time.end(now);
         self.worker.end_call(self.place.take(), now);
     }
 
@@ -257,7 +289,7 @@ impl Host for SyncHost<'_> {
     }
 
     fn keeps(&self) -> bool {
-        !self.context.is_broken_off() && !self.call_time.is_long(self.now())
+        !self.context.orders.is_broken_off() && !self.call_time.is_long(|| self.now())
     }
 
     fn progress(&self) {

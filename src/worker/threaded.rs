@@ -28,7 +28,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::hosts::WorkerHost;
 use super::leadership::Leadership;
-use super::service::{addresses, answer, check_signals, make, preload, unload};
+use super::service::{addresses, answer, check_signals, make, preload, runtime, unload};
 use super::threads;
 use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
@@ -41,6 +41,17 @@ use crate::time::MonoTime;
 use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
 /// A worker that calls its service on several threads.
+///
+/// ```no_run
+/// use oxicorn::service::service_fn;
+/// use oxicorn::{Arbiter, ThreadedWorker, net::Listener};
+///
+/// fn main() -> oxicorn::Result<()> {
+///     let hello = service_fn(|_, reply| reply.text(200, "hello\n"));
+///     let listeners = Listener::inherited()?.or_bind(["127.0.0.1:8000"])?;
+///     Arbiter::builder(ThreadedWorker::new(hello, 8)).listeners(listeners).build()?.run()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ThreadedWorker<M> {
     make: M,
@@ -81,7 +92,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
         let listeners = addresses(context);
         context.keep_memory();
         let service = Box::new(make(&self.make, context, &listeners, self.threads)?);
-        context.take_abort()?;
+        context.orders.take_abort()?;
         let reactor = Reactor::new(&context.listeners(), self.config.clone())?;
         let pool = ThreadPool::new(
             &*service,
@@ -156,7 +167,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         reactor.watch(context.wake())?;
         Ok(Self {
             service,
-            runtime: service.runtime(),
+            runtime: runtime(service),
             context,
             threads,
             host: WorkerHost::new(context, access_sink),
@@ -172,18 +183,17 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
     /// The worker's life: on this thread it is a wait for the end, and for signals.
     fn serve(&self) -> Result<()> {
         let count = self.threads + 1;
-        let life: Box<dyn Fn() + Sync + '_> = Box::new(|| self.run_thread());
+        let work: Box<dyn Fn() + Sync + '_> = Box::new(|| self.run_thread());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
         let begun = &mut || self.context.ready();
         let woken = &mut || check_signals(self.runtime, self.context);
-        match self.runtime.run_threads(count, &*life, begun, woken) {
+        match self.runtime.run_threads(count, &*work, begun, woken) {
             Some(outcome) => outcome?,
-            None => threads::run(count, &*life, begun)?,
+            None => threads::run(count, &*work, begun)?,
         }
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
 
-    /// A thread's life.
     fn run_thread(&self) {
         let _end = EndOnPanic(&self.lead);
         if let Err(error) = self.work() {
@@ -264,7 +274,6 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         }
     }
 
-    /// One turn of the reactor.
     fn turn(&self, reactor: &mut Reactor) -> Result<PollOutcome> {
         let host = LeaderHost { pool: self };
         for ready in self.returned.1.try_iter() {
@@ -346,6 +355,14 @@ impl<S: Service + Sync> Host for CallHost<'_, S> {
 
     fn is_own_process(&self) -> bool {
         self.pool.context.is_own_process()
+    }
+
+    fn spares_threads(&self) -> bool {
+        true
+    }
+
+    fn upgraded(&self) {
+        self.pool.context.slot().upgrade_request(self.place.get());
     }
 }
 

@@ -7,8 +7,8 @@ use std::thread;
 
 use crate::error::{Error, Result};
 
-/// Runs `life` on `count` threads, and returns when all have ended. `begun` runs on this one, before any of them.
-pub(super) fn run(count: usize, life: &(dyn Fn() + Sync), begun: &mut dyn FnMut()) -> Result<()> {
+/// Runs `work` on `count` threads, and returns when all have ended. `begun` runs on this one, before any of them.
+pub(crate) fn run(count: usize, work: &(dyn Fn() + Sync), begun: &mut dyn FnMut()) -> Result<()> {
     // Held while a thread may be missing. A panic of `begun` leaves it poisoned, and no thread begins.
     let gate = RwLock::new(false);
     thread::scope(|scope| {
@@ -16,7 +16,7 @@ pub(super) fn run(count: usize, life: &(dyn Fn() + Sync), begun: &mut dyn FnMut(
         for number in 1..=count {
             let member = || {
                 if gate.read().is_ok_and(|open| *open) {
-                    life();
+                    work();
                 }
             };
             thread::Builder::new()
@@ -40,22 +40,22 @@ mod tests {
     #[test]
     fn all_run_after_this_thread_was_told() {
         let (order, lives) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let life = || {
+        let work = || {
             assert_eq!(order.load(Ordering::SeqCst), 1);
             lives.fetch_add(1, Ordering::SeqCst);
         };
-        run(3, &life, &mut || order.store(1, Ordering::SeqCst)).unwrap();
+        run(3, &work, &mut || order.store(1, Ordering::SeqCst)).unwrap();
         assert_eq!(lives.load(Ordering::SeqCst), 3);
     }
 
     #[test]
     fn none_begins_where_this_thread_panics() {
         let lives = AtomicUsize::new(0);
-        let life = || {
+        let work = || {
             lives.fetch_add(1, Ordering::SeqCst);
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            run(3, &life, &mut || panic!("as intended"))
+            run(3, &work, &mut || panic!("as intended"))
         }));
         assert!(outcome.is_err());
         assert_eq!(lives.load(Ordering::SeqCst), 0);

@@ -1,21 +1,26 @@
 //! [`App`]: the recipe for a WSGI application.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::application::Application;
-use super::environ::SOFTWARE;
+use super::call_hooks::CallHooks;
+use super::imports::Imports;
+use super::mount::Mount;
+use super::recipe::{Recipe, setup_failed};
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::python::import_spec::ImportSpec;
+use crate::python::gunicorn_names::LoggerSettings;
 use crate::python::preload::Preloaded;
 use crate::python::signals::{self, ProcessKind, SignalProxies};
-use crate::python::{errors, ffi, finalize, fork, interpreter, stacks};
-use crate::service::{MakeService, Releaser, ServiceContext};
+use crate::python::{ffi, finalize, fork, interpreter, sampler, stacks};
+use crate::service::{MakeService, Releaser, Request, ServiceContext};
 use crate::trace;
 
 /// A WSGI application by its specification: where it is, and the Python that it needs.
@@ -45,23 +50,15 @@ use crate::trace;
 #[derive(Clone, Debug)]
 pub struct App {
     recipe: Recipe,
+    mount: Mount,
     preload: bool,
     slot: Arc<PreloadSlot>,
-}
-
-/// The specification of an application, and the Python that it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Recipe {
-    spec: String,
-    venv: Option<PathBuf>,
-    paths: Vec<PathBuf>,
-    env: Vec<(OsString, OsString)>,
 }
 
 /// The application that this process has loaded beforehand, for all clones of an [`App`].
 #[derive(Debug, Default)]
 struct PreloadSlot {
-    /// Whether loading was begun, also where it has failed.
+    /// True if loading was begun, also where it has failed.
     begun: AtomicBool,
     preloaded: Mutex<Option<Arc<PreloadedApp>>>,
 }
@@ -88,16 +85,116 @@ impl PreloadSlot {
 impl App {
     /// An application by its specification, which is parsed when the application is loaded.
     pub fn new(spec: impl Into<String>) -> Self {
+        Self::of(Source::Spec(spec.into()))
+    }
+
+    /// An application that `make` gives: a WSGI callable (PEP 3333) as a value, made of Python's or of Rust's parts.
+    ///
+    /// `make` runs once where the application is loaded: in each worker, on its main thread, or once before the fork with
+    /// [`preload_app`](Self::preload_app). What it captures is Rust's state. After a fork each worker has its own copy
+    /// of that.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use oxicorn::wsgi::App;
+    /// use oxicorn::wsgi::pyo3::prelude::*;
+    /// use oxicorn::wsgi::pyo3::types::{PyCFunction, PyDict, PyTuple};
+    ///
+    /// let greeting = String::from("Hello");
+    /// let app = App::from_callable(move |py| {
+    ///     let (greeting, calls) = (greeting.clone(), AtomicU64::new(0));
+    ///     let app = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<_> {
+    ///         let headers = vec![("Content-Type", "text/plain")];
+    ///         arguments.get_item(1)?.call1(("200 OK", headers))?;
+    ///         let number = calls.fetch_add(1, Ordering::Relaxed) + 1;
+    ///         Ok(vec![format!("{greeting}, number {number}\n").into_bytes()])
+    ///     };
+    ///     Ok(PyCFunction::new_closure(py, None, None, app)?.into_any())
+    /// });
+    /// ```
+    pub fn from_callable<F>(make: F) -> Self
+    where
+        F: for<'py> Fn(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send + Sync + 'static,
+    {
+        Self::of(Source::Callable(Arc::new(make)))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
             recipe: Recipe {
-                spec: spec.into(),
+                source,
                 venv: None,
                 paths: Vec::new(),
                 env: Vec::new(),
+                loggers: None,
             },
+            mount: Mount::default(),
             preload: false,
             slot: Arc::default(),
         }
+    }
+
+    /// Serves the application under the path `name` (`/shop`): that is its `SCRIPT_NAME`, and `PATH_INFO` is the rest of
+    /// the decoded path (PEP 3333). A slash at the end does not count. Without this the variable `SCRIPT_NAME` in
+    /// `os.environ` says it, as in Gunicorn.
+    ///
+    /// The path at which a [`Router`](crate::service::Router) has mounted the application comes before it, and then a
+    /// trusted forwarder's header `SCRIPT_NAME`. A request for a path that is not below `name` fails with a 500.
+    #[must_use]
+    pub fn script_name(mut self, name: impl Into<String>) -> Self {
+        self.mount.script_name = Some(name.into());
+        self
+    }
+
+    /// Has `add` put keys into the environ of each request, after all others are there. It runs with the interpreter's
+    /// lock held, on the thread of the call, and gets the request without its body. An exception is a 500.
+    ///
+    /// ```
+    /// use oxicorn::wsgi::App;
+    /// use oxicorn::wsgi::pyo3::types::PyDictMethods;
+    ///
+    /// let app = App::new("shop.wsgi:application").environ(|request, environ| {
+    ///     environ.set_item("shop.listener", request.connection().listener)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn environ<F>(mut self, add: F) -> Self
+    where
+        F: Fn(&Request<'_>, &Bound<'_, PyDict>) -> PyResult<()> + Send + Sync + 'static,
+    {
+        self.mount.add_keys = Some(Arc::new(add));
+        self
+    }
+
+    /// Has the loggers `gunicorn.error` and `gunicorn.access` of Python's `logging` write to these logs.
+    pub(crate) fn loggers(mut self, loggers: LoggerSettings) -> Self {
+        self.recipe.loggers = Some(loggers);
+        self
+    }
+
+    /// Keeps the values of these keys of the environ, in any case, for the record of each request, as they are when the
+    /// application has returned: an access log's `%({NAME}e)s`. Each costs a look-up in every request.
+    #[must_use]
+    pub fn record_environ(mut self, keys: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.mount.recorded.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Has `report` told of the files that the application is loaded from, also later. An exception while it is loaded is
+    /// then no error: its traceback is the page of all requests.
+    pub(crate) fn report_imports(
+        mut self,
+        report: impl Fn(&[PathBuf]) + Send + Sync + 'static,
+    ) -> Self {
+        self.mount.report = Some(Arc::new(report));
+        self
+    }
+
+    /// Has `hooks` told of the application and its calls.
+    pub(crate) fn hooks(mut self, hooks: Arc<dyn CallHooks>) -> Self {
+        self.mount.hooks = Some(hooks);
+        self
     }
 
     /// Takes packages from the virtual environment in `folder`, instead of the activated one (`$VIRTUAL_ENV`, or the
@@ -131,7 +228,7 @@ impl App {
     /// privileges, and all workers have the files that it opens while it is imported.
     ///
     /// It works for an `App` that is the server's own recipe. An `App` that a worker makes and [loads](Self::load) by
-    /// itself, as in [`per_worker`](crate::per_worker), is made too late: it is loaded there, with a warning.
+    /// itself, as in [`per_worker`](crate::service::per_worker), is made too late: it is loaded there, with a warning.
     #[must_use]
     pub fn preload_app(mut self, preload: bool) -> Self {
         self.preload = preload;
@@ -149,13 +246,13 @@ impl App {
     /// [`exit_code`](Error::exit_code) is 4 where the specification does not name an application, and 3 where Python
     /// did not start or importing failed.
     pub fn load(&self, context: &ServiceContext<'_>) -> Result<Application> {
-        let spec = ImportSpec::parse(&self.recipe.spec)?;
+        self.recipe.source.check()?;
         let preloaded = self.preloaded();
         if self.preload && preloaded.is_none() {
             trace::warning!(
                 "{} is loaded in this worker by itself, although it was to be loaded beforehand: only an App that is \
                  the server's own recipe can be",
-                self.recipe.spec
+                self.recipe.source
             );
         }
         if preloaded.is_none() {
@@ -167,6 +264,9 @@ impl App {
             if let Some(stacks) = context.stacks {
                 stacks::write_on_request(py, stacks).map_err(failed)?;
             }
+            if let Some(orders) = context.sampling {
+                sampler::start(py, Arc::clone(orders)).map_err(failed)?;
+            }
             let kind = if fork::is_forked() {
                 ProcessKind::ForkedWorker
             } else {
@@ -177,6 +277,9 @@ impl App {
                 .own_process
                 .then(|| SignalProxies::install(py, kind));
             let proxies = proxies.transpose().map_err(failed)?;
+            let imports = self.mount.report.as_ref();
+            let imports = imports.map(|report| Imports::new(py, report));
+            let imports = imports.transpose().map_err(failed)?;
             if let Some(before) = self.slot.get() {
                 self.recipe
                     .unset_variables_of(py, &before.recipe)
@@ -197,52 +300,28 @@ impl App {
                         .map_err(failed)?;
                     preloaded.application.object.bind(py).clone()
                 }
-                None => self.recipe.import(py, &spec, context.own_process)?,
+                None => match (self.recipe.import(py, context.own_process), &imports) {
+                    (Err(error), Some(imports)) => imports.stand_in(py, error)?,
+                    (loaded, _) => loaded?,
+                },
             };
+            if let Some(imports) = &imports {
+                imports.tell(py);
+            }
             if let Some(proxies) = proxies {
                 proxies.restore_own_handlers(py).map_err(failed)?;
             }
-            Application::new(&application, context).map_err(failed)
+            if let Some(hooks) = &self.mount.hooks {
+                hooks.loaded(context.worker, &application).map_err(failed)?;
+            }
+            Application::new(&application, context, &self.mount, imports).map_err(failed)
         })
     }
 
     /// The application that this process has loaded beforehand, if it is this one.
     fn preloaded(&self) -> Option<Arc<PreloadedApp>> {
         let preloaded = self.slot.get();
-        preloaded.filter(|preloaded| preloaded.recipe.spec == self.recipe.spec)
-    }
-}
-
-impl Recipe {
-    fn import<'py>(
-        &self,
-        py: Python<'py>,
-        spec: &ImportSpec<'_>,
-        own_process: bool,
-    ) -> Result<Bound<'py, PyAny>> {
-        self.set_path(py, own_process)
-            .and_then(|()| self.set_environ(py, own_process))
-            .map_err(|error| setup_failed(py, &error))?;
-        spec.load(py)
-    }
-
-    fn set_path(&self, py: Python<'_>, own_process: bool) -> PyResult<()> {
-        interpreter::set_path(py, &self.paths, own_process)
-    }
-
-    /// Resets the variables that `before` has set in the interpreter, and this recipe does not set.
-    fn unset_variables_of(&self, py: Python<'_>, before: &Self) -> PyResult<()> {
-        let set = before.env.iter().map(|(key, _)| &**key);
-        let unset = set.filter(|key| self.env.iter().all(|(other, _)| other != key));
-        interpreter::reset_environ(py, unset)
-    }
-
-    /// Sets the variables in `os.environ`, and `SERVER_SOFTWARE`, unless the interpreter is a program's own.
-    fn set_environ(&self, py: Python<'_>, own_process: bool) -> PyResult<()> {
-        let software = own_process || interpreter::is_ours();
-        let software = software.then_some((OsStr::new("SERVER_SOFTWARE"), OsStr::new(SOFTWARE)));
-        let variables = self.env.iter().map(|(key, value)| (&**key, &**value));
-        interpreter::set_environ(py, software.into_iter().chain(variables), own_process)
+        preloaded.filter(|preloaded| preloaded.recipe.source == self.recipe.source)
     }
 }
 
@@ -266,9 +345,9 @@ impl MakeService for App {
             new.venv.clone_from(&old.venv);
         }
         if let Some(preloaded) = self.slot.get().filter(|_| self.preload) {
-            if new.spec != preloaded.recipe.spec {
+            if new.source != preloaded.recipe.source {
                 log_kept("wsgi_app", "the application was preloaded");
-                new.spec.clone_from(&preloaded.recipe.spec);
+                new.source.clone_from(&preloaded.recipe.source);
             }
         }
     }
@@ -277,13 +356,13 @@ impl MakeService for App {
         if !self.preload || self.preloaded().is_some() {
             return Ok(());
         }
-        let spec = ImportSpec::parse(&self.recipe.spec)?;
+        self.recipe.source.check()?;
         interpreter::start(self.recipe.venv.as_deref())?;
         self.slot.begun.store(true, Ordering::Relaxed);
         let application = Python::attach(|py| {
             let failed = |error| setup_failed(py, &error);
             let proxies = SignalProxies::install(py, ProcessKind::Arbiter).map_err(failed)?;
-            let imported = signals::interruptible(py, || self.recipe.import(py, &spec, false));
+            let imported = signals::interruptible(py, || self.recipe.import(py, false));
             let application = imported
                 .unwrap_or_else(|| Err(Error::boot("the server was told to stop before it")))?;
             proxies.restore_own_handlers(py).map_err(failed)?;
@@ -306,12 +385,14 @@ impl MakeService for App {
 
     /// Forks between Python's own steps, where there is an interpreter, whether the application is loaded in it or not.
     fn around_fork(&mut self, fork: &mut dyn FnMut() -> ForkOutcome) {
+        let fork = &mut || self.mount.forked(fork());
         if !ffi::is_running() {
             fork();
             return;
         }
         let preloaded = self.slot.get();
-        let own = self.preloaded().is_some() && interpreter::is_ours();
+        let own = self.preloaded().is_some() || fork::keeps_exit_functions();
+        let own = own && interpreter::is_ours();
         Python::attach(|py| {
             let files = match &preloaded {
                 Some(preloaded) => Ok(preloaded.application.files.clone_ref(py)),
@@ -350,17 +431,110 @@ fn log_kept(setting: &str, reason: &str) {
     trace::error!("{setting} stays as it is, since {reason}: an upgrade (USR2) takes the new one");
 }
 
-/// The error of a step that works in every sound installation of Python.
-fn setup_failed(py: Python<'_>, error: &PyErr) -> Error {
-    errors::log(py, &errors::traceback(py, error));
-    let summary = errors::summary(py, error);
-    Error::boot(format!("Python cannot be made ready: {summary}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use pyo3::types::{PyCFunction, PyTuple};
+
     use super::*;
     use crate::python::testing::with_python;
+    use crate::service::{Body, Service};
+    use crate::testing::Recorder;
+    use crate::wsgi::testing::{connection, head, text};
+
+    /// Answers with the environ's `keys`, and with state of Rust's.
+    fn echo(keys: &'static [&'static str], state: &Arc<AtomicBool>) -> App {
+        let state = Arc::clone(state);
+        App::from_callable(move |py| {
+            let state = Arc::clone(&state);
+            let call = move |arguments: &Bound<'_, PyTuple>,
+                             _: Option<&Bound<'_, PyDict>>|
+                  -> PyResult<_> {
+                state.store(true, Ordering::Relaxed);
+                let headers: Vec<(&str, &str)> = Vec::new();
+                arguments.get_item(1)?.call1(("200 OK", headers))?;
+                let environ = arguments.get_item(0)?;
+                let values = keys
+                    .iter()
+                    .map(|key| Ok(environ.get_item(key)?.to_string()));
+                Ok(vec![
+                    values.collect::<PyResult<Vec<_>>>()?.join(" ").into_bytes(),
+                ])
+            };
+            Ok(PyCFunction::new_closure(py, None, None, call)?.into_any())
+        })
+    }
+
+    fn get(app: &App, target: &str) -> Result<String> {
+        with_python(|_| ());
+        let application = app.load(&ServiceContext::new(&[]))?;
+        let (head, connection, recorder) =
+            (head("GET", target, &[]), connection(), Recorder::new());
+        let request = Request::new(&head, &connection, Body::empty());
+        let _ = application.call(request, crate::Responder::new(&recorder))?;
+        Ok(text(&recorder))
+    }
+
+    #[test]
+    fn a_callable_of_the_programs_has_state_of_the_programs() {
+        let state = Arc::default();
+        assert_eq!(get(&echo(&["PATH_INFO"], &state), "/a").unwrap(), "/a");
+        assert!(state.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_function_that_makes_no_callable_is_told_so() {
+        with_python(|_| ());
+        let load = |app: App| app.load(&ServiceContext::new(&[])).unwrap_err();
+        let error = load(App::from_callable(|py| Ok(py.None().into_bound(py))));
+        assert_eq!(
+            error.to_string(),
+            "the program's function has made no application: an object of type NoneType cannot be called"
+        );
+        assert_eq!(error.exit_code(), 4);
+        let error = load(App::from_callable(|py| {
+            py.import("t_no_such_module").map(Bound::into_any)
+        }));
+        let sentence =
+            "cannot make the application: ModuleNotFoundError: No module named 't_no_such_module'";
+        assert_eq!(
+            (error.to_string().as_str(), error.exit_code()),
+            (sentence, 3)
+        );
+    }
+
+    #[test]
+    fn an_application_under_a_prefix_gets_the_rest_of_the_path() {
+        let keys = &["SCRIPT_NAME", "PATH_INFO", "RAW_URI"];
+        let app = echo(keys, &Arc::default()).script_name("/legacy/");
+        for (target, expected) in [
+            ("/legacy", "/legacy  /legacy"),
+            ("/legacy/", "/legacy / /legacy/"),
+            ("/legacy/a/?q", "/legacy /a/ /legacy/a/?q"),
+            ("/leg%61cy/%2Fb%20c", "/legacy //b c /leg%61cy/%2Fb%20c"),
+        ] {
+            assert_eq!(get(&app, target).unwrap(), expected);
+        }
+        let error = get(&app, "/legacyx").unwrap_err().to_string();
+        assert!(error.contains("is not below SCRIPT_NAME"), "{error}");
+        let umlaut = echo(keys, &Arc::default()).script_name("/b\u{fc}cher");
+        let expected = "/b\u{c3}\u{bc}cher /1 /b%C3%BCcher/1";
+        assert_eq!(get(&umlaut, "/b%C3%BCcher/1").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_program_adds_keys_to_each_environ() {
+        let app = echo(&["shop.path", "PATH_INFO"], &Arc::default()).environ(|request, environ| {
+            environ.set_item("shop.path", request.path().to_owned() + "!")
+        });
+        assert_eq!(get(&app, "/a").unwrap(), "/a! /a");
+        let app = app.environ(|_, environ| {
+            environ.get_item("none")?.map_or_else(
+                || Err(pyo3::exceptions::PyKeyError::new_err("none")),
+                |_| Ok(()),
+            )
+        });
+        assert_eq!(get(&app, "/a").unwrap_err().to_string(), "KeyError: 'none'");
+    }
 
     #[test]
     fn variables_and_folders_are_there_at_the_import() {

@@ -2,17 +2,22 @@
 //! It knows no socket, no worker and no signal: it answers through the exchange of its request.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pyo3::intern;
+use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::body::{self, Delivery};
+use super::call_hooks::CallHooks;
 use super::environ::{BodyInfo, EnvironTemplates};
 use super::failure::Failure;
+use super::imports::Imports;
 use super::input::Input;
+use super::mount::{self, AddKeys, Mount};
 use super::response::{DeferredResponse, Response};
+use super::socket;
 use super::start_response::StartResponse;
 use super::thread_cache::{CallObjects, ThreadCache};
 use crate::error::{Error, Result};
@@ -22,17 +27,25 @@ use crate::python::gil::Gil;
 use crate::python::greenlet::GreenletId;
 use crate::python::{interpreter, signals};
 use crate::service::{
-    Body, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
+    Body, Exchange, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
 };
 
 /// A loaded WSGI application: a [`Service`].
 ///
-/// Where the application raises, the call's error is the exception in one line, with the traceback as its source:
-/// [`Error::report`] shows both. Where the client has disconnected, it is [`Error::disconnected`].
+/// If the application raises, the call's error is the exception in one line, with the traceback as its source:
+/// [`Error::report`] shows both. If the client has disconnected, it is [`Error::disconnected`].
 pub struct Application {
     callable: Py<PyAny>,
     templates: EnvironTemplates,
-    /// Where it is served in a program's process, which goes on after it.
+    /// Names of keys that are kept for the record of a request.
+    recorded: Vec<String>,
+    /// The keys that the program adds to each environ.
+    add_keys: Option<Arc<AddKeys>>,
+    hooks: Option<Arc<dyn CallHooks>>,
+    imports: Option<Imports>,
+    /// True if the hooks want to know of calls.
+    wants_calls: bool,
+    /// The host's part, if it is served in a program's process, which goes on after it.
     hosted: Option<Hosted>,
 }
 
@@ -75,16 +88,24 @@ struct Prepared<'py, 'a> {
 }
 
 impl Application {
-    pub(super) fn new(callable: &Bound<'_, PyAny>, context: &ServiceContext<'_>) -> PyResult<Self> {
+    pub(super) fn new(
+        callable: &Bound<'_, PyAny>,
+        context: &ServiceContext<'_>,
+        mount: &Mount,
+        imports: Option<Imports>,
+    ) -> PyResult<Self> {
         let py = callable.py();
-        let script_name = py
-            .import("os")?
-            .getattr("environ")?
-            .call_method1("get", ("SCRIPT_NAME", ""))?
-            .extract::<String>()?;
         Ok(Self {
-            templates: EnvironTemplates::new(py, context, &script_name)?,
+            templates: EnvironTemplates::new(py, context, &mount.script_name(py)?)?,
             callable: callable.clone().unbind(),
+            recorded: mount.recorded.clone(),
+            add_keys: mount.add_keys.clone(),
+            wants_calls: mount
+                .hooks
+                .as_ref()
+                .is_some_and(|hooks| hooks.wants_calls()),
+            hooks: mount.hooks.clone(),
+            imports,
             hosted: (!context.own_process).then(Hosted::new),
         })
     }
@@ -98,11 +119,12 @@ impl Application {
         responder: Responder<'a>,
     ) -> Result<CallOutcome<'a>> {
         let head = request.head();
+        let exchange = responder.exchange();
         let (objects, prepared) = cache
             .take_objects(py)
             .map_err(Failure::from)
             .and_then(|objects| {
-                let prepared = self.prepare(py, cache, &objects, request)?;
+                let prepared = self.prepare(py, cache, &objects, request, exchange)?;
                 Ok((objects, prepared))
             })
             .map_err(|failure| failure.into_error(py, None))?;
@@ -113,9 +135,19 @@ impl Application {
         } = prepared;
         let start_response = objects.start_response.bind(py);
         let write = start_response.get().write();
-        let response = Response::new(write, responder, streamed, head.method() == "HEAD");
+        let recorded = (!self.recorded.is_empty()).then(|| environ.clone());
+        let response = Response::new(write, responder, streamed, head.method_bytes() == b"HEAD");
         let mut block = std::mem::take(&mut cache.block);
+        let hooks = self.hooks.as_ref().filter(|_| self.wants_calls);
+        let (request, allowed) = match hooks {
+            Some(hooks) => hooks.before(py, head, &environ),
+            None => (None, Ok(())),
+        };
+        let was_allowed = allowed.is_ok();
+        let followed = hooks.map(|hooks| (hooks, environ.clone()));
+        // The environ goes into the call and ends with it, so that the objects in it are free for the next one.
         let call = || {
+            allowed?;
             let result = self.callable.bind(py).call1((environ, start_response))?;
             body::send(&result, &response, &mut block)
         };
@@ -124,7 +156,11 @@ impl Application {
         let delivery = write
             .call()
             .enter(here, &response, || hints.enter(here, &response, call))
-            .flatten();
+            .flatten()
+            .map(|outcome| outcome.or_else(|failure| ended_by_socket(py, failure, &response)));
+        if let Some(environ) = recorded {
+            mount::record(&self.recorded, &environ, exchange);
+        }
         if let Some(input) = input {
             input.get().close();
         }
@@ -135,8 +171,9 @@ impl Application {
                 if let Delivery::Sent(sent) = delivery {
                     return Ok(CallOutcome::Sent(sent));
                 }
-                // An application that still holds start_response may call it, and must get that the head was sent.
-                if !StartResponse::is_held(py, &objects.start_response) {
+                // An application that still holds start_response may call it, and must get that the head was sent. So do
+                // hooks that follow the response.
+                if hooks.is_none() && !StartResponse::is_held(py, &objects.start_response) {
                     if let Some(deferred) = response.defer(&mut block) {
                         return Ok(CallOutcome::Deferred(deferred));
                     }
@@ -146,6 +183,10 @@ impl Application {
             })
             .map_err(|failure| failure.into_error(py, response.take_failure()));
         cache.block = block;
+        if let Some((hooks, environ)) = followed {
+            let sent = was_allowed.then(|| response.sent());
+            hooks.after(py, request, &environ, sent);
+        }
         cache.recycle_objects(py, objects);
         outcome
     }
@@ -155,10 +196,10 @@ impl Application {
         py: Python<'py>,
         cache: &mut ThreadCache,
         objects: &CallObjects,
-        request: Request<'a>,
+        mut request: Request<'a>,
+        exchange: &dyn Exchange,
     ) -> Result<Prepared<'py, 'a>, Failure> {
-        let info = request.info();
-        let (head, connection, body) = request.into_parts();
+        let body = request.take_body();
         let collected = body.left();
         let (input, streamed) = if body.is_empty() {
             (None, None)
@@ -176,11 +217,15 @@ impl Application {
             input: input.as_ref(),
             collected,
         };
-        let environ =
-            self.templates
-                .environ(py, &mut cache.environ, head, connection, info, &body)?;
-        environ.set_item(intern!(py, "wsgi.early_hints"), &objects.early_hints)?;
-        environ.set_item(intern!(py, "wsgi.errors"), &objects.errors)?;
+        let environ = self
+            .templates
+            .environ(py, &mut cache.environ, objects, &request, &body)?;
+        if request.head().upgrades() {
+            socket::offer(&environ, &objects.start_response, exchange)?;
+        }
+        if let Some(add_keys) = &self.add_keys {
+            add_keys(&request, &environ)?;
+        }
         Ok(Prepared {
             environ,
             input,
@@ -189,12 +234,31 @@ impl Application {
     }
 }
 
+/// The outcome of a call that has failed: none, where it has taken the connection over and ends with `StopIteration`, as
+/// extensions for websockets have it.
+fn ended_by_socket(
+    py: Python<'_>,
+    failure: Failure,
+    response: &Response<'_, '_>,
+) -> Result<Delivery, Failure> {
+    let ends =
+        matches!(&failure, Failure::Raised(error) if error.is_instance_of::<PyStopIteration>(py));
+    match response.end_of_upgraded().filter(|_| ends) {
+        Some(responded) => Ok(Delivery::Sent(responded)),
+        None => Err(failure),
+    }
+}
+
 impl Service for Application {
     fn call(&self, request: Request<'_>, responder: Responder<'_>) -> Result<Responded> {
         let mut cache = ThreadCache::take();
         let called = Python::attach(|py| {
             let _call = Call::begin(py);
-            self.call_python(py, &mut cache, request, responder)
+            let outcome = self.call_python(py, &mut cache, request, responder);
+            if let Some(imports) = &self.imports {
+                imports.tell(py);
+            }
+            outcome
         });
         let outcome = called.and_then(|outcome| match outcome {
             CallOutcome::Sent(sent) => Ok(sent),
@@ -212,6 +276,9 @@ impl Service for Application {
     /// registered with `atexit`. In a program's process, where Python goes on, it calls the functions only, after the
     /// last application, and only if the interpreter is not the program's own.
     fn retire(&self) {
+        if let Some(hooks) = &self.hooks {
+            hooks.retiring();
+        }
         if self.hosted.is_none() {
             Python::attach(finalize::shutdown);
         } else if Hosted::is_last() && interpreter::is_ours() {
@@ -232,8 +299,8 @@ impl Service for Application {
         Some(signals::interrupter())
     }
 
-    fn runtime(&self) -> &dyn ServiceRuntime {
-        &Gil
+    fn runtime(&self) -> Option<&dyn ServiceRuntime> {
+        Some(&Gil)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sends the iterable of `bytes` that an application returned (PEP 3333, "Buffering and Streaming").
 //!
 //! No block is delayed: each is written before the next one is produced. None is copied, except a short one that is the
-//! whole response. `close` is called exactly once, whatever happened.
+//! whole response. `close` is called exactly once, whatever happened. Nothing is sent where the call has taken the
+//! connection over.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -33,6 +34,10 @@ pub(super) fn send(
     response: &Response<'_, '_>,
     copy: &mut Vec<u8>,
 ) -> Result<Delivery, Failure> {
+    if let Some(responded) = response.end_of_upgraded() {
+        close(result);
+        return Ok(Delivery::Sent(responded));
+    }
     // Lists and tuples have no `close`, and finding that out costs more than the whole environ.
     if let Ok(list) = result.cast_exact::<PyList>() {
         return match list.len() {
@@ -126,13 +131,7 @@ fn close(result: &Bound<'_, PyAny>) {
         .getattr_opt(intern!(py, "close"))
         .and_then(|close| close.map_or(Ok(()), |close| close.call0().map(drop)));
     if let Err(error) = closed {
-        errors::log(
-            py,
-            &format!(
-                "Error in the close() of a response\n{}",
-                errors::traceback(py, &error)
-            ),
-        );
+        errors::log_exception(py, "Error in the close() of a response", &error);
     }
 }
 

@@ -46,9 +46,10 @@ impl EarlyHints {
         &self.call
     }
 
-    /// The object for another request; `None` where the application still holds it.
-    pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
-        ffi::is_only_reference(py, &this).then_some(this)
+    /// The object for another request, of which this thread has that many references; `None` where the application still
+    /// holds it.
+    pub(super) fn recycle(py: Python<'_>, this: Py<Self>, references: isize) -> Option<Py<Self>> {
+        (!ffi::is_held(py, &this, references)).then_some(this)
     }
 }
 

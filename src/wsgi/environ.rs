@@ -7,9 +7,11 @@
 mod body_length;
 mod cache;
 mod path;
+mod prototype;
 mod server_name;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -19,10 +21,12 @@ use super::error_stream::ErrorStream;
 use super::failure::Failure;
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
-use crate::h1::{Head, Version};
-use crate::python::ffi;
-use crate::service::{Address, ConnectionInfo, RequestInfo, Scheme, ServiceContext};
+use super::thread_cache::CallObjects;
+use crate::h1::Version;
+use crate::python::{ffi, gunicorn_names};
+use crate::service::{Address, ConnectionInfo, Request, Scheme, ServiceContext};
 pub(super) use cache::EnvironCache;
+use prototype::Origin;
 
 /// The value of `SERVER_SOFTWARE`.
 pub(super) const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
@@ -40,7 +44,7 @@ pub(super) struct EnvironTemplates {
 #[derive(Debug)]
 struct Template {
     dict: Py<PyDict>,
-    /// Whether `SERVER_NAME` and `SERVER_PORT` are in it.
+    /// True if `SERVER_NAME` and `SERVER_PORT` are in it.
     has_server: bool,
 }
 
@@ -85,7 +89,8 @@ impl EnvironTemplates {
         })
     }
 
-    /// The environ of a request, without `wsgi.errors` and `wsgi.early_hints`.
+    /// The environ of a request, with the `objects` of its call. They are the ones that the thread keeps beside `cache`,
+    /// which is told to [forget](EnvironCache::forget) them when they are replaced.
     ///
     /// # Errors
     ///
@@ -94,39 +99,60 @@ impl EnvironTemplates {
         &self,
         py: Python<'py>,
         cache: &mut EnvironCache,
-        head: &Head,
-        connection: &ConnectionInfo,
-        request: &RequestInfo,
+        objects: &CallObjects,
+        request: &Request<'_>,
         body: &BodyInfo<'_>,
     ) -> Result<Bound<'py, PyDict>, Failure> {
+        let (head, connection) = (request.head(), request.connection());
         let template = self
             .listeners
             .get(connection.listener)
             .unwrap_or(&self.other);
-        let environ = template.dict.bind(py).copy()?;
+        let client = request.client();
+        let origin = Origin::of(request, template, body);
+        let copied = match &origin {
+            Some(origin) => cache.copy(py, origin)?,
+            None => None,
+        };
+        let environ = if let Some(environ) = copied {
+            environ
+        } else {
+            let environ = template.dict.bind(py).copy()?;
+            environ.set_item(intern!(py, "wsgi.early_hints"), &objects.early_hints)?;
+            environ.set_item(intern!(py, "wsgi.errors"), &objects.errors)?;
+            cache.set_peer(&environ, client)?;
+            cache.set_fields(&environ, head, body.collected.is_some())?;
+            body_length::set_length(&environ, head, body.collected)?;
+            if let Some(origin) = &origin {
+                cache.note(origin, &environ)?;
+            }
+            environ
+        };
         if let Some(input) = body.input {
             environ.set_item(intern!(py, "wsgi.input"), input)?;
         }
-        if head.method() != "GET" {
+        if head.method_bytes() != b"GET" {
             environ.set_item(intern!(py, "REQUEST_METHOD"), head.method())?;
         }
         if head.version() != Version::HTTP_11 {
             let version = head.version().to_string();
             environ.set_item(intern!(py, "SERVER_PROTOCOL"), version)?;
         }
-        if request.scheme == Scheme::Https {
+        if request.scheme() == Scheme::Https {
             environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         }
-        path::set_target(&environ, head, connection, &self.script_name)?;
-        let client = request.client(connection);
-        cache.set_peer(&environ, client)?;
+        path::set_target(&environ, request, &self.script_name)?;
         if *client != connection.direct || connection.proxied.is_some() {
             set_proxied(&environ, connection)?;
         }
-        cache.set_fields(&environ, head, body.collected.is_some())?;
-        body_length::set_length(&environ, head, body.collected)?;
+        if let Some(id) = &request.info().id {
+            set_request_id(&environ, id)?;
+        }
+        if let Some(tls) = &connection.tls {
+            tls::set_tls(&environ, tls)?;
+        }
         if !template.has_server {
-            server_name::set_from_request(&environ, head, connection, request)?;
+            server_name::set_from_request(&environ, head, connection, request.info())?;
         }
         Ok(environ)
     }
@@ -135,13 +161,12 @@ impl EnvironTemplates {
 /// Reserves room in `dict`, and so in its copies, for the keys of most requests. Growing a copy costs a twentieth of a
 /// small request.
 fn reserve(dict: &Bound<'_, PyDict>) -> PyResult<()> {
-    // A dictionary of 21 keys grows to one of 42 with the next.
-    let used = dict.len();
-    for number in used..=21 {
-        dict.set_item(number.to_string(), ())?;
-    }
-    for number in used..=21 {
-        dict.del_item(number.to_string())?;
+    let (key, value) = (intern!(dict.py(), "REMOTE_ADDR"), intern!(dict.py(), ""));
+    // A dictionary has room for 21 insertions, those of removed keys included, and then grows to one for 42. Its last
+    // insertion is that of a key of its own, since a removed one would lengthen each search in the copies.
+    for _ in dict.len()..=21 {
+        dict.del_item(key)?;
+        dict.set_item(key, value)?;
     }
     Ok(())
 }
@@ -169,7 +194,7 @@ fn base<'py>(
     flag("wsgi.multiprocess", context.workers > 1)?;
     flag("wsgi.run_once", false)?;
     set("wsgi.file_wrapper", py.get_type::<FileWrapper>().into_any())?;
-    text("SERVER_SOFTWARE", SOFTWARE)?;
+    text("SERVER_SOFTWARE", &gunicorn_names::software(py, SOFTWARE)?)?;
     text("REQUEST_METHOD", "GET")?;
     set(
         "SCRIPT_NAME",
@@ -181,6 +206,14 @@ fn base<'py>(
     text("SERVER_PROTOCOL", "HTTP/1.1")?;
     text("REMOTE_ADDR", "")?;
     Ok(environ)
+}
+
+/// Sets the request's id, also in the place of one that came from a stranger.
+fn set_request_id(environ: &Bound<'_, PyDict>, id: &str) -> PyResult<()> {
+    let py = environ.py();
+    let id = PyString::new(py, id);
+    environ.set_item(intern!(py, "oxicorn.request_id"), &id)?;
+    environ.set_item(intern!(py, "HTTP_X_REQUEST_ID"), id)
 }
 
 /// Sets the peer of a connection whose client is another, and the addresses of a PROXY header (Gunicorn's keys).

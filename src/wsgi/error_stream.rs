@@ -25,7 +25,7 @@ pub(super) struct ErrorStream {
 struct State {
     /// The beginning of an unfinished line.
     partial_line: String,
-    /// Whether the request is over.
+    /// True if the request is over.
     over: bool,
 }
 
@@ -71,9 +71,10 @@ impl ErrorStream {
         log_partial(py, &partial);
     }
 
-    /// The object for another request; `None` where the application still holds it.
-    pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
-        if !ffi::is_only_reference(py, &this) {
+    /// The object for another request, of which this thread has that many references; `None` where the application still
+    /// holds it.
+    pub(super) fn recycle(py: Python<'_>, this: Py<Self>, references: isize) -> Option<Py<Self>> {
+        if ffi::is_held(py, &this, references) {
             return None;
         }
         this.get().state().over = false;
@@ -120,7 +121,7 @@ impl State {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tracing"))]
 mod tests {
     use super::super::testing::{Script, head};
     use super::*;
@@ -128,7 +129,6 @@ mod tests {
     use crate::testing::Recorder;
 
     /// Lines of the log that `work` makes.
-    #[cfg(feature = "tracing")]
     fn logged(work: impl FnOnce()) -> String {
         use std::io::Write;
         use std::sync::Arc;
@@ -159,7 +159,6 @@ mod tests {
         String::from_utf8(bytes.clone()).unwrap()
     }
 
-    #[cfg(feature = "tracing")]
     #[test]
     fn the_error_stream_logs_whole_lines() {
         let script = Script::new(
@@ -180,7 +179,6 @@ def app(environ, start_response):
     }
 
     // Gunicorn: E5
-    #[cfg(feature = "tracing")]
     #[test]
     fn an_unended_line_is_logged_at_the_requests_end_by_itself() {
         let script = Script::new(
@@ -212,7 +210,6 @@ def app(environ, start_response):
     }
 
     // Gunicorn: E5
-    #[cfg(feature = "tracing")]
     #[test]
     fn requests_that_run_at_once_do_not_share_a_line() {
         let script = Script::new(
@@ -237,7 +234,6 @@ def app(environ, start_response):
     }
 
     // Gunicorn: E5
-    #[cfg(feature = "tracing")]
     #[test]
     fn a_line_without_an_end_is_logged_past_a_bound() {
         let script = Script::new(
@@ -262,7 +258,6 @@ def app(environ, start_response):
     }
 
     // Gunicorn: E5
-    #[cfg(feature = "tracing")]
     #[test]
     fn what_is_written_when_the_request_is_over_is_logged_at_once() {
         let script = Script::new(
@@ -284,7 +279,6 @@ def app(environ, start_response):
         assert_eq!(script.value("kept[0] is kept[1]"), "False");
     }
 
-    #[cfg(feature = "tracing")]
     #[test]
     fn a_close_that_fails_is_logged() {
         let script = Script::new(

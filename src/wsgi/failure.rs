@@ -6,10 +6,8 @@ use pyo3::prelude::*;
 use crate::error::Error;
 use crate::python::errors;
 
-/// Why a call has no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The application raised an exception.
     Raised(PyErr),
     /// The exchange failed, or the protocol does not allow the response.
     Refused(Error),

@@ -96,7 +96,7 @@ impl Content {
     }
 }
 
-/// How many of `bytes` to take, and whether that completes the read: by `limit`, or by the byte `until`.
+/// Tells how many of `bytes` to take, and whether that completes the read: by `limit`, or by the byte `until`.
 fn split_at(bytes: &[u8], limit: u64, until: Option<u8>) -> (usize, bool) {
     let within = usize::try_from(limit).map_or(bytes, |limit| &bytes[..limit.min(bytes.len())]);
     let end = until.and_then(|until| memchr(until, within));
@@ -157,7 +157,6 @@ impl Read for Streamed {
 }
 
 impl Input {
-    /// The input of requests without a body.
     pub(super) fn empty() -> Self {
         Self(Mutex::new(State::Empty))
     }

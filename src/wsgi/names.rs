@@ -31,6 +31,8 @@ pub(super) enum HeaderKind {
     ContentLength,
     /// `HTTP_TRANSFER_ENCODING`, shown as it came only where the body is read as it arrives.
     TransferEncoding,
+    /// `HTTP_TRACEPARENT` and `HTTP_TRACESTATE`: shown if the first is well formed (W3C Trace Context §3.2, §3.3).
+    Trace,
     /// Not shown: `Proxy`, which many programs take from `HTTP_PROXY` as their own setting (CVE-2016-5385).
     Hidden,
 }
@@ -41,6 +43,8 @@ impl HeaderKind {
         match name.len() {
             5 if is("proxy") => Self::Hidden,
             6 if is("cookie") => Self::Cookie,
+            10 if is("tracestate") => Self::Trace,
+            11 if is("traceparent") => Self::Trace,
             12 if is("content-type") => Self::ContentType,
             14 if is("content-length") => Self::ContentLength,
             17 if is("transfer-encoding") => Self::TransferEncoding,
@@ -55,17 +59,16 @@ pub(super) struct Header<'py> {
     pub(super) kind: HeaderKind,
     pub(super) key: Bound<'py, PyString>,
     pub(super) value: Bound<'py, PyString>,
-    /// Whether the request has had the key before; `None` where the environ must be asked.
+    /// True if the request has had the key before; `None` where the environ must be asked.
     pub(super) repeated: Option<bool>,
 }
 
-/// The table of one thread.
 #[derive(Debug)]
 pub(super) struct HeaderNames {
     slots: Box<[Option<Slot>]>,
     /// The number of the current request.
     request: u64,
-    /// Whether the request has a name with an underscore, whose key may be that of another name, too.
+    /// True if the request has a name with an underscore, whose key may be that of another name, too.
     ambiguous: bool,
 }
 
@@ -91,7 +94,6 @@ impl Default for HeaderNames {
 }
 
 impl HeaderNames {
-    /// Begins a request.
     pub(super) fn begin_request(&mut self) {
         self.request += 1;
         self.ambiguous = false;

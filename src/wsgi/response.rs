@@ -9,12 +9,13 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::time::Duration;
 
+use super::call_hooks::SentResponse;
 use super::response_head::{ResponseHead, ResponseState};
 use super::scoped_call::RunningCall;
 use super::start_response::Write;
 use crate::error::{Error, Result};
 use crate::python::ffi;
-use crate::service::{Body, BodyWriter, Responded, Responder};
+use crate::service::{Body, BodyWriter, Responded, Responder, Upgraded};
 use crate::time::MonoTime;
 
 /// How long only empty blocks may come before the client is looked for, and the interval of further looks.
@@ -23,7 +24,6 @@ const CLIENT_CHECK: Duration = Duration::from_secs(1);
 /// The response of a running call. Its state is in the [`ResponseHead`] of its [`Write`].
 pub(super) struct Response<'w, 'a> {
     write: &'w Write,
-    /// Whether the request was HEAD.
     head_only: bool,
     /// `None` while it is in use, and once the response has ended.
     output: Cell<Option<Output<'a>>>,
@@ -33,12 +33,16 @@ pub(super) struct Response<'w, 'a> {
     failure: Cell<Option<Error>>,
     /// When the client was last looked for, while only empty blocks came.
     checked: Cell<Option<MonoTime>>,
+    /// How many bytes of the body were given to the exchange.
+    sent: Cell<u64>,
 }
 
 /// The service's side of the response: a responder until the head is sent, a writer afterwards.
 enum Output<'a> {
     Responder(Responder<'a>),
     Writer(BodyWriter<'a>),
+    /// The call has taken the connection over.
+    Upgraded(Responded),
 }
 
 /// A response of one short block that has not begun. It is sent once the call has released the interpreter's lock for
@@ -93,15 +97,37 @@ impl<'w, 'a> Response<'w, 'a> {
             input: Cell::new(input),
             failure: Cell::new(None),
             checked: Cell::new(None),
+            sent: Cell::new(0),
         }
     }
 
-    /// The error of the exchange, if it has failed.
+    /// The response as far as it came.
+    pub(super) fn sent(&self) -> SentResponse {
+        let sent = self.sent.get();
+        self.write.with_head(|head| {
+            if head.state() == ResponseState::NotCalled {
+                return SentResponse::default();
+            }
+            let fields = head.fields();
+            SentResponse {
+                status: Some(head.status()),
+                reason: head.reason().to_vec(),
+                fields: fields
+                    .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                    .collect(),
+                sent,
+            }
+        })
+    }
+
+    fn count(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.take()
     }
 
-    /// The application's own Content-Length.
     pub(super) fn content_length(&self) -> Option<u64> {
         self.write.with_head(|head| head.content_length())
     }
@@ -116,8 +142,12 @@ impl<'w, 'a> Response<'w, 'a> {
     }
 
     /// Sends a block of the body without delay. An empty block does not send the head. Now and then it has the client
-    /// looked for, since an application that gives only empty blocks would never learn that its client has gone.
+    /// looked for, since an application that gives only empty blocks would never learn that its client has gone. Nothing is
+    /// sent where the call has taken the connection over.
     pub(super) fn write_block(&self, block: &[u8]) -> Result<()> {
+        if self.is_upgraded() {
+            return Ok(());
+        }
         if block.is_empty() {
             return self.check_client();
         }
@@ -125,6 +155,7 @@ impl<'w, 'a> Response<'w, 'a> {
         ffi::unattached(|| {
             let mut writer = self.writer(None)?;
             writer.write_all(block)?;
+            self.count(block.len() as u64);
             self.output.set(Some(Output::Writer(writer)));
             Ok(())
         })
@@ -145,7 +176,7 @@ impl<'w, 'a> Response<'w, 'a> {
             let outcome = match &output {
                 Some(Output::Responder(responder)) => responder.look(),
                 Some(Output::Writer(writer)) => writer.look(),
-                None => Ok(()),
+                Some(Output::Upgraded(_)) | None => Ok(()),
             };
             self.output.set(output);
             outcome
@@ -155,12 +186,19 @@ impl<'w, 'a> Response<'w, 'a> {
     /// Ends the response with its last block, which may be empty. `length` is the length of the whole body in bytes,
     /// where it is known.
     pub(super) fn finish(&self, length: Option<u64>, block: &[u8]) -> Result<Responded> {
-        ffi::unattached(|| self.writer(length)?.finish_with(block))
+        if let Some(responded) = self.end_of_upgraded() {
+            return Ok(responded);
+        }
+        let ended = ffi::unattached(|| self.writer(length)?.finish_with(block))?;
+        self.count(block.len() as u64);
+        Ok(ended)
     }
 
     /// Ends the response with `len` bytes of `file`, from `offset` on.
     pub(super) fn send_file(&self, file: File, offset: u64, len: u64) -> Result<Responded> {
-        ffi::unattached(|| self.writer(Some(len))?.send_file(file, offset, len))
+        let ended = ffi::unattached(|| self.writer(Some(len))?.send_file(file, offset, len))?;
+        self.count(len);
+        Ok(ended)
     }
 
     /// Takes the response out, to be sent later with `block` as its body. `None`, without taking the block, where the
@@ -197,7 +235,30 @@ impl<'w, 'a> Response<'w, 'a> {
                 }
                 begin(responder, head, self.head_only, length)
             }),
+            Some(upgraded @ Output::Upgraded(_)) => {
+                self.output.set(Some(upgraded));
+                Err(Error::new("the call has taken the connection over"))
+            }
             None => Err(Error::new("the response is over, or is being written")),
+        }
+    }
+
+    /// Whether the call has taken the connection over.
+    pub(super) fn is_upgraded(&self) -> bool {
+        let output = self.output.take();
+        let is_upgraded = matches!(output, Some(Output::Upgraded(_)));
+        self.output.set(output);
+        is_upgraded
+    }
+
+    /// The receipt of a call that has taken the connection over.
+    pub(super) fn end_of_upgraded(&self) -> Option<Responded> {
+        match self.output.take() {
+            Some(Output::Upgraded(responded)) => Some(responded),
+            other => {
+                self.output.set(other);
+                None
+            }
         }
     }
 
@@ -215,7 +276,33 @@ impl<'w, 'a> Response<'w, 'a> {
 
 impl RunningCall for Response<'_, '_> {
     fn write(&self, block: &[u8]) -> Result<()> {
+        if self.is_upgraded() {
+            return Err(Error::new("the call has taken the connection over"));
+        }
         self.write_block(block).map_err(|error| self.keep(error))
+    }
+
+    fn take_over(&self) -> Result<Upgraded> {
+        let responder = match self.output.take() {
+            Some(Output::Responder(responder)) => responder,
+            other => {
+                self.output.set(other);
+                return Err(Error::new("the response has begun"));
+            }
+        };
+        let outcome = self.write.with_head(|head| {
+            let switches = head.state() == ResponseState::Set && head.status() == 101;
+            ffi::unattached(|| {
+                let mut fields = head.fields();
+                responder.take_over(switches.then_some(&mut fields))
+            })
+        });
+        let (output, outcome) = match outcome {
+            Ok((upgraded, receipt)) => (Output::Upgraded(receipt), Ok(upgraded)),
+            Err((responder, error)) => (Output::Responder(responder), Err(self.keep(error))),
+        };
+        self.output.set(Some(output));
+        outcome
     }
 
     fn send_informational<'h>(

@@ -13,6 +13,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
+use crate::python::ffi;
+
 /// Status, reason and header fields. The buffers are used again for other responses.
 #[derive(Debug, Default)]
 pub(super) struct ResponseHead {
@@ -20,13 +22,12 @@ pub(super) struct ResponseHead {
     status: u16,
     /// The reason phrase, then names and values, without separators.
     text: Vec<u8>,
-    /// Where the reason phrase ends.
+    /// The end of the reason phrase.
     reason_end: usize,
-    /// Where each name ends, and each value.
+    /// The end of each name, and of each value.
     field_ends: Vec<(usize, usize)>,
 }
 
-/// How far a response is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ResponseState {
     /// `start_response` was not called yet.
@@ -71,7 +72,6 @@ impl ResponseHead {
         std::str::from_utf8(value).ok()?.trim().parse().ok()
     }
 
-    /// Empties it for another response.
     pub(super) fn clear(&mut self) {
         self.state = ResponseState::NotCalled;
         self.text.clear();
@@ -148,13 +148,12 @@ fn push(text: &mut Vec<u8>, object: &Bound<'_, PyAny>, what: &str) -> PyResult<(
     let string = object
         .cast::<PyString>()
         .map_err(|_| wrong_type(what, "str", object))?;
-    // Fails only for lone surrogates.
-    let string = string.to_str()?;
-    if string.is_ascii() {
-        text.extend_from_slice(string.as_bytes());
+    if let Some(bytes) = ffi::latin1_bytes(string) {
+        text.extend_from_slice(bytes);
         return Ok(());
     }
-    for character in string.chars() {
+    // `to_str` fails only for lone surrogates.
+    for character in string.to_str()?.chars() {
         text.push(u8::try_from(character).map_err(|_| {
             PyValueError::new_err(format!(
                 "start_response: {what} holds {character:?}, which is not latin-1 (PEP 3333)"

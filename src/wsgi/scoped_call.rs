@@ -22,6 +22,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 
 use crate::error::Result;
 use crate::python::greenlet::GreenletId;
+use crate::service::Upgraded;
 
 /// The acts of a running call that Python objects may ask for.
 pub(super) trait RunningCall {
@@ -36,6 +37,9 @@ pub(super) trait RunningCall {
 
     /// Reads from a request body that is still arriving; 0 is its end.
     fn read(&self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Takes the connection over, after a 101 if the application has set one. No other response follows.
+    fn take_over(&self) -> Result<Upgraded>;
 }
 
 /// The place through which a call is reached.
@@ -45,7 +49,7 @@ pub(super) struct ScopedCall {
     thread: AtomicUsize,
     /// Its greenlet. Only that thread writes and reads it.
     greenlet: AtomicUsize,
-    /// Where the reference lies on its stack: a `*const &dyn RunningCall`. Only that thread writes and reads it.
+    /// The place of the reference on its stack: a `*const &dyn RunningCall`. Only that thread writes and reads it.
     value: AtomicPtr<()>,
 }
 
@@ -107,7 +111,7 @@ impl ScopedCall {
     ///
     /// # Errors
     ///
-    /// Where no call was entered in this greenlet.
+    /// Fails if no call was entered in this greenlet.
     pub(super) fn with<R>(
         &self,
         here: GreenletId,
@@ -140,6 +144,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::error::Error;
 
     const HERE: GreenletId = GreenletId {
         thread: 1,
@@ -172,6 +177,10 @@ mod tests {
 
         fn read(&self, _: &mut [u8]) -> Result<usize> {
             Ok(0)
+        }
+
+        fn take_over(&self) -> Result<Upgraded> {
+            Err(Error::new("no socket"))
         }
     }
 

@@ -81,9 +81,9 @@ impl StartResponse {
         Some(this)
     }
 
-    /// Whether the application still holds the object, or its `write`, and so may call it.
+    /// Tells whether the application still holds the object, or its `write`, and so may call it.
     pub(super) fn is_held(py: Python<'_>, this: &Py<Self>) -> bool {
-        !(ffi::is_only_reference(py, this) && ffi::is_only_reference(py, &this.get().write))
+        ffi::is_held(py, this, 1) || ffi::is_held(py, &this.get().write, 1)
     }
 }
 
@@ -159,6 +159,7 @@ def app(environ, start_response):
         script.fail().to_string()
     }
 
+    // Gunicorn: E40, E41
     #[test]
     fn wrong_arguments_are_errors_that_say_what_is_wrong() {
         for (call, words) in [
@@ -230,6 +231,7 @@ def app(environ, start_response):
         assert_eq!(recorder.header("x-latin").unwrap(), b"caf\xe9");
     }
 
+    // Gunicorn: E39
     #[test]
     fn a_second_call_without_exc_info_is_an_error() {
         let error = refused("start_response('200 OK', []); start_response('200 OK', [])");
@@ -239,6 +241,7 @@ def app(environ, start_response):
         );
     }
 
+    // Gunicorn: E39
     #[test]
     fn exc_info_replaces_the_headers_that_were_not_sent() {
         let script = Script::new(
@@ -259,6 +262,7 @@ def app(environ, start_response):
         assert_eq!(recorder.header("x-second").unwrap(), b"2");
     }
 
+    // Gunicorn: E39
     #[test]
     fn exc_info_is_raised_again_when_the_headers_were_sent() {
         let script = Script::new(

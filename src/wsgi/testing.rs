@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::application::Application;
+use super::mount::Mount;
 use crate::error::{Error, Result};
 use crate::h1::{Head, Version};
 use crate::python::testing::with_python;
@@ -52,8 +53,13 @@ impl Script {
             py.run(&source, Some(&names), None).unwrap();
             let app = names.get_item("app").unwrap().unwrap();
             Self {
-                application: Application::new(&app, &ServiceContext::new(&[ip("127.0.0.1:8000")]))
-                    .unwrap(),
+                application: Application::new(
+                    &app,
+                    &ServiceContext::new(&[ip("127.0.0.1:8000")]),
+                    &Mount::default(),
+                    None,
+                )
+                .unwrap(),
                 names: names.unbind(),
             }
         })

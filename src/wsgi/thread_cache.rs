@@ -49,6 +49,9 @@ impl ThreadCache {
 
     /// The objects for a call, made where the cache has none.
     pub(super) fn take_objects(&mut self, py: Python<'_>) -> PyResult<CallObjects> {
+        if self.early_hints.is_none() || self.errors.is_none() {
+            self.environ.forget();
+        }
         Ok(CallObjects {
             start_response: match self.start_response.take() {
                 Some(start_response) => start_response,
@@ -68,8 +71,9 @@ impl ThreadCache {
     /// Keeps those objects of a call that the application does not hold.
     pub(super) fn recycle_objects(&mut self, py: Python<'_>, objects: CallObjects) {
         self.start_response = StartResponse::recycle(py, objects.start_response);
-        self.early_hints = EarlyHints::recycle(py, objects.early_hints);
-        self.errors = ErrorStream::recycle(py, objects.errors);
+        let references = 1 + self.environ.references();
+        self.early_hints = EarlyHints::recycle(py, objects.early_hints, references);
+        self.errors = ErrorStream::recycle(py, objects.errors, references);
     }
 
     /// Returns the buffers of a response that was sent after its call.

@@ -133,6 +133,11 @@ def speak(environ, start_response):
     return answer(start_response, "done")
 
 
+def prints(environ, start_response):
+    print(environ["QUERY_STRING"], flush=True)
+    return answer(start_response, "printed")
+
+
 def ticks(environ, start_response):
     """Blocks, with a pause before each: its seconds in the query."""
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -144,7 +149,7 @@ def ticks(environ, start_response):
 PAGES = {
     page.__name__: page
     for page in (
-        big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, nap, pid, process, sleep,
-        speak, stream, ticks, unread,
+        big, boom, complain, die, digest, echo, environ, hints, hold, imports, late, leave, nap, pid, prints, process,
+        sleep, speak, stream, ticks, unread,
     )
 }

@@ -1,6 +1,6 @@
 //! What a server must bear for a long time: reloads, kills and stops, under clients that forgive nothing.
 //!
-//! No scenario passes with a failed request, and none retries. `cargo test --test endurance` runs them all,
+//! No scenario passes with a failed request. `cargo test --test endurance` runs them all,
 //! small; `cargo test --release --test endurance -- SCENARIO PERCENT` runs those that are called so, whole with
 //! 100. The usual harness is not used, since it would fork from threads.
 

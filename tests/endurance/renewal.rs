@@ -135,15 +135,13 @@ fn renew(server: &Server, count: usize) {
     });
 }
 
-/// The log has nothing worse than information.
+/// The log has nothing worse than information, but for what a busy machine makes late.
 #[track_caller]
 fn assert_untroubled(server: &Server) {
+    const LATE: &str = "did not come to the end of its last step in time";
+    let is_bad = |line: &str| line.contains("[WARNING]") || line.contains("[ERROR]");
     let mut log = server.stderr().all();
-    log.retain(|line| {
-        ["[WARNING]", "[ERROR]"]
-            .iter()
-            .any(|level| line.contains(level))
-    });
+    log.retain(|line| is_bad(line) && !line.contains(LATE));
     assert!(log.is_empty(), "{log:#?}");
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use oxicorn::arbiter::ArbiterEvent;
+use oxicorn::arbiter::{ArbiterEvent, Handle};
 use oxicorn::{Request, Responded, Responder, Result, Server};
 
 /// Serves as the command line says, and ends as a host's `main` would.
@@ -41,7 +41,7 @@ fn serve(arguments: &[String]) -> Result<()> {
 }
 
 /// The lines that scenarios wait for, in a build that may have no log.
-fn tell(event: &ArbiterEvent) {
+fn tell(event: &ArbiterEvent, _: &Handle) {
     match event {
         ArbiterEvent::Started { listeners } => {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();

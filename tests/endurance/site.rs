@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, Process, Serve, Server};
+use crate::support::{PATIENCE, Process, Serve, Server, root};
 
 /// Whether this build serves applications.
 pub(crate) const PYTHON: bool = cfg!(all(feature = "wsgi", feature = "cli", feature = "tracing"));
@@ -26,16 +26,20 @@ pub(crate) struct Site {
     unix: bool,
     /// Whether each worker has a queue of its own.
     own_queues: bool,
+    /// Whether a configuration file has hooks for all that happens to workers.
+    hooked: bool,
 }
 
-/// Every worker class on every kind of socket.
-pub(crate) const SITES: [Site; 6] = [
+/// Every worker class on every kind of socket, and each with hooks.
+pub(crate) const SITES: [Site; 8] = [
     Site::new(1, false),
     Site::new(4, false),
     Site::new(1, true),
     Site::new(4, true),
     Site::new(1, false).with_own_queues(),
     Site::new(4, false).with_own_queues(),
+    Site::new(1, false).with_hooks(),
+    Site::new(4, true).with_hooks(),
 ];
 
 impl Site {
@@ -44,6 +48,14 @@ impl Site {
             threads,
             unix,
             own_queues: false,
+            hooked: false,
+        }
+    }
+
+    pub(crate) const fn with_hooks(self) -> Self {
+        Self {
+            hooked: PYTHON,
+            ..self
         }
     }
 
@@ -87,6 +99,14 @@ impl Site {
         let app = app.bind([self.bind(&folder)]).workers(workers);
         let app = app.args(["--threads", &threads]).args(self.flags());
         let app = app.args(flags).env("NOTIFY_SOCKET", told);
+        let app = if self.hooked {
+            app.args([
+                "-c".as_ref(),
+                root().join("tests/apps/hooked.conf.py").as_os_str(),
+            ])
+        } else {
+            app
+        };
         let server = Server::listening(app.spawn());
         wait_until_ready(&manager);
         House {
@@ -148,7 +168,8 @@ impl fmt::Display for Site {
             (_, true) => "TCP with a queue each",
             (_, false) => "TCP",
         };
-        write!(f, "{} threads on {socket}", self.threads)
+        let hooks = if self.hooked { ", with hooks" } else { "" };
+        write!(f, "{} threads on {socket}{hooks}", self.threads)
     }
 }
 

@@ -6,5 +6,7 @@
 mod support;
 
 mod pure_rust;
+#[cfg(all(feature = "cli", feature = "toml"))]
+mod shopd;
 #[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 mod wsgi;

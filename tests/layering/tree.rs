@@ -131,7 +131,8 @@ impl Tree {
                         self.unsafe_code.push((file.to_owned(), token.line));
                     }
                 }
-                "use" => {
+                // `use<'a>` in a type imports nothing.
+                "use" if tokens.get(at + 1).is_none_or(|t| t.text != "<") => {
                     let exported = at > 0 && matches!(&*tokens[at - 1].text, "pub" | ")");
                     let end = at + tokens[at..].iter().take_while(|t| t.text != ";").count();
                     let mut paths = Vec::new();

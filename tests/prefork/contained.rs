@@ -6,7 +6,6 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use oxicorn::arbiter::ArbiterEvent;
 use oxicorn::worker::Shutdown;
 use oxicorn::worker::WorkerTemplate;
 use oxicorn::{Arbiter, Result, Worker, WorkerContext};
@@ -65,8 +64,8 @@ fn panics(folder: &str) -> Result<()> {
     };
     let arbiter = Arbiter::builder(Idle { loads: true })
         .reload(source)
-        .observe(move |event: &ArbiterEvent| {
-            tell(event);
+        .observe(move |event, handle| {
+            tell(event, handle);
             assert!(!observed("observer"), "it saw {event:?}");
         });
     arbiter.build()?.run()

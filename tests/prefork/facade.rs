@@ -3,12 +3,11 @@
 //!
 //! The roles first, then the tests that start them.
 
-use std::cell::OnceCell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::rc::Rc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use oxicorn::arbiter::{ArbiterEvent, Attachment, Handle};
 use oxicorn::config::Settings;
 use oxicorn::h1::Head;
 use oxicorn::hooks::{RequestOutcome, ServerInfo, WorkerInfo};
+use oxicorn::net::Listener;
+use oxicorn::service::per_worker;
 use oxicorn::time::MonoTime;
 use oxicorn::worker::Shutdown;
-use oxicorn::{
-    Arbiter, Error, Hooks, Request, Responded, Responder, Result, WorkerContext, per_worker,
-};
+use oxicorn::{Arbiter, Error, Hooks, Request, Responded, Responder, Result, WorkerContext};
 
 use crate::roles::tell;
 use crate::server::{Server, send};
@@ -33,6 +32,8 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     let argument = arguments.get(1).cloned().unwrap_or_default();
     match arguments.first()?.as_str() {
         "hooked" => Some(hooked(argument)),
+        "threaded-arbiter" => Some(threaded_arbiter()),
+        "keeps-a-clone" => Some(keeps_a_clone()),
         "hooked-threads" => Some(hooked_threads()),
         "moves" => Some(moves(&argument)),
         "listed" => Some(listed(&argument)),
@@ -81,8 +82,8 @@ impl Hooks for Printing {
         self.print("when_ready", "")
     }
 
-    fn pre_fork(&self, _: &ServerInfo, id: u64) {
-        self.tell("pre_fork", format_args!(" {id}"));
+    fn pre_fork(&self, _: &ServerInfo, id: u64) -> Result<()> {
+        self.print("pre_fork", format_args!(" {id}"))
     }
 
     fn post_fork(&self, worker: &WorkerInfo) -> Result<()> {
@@ -147,15 +148,63 @@ fn hooked_threads() -> Result<()> {
     settings.bind = vec!["127.0.0.1:0".to_owned()];
     settings.threads = 2;
     settings.workers = 2;
-    let never = |_: Request<'_>, _: Responder<'_>| loop {
-        thread::park();
+    let never = |_: Request<'_>, _: Responder<'_>| -> Result<Responded> {
+        loop {
+            thread::park();
+        }
     };
     let server = oxicorn::Server::bind(&settings.bind[0])?
         .threads(2)
         .hooks(Printing(String::new()))
-        .reload(move || Ok(settings.clone()))
+        .reload_from(move || Ok(settings.clone()))
         .observe(tell);
     server.serve(never)
+}
+
+/// Starts a thread that answers each connection with the number of ready workers.
+struct StatusThread;
+
+impl Hooks for StatusThread {
+    fn when_ready(&self, server: &ServerInfo) -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("status at {}", listener.local_addr()?);
+        let handle = server.handle.clone();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = write!(stream, "{}", handle.status().ready);
+            }
+        });
+        Ok(())
+    }
+}
+
+fn threaded_arbiter() -> Result<()> {
+    let server = oxicorn::Server::bind("127.0.0.1:0")?
+        .workers(2)
+        .hooks(StatusThread)
+        .reload_from(|| {
+            let mut settings = Settings::default();
+            settings.workers = 3;
+            settings.bind = vec!["127.0.0.1:0".to_owned()];
+            Ok(settings)
+        })
+        .observe(tell);
+    server.serve(serve)
+}
+
+/// Keeps a clone of its listeners, and tells what a client finds after the server, and after the clone.
+fn keeps_a_clone() -> Result<()> {
+    let server = oxicorn::Server::bind("127.0.0.1:0")?
+        .observe(tell)
+        .build()?;
+    let kept = server.listeners().clone();
+    let address = kept.get(0).and_then(Listener::socket_addr);
+    let connects = || TcpStream::connect(address.expect("it is TCP")).is_ok();
+    server.serve(serve)?;
+    println!("kept connects: {}", connects());
+    drop(kept);
+    println!("dropped connects: {}", connects());
+    Ok(())
 }
 
 /// Its settings have an address that nobody has, then another pid file and an address beside the first one,
@@ -179,7 +228,7 @@ fn moves(folder: &str) -> Result<()> {
     };
     let server = oxicorn::Server::bind(&first)?
         .pidfile(format!("{folder}/pid"))
-        .reload(source)
+        .reload_from(source)
         .observe(tell);
     server.serve(serve)
 }
@@ -209,30 +258,25 @@ fn listed(folder: &str) -> Result<()> {
         })
     });
     let server = oxicorn::Server::from_settings(&read()?)?;
-    server.reload(read).observe(tell).serve(service)
+    server.reload_from(read).observe(tell).serve(service)
 }
 
 /// A worker that is ready as soon as there is a file, and settings that never can be used. Prints what the handle says
 /// when they could not.
 fn stages(file: String) -> Result<()> {
-    let own = Rc::new(OnceCell::<Handle>::new());
-    let handle = Rc::clone(&own);
-    let arbiter = Arbiter::builder(move |context: &WorkerContext| {
+    Arbiter::builder(move |context: &WorkerContext| {
         wait_until("the file", || Path::new(&file).exists());
         context.ready();
         while context.pause(Duration::from_secs(60)) == Shutdown::Running {}
         Ok(())
     })
     .reload(|| Err(Error::new("they are nowhere")))
-    .observe(move |event| match (event, handle.get()) {
-        (ArbiterEvent::ReloadFailed { .. }, Some(handle)) => {
-            println!("kept {:?}", handle.status().state);
-        }
-        _ => tell(event),
+    .observe(|event, handle| match event {
+        ArbiterEvent::ReloadFailed { .. } => println!("kept {:?}", handle.status().state),
+        _ => tell(event, handle),
     })
-    .build()?;
-    let _ = own.set(arbiter.handle());
-    arbiter.run()
+    .build()?
+    .run()
 }
 
 /// Attached to an arbiter: it is called once at its start, and stops the server.
@@ -308,39 +352,31 @@ fn several() -> Result<()> {
     assert_eq!(registered, 0);
     for _ in 0..2 {
         let builder = oxicorn::Server::bind("127.0.0.1:0")?.workers(2);
-        let (sender, receiver) = channel::<Handle>();
-        let server = builder
-            .observe(move |event| {
-                tell(event);
-                if matches!(event, ArbiterEvent::Ready { .. }) {
-                    for handle in receiver.try_iter() {
-                        handle.stop();
-                    }
-                }
-            })
-            .build()?;
-        let _ = sender.send(server.handle());
+        let server = builder.observe(|event, handle| {
+            tell(event, handle);
+            if matches!(event, ArbiterEvent::Ready { .. }) {
+                // An hour would be one of no supervision.
+                let waited = handle.stop().wait(Duration::from_secs(3600));
+                println!("waited {}", waited.unwrap_err());
+            }
+        });
         server.serve(serve)?;
         println!("returned");
     }
-    let (sender, receiver) = channel::<Handle>();
-    let arbiter = Arbiter::builder(|context: &WorkerContext| {
+    Arbiter::builder(|context: &WorkerContext| {
         context.ready();
         assert!(context.id() > 1, "the first worker was told to");
         while context.pause(Duration::from_secs(60)) == Shutdown::Running {}
         Ok(())
     })
-    .observe(move |event| {
-        tell(event);
+    .observe(|event, handle| {
+        tell(event, handle);
         if matches!(event, ArbiterEvent::WorkerExited { .. }) {
-            for handle in receiver.try_iter() {
-                handle.stop();
-            }
+            handle.stop();
         }
     })
-    .build()?;
-    let _ = sender.send(arbiter.handle());
-    arbiter.run()?;
+    .build()?
+    .run()?;
     println!("returned");
     Ok(())
 }
@@ -349,6 +385,7 @@ pub(crate) const TESTS: &[Test] = tests![
     an_attachment_is_called_by_a_servers_arbiter,
     hooks_are_called_in_gunicorns_order_and_processes,
     a_hook_that_fails_at_the_start_ends_it_before_any_worker,
+    a_pre_fork_that_fails_ends_the_start_with_status_255,
     a_hook_that_fails_in_a_new_worker_is_a_boot_failure,
     a_hook_that_fails_around_a_request_costs_at_most_that_one,
     an_aborted_worker_runs_its_hook_and_exits_with_status_1,
@@ -358,10 +395,12 @@ pub(crate) const TESTS: &[Test] = tests![
     wrong_settings_change_nothing_and_good_ones_move_the_server,
     a_reload_that_fails_leaves_the_stage_as_it_was,
     a_host_keeps_its_signals_and_has_a_handle,
+    a_kept_listener_listens_on_only_after_a_quick_stop,
+    a_thread_of_the_arbiters_lives_on_and_no_worker_has_it,
     servers_follow_each_other_and_leave_the_hosts_frames_alone,
 ];
 
-fn connect(server: &mut Server) -> Client {
+pub(crate) fn connect(server: &mut Server) -> Client {
     let line = server.wait_for_line("started http://");
     let address = line.trim_start_matches("started http://");
     Client::connect(address.parse().expect("an address"))
@@ -471,6 +510,16 @@ fn a_hook_that_fails_at_the_start_ends_it_before_any_worker() {
     }
 }
 
+// Gunicorn: H4, G45
+fn a_pre_fork_that_fails_ends_the_start_with_status_255() {
+    for fails in ["pre_fork", "pre_fork!"] {
+        let ended = Server::start(&["hooked", fails]).wait_for_end();
+        assert_eq!(ended.status, 255, "{ended:?}");
+        let last = ended.last();
+        assert!(last.starts_with("Error: the hook pre_fork "), "{last}");
+    }
+}
+
 // Gunicorn: H5, H6, H12, H13
 fn a_hook_that_fails_in_a_new_worker_is_a_boot_failure() {
     for fails in ["post_fork", "post_fork!", "post_worker_init"] {
@@ -534,10 +583,9 @@ fn an_aborted_worker_runs_its_hook_and_exits_with_status_1() {
     assert!(at("worker: worker_int 1").is_none(), "{calls:?}");
 }
 
-// Gunicorn: H4, H7
+// Gunicorn: H7
 fn a_hook_that_panics_later_costs_nothing() {
     for fails in [
-        "pre_fork!",
         "worker_int!",
         "worker_exit!",
         "child_exit!",
@@ -657,6 +705,55 @@ fn a_host_keeps_its_signals_and_has_a_handle() {
     assert!(ended.stdout.contains(&"returned".to_owned()));
 }
 
+fn a_thread_of_the_arbiters_lives_on_and_no_worker_has_it() {
+    let mut server = Server::started(&["threaded-arbiter"], 2);
+    let address = server.wait_for_line("status at ");
+    let address = address.trim_start_matches("status at ");
+    let ready = || {
+        let mut stream = TcpStream::connect(address).expect("the thread listens");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        text
+    };
+    let threads = |pid: i32| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        tasks.expect("a process").count()
+    };
+    assert_eq!(ready(), "2");
+    let first = server.workers();
+    send(first[0], Signal::SIGKILL);
+    server.wait_for_line("exited 1 ");
+    server.wait_for_workers(2);
+    assert_eq!(ready(), "2");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("exited 2 ");
+    server.wait_for_line("exited 3 ");
+    server.wait_for_workers(3);
+    assert_eq!(ready(), "3");
+    assert_eq!(threads(server.pid()), 2);
+    for worker in server.workers() {
+        assert_eq!(threads(worker), 1);
+    }
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status, 0);
+}
+
+fn a_kept_listener_listens_on_only_after_a_quick_stop() {
+    for (signal, listens) in [(Signal::SIGTERM, false), (Signal::SIGINT, true)] {
+        let server = Server::started(&["keeps-a-clone"], 1);
+        server.signal(signal);
+        let ended = server.wait_for_end();
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let seen = [
+            format!("kept connects: {listens}"),
+            "dropped connects: false".to_owned(),
+        ];
+        for line in &seen {
+            assert!(ended.stdout.contains(line), "{line:?} is not in {ended:?}");
+        }
+    }
+}
+
 // Gunicorn: B3, B14
 fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
     let server = Server::start(&["several"]);
@@ -671,6 +768,8 @@ fn servers_follow_each_other_and_leave_the_hosts_frames_alone() {
             .count()
     };
     assert_eq!(count("returned"), 3, "{ended:?}");
+    let waited = "waited the arbiter's own thread cannot wait for what the arbiter is to do";
+    assert_eq!(count(waited), 2, "{ended:?}");
     for what in ["frame left in", "exit handler in"] {
         assert_eq!(count(what), 1, "{ended:?}");
         assert_eq!(count(&format!("{what} {host}")), 1, "{ended:?}");

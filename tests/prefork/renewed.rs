@@ -69,7 +69,7 @@ fn serve(file: PathBuf) -> Result<()> {
         Ok(Settings::load([&source])?)
     };
     oxicorn::Server::from_settings(&read()?)?
-        .reload(read)
+        .reload_from(read)
         .observe(tell)
         .serve_from(App::from_settings)
 }
@@ -153,7 +153,7 @@ fn assert_refused(log: &str, settings: &[&str]) {
     }
 }
 
-// Gunicorn: HUP4
+// Gunicorn: HUP4, S2
 fn new_workers_serve_the_application_of_the_new_settings() {
     let mut place = Place::new();
     place.start("renewed", "wsgi_app shop:app\npythonpath HERE/one");

@@ -16,8 +16,7 @@ use crate::{
     contained, facade, groups, preload, refused, titles, totals, trial, unheard, user,
     worker_handle,
 };
-use oxicorn::arbiter::ArbiterEvent;
-use oxicorn::arbiter::ReexecCommand;
+use oxicorn::arbiter::{ArbiterEvent, Handle, ReexecCommand};
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listener, Listeners};
 use oxicorn::time::MonoTime;
 use oxicorn::worker::Shutdown;
@@ -117,7 +116,7 @@ fn host(arguments: &[String]) -> Result<()> {
         if role == "lingers" {
             // Its observer has things to do at the end.
             let arbiter = std::process::id();
-            builder = builder.observe(move |event| {
+            builder = builder.observe(move |event, _| {
                 let first = !oxicorn::arbiter::is_successor() && std::process::id() == arbiter;
                 if matches!(event, ArbiterEvent::Ended) && first {
                     println!("lingers");
@@ -125,16 +124,24 @@ fn host(arguments: &[String]) -> Result<()> {
                 }
             });
         } else if role == "stopped-while-it-starts" {
-            builder = builder.observe(|event| {
+            builder = builder.observe(|event, _| {
                 if matches!(event, ArbiterEvent::Starting) {
                     crate::server::send(nix::unistd::getpid().as_raw(), Signal::SIGTERM);
                 }
             });
         } else if role == "worn-at-once" {
             // The arbiter looks only when the first worker has said everything.
-            builder = builder.max_requests(1, 0).observe(move |event| {
+            builder = builder.max_requests(1, 0).observe(move |event, _| {
                 if matches!(event, ArbiterEvent::WorkerSpawned { id: 1, .. }) {
                     wait_until("the worker's words", || seen.exists());
+                }
+            });
+        } else if role == "shrinks-at-once" {
+            // The command is given when the second worker has said that it is ready, before the arbiter looks.
+            builder = builder.observe(move |event, handle| {
+                if matches!(event, ArbiterEvent::WorkerSpawned { id: 2, .. }) {
+                    wait_until("the worker's words", || seen.exists());
+                    drop(handle.scale(1));
                 }
             });
         }
@@ -151,7 +158,7 @@ fn host(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn tell(event: &ArbiterEvent) {
+pub(crate) fn tell(event: &ArbiterEvent, _: &Handle) {
     match event {
         ArbiterEvent::Started { listeners } => {
             let urls: Vec<String> = listeners.iter().map(ToString::to_string).collect();
@@ -195,10 +202,11 @@ fn work(role: &str, flag: &Path, context: &WorkerContext) -> Result<()> {
         "fails-late" if context.id() == 1 => return Err(Error::app("it broke later")),
         "worn-at-once" if context.id() == 1 => {
             let place = context.slot().begin_request(MonoTime::now(), "GET", "/");
-            context.slot().end_request(place, MonoTime::now(), 0);
+            context.slot().end_request(place, MonoTime::now());
             context.beat(MonoTime::now());
             std::fs::write(flag, "")?;
         }
+        "shrinks-at-once" if context.id() == 2 => std::fs::write(flag, "")?,
         // Never leaves by itself, but makes progress.
         "stubborn" => loop {
             context.pause(Duration::from_millis(20));

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     int_during_a_graceful_stop_makes_it_quick,
     hup_puts_new_workers_in_the_place_of_all,
     a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced,
+    a_worker_that_was_ready_before_a_command_counts_for_it,
     winch_sends_all_workers_away_until_one_is_asked_for,
     ttin_and_ttou_change_the_number_of_workers_but_never_to_none,
     a_silent_worker_is_aborted_replaced_and_its_request_named,
@@ -374,6 +375,20 @@ fn a_worker_that_is_worn_as_soon_as_it_is_ready_is_replaced() {
     for line in ["ready 2", "exited 1"] {
         server.wait_for_line(line);
     }
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status, 0);
+}
+
+// Gunicorn: G6
+fn a_worker_that_was_ready_before_a_command_counts_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = folder.path().join("flag").display().to_string();
+    let options = ["shrinks-at-once", "--workers", "1", "--flag", &flag];
+    let mut server = Server::started(&options, 1);
+    server.signal(Signal::SIGTTIN);
+    // The oldest goes. Would the second one not count as ready, it would go.
+    assert!(server.wait_for_line("exited").starts_with("exited 1 "));
+    server.wait_for_workers(1);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end().status, 0);
 }

@@ -3,14 +3,13 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use oxicorn::arbiter::{ArbiterEvent, Handle, ReexecCommand, RestartCause};
+use oxicorn::arbiter::{ArbiterEvent, ReexecCommand, RestartCause};
 use oxicorn::net::{BindAddress, DEFAULT_BACKLOG, Listeners};
-use oxicorn::service::service_fn;
-use oxicorn::{Arbiter, Request, Responded, Responder, Result, SyncWorker, per_worker};
+use oxicorn::service::{per_worker, service_fn};
+use oxicorn::{Arbiter, Request, Responded, Responder, Result, SyncWorker};
 
 use crate::roles::tell;
 use crate::server::{Server, send};
@@ -39,17 +38,14 @@ pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
 
 fn run(bind: &str, other_layout: bool) -> Result<()> {
     let address: BindAddress = bind.parse()?;
-    let handle: Arc<OnceLock<Handle>> = Arc::default();
-    let shown = Arc::clone(&handle);
     let mut builder = Arbiter::builder(SyncWorker::new(per_worker(|_| Ok(service_fn(hello)))))
         .workers(2)
         .listeners(Listeners::bind([&address], DEFAULT_BACKLOG)?)
         .pulse(PULSE)
-        .observe(move |event: &ArbiterEvent| {
+        .observe(|event, handle| {
             if !matches!(event, ArbiterEvent::Pulse) {
-                return tell(event);
+                return tell(event, handle);
             }
-            let Some(handle) = shown.get() else { return };
             match handle.totals() {
                 Some(totals) => println!(
                     "totals {} {} {} {}",
@@ -68,9 +64,7 @@ fn run(bind: &str, other_layout: bool) -> Result<()> {
             .argument(script);
         builder = builder.exec(exec.argument(std::env::current_exe()?).argument(bind));
     }
-    let arbiter = builder.build()?;
-    let _ = handle.set(arbiter.handle());
-    arbiter.run()
+    builder.build()?.run()
 }
 
 struct Told {

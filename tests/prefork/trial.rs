@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use oxicorn::config::Settings;
-use oxicorn::{Error, Request, Responder, Result, per_worker};
+use oxicorn::service::per_worker;
+use oxicorn::{Error, Request, Responder, Result};
 
 use crate::roles::tell;
 use crate::server::{Server, exists, send};
@@ -59,7 +60,7 @@ fn tried(folder: &str, retires: bool) -> Result<()> {
     } else {
         server
     };
-    server.reload(read).observe(tell).serve(service)
+    server.reload_from(read).observe(tell).serve(service)
 }
 
 /// A folder, and a server that has the socket `first` and the pid file `pid` there.

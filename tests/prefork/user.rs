@@ -158,7 +158,10 @@ fn an_unavailable_user_is_refused_before_anything_is_opened() {
     let ended = Server::start(&["user", "no-such-user", "-", "-", socket]).wait_for_end();
     assert_eq!(ended.status, 1);
     let last = ended.last();
-    assert_eq!(last, "Error: user: there is no user \"no-such-user\"");
+    assert_eq!(
+        last,
+        "Error: user (program): there is no user \"no-such-user\""
+    );
     assert!(ended.stdout.is_empty() && !folder.path().join("socket").exists());
 }
 

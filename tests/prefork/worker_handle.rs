@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use oxicorn::arbiter::{ArbiterState, Handle};
+use oxicorn::arbiter::{ArbiterState, Completion, Handle, Progress};
+use oxicorn::service::per_worker;
 use oxicorn::time::MonoTime;
 use oxicorn::worker::Shutdown;
-use oxicorn::{Arbiter, Result, WorkerContext};
+use oxicorn::{Arbiter, Request, Responder, Result, WorkerContext};
 
+use crate::facade::connect;
 use crate::roles::tell;
 use crate::server::Server;
 use crate::support::wait_until;
@@ -18,12 +20,17 @@ use crate::{Test, tests};
 pub(crate) const TESTS: &[Test] = tests![
     a_worker_reads_the_status_and_the_workers,
     a_worker_commands_only_where_that_is_allowed,
+    a_service_reads_the_workers_and_the_totals,
 ];
 
 /// Two groups of one worker; the first worker tells what it sees, and what becomes of its commands.
 pub(crate) fn play(arguments: &[String]) -> Option<Result<()>> {
     let (role, more) = arguments.split_first()?;
-    (role == "worker-handle").then(|| run(more.first().map(String::as_str)))
+    match role.as_str() {
+        "worker-handle" => Some(run(more.first().map(String::as_str))),
+        "service-handle" => Some(serve()),
+        _ => None,
+    }
 }
 
 /// Commands are allowed where one is named that a worker may give.
@@ -53,7 +60,7 @@ fn first(context: &WorkerContext, handle: &OnceLock<Handle>, command: &str) -> R
     context.ready();
     let place = context.slot().begin_request(MonoTime::now(), "GET", "/x");
     wait_until("both workers", || {
-        handle.status().state == ArbiterState::Serving && handle.status().ready == 2
+        handle.status().state == ArbiterState::Serving && handle.status().ready >= 2
     });
     let status = handle.status();
     println!("status {} {}", status.target, status.workers);
@@ -72,21 +79,60 @@ fn first(context: &WorkerContext, handle: &OnceLock<Handle>, command: &str) -> R
             worker.requests,
         );
     }
-    context.slot().end_request(place, MonoTime::now(), 0);
-    let told = |what: &str, outcome: Result<()>| match outcome {
-        Ok(()) => println!("command {what} handed over"),
-        Err(error) => println!("command {what}: {error}"),
+    context.slot().end_request(place, MonoTime::now());
+    let told = |what: &str, completion: Completion| {
+        // It is known at once, and a wait for more is an error.
+        let error = completion.wait(Duration::from_secs(3600)).unwrap_err();
+        match completion.progress() {
+            Progress::HandedOver => println!("command {what} handed over: {error}"),
+            _ => println!("command {what}: {error}"),
+        }
     };
-    let now = Duration::ZERO;
-    told("upgrade", handle.upgrade().wait(now));
-    told("scale", handle.scale_group("consumer", 2).wait(now));
-    told("nowhere", handle.scale_group("nowhere", 2).wait(now));
+    told("upgrade", handle.upgrade());
+    told("scale", handle.scale_group("consumer", 2));
+    told("nowhere", handle.scale_group("nowhere", 2));
     match command {
-        "reload" if context.id() == 1 => told("reload", handle.reload().wait(now)),
-        "stop" => told("stop", handle.stop().wait(now)),
+        "reload" if context.id() == 1 => told("reload", handle.reload()),
+        "stop" => told("stop", handle.stop()),
         _ => {}
     }
     idle(context)
+}
+
+/// Two workers, whose service answers with what it reads, and with what becomes of a command.
+fn serve() -> Result<()> {
+    let make = per_worker(|context| {
+        let handle = context.handle().expect("an arbiter has forked it");
+        Ok(move |request: Request<'_>, reply: Responder<'_>| {
+            if request.path() == "/stop" {
+                let refused = handle.stop().wait(Duration::ZERO).unwrap_err();
+                return reply.text(200, refused.to_string());
+            }
+            let (target, listed) = (handle.status().target, handle.workers().len());
+            let requests = handle.totals().expect("it has no predecessor").requests;
+            reply.text(200, format!("{target} {listed} {requests}"))
+        })
+    });
+    let server = oxicorn::Server::bind("127.0.0.1:0")?.workers(2);
+    server.observe(tell).serve(make)
+}
+
+fn a_service_reads_the_workers_and_the_totals() {
+    let mut server = Server::started(&["service-handle"], 2);
+    let mut asked = 0;
+    for _ in 0..2 {
+        let mut client = connect(&mut server);
+        // The other worker may not have counted its last request yet.
+        wait_until("the totals", || {
+            let page = client.get("/").expect(200);
+            asked += 1;
+            page.text() == format!("2 2 {}", asked - 1)
+        });
+    }
+    let refused = connect(&mut server).get("/stop").expect(200);
+    assert!(refused.text().contains("`worker_commands`"), "{refused:?}");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_end().status, 0);
 }
 
 fn a_worker_reads_the_status_and_the_workers() {
@@ -118,10 +164,15 @@ fn a_worker_commands_only_where_that_is_allowed() {
     let mut server = Server::started(&["worker-handle", "reload"], 2);
     let upgrade = server.wait_for_line("command upgrade");
     assert!(upgrade.contains("a worker cannot have its arbiter do that"));
-    server.wait_for_line("command scale handed over");
+    let scale = server.wait_for_line("command scale handed over");
+    assert!(scale.contains("is not told how it ends"), "{scale}");
     server.wait_for_line("command reload handed over");
-    // One more, and then others in the place of all three.
-    server.wait_for_nth("ready ", 6);
+    // One more, and then others in the place of all three, of which the third may never have been ready.
+    server.wait_for_line("exited 1 ");
+    server.wait_for_line("exited 2 ");
+    // It waits for a state that is over once the server stops.
+    server.wait_for_nth("command nowhere", 2);
+    server.wait_for_workers(3);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_end().status, 0);
 

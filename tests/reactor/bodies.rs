@@ -11,7 +11,7 @@ use crate::{config, mirror, serve};
 #[test]
 fn a_large_body_goes_through_a_file_and_comes_back_identical() {
     let serving = serve(
-        config(|config| config.body_buffer = 1000),
+        config(|config| config.settings.body_buffer = 1000),
         |request, reply| {
             let mut body = Vec::new();
             request.into_body().read_to_end(&mut body)?;
@@ -67,9 +67,10 @@ fn many_large_bodies_at_once_are_one_request_each() {
     assert_eq!(serving.finish(), [(200, 7, true)].repeat(64));
 }
 
+// Gunicorn: E74
 #[test]
 fn a_body_over_the_limit_is_413_before_and_while_it_is_read() {
-    let small = || config(|config| config.limit_request_body = Some(4));
+    let small = || config(|config| config.settings.limit_request_body = 4);
     let serving = serve(small(), mirror);
     let announced = serving.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345");
     assert!(
@@ -91,9 +92,9 @@ fn a_body_over_the_limit_is_413_before_and_while_it_is_read() {
 #[test]
 fn without_a_writable_folder_bodies_and_responses_use_memory() {
     let closed = config(|config| {
-        config.body_buffer = 0;
-        config.response_buffer = 0;
-        config.tmp_upload_dir = "/no/such/folder".into();
+        config.settings.body_buffer = 0;
+        config.settings.response_buffer = 0;
+        config.settings.tmp_upload_dir = Some("/no/such/folder".into());
     });
     let serving = serve(closed, |request, reply| {
         let mut body = Vec::new();
@@ -119,8 +120,8 @@ fn without_a_writable_folder_bodies_and_responses_use_memory() {
 #[test]
 fn a_body_past_spool_total_is_503_until_others_are_answered() {
     let full = config(|config| {
-        config.body_buffer = 100;
-        config.spool_total = Some(1000);
+        config.settings.body_buffer = 100;
+        config.settings.spool_total = 1000;
     });
     let serving = serve(full, |request, reply| {
         let len = std::io::copy(&mut request.into_body(), &mut std::io::sink())?;
@@ -153,11 +154,12 @@ fn a_body_past_spool_total_is_503_until_others_are_answered() {
     assert!(second.ends_with("1000 bytes."), "{second}");
 }
 
+// Gunicorn: E68
 #[test]
 fn a_body_that_leaves_before_its_end_gives_its_place_back() {
     let full = config(|config| {
-        config.body_buffer = 0;
-        config.spool_total = Some(4);
+        config.settings.body_buffer = 0;
+        config.settings.spool_total = 4;
     });
     let serving = serve(full, mirror);
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
@@ -171,9 +173,10 @@ fn a_body_that_leaves_before_its_end_gives_its_place_back() {
     }
 }
 
+// Gunicorn: E73
 #[test]
 fn a_body_is_whole_however_it_arrives_and_wherever_it_is_kept() {
-    let small = config(|config| config.body_buffer = 100_000);
+    let small = config(|config| config.settings.body_buffer = 100_000);
     let serving = serve(small, mirror);
     let mut stream = serving.connect();
     // Around what one read takes, what is worth a block of its own, and what goes to a file.
@@ -218,7 +221,7 @@ fn a_body_is_whole_however_it_arrives_and_wherever_it_is_kept() {
     }
 }
 
-// Gunicorn: P27, P29
+// Gunicorn: P27, P29, E69
 #[test]
 fn a_malformed_body_is_400_and_reaches_no_service() {
     let called = Arc::new(Mutex::new(0));

@@ -2,28 +2,33 @@
 
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
-
+use crate::desk::Desk;
 use crate::support::Client;
-use crate::{Serving, config, mirror, serve};
+use crate::{config, mirror, serve};
 
 #[test]
 fn heads_that_are_not_complete_have_a_total_of_memory() {
-    let patient = config(|config| config.head_timeout = Duration::from_secs(3));
-    let serving = serve(patient, mirror);
+    let patient = config(|config| config.settings.head_timeout = Duration::from_secs(60));
+    let mut desk = Desk::open(patient, |_, request, reply| mirror(request, reply));
     let field = format!("X: {}\r\n", "x".repeat(8000));
     let half = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", field.repeat(25));
-    let mut clients: Vec<Client> = (0..120)
-        .map(|_| {
-            let mut stream = serving.connect();
-            stream.send(&half);
-            stream
-        })
-        .collect();
+    let soon = Some(Duration::from_millis(1));
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..120 {
+        let mut client = desk.connect();
+        std::thread::scope(|threads| {
+            let sender = threads.spawn(|| client.send(&half));
+            while !sender.is_finished() {
+                desk.reactor.poll(&desk.host, soon).unwrap();
+            }
+        });
+        clients.push(client);
+    }
     // A head of a usual size is not concerned.
-    let mut other = serving.connect();
-    other.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut other = desk.sending("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    desk.answer_all(1);
     other.read_until("GET /a ");
+    desk.pass(61);
     let answers: Vec<String> = clients.iter_mut().map(Client::read_all).collect();
     let count = |status| {
         answers
@@ -46,63 +51,10 @@ fn heads_that_are_not_complete_have_a_total_of_memory() {
 
 // Gunicorn: W18
 #[test]
-fn a_body_that_drips_makes_room_when_there_is_no_place_left() {
-    for rate in [0, 500] {
-        let full = config(|config| {
-            config.worker_connections = 1;
-            config.body_rate = rate;
-            config.body_grace = Duration::from_millis(200);
-            config.body_timeout = Duration::from_secs(4);
-        });
-        let serving = serve(full, mirror);
-        let mut slow = serving.connect();
-        slow.send(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
-        slow.send([b'x'; 4000]);
-        let mut other = serving.connect();
-        other.send(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        assert!(other.read_all().ends_with("GET /other "));
-        // Fast enough by far for its rate; where any rate will do, it has its time.
-        let answer = slow.read_all();
-        assert_eq!(answer.starts_with("HTTP/1.1 408 "), rate == 0, "{answer}");
-    }
-}
-
-/// A client whose system takes little for it: all that it takes counts as the client's own pace.
-fn with_little_room(serving: &Serving) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&serving.address.into()).unwrap();
-    Client::tcp(socket.into())
-}
-
-// Gunicorn: W18
-#[test]
-fn an_answer_not_taken_makes_room_where_no_place_is_left() {
+fn a_client_with_its_last_answer_makes_room_first() {
     let full = config(|config| {
-        config.worker_connections = 1;
-        config.send_grace = Duration::from_millis(200);
-    });
-    let serving = serve(full, |request, reply| {
-        let len = if request.path() == "/large" {
-            32 << 20
-        } else {
-            5
-        };
-        reply.send(200, &[], &vec![b'x'; len])
-    });
-    let mut deaf = with_little_room(&serving);
-    deaf.send(b"GET /large HTTP/1.0\r\n\r\n");
-    deaf.read_until("200 OK");
-    let answer = serving.ask("GET /other HTTP/1.0\r\n\r\n");
-    assert!(answer.ends_with("xxxxx"));
-}
-
-// Gunicorn: W18
-#[test]
-fn who_has_had_a_last_answer_makes_room_first() {
-    let full = config(|config| {
-        config.worker_connections = 2;
-        config.keepalive = Duration::from_secs(60);
+        config.settings.worker_connections = 2;
+        config.settings.keepalive = Duration::from_secs(60);
     });
     let serving = serve(full, mirror);
     let mut kept = serving.connect();

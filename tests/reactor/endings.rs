@@ -10,7 +10,7 @@ use crate::support::Client;
 use crate::{Log, Recording, config, mirror, serve};
 
 #[test]
-fn a_client_that_leaves_at_any_point_harms_nobody() {
+fn a_client_that_leaves_at_any_point_harms_no_other() {
     let serving = serve(Config::default(), mirror);
     let request = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
     for end in 0..=request.len() {
@@ -111,8 +111,8 @@ fn haste_has_an_end_whatever_is_left() {
 
 fn few(connections: usize) -> Config {
     config(|config| {
-        config.worker_connections = connections;
-        config.keepalive = Duration::from_secs(30);
+        config.settings.worker_connections = connections;
+        config.settings.keepalive = Duration::from_secs(30);
     })
 }
 

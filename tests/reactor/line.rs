@@ -2,66 +2,31 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::time::Duration;
 
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
-use oxicorn::reactor::{Admit, Host};
-use oxicorn::reactor::{Config, PendingRequest, Reactor};
+use oxicorn::reactor::{Config, Host, Reactor};
 use oxicorn::time::MonoTime;
 
+use crate::config;
+use crate::desk::Desk;
 use crate::support::{Client, await_arrival};
 
-/// A host whose clock stands still, and who may leave newcomers to others.
-struct Still {
-    now: MonoTime,
-    polite: bool,
-}
-
-impl Host for Still {
-    fn now(&self) -> MonoTime {
-        self.now
-    }
-
-    fn admit(&self, _now: MonoTime, _open: usize) -> Admit {
-        if self.polite {
-            Admit::Later(Duration::from_millis(1))
-        } else {
-            Admit::Accept
-        }
-    }
-}
-
-struct Desk {
-    reactor: Reactor,
-    host: Still,
-    address: SocketAddr,
-}
-
 fn open() -> Desk {
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
-    let address = listener.socket_addr().unwrap();
-    let reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
-    let host = Still {
-        now: MonoTime::now(),
-        polite: false,
-    };
-    Desk {
-        reactor,
-        host,
-        address,
-    }
+    open_with(Config::default())
+}
+
+fn open_with(config: Config) -> Desk {
+    Desk::open(config, |_, _, reply| reply.text(200, ""))
 }
 
 impl Desk {
     /// A client whose request for this path has arrived, and is neither read nor accepted.
     fn client(&self, path: &str) -> Client {
-        let mut client = Client::connect(self.address);
-        send(&mut client, &[path]);
-        client
+        self.sending(requests(&[path]))
     }
 
     /// A client whose first request has been answered.
@@ -72,40 +37,8 @@ impl Desk {
     }
 
     /// So many milliseconds pass.
-    fn pass(&mut self, millis: u64) {
-        self.host.now = self.host.now + Duration::from_millis(millis);
-    }
-
-    fn turn(&mut self) {
-        self.reactor.poll(&self.host, None).unwrap();
-    }
-
-    /// Answers what is to be answered before the next turn.
-    fn lap(&mut self) -> Vec<String> {
-        let mut paths = Vec::new();
-        while let Some(ready) = self.reactor.next_request(&self.host) {
-            paths.push(self.answer(ready));
-        }
-        paths
-    }
-
-    fn answer(&mut self, mut ready: PendingRequest) -> String {
-        let path = ready.head().unwrap().target().to_owned();
-        ready
-            .answer(&self.host, |_, reply| reply.text(200, ""))
-            .unwrap();
-        self.reactor.give_back(ready, &self.host);
-        path
-    }
-
-    /// Turns until so many requests were answered.
-    fn answer_all(&mut self, count: usize) -> Vec<String> {
-        let mut paths = Vec::new();
-        while paths.len() < count {
-            self.turn();
-            paths.extend(self.lap());
-        }
-        paths
+    fn pass_millis(&mut self, millis: u64) {
+        self.host.pass(Duration::from_millis(millis));
     }
 }
 
@@ -122,7 +55,7 @@ fn requests(paths: &[&str]) -> String {
 
 // Gunicorn: W1
 #[test]
-fn who_asks_again_at_once_goes_behind_all_who_asked_before() {
+fn a_request_sent_at_once_goes_behind_all_sent_before() {
     let mut desk = open();
     let [mut first, mut second] = [desk.kept(), desk.kept()];
     send(&mut first, &["/a1", "/a2", "/a3"]);
@@ -161,7 +94,7 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
     bell.write_all(b"!").unwrap();
     assert_eq!(desk.lap(), ["/"]);
     assert!(desk.reactor.poll(&desk.host, None).unwrap().woken);
-    desk.reactor.drain(desk.host.now, QueuePolicy::Drain);
+    desk.reactor.drain(desk.host.now.get(), QueuePolicy::Drain);
     // The one that is ready, and the one that is told that it is the last.
     assert_eq!(desk.answer_all(2), ["/", "/"]);
     client.end_output();
@@ -169,6 +102,41 @@ fn what_asks_the_worker_is_heard_though_a_client_never_pauses() {
         desk.turn();
         assert_eq!(desk.lap(), [""; 0]);
     }
+}
+
+#[test]
+fn a_drain_keeps_an_idle_client_for_as_long_as_keepalive() {
+    let mut desk = open();
+    let [mut early, mut idle] = [desk.kept(), desk.kept()];
+    desk.pass_millis(500);
+    desk.reactor.drain(desk.host.now.get(), QueuePolicy::Keep);
+    desk.pass_millis(1499);
+    send(&mut early, &["/last"]);
+    desk.turn();
+    assert_eq!(desk.lap(), ["/last"]);
+    assert_eq!(desk.reactor.open(), 1);
+    desk.pass_millis(1);
+    desk.turn();
+    assert!(desk.reactor.is_done(desk.host.now.get()));
+    assert!(early.read_all().contains("Connection: close\r\n"));
+    let answers = idle.read_all();
+    assert!(answers.ends_with("Content-Length: 0\r\n\r\n") && !answers.contains("close"));
+}
+
+#[test]
+fn a_drain_bounds_the_idle_time_where_keepalive_is_long() {
+    let mut desk = open_with(config(|config| {
+        config.settings.keepalive = Duration::from_secs(60);
+    }));
+    let _idle = desk.kept();
+    desk.pass_millis(500);
+    desk.reactor.drain(desk.host.now.get(), QueuePolicy::Keep);
+    desk.pass_millis(1999);
+    desk.reactor.poll(&desk.host, Some(Duration::ZERO)).unwrap();
+    assert_eq!(desk.reactor.open(), 1);
+    desk.pass_millis(1);
+    desk.turn();
+    assert!(desk.reactor.is_done(desk.host.now.get()));
 }
 
 /// A host whose thread is stopped for an hour when its poll has ended; a client sends a request meanwhile.
@@ -197,9 +165,9 @@ fn a_request_that_came_while_the_thread_was_stopped_is_in_time() {
     let mut desk = open();
     let client = desk.kept();
     desk.turn();
-    desk.reactor.drain(desk.host.now, QueuePolicy::Keep);
+    desk.reactor.drain(desk.host.now.get(), QueuePolicy::Keep);
     let stopped = Stopped {
-        since: desk.host.now,
+        since: desk.host.now.get(),
         client: RefCell::new(client),
         resumed: Cell::new(false),
     };
@@ -234,10 +202,8 @@ fn unannounced_newcomers_come_one_with_each_kept_connection() {
     let name = format!("oxicorn-test-line-{}", std::process::id());
     let address = format!("unix:@{name}").parse().unwrap();
     let listener = Listener::bind(&address, 64).unwrap();
-    let mut desk = Desk {
-        reactor: Reactor::new(&Listeners::from(listener), Config::default()).unwrap(),
-        ..open()
-    };
+    let mut desk = open();
+    desk.reactor = Reactor::new(&Listeners::from(listener), Config::default()).unwrap();
     let address = UnixAddress::from_abstract_name(&name).unwrap();
     let ask = |mut client: &UnixStream, path| {
         client.write_all(requests(&[path]).as_bytes()).unwrap();
@@ -263,7 +229,7 @@ fn unannounced_newcomers_come_one_with_each_kept_connection() {
 }
 
 #[test]
-fn who_has_a_place_stays_in_the_queue_until_it_comes_up() {
+fn a_newcomer_with_a_place_stays_in_the_queue_until_its_turn() {
     let mut desk = open();
     let mut kept = desk.kept();
     let _newcomers = [desk.client("/a"), desk.client("/b")];
@@ -290,14 +256,14 @@ fn newcomers_left_to_others_keep_their_places_and_are_accepted() {
         desk.turn();
         assert_eq!(desk.lap(), ["/kept", "/kept"]);
         assert_eq!(desk.reactor.open(), 2);
-        desk.pass(1);
+        desk.pass_millis(1);
     }
     // They did not.
     for client in &mut kept {
         send(client, &["/kept"]);
     }
     let _another = desk.client("/another");
-    desk.pass(1);
+    desk.pass_millis(1);
     desk.turn();
     assert_eq!(desk.lap(), ["/new", "/new", "/kept", "/kept"]);
     assert_eq!(desk.reactor.open(), 4);
@@ -319,7 +285,7 @@ fn newcomers_left_to_others_come_first_where_no_other_comes() {
 }
 
 #[test]
-fn newcomers_whose_place_comes_up_late_are_left_to_nobody() {
+fn newcomers_whose_place_comes_up_late_are_accepted() {
     let mut desk = open();
     let mut kept = desk.kept();
     desk.host.polite = true;
@@ -327,7 +293,7 @@ fn newcomers_whose_place_comes_up_late_are_left_to_nobody() {
     send(&mut kept, &["/kept"]);
     desk.turn();
     let ready = desk.reactor.next_request(&desk.host).unwrap();
-    desk.pass(5);
+    desk.pass_millis(5);
     assert_eq!(desk.answer(ready), "/kept");
     desk.turn();
     assert_eq!(desk.lap(), ["/new"]);
@@ -343,7 +309,7 @@ fn long_calls_have_a_turn_after_each() {
     for _ in 0..3 {
         desk.turn();
         let ready = desk.reactor.next_request(&desk.host).unwrap();
-        desk.pass(2);
+        desk.pass_millis(2);
         desk.answer(ready);
         assert!(desk.reactor.next_request(&desk.host).is_none());
     }

@@ -1,7 +1,5 @@
 //! Clients that go on sending after they were answered, and that are to see the answer.
 
-use std::time::Duration;
-
 use oxicorn::reactor::Config;
 
 use crate::support::Client;
@@ -23,8 +21,7 @@ fn upload(stream: &mut Client, head: &str) -> String {
 #[test]
 fn a_client_that_uploads_before_it_reads_sees_why_it_is_refused() {
     let strict = config(|config| {
-        config.limit_request_body = Some(1000);
-        config.linger = Duration::from_millis(300);
+        config.settings.limit_request_body = 1000;
     });
     let serving = serve(strict, mirror);
     let length = "Content-Length: 10485760\r\n";
@@ -51,8 +48,7 @@ fn a_client_that_uploads_before_it_reads_sees_why_it_is_refused() {
 #[test]
 fn a_client_that_uploads_before_it_reads_sees_an_early_answer() {
     let streaming = config(|config| {
-        config.stream_request_body = true;
-        config.linger = Duration::from_millis(300);
+        config.settings.stream_request_body = true;
     });
     let serving = serve(streaming, |_, reply| reply.text(200, "enough"));
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n";
@@ -68,31 +64,6 @@ fn answered(serving: &crate::Serving) -> Client {
     stream.send(BAD);
     assert!(stream.read_all().starts_with("HTTP/1.1 400 "));
     stream
-}
-
-/// Whether the server has closed both sides, as soon as that is to be seen.
-fn sends_until_closed(stream: &mut Client, pause: Duration) {
-    while stream.try_send([b'x'; 100]).is_ok() {
-        std::thread::sleep(pause);
-    }
-}
-
-#[test]
-fn a_lingering_client_that_sends_on_or_drips_is_closed_in_time() {
-    let short = config(|config| {
-        config.linger = Duration::from_secs(60);
-        config.linger_limit = Duration::from_millis(300);
-    });
-    let serving = serve(short, mirror);
-    sends_until_closed(&mut answered(&serving), Duration::from_millis(5));
-    let strict = config(|config| {
-        config.linger = Duration::from_secs(60);
-        config.linger_limit = Duration::from_secs(60);
-        config.body_grace = Duration::from_millis(100);
-        config.body_rate = 1_000_000;
-    });
-    let serving = serve(strict, mirror);
-    sends_until_closed(&mut answered(&serving), Duration::from_millis(5));
 }
 
 #[test]

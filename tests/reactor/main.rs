@@ -10,16 +10,18 @@ use std::thread::JoinHandle;
 use oxicorn::access::Access;
 use oxicorn::net::{Listener, Listeners, QueuePolicy};
 use oxicorn::reactor::Host;
-use oxicorn::reactor::{Config, Reactor};
+use oxicorn::reactor::{Config, PollOutcome, Reactor};
 use oxicorn::time::MonoTime;
 use oxicorn::{Request, Responded, Responder, Result};
 
 mod bodies;
 mod crowds;
 mod deadlines;
+mod desk;
 mod endings;
 mod line;
 mod lingering;
+mod own_poll;
 mod proxies;
 mod refusals;
 mod requests;
@@ -27,6 +29,8 @@ mod responses;
 mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "_tls")]
+mod tls;
 
 use support::Client;
 
@@ -54,6 +58,15 @@ fn serve(
     config: Config,
     service: impl Fn(Request<'_>, Responder<'_>) -> Result<Responded> + Send + 'static,
 ) -> Serving {
+    serve_with(config, service, |reactor, host| reactor.poll(host, None))
+}
+
+/// The same, with another way to wait.
+fn serve_with(
+    config: Config,
+    service: impl Fn(Request<'_>, Responder<'_>) -> Result<Responded> + Send + 'static,
+    poll: impl Fn(&mut Reactor, &dyn Host) -> Result<PollOutcome> + Send + 'static,
+) -> Serving {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let address = listener.socket_addr().unwrap();
     let (stop, stopped) = UnixStream::pair().unwrap();
@@ -65,7 +78,7 @@ fn serve(
         drop(listeners);
         reactor.watch(stopped.as_fd()).unwrap();
         while !reactor.is_done(MonoTime::now()) {
-            if reactor.poll(&host, None).unwrap().woken {
+            if poll(&mut reactor, &host).unwrap().woken {
                 reactor.drain(MonoTime::now(), QueuePolicy::Drain);
                 reactor.drain(MonoTime::now(), QueuePolicy::Drain);
             }

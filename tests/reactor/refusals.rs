@@ -1,12 +1,11 @@
 //! Answers of the reactor's own, with pages of somebody else's.
 
-use std::time::Duration;
-
 use oxicorn::h1::Page;
 use oxicorn::net::ProxyProtocol;
 use oxicorn::reactor::{Config, ErrorPage};
 use oxicorn::{Error, Request, Responder};
 
+use crate::desk::Desk;
 use crate::{config, mirror, serve};
 
 /// Pages that show all that a callback is told.
@@ -30,14 +29,13 @@ fn body(answer: &str) -> &str {
 fn every_error_response_gets_the_page_of_the_callback() {
     let strict = config(|config| {
         config.error_page = telling();
-        config.http.limits.request_line = 100;
-        config.http.limits.field_size = 100;
-        config.limit_request_body = Some(4);
-        config.body_buffer = 0;
-        config.spool_total = Some(4);
-        config.head_timeout = Duration::from_millis(100);
-        config.proxy_protocol = ProxyProtocol::Auto;
-        config.proxy_allow_ips = "10.0.0.0/8".parse().unwrap();
+        config.settings.limit_request_line = 100;
+        config.settings.limit_request_field_size = 100;
+        config.settings.limit_request_body = 4;
+        config.settings.body_buffer = 0;
+        config.settings.spool_total = 4;
+        config.settings.proxy_protocol = ProxyProtocol::Auto;
+        config.settings.proxy_allow_ips = "10.0.0.0/8".parse().unwrap();
     });
     let serving = serve(strict, |_: Request<'_>, _: Responder<'_>| {
         Err(Error::new("a secret"))
@@ -51,7 +49,6 @@ fn every_error_response_gets_the_page_of_the_callback() {
     for (request, line) in [
         ("GET\r\n\r\n".to_owned(), "400 ? true "),
         ("PROXY UNKNOWN\r\n".to_owned(), "403 ? true "),
-        ("GET / HT".to_owned(), "408 ? true "),
         (
             "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".to_owned(),
             "413 /a true ",
@@ -95,6 +92,17 @@ fn every_error_response_gets_the_page_of_the_callback() {
         }
         assert!(body(&answer).starts_with(line), "{answer}");
     }
+}
+
+#[test]
+fn a_late_head_gets_the_page_of_the_callback() {
+    let telling = config(|config| config.error_page = telling());
+    let mut desk = Desk::open(telling, |_, request, reply| mirror(request, reply));
+    let mut client = desk.sending("GET / HT");
+    desk.turn();
+    desk.pass(3600);
+    let answer = client.read_all();
+    assert!(body(&answer).starts_with("408 ? true "), "{answer}");
 }
 
 #[test]
@@ -159,7 +167,7 @@ fn head_gets_no_page() {
 
 #[test]
 fn a_server_line_that_could_be_split_is_refused_at_the_start() {
-    let config = config(|config| config.server = "a\r\nX-Split: b".to_owned());
+    let config = config(|config| config.settings.server_header = "a\r\nX-Split: b".to_owned());
     let none = oxicorn::net::Listeners::from(Vec::new());
     let error = oxicorn::reactor::Reactor::new(&none, config).unwrap_err();
     assert!(error.is_config(), "{error}");

@@ -68,7 +68,7 @@ fn a_head_in_single_bytes_is_a_head() {
 }
 
 #[test]
-fn half_a_request_delays_nobody() {
+fn half_a_request_delays_no_other() {
     let serving = serve(Config::default(), mirror);
     let _silent = serving.connect();
     let mut half = serving.connect();
@@ -130,7 +130,7 @@ fn connect_and_asterisk_reach_the_service_connect_ends_it() {
 #[test]
 fn another_protocol_on_the_port_is_refused_at_its_first_byte() {
     let serving = serve(
-        config(|config| config.head_timeout = Duration::from_secs(60)),
+        config(|config| config.settings.head_timeout = Duration::from_secs(60)),
         mirror,
     );
     // TLS, RDP, SMB, and the empty line that is forgiven before TLS: without a line's end, and whatever follows.

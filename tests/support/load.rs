@@ -1,7 +1,8 @@
 //! [`Load`]: clients that keep a server busy and count every answer that is not the one they asked for.
 //!
-//! Nothing is asked twice and nothing is excused: a kept connection that ends without an answer has said
-//! `Connection: close`, or it is a failure.
+//! Nothing is excused: a kept connection that ends without an answer has said `Connection: close`, or it is a failure.
+//! Nothing is asked twice but on a connection that was silent for [`KEEPALIVE`], which a server may have closed
+//! (RFC 9112 §9.5): on a busy machine a client may be stopped for so long.
 //!
 //! ```text
 //!   Line::connect ─▶ ask ─▶ answer ─┬─ may be kept, by a client that keeps ──▶ ask
@@ -24,6 +25,8 @@ use super::{Address, Broken, Client, PATIENCE, Response};
 
 /// How long a client stays away from a server that has failed it.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The default of `keepalive`.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How many failures are described.
 const DESCRIBED: usize = 8;
 
@@ -161,6 +164,8 @@ impl Ask {
 pub(crate) struct Line {
     client: Client,
     sent: Option<MonoTime>,
+    /// Whether the server may have closed it before the last request came.
+    may_be_over: bool,
 }
 
 impl Line {
@@ -168,15 +173,22 @@ impl Line {
     pub(crate) fn connect(address: &Address) -> Result<Self, Failure> {
         let client = address.connect();
         let client = client.map_err(|e| Failure::io(&e, Kind::Refused))?;
-        Ok(Self { client, sent: None })
+        Ok(Self {
+            client,
+            sent: None,
+            may_be_over: false,
+        })
     }
 
     /// Sends a request.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), Failure> {
-        self.sent = None;
+        let before = self.sent.take();
         let sent = self.client.try_send(ask.bytes());
+        let now = MonoTime::now();
+        // It was answered after it was sent.
+        self.may_be_over = before.is_some_and(|before| now.since(before) >= KEEPALIVE);
         sent.map_err(|e| Failure::io(&e, Kind::Reset))?;
-        self.sent = Some(MonoTime::now());
+        self.sent = Some(now);
         Ok(())
     }
 
@@ -351,8 +363,16 @@ impl Shared {
         let asked = line.ask(ask);
         let kept = line
             .answer(ask)
-            .map_err(|answer| asked.err().unwrap_or(answer))?;
-        Ok(kept.then_some(line))
+            .map_err(|answer| asked.err().unwrap_or(answer));
+        match kept {
+            Ok(kept) => Ok(kept.then_some(line)),
+            Err(failure)
+                if line.may_be_over && matches!(failure.kind, Kind::Unanswered | Kind::Reset) =>
+            {
+                self.exchange(None, ask)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// How long it took, in microseconds.

@@ -2,6 +2,7 @@
 //!
 //! Whatever a test does, nothing of the group outlives it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, setsid};
@@ -29,17 +31,17 @@ struct Collected {
 }
 
 impl Lines {
-    fn read(stream: impl Read + Send + 'static) -> Self {
+    /// Reads a stream whose lines end with `end`, without their ends.
+    fn read(stream: impl Read + Send + 'static, end: u8) -> Self {
         let lines = Self::default();
         let sink = lines.clone();
         std::thread::spawn(move || {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
-            while stream.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            while stream.read_until(end, &mut line).is_ok_and(|n| n > 0) {
                 let text = String::from_utf8_lossy(&line);
-                sink.lock()
-                    .lines
-                    .push(text.trim_end_matches('\n').to_owned());
+                let text = text.trim_end_matches(char::from(end));
+                sink.lock().lines.push(text.to_owned());
                 sink.0.1.notify_all();
                 line.clear();
             }
@@ -156,19 +158,39 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it, controlled by this terminal or by none: the signals of the test's own are not for a server.
     pub(crate) fn spawn(command: &mut Command, terminal: Option<PathBuf>) -> Self {
-        lead_a_session(command, terminal);
-        let spawned = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = spawned.unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let stdout = Lines::read(child.stdout.take().expect("it is piped"));
-        let stderr = Lines::read(child.stderr.take().expect("it is piped"));
+        command.stderr(Stdio::piped());
+        let (mut child, stdout) = Self::start(command, terminal);
+        let stderr = child.stderr.take().expect("it is piped");
+        let stderr = Lines::read(stderr, b'\n');
         Self {
             child,
             stdout,
             stderr,
         }
+    }
+
+    /// Starts it with a terminal as its error stream. What is shown there ends at each return of the cursor to its line's
+    /// begin, and begins with a line feed where the cursor goes to the next line.
+    pub(crate) fn spawn_on_terminal(command: &mut Command) -> Self {
+        let terminal = openpty(None, None).expect("a terminal");
+        command.stderr(terminal.slave);
+        let (child, stdout) = Self::start(command, None);
+        // Or this process would hold the terminal open.
+        command.stderr(Stdio::null());
+        let stderr = Lines::read(File::from(terminal.master), b'\r');
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn start(command: &mut Command, terminal: Option<PathBuf>) -> (Child, Lines) {
+        lead_a_session(command, terminal);
+        let spawned = command.stdout(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let stdout = child.stdout.take().expect("it is piped");
+        (child, Lines::read(stdout, b'\n'))
     }
 
     pub(crate) fn pid(&self) -> Pid {

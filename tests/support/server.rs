@@ -26,12 +26,14 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// As a log line has it: `http://127.0.0.1:8000`, `unix:/run/x.sock` or `unix:@x`.
+    /// As a log line has it: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `unix:/run/x.sock` or `unix:@x`.
     fn parse(url: &str) -> Option<Self> {
-        match url.strip_prefix("unix:") {
-            Some(path) => Some(Self::Unix(path.into())),
-            None => url.strip_prefix("http://")?.parse().ok().map(Self::Tcp),
+        if let Some(path) = url.strip_prefix("unix:") {
+            return Some(Self::Unix(path.into()));
         }
+        let secure = url.strip_prefix("https://");
+        let address = secure.or_else(|| url.strip_prefix("http://"))?;
+        address.parse().ok().map(Self::Tcp)
     }
 
     #[track_caller]
@@ -85,7 +87,12 @@ impl Serve {
 
     /// Another example.
     pub(crate) fn example(name: &str) -> Self {
-        let mut command = Command::new(binary(name));
+        Self::program(binary(name))
+    }
+
+    /// A program at a path.
+    pub(crate) fn program(path: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(path);
         // What the developer's own shell has set must not reach the server.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -101,6 +108,7 @@ impl Serve {
             "LISTEN_FDS",
             "LISTEN_PID",
             "NOTIFY_SOCKET",
+            "NO_COLOR",
         ] {
             command.env_remove(name);
         }
@@ -178,6 +186,18 @@ impl Serve {
 
     /// Starts it, and waits for nothing.
     pub(crate) fn spawn(mut self) -> Process {
+        self.complete();
+        Process::spawn(&mut self.command, self.terminal)
+    }
+
+    /// The same, with a terminal as its error stream.
+    pub(crate) fn spawn_on_terminal(mut self) -> Process {
+        self.complete();
+        Process::spawn_on_terminal(self.command.env("TERM", "linux"))
+    }
+
+    /// Adds the arguments that are still missing.
+    fn complete(&mut self) {
         for bind in &self.binds {
             self.command.args(["--bind", bind]);
         }
@@ -185,7 +205,6 @@ impl Serve {
             self.command
                 .args(["--workers", &self.workers.to_string(), app]);
         }
-        Process::spawn(&mut self.command, self.terminal)
     }
 
     /// Starts it, and waits until it listens.
@@ -305,7 +324,7 @@ impl Server {
 }
 
 /// An example's binary, which `cargo test` has built beside this test, unless that was told to build this
-/// test alone.
+/// test alone: then what is there may be old, or lack a feature that is off by default.
 fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     let exe = std::env::current_exe().expect("the test's own path");
@@ -313,7 +332,12 @@ fn binary(name: &str) -> PathBuf {
     let path = profile.join("examples").join(name);
     BUILT.get_or_init(|| {
         let built = fs::metadata(&path).and_then(|m| m.modified()).ok();
-        if built.is_none_or(|built| built < newest(&root().join("src"))) {
+        let is_special = cfg!(any(
+            feature = "tls",
+            feature = "tls-aws-lc",
+            feature = "toml"
+        ));
+        if is_special || built.is_none_or(|built| built < newest(&root().join("src"))) {
             build();
         }
     });
@@ -328,6 +352,9 @@ fn build() {
         ("cli", cfg!(feature = "cli")),
         ("tracing", cfg!(feature = "tracing")),
         ("systemd", cfg!(feature = "systemd")),
+        ("toml", cfg!(feature = "toml")),
+        ("tls", cfg!(feature = "tls")),
+        ("tls-aws-lc", cfg!(feature = "tls-aws-lc")),
     ];
     for (feature, _) in features.iter().filter(|(_, on)| *on) {
         cargo.args(["--features", feature]);

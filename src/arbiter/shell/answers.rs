@@ -12,163 +12,164 @@ use crate::arbiter::supervisor::Supervisor;
 /// A command, with a ticket if a thread waits for its end: a signal has none.
 pub(super) type Commanded = (Command, Option<Ticket>);
 
-/// New settings that are being tried.
+/// What a command waits for.
 #[derive(Debug)]
-struct Reload {
-    ticket: Ticket,
-    /// The generations that have not proven good yet.
-    tried: BTreeSet<u64>,
+enum Awaited {
+    Stop,
+    /// New settings, which are about to be read.
+    Load,
+    /// The first ready worker of each of these generations.
+    Trial(BTreeSet<u64>),
+    /// That number of workers in that group.
+    Scale(GroupId, usize),
+    /// The first ready worker of the next arbiter.
+    Upgrade,
 }
 
-/// The commands that have not ended.
+/// The commands that have not ended, in order. A ticket is missing where a signal has asked for an upgrade: of those the
+/// last one is refused.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
-    stops: Vec<Ticket>,
-    /// Settings are about to be read for them.
-    loads: Vec<Ticket>,
-    reloads: Vec<Reload>,
-    /// The number of workers that a group is to have.
-    scales: Vec<(GroupId, usize, Ticket)>,
-    /// One for each command, in order, also for those without a ticket.
-    upgrades: Vec<Option<Ticket>>,
-}
+pub(super) struct Answers(Vec<(Awaited, Option<Ticket>)>);
 
 impl Answers {
     /// A command was given, to an arbiter that stops or does not.
     pub(super) fn expect(&mut self, command: Command, ticket: Option<Ticket>, stops: bool) {
-        match (command, ticket) {
-            (Command::Stop | Command::StopNow, Some(ticket)) => {
-                ticket.take();
-                self.stops.push(ticket);
-            }
-            (Command::ReopenLogs, Some(ticket)) => ticket.finish(),
-            (_, Some(ticket)) if stops => ticket.fail("the arbiter stops"),
-            (Command::Upgrade, ticket) => self.upgrades.push(ticket),
-            (Command::Reload, Some(ticket)) => self.loads.push(ticket),
-            (Command::Scale(group, workers), Some(ticket)) => {
-                self.supersede_scale(group);
-                ticket.take();
-                self.scales.push((group, workers.max(1), ticket));
-            }
-            (Command::Grow | Command::Shrink, _) => self.supersede_scale(GroupId::FIRST),
-            (Command::Quiesce, _) => self.scales.drain(..).for_each(superseded),
+        match command {
+            Command::Grow | Command::Shrink => self.supersede_scales(|of| of == GroupId::FIRST),
+            Command::Scale(group, _) => self.supersede_scales(|of| of == group),
+            Command::Quiesce => self.supersede_scales(|_| true),
             _ => {}
+        }
+        let awaited = match command {
+            Command::Stop | Command::StopNow => Awaited::Stop,
+            Command::ReopenLogs => return ticket.into_iter().for_each(Ticket::finish),
+            _ if stops => return fail(ticket, "the arbiter stops"),
+            Command::Upgrade => Awaited::Upgrade,
+            Command::Reload => Awaited::Load,
+            Command::Scale(group, workers) => Awaited::Scale(group, workers.max(1)),
+            Command::Grow | Command::Shrink | Command::Quiesce => return,
+        };
+        if matches!(awaited, Awaited::Stop | Awaited::Scale(..)) {
+            ticket.iter().for_each(Ticket::take);
+        }
+        if ticket.is_some() || matches!(awaited, Awaited::Upgrade) {
+            self.0.push((awaited, ticket));
         }
     }
 
-    fn supersede_scale(&mut self, group: GroupId) {
-        let same = |(of, ..): &(GroupId, usize, Ticket)| *of == group;
-        let (old, rest) = std::mem::take(&mut self.scales).into_iter().partition(same);
-        self.scales = rest;
-        let old: Vec<_> = old;
-        old.into_iter().for_each(superseded);
+    fn supersede_scales(&mut self, which: impl Fn(GroupId) -> bool) {
+        let reason = "another number of workers was asked for";
+        self.fail(
+            |it| matches!(it, Awaited::Scale(of, _) if which(*of)),
+            reason,
+        );
     }
 
     /// The settings that were asked for are tried, as these generations. They say how many workers there are to be.
     pub(super) fn loaded(&mut self, generations: &[u64]) {
-        self.scales.drain(..).for_each(superseded);
-        for ticket in self.loads.drain(..) {
-            ticket.take();
-            let tried = generations.iter().copied().collect();
-            self.reloads.push(Reload { ticket, tried });
+        self.supersede_scales(|_| true);
+        for (awaited, ticket) in &mut self.0 {
+            if matches!(awaited, Awaited::Load) {
+                ticket.iter().for_each(Ticket::take);
+                *awaited = Awaited::Trial(generations.iter().copied().collect());
+            }
         }
     }
 
-    /// They cannot be used.
     pub(super) fn load_failed(&mut self, reason: &str) {
-        self.loads.drain(..).for_each(|ticket| ticket.fail(reason));
+        self.fail(|it| matches!(it, Awaited::Load), reason);
     }
 
-    /// A generation has proven good.
     pub(super) fn committed(&mut self, generation: u64) {
-        for reload in &mut self.reloads {
-            reload.tried.remove(&generation);
+        for (awaited, _) in &mut self.0 {
+            if let Awaited::Trial(tried) = awaited {
+                tried.remove(&generation);
+            }
         }
-        for ticket in self.take_reloads(BTreeSet::is_empty) {
-            ticket.finish();
-        }
+        self.finish(|it| matches!(it, Awaited::Trial(tried) if tried.is_empty()));
     }
 
-    /// A generation is given up.
     pub(super) fn given_up(&mut self, generation: u64, reason: &str) {
-        for ticket in self.take_reloads(|tried| tried.contains(&generation)) {
-            ticket.fail(reason);
-        }
+        self.fail(
+            |it| matches!(it, Awaited::Trial(tried) if tried.contains(&generation)),
+            reason,
+        );
     }
 
-    fn take_reloads(&mut self, which: impl Fn(&BTreeSet<u64>) -> bool) -> Vec<Ticket> {
-        let reloads = std::mem::take(&mut self.reloads).into_iter();
-        let (ended, rest): (Vec<_>, Vec<_>) = reloads.partition(|it| which(&it.tried));
-        self.reloads = rest;
-        ended.into_iter().map(|reload| reload.ticket).collect()
-    }
-
-    /// The new arbiter's process is there.
     pub(super) fn reexecuted(&mut self) {
-        self.upgrades.iter().flatten().for_each(Ticket::take);
+        let upgrades = self.0.iter().filter(|(it, _)| is_upgrade(it));
+        upgrades
+            .filter_map(|(_, ticket)| ticket.as_ref())
+            .for_each(Ticket::take);
     }
 
-    /// The new arbiter serves.
     pub(super) fn upgraded(&mut self) {
-        self.upgrades.drain(..).flatten().for_each(Ticket::finish);
+        self.finish(is_upgrade);
     }
 
-    /// There is no new arbiter.
     pub(super) fn upgrade_failed(&mut self, reason: &str) {
-        let tickets = self.upgrades.drain(..).flatten();
-        tickets.for_each(|ticket| ticket.fail(reason));
+        self.fail(is_upgrade, reason);
     }
 
     /// The last command that asked for an upgrade is refused.
     pub(super) fn upgrade_refused(&mut self, reason: &str) {
-        if let Some(ticket) = self.upgrades.pop().flatten() {
-            ticket.fail(reason);
+        if let Some(last) = self.0.iter().rposition(|(it, _)| is_upgrade(it)) {
+            fail(self.0.remove(last).1, reason);
         }
     }
 
     /// The arbiter begins to stop: nothing else comes to its end.
     pub(super) fn stopping(&mut self) {
-        let reason = "the arbiter stops";
-        self.load_failed(reason);
-        self.upgrade_failed(reason);
-        let reloads = self.reloads.drain(..).map(|reload| reload.ticket);
-        let scales = self.scales.drain(..).map(|(.., ticket)| ticket);
-        reloads.chain(scales).for_each(|ticket| ticket.fail(reason));
+        self.fail(|it| !matches!(it, Awaited::Stop), "the arbiter stops");
     }
 
-    /// Answers what is so by now.
+    /// Answers the commands that have come to their end by now, and those that cannot any more.
     pub(super) fn look(&mut self, supervisor: &Supervisor) {
         if supervisor.target() == 0 {
-            for reload in self.reloads.drain(..) {
-                let ticket = reload.ticket;
-                ticket.fail("there are to be no workers that could serve");
-            }
+            let reason = "there are to be no workers that could serve";
+            self.fail(|it| matches!(it, Awaited::Trial(_)), reason);
         }
-        if self.scales.is_empty() {
-            return;
-        }
-        for (group, workers, ticket) in std::mem::take(&mut self.scales) {
-            let target = supervisor.targets().nth(group.0);
-            if let Some(target) = target.filter(|target| *target != workers) {
-                ticket.fail(format!(
-                    "there is room for {target} workers of the group only"
-                ));
-            } else if supervisor.is_settled(group) {
-                ticket.finish();
-            } else {
-                self.scales.push((group, workers, ticket));
+        for (group, target) in supervisor.targets().enumerate() {
+            let group = GroupId(group);
+            let reason = format!("there is room for {target} workers of the group only");
+            self.fail(
+                |it| matches!(it, Awaited::Scale(of, to) if *of == group && *to != target),
+                &reason,
+            );
+            if supervisor.is_settled(group) {
+                self.finish(|it| matches!(it, Awaited::Scale(of, _) if *of == group));
             }
         }
     }
 
-    /// The arbiter has ended.
-    pub(super) fn ended(self) {
-        self.stops.into_iter().for_each(Ticket::finish);
+    pub(super) fn ended(mut self) {
+        self.finish(|it| matches!(it, Awaited::Stop));
+    }
+
+    fn finish(&mut self, which: impl Fn(&Awaited) -> bool) {
+        self.take(which).for_each(Ticket::finish);
+    }
+
+    fn fail(&mut self, which: impl Fn(&Awaited) -> bool, reason: &str) {
+        self.take(which).for_each(|ticket| ticket.fail(reason));
+    }
+
+    fn take(&mut self, which: impl Fn(&Awaited) -> bool) -> impl Iterator<Item = Ticket> {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let (taken, rest): (Vec<_>, _) = all.partition(|(awaited, _)| which(awaited));
+        self.0 = rest;
+        taken.into_iter().filter_map(|(_, ticket)| ticket)
     }
 }
 
-fn superseded((.., ticket): (GroupId, usize, Ticket)) {
-    ticket.fail("another number of workers was asked for");
+fn is_upgrade(awaited: &Awaited) -> bool {
+    matches!(awaited, Awaited::Upgrade)
+}
+
+fn fail(ticket: Option<Ticket>, reason: &str) {
+    if let Some(ticket) = ticket {
+        ticket.fail(reason);
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +178,7 @@ mod tests {
     use crate::arbiter::action::Input;
     use crate::arbiter::completion::{self, Completion, Progress};
     use crate::arbiter::policy::{Policy, Supervised};
+    use crate::config::Settings;
     use crate::time::MonoTime;
 
     /// A supervisor whose only worker serves, and with it what commands wait for.
@@ -191,7 +193,7 @@ mod tests {
             let workers = 1;
             let policy = Policy {
                 workers,
-                ..Policy::new(1)
+                ..Policy::of(&Settings::default(), 1)
             };
             let first = Supervised {
                 generation: 1,

@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::examination::Examination;
 use super::report;
 use crate::arbiter::action::{ExitReport, Input, RecycleReason, SignalReason};
+use crate::arbiter::completion::Ticket;
 use crate::arbiter::policy::{GroupId, Policy};
 use crate::arbiter::totals;
+use crate::arbiter::worker_order::WorkerOrder;
 use crate::error::Result;
-use crate::ipc::link::{ArbiterEnd, LastWords, Message, WorkerCommand};
+use crate::ipc::link::{LastWords, LinkEnd, Message, WorkerCommand};
 use crate::ipc::scoreboard::Scoreboard;
 use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
@@ -19,16 +22,15 @@ use crate::sys::fork::{self, Exit};
 use crate::sys::memory::{self, OomKills};
 use crate::sys::stacks::Stacks;
 use crate::time::MonoTime;
-use crate::trace::{debug, error};
+use crate::trace::{debug, error, warning};
 
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) id: u64,
     pub(super) slot: usize,
     pub(super) group: GroupId,
-    /// What it is held to.
     pub(super) policy: Policy,
-    pub(super) link: ArbiterEnd,
+    pub(super) link: LinkEnd,
     pub(super) stacks: Stacks,
     /// Its own queues, for the one that takes its place; given up when it is asked to leave.
     pub(super) queues: Listeners,
@@ -37,7 +39,6 @@ pub(super) struct Child {
     pub(super) heard: MonoTime,
     pub(super) ready: bool,
     pub(super) words: Option<LastWords>,
-    /// What it asks the arbiter to do.
     pub(super) asked: Vec<WorkerCommand>,
     /// What it exits with, whatever becomes of its last step: once its work is done.
     pub(super) ending: Option<i32>,
@@ -55,7 +56,6 @@ pub(super) struct Collected {
     pub(super) ready: Vec<(u64, i32)>,
     /// Process id and command of workers that ask for something.
     pub(super) asked: Vec<(i32, WorkerCommand)>,
-    /// Something is about to be complete.
     pub(super) look_soon: bool,
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Children {
     all: BTreeMap<i32, Child>,
     pub(super) scoreboard: Arc<Scoreboard>,
     oom_kills: OomKills,
+    /// The questions for stacks that are not answered.
+    examinations: Vec<Examination>,
 }
 
 impl Children {
@@ -72,6 +74,7 @@ impl Children {
             all: BTreeMap::new(),
             scoreboard: Arc::new(Scoreboard::new(slots, calls, counters)?),
             oom_kills: OomKills::watch(),
+            examinations: Vec::new(),
         })
     }
 
@@ -79,13 +82,31 @@ impl Children {
         self.all.values()
     }
 
-    /// Whether the memory of any is to be looked at.
+    pub(super) fn by_pid(&self) -> impl Iterator<Item = (i32, &Child)> {
+        let there = self.all.iter().filter(|(_, child)| !child.reaped);
+        there.map(|(&pid, child)| (pid, child))
+    }
+
     pub(super) fn have_memory_bounds(&self) -> bool {
         self.iter()
             .any(|child| child.policy.max_worker_memory.is_some())
     }
 
-    /// Adds a process that was just forked.
+    /// Gives the slot to a worker of this generation that is about to be forked now.
+    pub(super) fn assign(
+        &self,
+        slot: usize,
+        id: u64,
+        group: GroupId,
+        generation: u64,
+        calls: usize,
+    ) -> MonoTime {
+        let now = MonoTime::now();
+        self.scoreboard.assign(slot, id, group.0, calls, now);
+        self.scoreboard.slot(slot).set_generation(generation);
+        now
+    }
+
     pub(super) fn add(&mut self, pid: i32, child: Child) -> &Child {
         self.scoreboard.slot(child.slot).set_pid(pid);
         self.all.insert(pid, child);
@@ -112,11 +133,15 @@ impl Children {
             // Asked before its messages are read: then the last of them are there.
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             let was_ready = child.ready;
-            let recycle_due = child.read(pid, exit.is_some());
+            let recycle_due = child.read(pid);
+            if let Some(text) = child.take_stacks(exit.is_some()) {
+                child.show_stacks(pid, &text, &mut self.examinations);
+            }
             let asked = child.asked.drain(..).map(|command| (pid, command));
             collected.asked.extend(asked);
             if let Some(exit) = exit {
                 child.reaped = true;
+                self.examinations.iter_mut().for_each(|it| it.forget(pid));
                 exits.push(Input::Exited {
                     pid,
                     exit: report::verdict(pid, exit, child.ending),
@@ -129,7 +154,6 @@ impl Children {
             collected.look_soon |= child.stacks.is_pending() || child.link.is_closed();
             let id = child.id;
             if child.ready && !was_ready {
-                inputs.push(Input::Ready { id });
                 collected.ready.push((id, pid));
             }
             // It says so once, and only a worker that serves can be due for recycling.
@@ -141,7 +165,8 @@ impl Children {
                 inputs.push(Input::Beat { id, at: heard });
             }
             if bounds_requests {
-                let oldest = slot.calls().map(|call| call.started).min();
+                let bound = slot.calls().filter(|call| !call.upgraded);
+                let oldest = bound.map(|call| call.started).min();
                 let alone = slot.connections() <= 1;
                 inputs.extend(oldest.map(|since| Input::InCall { id, since, alone }));
             }
@@ -155,6 +180,10 @@ impl Children {
             debug!("Process {pid}, which is no worker, {exit}");
         }
         inputs.append(&mut exits);
+        let now = MonoTime::now();
+        let open = std::mem::take(&mut self.examinations).into_iter();
+        self.examinations = open.filter_map(|it| it.proceed(now)).collect();
+        collected.look_soon |= !self.examinations.is_empty();
         collected
     }
 
@@ -163,7 +192,10 @@ impl Children {
         let Some(child) = self.all.get_mut(&pid).filter(|child| !child.reaped) else {
             return;
         };
-        child.examined &= order != WorkerSignal::Stacks;
+        if order == WorkerSignal::Stacks {
+            child.examined = false;
+            self.examinations.iter_mut().for_each(|it| it.forget(pid));
+        }
         if matches!(order, WorkerSignal::Leave | WorkerSignal::Quit) {
             child.queues = Listeners::default();
         }
@@ -173,14 +205,43 @@ impl Children {
         }
     }
 
-    /// A worker is going to be replaced, since it has served for long enough.
+    /// Does what was asked for of single workers. What the supervisor has to hear of is added to the inputs.
+    pub(super) fn obey(&mut self, order: WorkerOrder, ticket: Ticket, inputs: &mut Vec<Input>) {
+        let (id, kills) = match order {
+            WorkerOrder::Stacks(shown) => {
+                let workers = self.by_pid().map(|(pid, child)| (pid, child.id));
+                let examination = Examination::begin(ticket, shown, workers);
+                self.examinations.push(examination);
+                return;
+            }
+            WorkerOrder::Recycle(id) => (id, false),
+            WorkerOrder::Kill(id) => (id, true),
+        };
+        let Some((pid, child)) = self.by_pid().find(|(_, child)| child.id == id) else {
+            return ticket.fail(format!("there is no worker {id}"));
+        };
+        if kills {
+            warning!("Killing worker (pid: {pid}), as was asked for");
+            match WorkerSignal::Kill.send(pid) {
+                Ok(()) => ticket.finish(),
+                Err(error) => ticket.fail(error.to_string()),
+            }
+        } else if child.ready {
+            let reason = RecycleReason::Asked;
+            inputs.push(Input::RecycleDue { id, reason });
+            ticket.finish();
+        } else {
+            ticket.fail(format!("worker {id} is not ready yet"));
+        }
+    }
+
     pub(super) fn recycle(&self, pid: i32, reason: RecycleReason) {
-        let cause = totals::cause_of_recycling(reason);
-        self.scoreboard.counters().count_restart(cause);
+        if let Some(cause) = totals::cause_of_recycling(reason) {
+            self.scoreboard.counters().count_restart(cause);
+        }
         report::recycled(pid, reason);
     }
 
-    /// Forgets a worker that has gone, and gives what is left of it.
     pub(super) fn remove(&mut self, exit: &ExitReport) -> Option<Child> {
         let child = self.all.remove(&exit.pid);
         self.scoreboard.slot(exit.slot).clear();
@@ -192,7 +253,6 @@ impl Children {
         child
     }
 
-    /// Keeps no worker's own queues any more.
     pub(super) fn release_queues(&mut self) {
         for child in self.all.values_mut() {
             child.queues = Listeners::default();
@@ -202,7 +262,7 @@ impl Children {
 
 impl Child {
     /// Takes in what it has said; gives why it is to be recycled, if it asks for that.
-    fn read(&mut self, pid: i32, has_gone: bool) -> Option<RecycleReason> {
+    fn read(&mut self, pid: i32) -> Option<RecycleReason> {
         let mut recycle_due = None;
         while let Some(message) = self.link.receive() {
             match message {
@@ -216,14 +276,27 @@ impl Child {
                 Message::Command(command) => self.asked.push(command),
             }
         }
-        let mut text = self.stacks.read();
+        recycle_due
+    }
+
+    /// Stacks that it has written, once they are complete.
+    fn take_stacks(&mut self, has_gone: bool) -> Option<String> {
+        let text = self.stacks.read();
         if has_gone && self.stacks.is_pending() {
-            text = self.stacks.read();
+            return self.stacks.read();
         }
-        if let Some(text) = text.filter(|_| !self.examined) {
+        text
+    }
+
+    /// Gives stacks to those that have asked for them, or else to the log.
+    fn show_stacks(&mut self, pid: i32, text: &str, examinations: &mut [Examination]) {
+        let mut taken = false;
+        for examination in examinations {
+            taken |= examination.take(pid, text);
+        }
+        if !taken && !self.examined {
             error!("Stacks of worker (pid:{pid}):\n{text}");
             self.examined = true;
         }
-        recycle_due
     }
 }

@@ -47,12 +47,10 @@ impl Identities {
         Ok(())
     }
 
-    /// The identity that came with this generation is in force.
     pub(super) fn add(&mut self, generation: u64, identity: Identity) {
         self.all.insert(generation, identity);
     }
 
-    /// The one that is in force.
     pub(super) fn current(&self) -> Identity {
         self.all.values().next_back().cloned().unwrap_or_default()
     }
@@ -77,7 +75,6 @@ impl Identities {
         }
     }
 
-    /// Removes what a successor has left beside the pid files.
     pub(super) fn clear_beside(&self, successor: i32) {
         for pidfile in &self.pidfiles {
             pidfile.clear_beside(successor);
@@ -94,10 +91,10 @@ impl Identities {
         self.show("master", if follows { ".2" } else { "" });
     }
 
-    /// Shows that this process is a worker. Whose it is does not matter: with the arbiter before its own that
-    /// arbiter's number would go. Its locks are to end with the arbiter.
-    pub(super) fn become_worker(&mut self) {
-        self.show("worker", "");
+    /// Shows that this process is a worker, or another child. Whose it is does not matter: with the arbiter before its own
+    /// that arbiter's number would go. Its locks are to end with the arbiter.
+    pub(super) fn become_child(&mut self, role: &str) {
+        self.show(role, "");
         self.pidfiles.clear();
     }
 

@@ -35,7 +35,6 @@ pub(super) struct Inbox {
     /// Whether what is attached has more to read.
     pub(super) look_now: bool,
     pulse: Option<Duration>,
-    /// When the observer is to be told again that the arbiter is alive.
     pulse_at: Option<MonoTime>,
 }
 
@@ -63,9 +62,11 @@ impl Inbox {
         Ok(inbox)
     }
 
-    /// Has a descriptor wake the arbiter.
     pub(super) fn watch(&self, fd: impl AsFd) -> io::Result<()> {
-        let fd = fd.as_fd().as_raw_fd();
+        self.watch_number(fd.as_fd().as_raw_fd())
+    }
+
+    pub(super) fn watch_number(&self, fd: RawFd) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut SourceFd(&fd), ANY, Interest::READABLE)
     }
@@ -134,7 +135,10 @@ impl Inbox {
             (false, false, false) => None,
         };
         let timeout = due.into_iter().chain(look).min();
-        match self.poll.poll(events, timeout) {
+        self.command_queue.set_waiting(true);
+        let polled = self.poll.poll(events, timeout);
+        self.command_queue.set_waiting(false);
+        match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 Err(Error::io("the arbiter's poll failed", error))
             }

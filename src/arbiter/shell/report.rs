@@ -11,20 +11,20 @@ use crate::ipc::scoreboard::{Slot, WorkerState};
 use crate::sys::fork::Exit;
 use crate::sys::memory::OomKills;
 use crate::time::MonoTime;
-use crate::trace::{debug, error, info, warning};
+use crate::trace::{critical, debug, error, info, warning};
 
 /// Says why a worker is sent a signal, where that is not plain from what came before.
 pub(super) fn explain(slot: Slot<'_>, pid: i32, why: SignalReason) {
     match why {
         SignalReason::Stop | SignalReason::Examined | SignalReason::Logs => {}
         SignalReason::Retired => info!("Retiring worker (pid: {pid})"),
-        SignalReason::Silent(silence) => error!(
+        SignalReason::Silent(silence) => critical!(
             "WORKER TIMEOUT (pid:{pid}): worker {} made no progress for {:.1} s, {}",
             slot.id(),
             silence.as_secs_f64(),
             doing(slot)
         ),
-        SignalReason::NotReady(timeout) => error!(
+        SignalReason::NotReady(timeout) => critical!(
             "WORKER TIMEOUT (pid:{pid}): worker {} was not ready within {} s",
             slot.id(),
             timeout.as_secs_f64()
@@ -74,7 +74,6 @@ fn doing(slot: Slot<'_>) -> String {
     format!("{state}, {}", calls.join(", "))
 }
 
-/// Says that the last step of a worker took too long.
 pub(super) fn late(pid: i32) {
     warning!(
         "Worker (pid:{pid}) did not come to the end of its last step in time: that was cut short"
@@ -84,21 +83,10 @@ pub(super) fn late(pid: i32) {
 /// What an exit is worth. A worker that has crashed when its work was done (`ending` is the status that it has told)
 /// has not failed: what it was about to do was to be thrown away.
 pub(super) fn verdict(pid: i32, exit: Exit, ending: Option<i32>) -> Exit {
-    match (exit, ending) {
-        (
-            Exit::Signal(
-                signal @ (Signal::SIGSEGV
-                | Signal::SIGABRT
-                | Signal::SIGBUS
-                | Signal::SIGFPE
-                | Signal::SIGILL
-                | Signal::SIGTRAP
-                | Signal::SIGSYS),
-            ),
-            Some(status),
-        ) => {
+    match ending {
+        Some(status) if exit.is_crash() => {
             warning!(
-                "Worker (pid:{pid}) crashed in its last step, when its work was done ({signal}): that counts as status \
+                "Worker (pid:{pid}) crashed in its last step, when its work was done (it {exit}): that counts as status \
                  {status}"
             );
             Exit::Code(status)
@@ -107,7 +95,6 @@ pub(super) fn verdict(pid: i32, exit: Exit, ending: Option<i32>) -> Exit {
     }
 }
 
-/// What the log says where a worker is going to be replaced.
 pub(super) fn recycled(pid: i32, reason: RecycleReason) {
     match reason {
         RecycleReason::Requests(requests) => {
@@ -121,16 +108,15 @@ pub(super) fn recycled(pid: i32, reason: RecycleReason) {
             "Worker (pid:{pid}) takes {} MiB of memory, and is replaced",
             bytes >> 20
         ),
+        RecycleReason::Asked => info!("Worker (pid:{pid}) is replaced, as was asked for"),
     }
 }
 
-/// What the log says where a fork has failed.
 pub(super) fn fork_retry(reason: &str, retry: Duration) {
     let pause = retry.as_secs_f64();
     error!("{reason}; the next attempt follows in {pause} s");
 }
 
-/// What the log says of a worker's end.
 pub(super) fn gone(report: &ExitReport, oom_kills: &mut OomKills) {
     let ExitReport {
         pid,

@@ -22,13 +22,12 @@ use crate::arbiter::generation::{Generation, Template};
 use crate::arbiter::policy::Policy;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::ipc::link::{self, ArbiterEnd, WorkerEnd};
+use crate::ipc::link::{self, LinkEnd};
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::net::Listeners;
 use crate::sys::fork::{self, Exit};
 use crate::sys::signal::{Pipe, Signals};
 use crate::sys::stacks::{self, Stacks};
-use crate::time::MonoTime;
 use crate::trace::error;
 use crate::worker::{self, Lines, Place, WorkerContext};
 
@@ -38,14 +37,13 @@ pub(super) struct ChildSetup {
     place: Place,
     listeners: Listeners,
     arbiter: i32,
-    link: WorkerEnd,
+    link: LinkEnd,
     stacks: OwnedFd,
     signals: Result<Signals>,
 }
 
-/// What must be there before a fork.
 struct Prepared {
-    link: (ArbiterEnd, WorkerEnd),
+    link: (LinkEnd, LinkEnd),
     stacks: (Stacks, OwnedFd),
     pipe: Pipe,
     listeners: Listeners,
@@ -57,7 +55,7 @@ impl Prepared {
             link: link::pair()?,
             stacks: stacks::pipe()?,
             pipe: Pipe::new()?,
-            listeners: generation.listeners.listeners().for_queue(queue_id)?,
+            listeners: generation.listeners.for_queue(queue_id)?,
         })
     }
 }
@@ -80,7 +78,7 @@ impl Shell {
         let template = Rc::clone(&generation.template);
         let name = Arc::clone(&generation.name);
         let (policy, group) = (generation.policy, generation.group);
-        let shared = generation.listeners.listeners();
+        let shared = generation.listeners.clone();
         let Prepared {
             link: (ours, theirs),
             stacks: (stacks, stacks_to),
@@ -91,9 +89,7 @@ impl Shell {
             Err(error) => return Ok(failed(format!("cannot fork a worker: {error}"))),
         };
         self.tell(&ArbiterEvent::Forking { id });
-        let now = MonoTime::now();
-        let scoreboard = &self.children.scoreboard;
-        scoreboard.assign(slot, id, group.0, policy.calls, now);
+        let now = self.children.assign(slot, id, group, number, policy.calls);
 
         let arbiter = Pid::this().as_raw();
         let mut pipe = Some(pipe);
@@ -177,7 +173,6 @@ impl Shell {
         Ok(failed(reason))
     }
 
-    /// Forgets a worker that has gone.
     pub(super) fn reaped(&mut self, report: &ExitReport) {
         let ExitReport { id, pid, .. } = *report;
         if let Some(child) = self.children.remove(report) {
@@ -198,7 +193,7 @@ impl Shell {
 
     /// Leaves everything of the arbiter's behind, and works. The process ends here.
     pub(super) fn become_worker(self, setup: ChildSetup) -> ! {
-        let life = || {
+        let work = || {
             let Self {
                 mut options,
                 mut generations,
@@ -207,6 +202,7 @@ impl Shell {
                 lineage,
                 inbox,
                 answers,
+                accompanied,
                 ..
             } = self;
             let ChildSetup {
@@ -218,7 +214,7 @@ impl Shell {
                 stacks,
                 signals,
             } = setup;
-            identities.become_worker();
+            identities.become_child("worker");
             // What is in use is among the setup's; what only reserves an address stays the arbiter's.
             generations.hand_over();
             // Its siblings are not its own.
@@ -226,15 +222,18 @@ impl Shell {
             inbox
                 .command_queue
                 .become_worker(&link, options.worker_commands);
+            let handle = Box::new(inbox.command_queue.handle());
             // Its siblings must see the end of file when the arbiter dies, not when this worker does.
-            drop((inbox, lineage));
+            drop((inbox, lineage, accompanied));
             options.attachments.close_in_child();
             let context = signals.and_then(|signals| {
                 let lines = Lines {
                     link,
                     signals,
                     stacks,
+                    profile: options.profile.clone(),
                     arbiter,
+                    handle,
                 };
                 // Threads share it, and this stack may be taken away for a moment.
                 WorkerContext::new(place, listeners, scoreboard, Some(lines)).map(Box::new)
@@ -253,7 +252,7 @@ impl Shell {
             std::mem::forget(answers);
             status
         };
-        fork::exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(255))
+        fork::exit_now(catch_unwind(AssertUnwindSafe(work)).unwrap_or(255))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The hands of an upgrade: a process for the next arbiter, and what is to be seen of it and of the one before.
 //!
-//! The supervisor says when; [`Generations`](super::Generations) is told here who shares the listeners.
+//! The supervisor says when; [`Generations`](super::Generations) learns here which arbiters share the listeners.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,32 +16,28 @@ use crate::arbiter::reexec::{Predecessor, ReexecCommand};
 use crate::arbiter::totals::HandedTotals;
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
-use crate::ipc::link::{self, ArbiterEnd, LastWords, Message, WorkerEnd};
+use crate::ipc::link::{self, LastWords, LinkEnd, Message};
 use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
 use crate::sys::fork::{self, Exit};
 use crate::trace::{error, info, warning};
 
-/// The arbiter that this one has started to follow it.
 #[derive(Debug)]
 struct Successor {
     pid: i32,
-    link: ArbiterEnd,
+    link: LinkEnd,
     words: Option<LastWords>,
+    ready: bool,
 }
 
-/// The arbiters before and after this one.
 #[derive(Debug)]
 pub(in crate::arbiter) struct Lineage {
-    /// What an upgrade executes.
     command: ReexecCommand,
     /// The arbiter that has started this one, while it lives.
     pub(super) predecessor: Option<Predecessor>,
     /// The same when it has gone. It may only have begun to end: a link that closed now would say that this one has gone.
     followed: Option<Predecessor>,
-    /// The one that this one has started, while it lives.
     successor: Option<Successor>,
-    /// What all of them count in.
     totals: HandedTotals,
 }
 
@@ -56,7 +52,6 @@ impl Lineage {
         }
     }
 
-    /// Finds the counters of the totals, or makes them.
     pub(super) fn take_totals(&mut self) -> Result<Counters> {
         let (counters, totals) = HandedTotals::find(self.predecessor.is_some())?;
         self.totals = totals;
@@ -103,6 +98,12 @@ impl Lineage {
         }
     }
 
+    /// The process id of the arbiter that this one has started, once that one serves.
+    pub(super) fn ready_successor(&self) -> Option<i32> {
+        let ready = self.successor.as_ref().filter(|it| it.ready);
+        ready.map(|it| it.pid)
+    }
+
     /// Shows the other arbiters that this one goes; gives whether both are gone. Each of them does so before it looks
     /// at the others: of two that go at once, one at least sees that it is the last, and removes the socket files.
     pub(super) fn leave(&self) -> bool {
@@ -130,17 +131,20 @@ impl Shell {
         info!("Starting {} anew", self.lineage.command.program.display());
         self.tell(&ArbiterEvent::Upgrading);
         let arbiter = i32::try_from(process::id()).unwrap_or_default();
-        match fork::fork(|| self.inbox.signals.restore()) {
+        match self.fork_successor() {
             ForkOutcome::Child => self.execute(arbiter, &theirs),
             ForkOutcome::Parent(pid) => {
                 if let Err(error) = self.inbox.watch(&ours) {
                     error!("cannot watch the new arbiter with pid {pid}: {error}");
                 }
                 self.generations.share();
+                let beside = self.accompanied.listeners();
+                beside.iter().for_each(|it| it.set_shared(true));
                 self.lineage.successor = Some(Successor {
                     pid,
                     link: ours,
                     words: None,
+                    ready: false,
                 });
                 self.answers.reexecuted();
                 Input::Reexecuted { pid }
@@ -152,14 +156,28 @@ impl Shell {
         }
     }
 
-    fn execute(&mut self, arbiter: i32, link: &WorkerEnd) -> ! {
-        let life = || {
+    /// Forks as for a worker: where a template has an interpreter, hooks may use it in the child.
+    fn fork_successor(&mut self) -> ForkOutcome {
+        let template = self.templates().into_iter().next();
+        let signals = &mut self.inbox.signals;
+        let mut forked = None;
+        let mut fork = || *forked.get_or_insert_with(|| fork::fork(|| signals.restore()));
+        if let Some(template) = template {
+            let around = AssertUnwindSafe(|| template.borrow_mut().around_fork(&mut fork));
+            let _ = catch_unwind(around);
+        }
+        fork()
+    }
+
+    fn execute(&mut self, arbiter: i32, link: &LinkEnd) -> ! {
+        let work = || {
             self.tell(&ArbiterEvent::Executing);
             let shared = self.generations.listeners();
             let children = self.children.iter();
             let listeners = children.fold(shared, |all, child| all.with(&child.queues));
             let listeners = listeners
                 .with(&self.options.attachments.listeners())
+                .with(&self.accompanied.listeners())
                 .listening();
             let command = &self.lineage.command;
             let totals = &self.lineage.totals;
@@ -170,7 +188,7 @@ impl Shell {
                 sentence: format!("cannot execute {program}: {error}"),
             }));
         };
-        let _ = catch_unwind(AssertUnwindSafe(life));
+        let _ = catch_unwind(AssertUnwindSafe(work));
         fork::exit_now(1)
     }
 
@@ -183,7 +201,10 @@ impl Shell {
             let exit = gone.remove(&pid).or_else(|| fork::reap(pid));
             while let Some(message) = successor.link.receive() {
                 match message {
-                    Message::Ready => inputs.push(Input::SuccessorReady),
+                    Message::Ready => {
+                        successor.ready = true;
+                        inputs.push(Input::SuccessorReady);
+                    }
                     Message::LastWords(words) => successor.words = Some(words),
                     Message::RecycleDue(_)
                     | Message::Ending(_)
@@ -198,7 +219,7 @@ impl Shell {
                 self.inbox.forget(&successor.link);
                 self.lineage.successor = None;
                 self.identities.clear_beside(pid);
-                self.generations.become_sole();
+                self.become_sole();
             }
         }
         let predecessor = &mut self.lineage.predecessor;
@@ -210,9 +231,15 @@ impl Shell {
         look_soon
     }
 
-    /// The arbiter before this one has gone: this one is the only one.
-    pub(super) fn promote(&mut self) {
+    /// No other arbiter has any of the listeners.
+    pub(super) fn become_sole(&mut self) {
         self.generations.become_sole();
+        let beside = self.accompanied.listeners();
+        beside.iter().for_each(|it| it.set_shared(false));
+    }
+
+    pub(super) fn promote(&mut self) {
+        self.become_sole();
         self.children.scoreboard.set_following(false);
         info!("Master has been promoted.");
         self.identities.promote();
@@ -221,12 +248,14 @@ impl Shell {
     }
 
     pub(super) fn upgraded(&mut self, pid: i32) {
+        self.children.scoreboard.counters().count_upgrade(true);
         info!("The new arbiter (pid:{pid}) serves: stop this one when it is no longer needed");
         self.answers.upgraded();
         self.tell(&ArbiterEvent::Upgraded { pid });
     }
 
     pub(super) fn upgrade_failed(&mut self, reason: String) {
+        self.children.scoreboard.counters().count_upgrade(false);
         error!("Upgrade failed, and this arbiter goes on: {reason}");
         self.answers.upgrade_failed(&reason);
         self.tell(&ArbiterEvent::UpgradeFailed { reason });
@@ -243,7 +272,6 @@ impl Shell {
         self.answers.upgrade_refused(&reason);
     }
 
-    /// The new arbiter has served, and has gone.
     pub(super) fn successor_gone(&mut self, pid: i32, exit: Exit) {
         lost(pid, exit, self.supervisor.state() == ArbiterState::Quiesced);
         let reason = format!("the new arbiter {exit}");

@@ -5,7 +5,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Generation, Identity, Input, Shell, preload};
+use super::loading::preload;
+use super::{Generation, Identity, Input, Shell};
 use crate::arbiter::builder::check;
 use crate::arbiter::event::ArbiterEvent;
 use crate::error::{Error, Result};
@@ -101,7 +102,6 @@ impl Shell {
         self.identities.drop(number);
     }
 
-    /// What was tried is given up for newer settings.
     pub(super) fn supersede(&mut self, generation: u64) {
         info!("What was being tried is given up for still newer settings");
         self.drop_generation(generation);
@@ -109,14 +109,13 @@ impl Shell {
             .given_up(generation, "still newer settings have taken their place");
     }
 
-    /// The new settings have proven good.
     pub(super) fn commit_reload(&mut self, proven: u64, dropped: u64) {
         self.drop_generation(dropped);
         self.answers.committed(proven);
+        self.children.scoreboard.counters().count_reload(true);
         info!("The new workers can serve: the old ones leave");
     }
 
-    /// What was in force before is so again.
     pub(super) fn revert_reload(&mut self, dropped: u64, reason: String) {
         self.drop_generation(dropped);
         self.show_title();
@@ -125,6 +124,7 @@ impl Shell {
     }
 
     fn log_reload_failure(&mut self, reason: String) {
+        self.children.scoreboard.counters().count_reload(false);
         error!("Reload failed, and the workers that there are go on: {reason}");
         self.tell(&ArbiterEvent::ReloadFailed { reason });
     }

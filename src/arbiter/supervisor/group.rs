@@ -3,7 +3,7 @@
 //! A group knows nothing of the others: only its own workers are replaced, scaled and recycled by it, and only its
 //! own failures slow it down.
 
-use super::{Action, Backoff, GroupId, MonoTime, Policy, Supervised, Table, WorkerRow, retire};
+use super::{Action, Backoff, GroupId, Policy, Step, Supervised, Table, WorkerRow, retire};
 
 /// What was in force before the generation that is being tried.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,6 @@ pub(super) struct Group {
     /// While the generation has not yet proven good.
     pub(super) trial: Option<Trial>,
     pub(super) backoff: Backoff,
-    /// Whether a worker of it was ever ready.
     pub(super) proven: bool,
 }
 
@@ -62,17 +61,11 @@ impl Group {
 
     /// A new generation, on trial. One that was on trial itself is given up for it; what was before that stays what
     /// is gone back to.
-    pub(super) fn load(
-        &mut self,
-        new: Supervised,
-        table: &mut Table,
-        now: MonoTime,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn load(&mut self, new: Supervised, table: &mut Table, step: &mut Step<'_>) {
         if self.trial.is_some() {
-            self.retire_the_tried(table, now, out);
+            self.retire_the_tried(table, step);
             let generation = self.current.generation;
-            out.push(Action::Supersede { generation });
+            step.out.push(Action::Supersede { generation });
         } else {
             self.trial = Some(Trial {
                 before: self.current,
@@ -85,7 +78,6 @@ impl Group {
         self.target = new.policy.workers.max(1);
     }
 
-    /// The generation on trial has proven good.
     pub(super) fn commit(&mut self, out: &mut Vec<Action>) {
         if let Some(trial) = self.trial.take() {
             let dropped = trial.before.generation;
@@ -96,28 +88,21 @@ impl Group {
         }
     }
 
-    /// Gives the generation on trial up for the one before.
-    pub(super) fn revert(
-        &mut self,
-        reason: String,
-        table: &mut Table,
-        now: MonoTime,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn revert(&mut self, reason: String, table: &mut Table, step: &mut Step<'_>) {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        self.retire_the_tried(table, now, out);
+        self.retire_the_tried(table, step);
         let dropped = self.current.generation;
         self.current = trial.before;
         self.target = trial.target;
-        out.push(Action::RevertReload { dropped, reason });
+        step.out.push(Action::RevertReload { dropped, reason });
     }
 
-    fn retire_the_tried(&self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
+    fn retire_the_tried(&self, table: &mut Table, step: &mut Step<'_>) {
         for row in table.iter_mut() {
             if row.generation == self.current.generation {
-                retire(row, now, out);
+                retire(row, step);
             }
         }
     }
@@ -126,12 +111,10 @@ impl Group {
         row.group == self.id
     }
 
-    /// Whether it is to stay.
     pub(super) fn is_fresh(&self, row: &WorkerRow) -> bool {
         !row.retired && !row.recycle_due && row.generation == self.current.generation
     }
 
-    /// Whether it is to stay until it is replaced.
     pub(super) fn is_outgoing(&self, row: &WorkerRow) -> bool {
         self.has(row) && !row.retired && !self.is_fresh(row)
     }
@@ -144,7 +127,6 @@ impl Group {
             .filter(move |row| row.group == id && !row.retired)
     }
 
-    /// Whether as many serve as are to be, and no others are there.
     pub(super) fn is_settled(&self, table: &Table) -> bool {
         let all = table.iter().filter(|row| self.has(row));
         all.count() == self.target && self.serving(table) == self.target

@@ -1,29 +1,24 @@
 //! The life of one worker: forked, ready, alive, late, ended; and what follows from its end for its group.
 
 use super::{
-    ABORT_GRACE, Action, CRASHES, Duration, EXAMINE_GRACE, Exit, ExitReport, Failure,
-    LONGEST_BACKOFF, LONGEST_OWED, LastWords, Mode, MonoTime, PROVEN, RecycleReason, SignalReason,
-    Supervisor, WorkerRow, WorkerSignal, WorkerStage,
+    ABORT_GRACE, Action, Duration, EXAMINE_GRACE, Exit, ExitReport, Failure, LONGEST_BACKOFF,
+    LONGEST_OWED, LastWords, Mode, MonoTime, PROVEN, RecycleReason, SignalReason, Step, Supervisor,
+    WorkerRow, WorkerSignal, WorkerStage,
 };
+use crate::error::Kind;
 
 impl Supervisor {
-    pub(super) fn forked(&mut self, now: MonoTime, id: u64, pid: i32, out: &mut Vec<Action>) {
+    pub(super) fn forked(&mut self, id: u64, pid: i32, step: &mut Step<'_>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         row.pid = Some(pid);
         row.stage = WorkerStage::Booting;
-        row.deadline = row.policy.boot_timeout.map(|timeout| now + timeout);
-        ask_again(row, &self.mode, now, out);
+        row.deadline = row.policy.boot_timeout.map(|timeout| step.now + timeout);
+        ask_again(row, &self.mode, step);
     }
 
-    pub(super) fn fork_failed(
-        &mut self,
-        now: MonoTime,
-        id: u64,
-        reason: String,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn fork_failed(&mut self, id: u64, reason: String, step: &mut Step<'_>) {
         let Some(row) = self.table.remove(|row| row.id == id) else {
             return;
         };
@@ -31,36 +26,40 @@ impl Supervisor {
             return;
         }
         if self.table.is_empty() && self.groups.iter().all(|group| !group.proven) {
-            self.stop(now, true, Some(Failure::Fork(reason)), out);
+            let failure = Failure {
+                kind: Kind::Io,
+                sentence: reason,
+            };
+            self.stop(true, Some(failure), step);
             return;
         }
         let backoff = &mut self.groups[row.group.0].backoff;
-        let mut retry = backoff.fail(now, LONGEST_BACKOFF);
+        let mut retry = backoff.fail(step.now, LONGEST_BACKOFF);
         if retry.is_zero() {
             // Nothing would have changed.
-            retry = backoff.fail(now, LONGEST_BACKOFF);
+            retry = backoff.fail(step.now, LONGEST_BACKOFF);
         }
-        out.push(Action::ForkRetry { reason, retry });
+        step.out.push(Action::ForkRetry { reason, retry });
     }
 
-    pub(super) fn ready(&mut self, now: MonoTime, id: u64, out: &mut Vec<Action>) {
+    pub(super) fn ready(&mut self, id: u64, step: &mut Step<'_>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
         let group = &mut self.groups[row.group.0];
-        row.ready.get_or_insert(now);
+        row.ready.get_or_insert(step.now);
         group.proven = true;
         if matches!(row.stage, WorkerStage::Booting | WorkerStage::Examined) {
-            serve(row, now);
-            ask_again(row, &self.mode, now, out);
+            serve(row, step.now);
+            ask_again(row, &self.mode, step);
             if row.generation == group.current.generation {
-                group.commit(out);
+                group.commit(step.out);
             }
         }
     }
 
     /// A worker that comes back to life while it is being examined is spared.
-    pub(super) fn heard(&mut self, now: MonoTime, id: u64, at: MonoTime, out: &mut Vec<Action>) {
+    pub(super) fn heard(&mut self, id: u64, at: MonoTime, step: &mut Step<'_>) {
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -71,7 +70,7 @@ impl Supervisor {
             }
             WorkerStage::Examined if row.ready.is_some() => {
                 serve(row, at);
-                ask_again(row, &self.mode, now, out);
+                ask_again(row, &self.mode, step);
             }
             _ => {}
         }
@@ -79,12 +78,11 @@ impl Supervisor {
 
     pub(super) fn exited(
         &mut self,
-        now: MonoTime,
         pid: i32,
         exit: Exit,
         ready: bool,
         words: Option<LastWords>,
-        out: &mut Vec<Action>,
+        step: &mut Step<'_>,
     ) {
         let Some(row) = self.table.remove(|row| row.pid == Some(pid)) else {
             return;
@@ -97,24 +95,25 @@ impl Supervisor {
         let on_trial = group.trial.is_some() && row.generation == group.current.generation;
         let abandon = failure.is_some() && on_trial && proven && !row.retired;
         let retry = if running && !row.retired && !abandon {
-            self.owe(now, &row, ready, exit)
+            self.owe(step.now, &row, ready, exit)
         } else {
             None
         };
-        out.push(Action::Reaped(ExitReport {
+        step.out.push(Action::Reaped(ExitReport {
             id: row.id,
             pid,
             slot: row.slot,
             exit,
             words: words.map(|words| words.sentence),
             kill_reason: row.kill_reason,
+            asked_to_leave: row.stage == WorkerStage::Leaving,
             retry,
         }));
         match failure {
-            Some(failure) if !proven => self.stop(now, true, Some(failure), out),
+            Some(failure) if !proven => self.stop(true, Some(failure), step),
             Some(failure) if abandon => {
                 let group = &mut self.groups[row.group.0];
-                group.revert(failure.into_sentence(), &mut self.table, now, out);
+                group.revert(failure.sentence, &mut self.table, step);
                 self.begin_rollout();
             }
             _ => {}
@@ -142,13 +141,13 @@ impl Supervisor {
     }
 
     /// Signals those whose deadline has passed, and finds those that have grown old.
-    pub(super) fn enforce(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+    pub(super) fn enforce(&mut self, step: &mut Step<'_>) {
         for row in self.table.iter_mut() {
-            let due = row.deadline.filter(|deadline| *deadline <= now);
+            let due = row.deadline.filter(|deadline| *deadline <= step.now);
             let (Some(_), Some(deadline)) = (row.pid, due) else {
                 continue;
             };
-            let late = now.since(deadline);
+            let late = step.now.since(deadline);
             let silent = match row.stage {
                 WorkerStage::Booting => row.policy.boot_timeout.map(SignalReason::NotReady),
                 WorkerStage::Serving => {
@@ -160,12 +159,12 @@ impl Supervisor {
             let (order, why) = match (silent, row.stage) {
                 (Some(why), _) => {
                     row.stage = WorkerStage::Examined;
-                    row.deadline = Some(now + EXAMINE_GRACE);
+                    row.deadline = Some(step.now + EXAMINE_GRACE);
                     (WorkerSignal::Stacks, why)
                 }
                 (None, WorkerStage::Examined) => {
                     row.stage = WorkerStage::Aborted;
-                    row.deadline = Some(now + ABORT_GRACE);
+                    row.deadline = Some(step.now + ABORT_GRACE);
                     (WorkerSignal::Abort, SignalReason::Examined)
                 }
                 _ => {
@@ -175,21 +174,20 @@ impl Supervisor {
                 }
             };
             row.kill_reason.get_or_insert(why);
-            out.extend(row.signal(order, why));
+            step.out.extend(row.signal(order, why));
         }
         for row in self.table.iter_mut() {
             let (ready, most) = (row.ready, row.policy.max_worker_age);
             if let (Some(ready), Some(most)) = (ready, most) {
-                let age = now.since(ready);
+                let age = step.now.since(ready);
                 if age >= most {
-                    mark_for_recycling(row, RecycleReason::Age(age), out);
+                    mark_for_recycling(row, RecycleReason::Age(age), step.out);
                 }
             }
         }
-        self.enforce_upgrade(now, out);
+        self.enforce_upgrade(step);
     }
 
-    /// Worker `id` has served for long enough.
     pub(super) fn recycle_due(&mut self, id: u64, reason: RecycleReason, out: &mut Vec<Action>) {
         if let Some(row) = self.table.get_mut(id) {
             mark_for_recycling(row, reason, out);
@@ -197,13 +195,11 @@ impl Supervisor {
     }
 }
 
-/// When a worker will have grown old.
 pub(super) fn grows_old(row: &WorkerRow) -> Option<MonoTime> {
     let (ready, most) = (row.ready?, row.policy.max_worker_age?);
     (row.stage == WorkerStage::Serving && !row.recycle_due).then(|| ready + most)
 }
 
-/// A worker has shown that it lives.
 fn serve(row: &mut WorkerRow, at: MonoTime) {
     row.stage = WorkerStage::Serving;
     row.deadline = row.policy.timeout.map(|timeout| at + timeout);
@@ -211,16 +207,15 @@ fn serve(row: &mut WorkerRow, at: MonoTime) {
 }
 
 /// Asks a worker to leave that was to be asked when it did not exist, or could not hear.
-fn ask_again(row: &mut WorkerRow, mode: &Mode, now: MonoTime, out: &mut Vec<Action>) {
+fn ask_again(row: &mut WorkerRow, mode: &Mode, step: &mut Step<'_>) {
     if let Mode::Stopping { quick, until, .. } = mode {
-        ask(row, *quick, SignalReason::Stop, *until, out);
+        ask(row, *quick, SignalReason::Stop, *until, step.out);
     } else if row.retired {
-        let until = now + row.policy.graceful_timeout;
-        ask(row, false, SignalReason::Retired, until, out);
+        let until = step.now + row.policy.graceful_timeout;
+        ask(row, false, SignalReason::Retired, until, step.out);
     }
 }
 
-/// Asks a worker to leave, or to be quick about it.
 pub(super) fn ask(
     row: &mut WorkerRow,
     quick: bool,
@@ -263,34 +258,31 @@ fn boot_failure(
     if ready || row.ready.is_some() || row.stage == WorkerStage::Leaving {
         return None;
     }
-    if let Some(SignalReason::NotReady(timeout)) = row.kill_reason {
-        return Some(Failure::Boot(format!(
-            "a worker was not ready within {} s",
-            timeout.as_secs_f64()
-        )));
-    }
-    speaks_for_the_program(exit).then(|| match words {
-        Some(words) if words.app => Failure::App(words.sentence.clone()),
-        Some(words) => Failure::Boot(words.sentence.clone()),
-        None => Failure::Boot(format!("a worker {exit} before it was ready")),
-    })
+    let (kind, sentence) = match (row.kill_reason, words) {
+        (Some(SignalReason::NotReady(timeout)), _) => {
+            let timeout = timeout.as_secs_f64();
+            let sentence = format!("a worker was not ready within {timeout} s");
+            (Kind::Boot, sentence)
+        }
+        _ if !speaks_for_the_program(exit) => return None,
+        (_, Some(words)) if words.app => (Kind::App, words.sentence.clone()),
+        (_, Some(words)) => (Kind::Boot, words.sentence.clone()),
+        (_, None) => (Kind::Boot, format!("a worker {exit} before it was ready")),
+    };
+    Some(Failure { kind, sentence })
 }
 
 /// Whether it ended by itself: an end from outside says nothing about the program.
 pub(super) fn speaks_for_the_program(exit: Exit) -> bool {
-    match exit {
-        Exit::Code(_) => true,
-        Exit::Signal(signal) => CRASHES.contains(&signal),
-        Exit::Unknown => false,
-    }
+    matches!(exit, Exit::Code(_)) || exit.is_crash()
 }
 
 /// Takes a worker out of those that are to stay, and asks it to leave.
-pub(super) fn retire(row: &mut WorkerRow, now: MonoTime, out: &mut Vec<Action>) {
+pub(super) fn retire(row: &mut WorkerRow, step: &mut Step<'_>) {
     if !row.retired {
-        let until = now + row.policy.graceful_timeout;
+        let until = step.now + row.policy.graceful_timeout;
         row.retired = true;
-        ask(row, false, SignalReason::Retired, until, out);
+        ask(row, false, SignalReason::Retired, until, step.out);
     }
 }
 

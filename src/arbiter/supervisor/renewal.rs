@@ -15,14 +15,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Group, MonoTime, Request, Table, WorkerRow, WorkerStage, retire};
+use super::{Action, Group, Request, Step, Table, WorkerRow, WorkerStage, retire};
 
 impl Group {
-    /// Sees to it that the workers are those that are to be there.
-    pub(super) fn renew(&mut self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
-        self.retire_the_replaced(table, now, out);
-        self.retire_the_surplus(table, now, out);
-        self.fill(table, now, out);
+    pub(super) fn renew(&mut self, table: &mut Table, step: &mut Step<'_>) {
+        self.retire_the_replaced(table, step);
+        self.retire_the_surplus(table, step);
+        self.fill(table, step);
     }
 
     /// Whether all workers that are to be there serve, and no others.
@@ -41,7 +40,7 @@ impl Group {
 
     /// Retires the outgoing workers that have a replacement, and those that cannot serve. One that starts may still
     /// be wanted while it is not sure that the new settings are good.
-    fn retire_the_replaced(&self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
+    fn retire_the_replaced(&self, table: &mut Table, step: &mut Step<'_>) {
         let on_trial = self.trial.is_some();
         let mut spare = self.serving(table).saturating_sub(self.needed());
         while spare > 0 {
@@ -50,7 +49,7 @@ impl Group {
                 break;
             };
             spare -= 1;
-            retire(row, now, out);
+            retire(row, step);
         }
         let outgoing = table.iter().filter(|row| self.is_outgoing(row));
         let outgoing: Vec<u64> = outgoing.map(|row| row.id).collect();
@@ -62,7 +61,7 @@ impl Group {
                 // One that is examined may serve again.
                 WorkerStage::Serving | WorkerStage::Examined => {}
                 WorkerStage::Forking | WorkerStage::Booting if on_trial => {}
-                _ if row.generation != self.current.generation => retire(row, now, out),
+                _ if row.generation != self.current.generation => retire(row, step),
                 // One due for recycling that is being ended is replaced by what follows its end.
                 _ => {}
             }
@@ -92,7 +91,7 @@ impl Group {
 
     /// Retires the surplus: first those that are being ended anyway, then those that do not serve yet, then the
     /// oldest.
-    fn retire_the_surplus(&self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
+    fn retire_the_surplus(&self, table: &mut Table, step: &mut Step<'_>) {
         let order = |row: &WorkerRow| match row.stage {
             _ if row.is_going() => (0, row.id),
             // The youngest is the farthest from being ready.
@@ -105,25 +104,25 @@ impl Group {
         let surplus = fresh.len().saturating_sub(self.target);
         for (_, id) in fresh.into_iter().take(surplus) {
             if let Some(row) = table.get_mut(id) {
-                retire(row, now, out);
+                retire(row, step);
             }
         }
     }
 
     /// Asks for the workers that are missing, as far as the failures of others allow for it.
-    fn fill(&mut self, table: &mut Table, now: MonoTime, out: &mut Vec<Action>) {
+    fn fill(&mut self, table: &mut Table, step: &mut Step<'_>) {
         while self.is_missing_some(table) {
             let trying =
                 |row: &WorkerRow| matches!(row.stage, WorkerStage::Forking | WorkerStage::Booting);
             let trying = table.iter().any(|row| self.has(row) && trying(row));
-            if !self.backoff.allows(now, trying) {
+            if !self.backoff.allows(step.now, trying) {
                 return;
             }
             let queue_id = self.next_queue(table);
             let Some(row) = table.enter(self.id, queue_id, self.current) else {
                 return;
             };
-            out.push(Action::Ask(Request::Spawn {
+            step.out.push(Action::Ask(Request::Spawn {
                 id: row.id,
                 slot: row.slot,
                 queue_id,

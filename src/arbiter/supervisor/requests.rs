@@ -1,23 +1,16 @@
 //! Requests that take too long: their worker is told to give one up, and is replaced.
 
 use super::{
-    Action, MonoTime, STUCK_GRACE, SignalReason, Supervisor, WorkerSignal, WorkerStage, retire,
+    MonoTime, STUCK_GRACE, SignalReason, Step, Supervisor, WorkerSignal, WorkerStage, retire,
 };
 
 impl Supervisor {
     /// A worker has been in one request since then: for too long? That of a worker that leaves counts too: it has
     /// no more time than others.
-    pub(super) fn in_call(
-        &mut self,
-        now: MonoTime,
-        id: u64,
-        since: MonoTime,
-        alone: bool,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn in_call(&mut self, id: u64, since: MonoTime, alone: bool, step: &mut Step<'_>) {
         // While the arbiter was stopped, the worker may have been, too.
         let resumed = self.resumed;
-        let counted = |from: MonoTime| now.since(from.max(resumed));
+        let counted = |from: MonoTime| step.now.since(from.max(resumed));
         let Some(row) = self.table.get_mut(id) else {
             return;
         };
@@ -30,21 +23,22 @@ impl Supervisor {
             (WorkerStage::Serving | WorkerStage::Examined | WorkerStage::Leaving, None)
                 if counted(since) >= timeout =>
             {
-                let why = SignalReason::Stuck(now.since(since));
-                row.stuck = Some((since, now));
+                let why = SignalReason::Stuck(step.now.since(since));
+                row.stuck = Some((since, step.now));
                 // One that is examined shows its stacks already.
                 if row.stage != WorkerStage::Examined {
-                    out.extend(row.signal(WorkerSignal::Stacks, why));
+                    step.out.extend(row.signal(WorkerSignal::Stacks, why));
                 }
-                out.extend(row.signal(WorkerSignal::Expire, SignalReason::Examined));
+                step.out
+                    .extend(row.signal(WorkerSignal::Expire, SignalReason::Examined));
                 if row.stage != WorkerStage::Leaving {
                     row.kill_reason.get_or_insert(why);
-                    retire(row, now, out);
+                    retire(row, step);
                 }
             }
             // Nothing else of this worker can be finished, or is left to be.
             (WorkerStage::Leaving, Some((_, at))) if hopeless && counted(at) >= STUCK_GRACE => {
-                row.deadline = Some(now);
+                row.deadline = Some(step.now);
             }
             _ => {}
         }

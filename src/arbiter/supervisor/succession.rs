@@ -1,7 +1,6 @@
 //! How an arbiter is followed by another one, with a new program and the same listeners.
 //!
-//! Neither ends the other but where the new one fails to start, or the settings say so: who goes is for people
-//! to decide.
+//! Neither ends the other but where the new one fails to start, or the settings say so: people decide which one goes.
 //!
 //! ```text
 //!   Alone ─ USR2 ─▶ Executing ─▶ Starting ─ first worker ready ─▶ Ready: both serve
@@ -14,33 +13,36 @@
 //! ```
 
 use super::{
-    Action, Duration, Exit, LAST_GRACE, LastWords, Mode, MonoTime, Request, Supervisor,
+    Action, Duration, Exit, LAST_GRACE, LastWords, Mode, MonoTime, Request, Step, Supervisor,
     WorkerSignal,
 };
 
 /// The other arbiter that has the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpgradeState {
-    /// There is none.
     Alone,
     /// The arbiter that has started this one; `notified` once it was told that this one serves.
-    HasPredecessor { notified: bool },
-    /// A process that is being made.
+    HasPredecessor {
+        notified: bool,
+    },
     Executing,
-    /// The arbiter that this one has started.
-    HasSuccessor { pid: i32, successor: SuccessorState },
+    HasSuccessor {
+        pid: i32,
+        successor: SuccessorState,
+    },
 }
 
-/// How far the new arbiter has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SuccessorState {
     /// To be ready by then.
-    Starting { until: Option<MonoTime> },
-    /// It has a worker that can serve.
+    Starting {
+        until: Option<MonoTime>,
+    },
     Ready,
     /// It has failed, and is to be gone by then.
-    Stopping { until: MonoTime },
-    /// It was killed.
+    Stopping {
+        until: MonoTime,
+    },
     Killed,
 }
 
@@ -78,19 +80,18 @@ impl Supervisor {
         out.push(Action::UpgradeFailed { reason });
     }
 
-    pub(super) fn successor_ready(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+    pub(super) fn successor_ready(&mut self, step: &mut Step<'_>) {
         if let UpgradeState::HasSuccessor { pid, successor } = &mut self.upgrade {
             if matches!(successor, SuccessorState::Starting { .. }) {
                 *successor = SuccessorState::Ready;
-                out.push(Action::Upgraded { pid: *pid });
+                step.out.push(Action::Upgraded { pid: *pid });
                 if self.policy().upgrade_retire {
-                    self.stop(now, false, None, out);
+                    self.stop(false, None, step);
                 }
             }
         }
     }
 
-    /// It is as if it had never been.
     pub(super) fn successor_gone(
         &mut self,
         exit: Exit,
@@ -132,8 +133,7 @@ impl Supervisor {
         }
     }
 
-    /// Backs out a new arbiter that is late.
-    pub(super) fn enforce_upgrade(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+    pub(super) fn enforce_upgrade(&mut self, step: &mut Step<'_>) {
         let grace = self.policy().graceful_timeout;
         // An arbiter that stops needs its successor, late or not.
         let (UpgradeState::HasSuccessor { pid, successor }, Mode::Running) =
@@ -142,20 +142,19 @@ impl Supervisor {
             return;
         };
         let (next, order) = match *successor {
-            SuccessorState::Starting { until: Some(until) } if until <= now => {
-                let until = now + grace + LAST_GRACE;
+            SuccessorState::Starting { until: Some(until) } if until <= step.now => {
+                let until = step.now + grace + LAST_GRACE;
                 (SuccessorState::Stopping { until }, WorkerSignal::Leave)
             }
-            SuccessorState::Stopping { until } if until <= now => {
+            SuccessorState::Stopping { until } if until <= step.now => {
                 (SuccessorState::Killed, WorkerSignal::Kill)
             }
             _ => return,
         };
         *successor = next;
-        out.push(Action::StopSuccessor { pid: *pid, order });
+        step.out.push(Action::StopSuccessor { pid: *pid, order });
     }
 
-    /// When the new arbiter is late.
     pub(super) fn successor_deadline(&self) -> Option<MonoTime> {
         match (&self.mode, self.upgrade) {
             (Mode::Running, UpgradeState::HasSuccessor { successor, .. }) => match successor {
@@ -167,7 +166,6 @@ impl Supervisor {
         }
     }
 
-    /// The time for which the arbiter did not run does not count against the successor.
     pub(super) fn forgive_successor(&mut self, missed: Duration) {
         if let UpgradeState::HasSuccessor {
             successor:

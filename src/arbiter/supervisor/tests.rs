@@ -268,6 +268,6 @@ fn describe(action: &Action) -> String {
         Action::Promote => "promote".into(),
         Action::StopListening => "close".into(),
         Action::Exit(Ok(())) => "exit".into(),
-        Action::Exit(Err(failure)) => format!("exit {failure:?}"),
+        Action::Exit(Err(Failure { kind, sentence })) => format!("exit {kind:?}({sentence:?})"),
     }
 }

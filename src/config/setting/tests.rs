@@ -3,6 +3,7 @@ use super::*;
 /// Two values that every kind accepts in one of its forms, neither of them a default.
 fn samples(setting: &Setting) -> [&'static str; 2] {
     match setting.metavar {
+        "MODE" if setting.name == "request_id" => ["on", "send"],
         "NAME=VALUE" => ["A=1", "B=2"],
         "LEVEL" => ["debug", "error"],
         "FIELD" => ["forwarded", "x-forwarded-for"],
@@ -10,9 +11,12 @@ fn samples(setting: &Setting) -> [&'static str; 2] {
         "BOOL" => ["false", "true"],
         "POLICY" => ["refuse", "dangerous"],
         "MODE" => ["v1", "v2"],
+        "ENGINE" => ["poll", "inotify"],
         "IP[,NETWORK]" => ["*", "10.0.0.0/8,::1"],
         "CLASS" => ["gthread", "gthread"],
         "MASK" => ["0o22", "0o77"],
+        "0..2" => ["1", "2"],
+        "VERSION" => ["1.3", "1.3"],
         _ => ["17", "18"],
     }
 }

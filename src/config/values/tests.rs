@@ -76,11 +76,67 @@ fn seconds_may_be_fractional() {
     assert_eq!(time("0x10"), Ok(Duration::from_secs(16)));
     assert_eq!(time("0.25"), Ok(Duration::from_millis(250)));
     assert_eq!(time(".5"), Ok(Duration::from_millis(500)));
-    for text in ["", ".", "inf", "nan", "1e3", "1.2.3", "2s", "1_0.5"] {
+    for (text, milliseconds) in [
+        ("30s", 30_000),
+        ("500ms", 500),
+        ("1.5 min", 90_000),
+        ("5m", 300_000),
+        ("1H", 3_600_000),
+        ("2d", 172_800_000),
+    ] {
+        assert_eq!(
+            time(text),
+            Ok(Duration::from_millis(milliseconds)),
+            "{text}"
+        );
+    }
+    assert_eq!(time("-1s"), Err(ParseProblem::Negative));
+    for text in [
+        "", ".", "inf", "nan", "1e3", "1.2.3", "2x", "1_0.5", "s", "1 2s", "0x10s",
+    ] {
         assert!(
             matches!(time(text), Err(ParseProblem::Expected(_))),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn sizes_may_have_units() {
+    let size = |text: &str| (BYTES_64.parse)(OsStr::new(text));
+    for (text, wanted) in [
+        ("8190", 8190),
+        ("8k", 8 << 10),
+        ("8 kB", 8 << 10),
+        ("64KiB", 64 << 10),
+        ("3M", 3 << 20),
+        ("0x10", 16),
+        ("1g", 1 << 30),
+        ("7b", 7),
+    ] {
+        assert_eq!(size(text), Ok(wanted), "{text}");
+    }
+    assert_eq!(size("-8k"), Err(ParseProblem::Negative));
+    for text in ["", "k", "8x", "1.5k", "99999999999g", "8 k k"] {
+        assert!(
+            matches!(size(text), Err(ParseProblem::Expected(_))),
+            "{text}"
+        );
+    }
+    assert!(count("8k").is_err());
+}
+
+#[test]
+fn a_switch_has_several_words() {
+    let flag = |text: &str| (FLAG.parse)(OsStr::new(text));
+    for text in ["true", " True ", "1", "yes", "on"] {
+        assert_eq!(flag(text), Ok(true), "{text}");
+    }
+    for text in ["False", "0", "NO", "off"] {
+        assert_eq!(flag(text), Ok(false), "{text}");
+    }
+    for text in ["", "2", "maybe"] {
+        assert!(flag(text).is_err(), "{text}");
     }
 }
 
@@ -128,15 +184,76 @@ fn paths_are_separated_by_commas() {
 
 // Gunicorn: S6
 #[test]
-fn an_unknown_worker_class_names_the_choices() {
-    assert_eq!((CLASS.parse)(OsStr::new("sync")), Ok(WorkerClass::Sync));
-    let wrong = (CLASS.parse)(OsStr::new("gevent"));
+fn a_worker_class_has_all_of_gunicorns_names() {
+    for (names, wanted) in [
+        (
+            [
+                "sync",
+                "egg:gunicorn#sync",
+                "gunicorn.workers.sync.SyncWorker",
+            ],
+            WorkerClass::Sync,
+        ),
+        (
+            [
+                "gthread",
+                "egg:gunicorn#gthread",
+                "gunicorn.workers.gthread.ThreadWorker",
+            ],
+            WorkerClass::Gthread,
+        ),
+    ] {
+        for name in names {
+            assert_eq!((CLASS.parse)(OsStr::new(name)), Ok(wanted), "{name}");
+        }
+    }
+    let wrong = (CLASS.parse)(OsStr::new("gthreads"));
     assert_eq!(wrong, Err(ParseProblem::Expected("one of sync, gthread")));
+}
+
+// Gunicorn: S6
+#[test]
+fn a_worker_class_of_another_kind_is_refused_by_its_kind() {
+    for (names, wanted) in [
+        (
+            &[
+                "gevent",
+                "gevent_pywsgi",
+                "gunicorn.workers.ggevent.GeventWorker",
+                "eventlet",
+            ][..],
+            "greenlets",
+        ),
+        (
+            &[
+                "uvicorn.workers.UvicornWorker",
+                "uvicorn_worker.UvicornH11Worker",
+                "asgi",
+            ],
+            "ASGI is not served",
+        ),
+        (&["tornado"], "Tornado"),
+        (
+            &["shop.workers.Mine", "meinheld.gmeinheld.MeinheldWorker"],
+            "written in Python",
+        ),
+    ] {
+        for name in names {
+            let Err(ParseProblem::Refused { why, instead }) = (CLASS.parse)(OsStr::new(name))
+            else {
+                panic!("{name} is not refused");
+            };
+            assert!(why.contains(wanted), "{name}: {why}");
+            assert_eq!(instead, [("worker_class", "gthread"), ("threads", "8")]);
+        }
+    }
 }
 
 #[test]
 fn a_level_may_be_in_any_case_an_unknown_one_lists_choices() {
-    assert_eq!((LEVEL.parse)(OsStr::new("DEBUG")), Ok("debug".to_owned()));
+    for (text, level) in [("DEBUG", "debug"), ("warn", "warning"), (" Info ", "info")] {
+        assert_eq!((LEVEL.parse)(OsStr::new(text)), Ok(level.to_owned()));
+    }
     let Err(ParseProblem::Expected(expected)) = (LEVEL.parse)(OsStr::new("loud")) else {
         panic!("accepted");
     };

@@ -145,7 +145,7 @@ fn a_block_is_taken_with_its_room_and_not_copied() {
         "it is small enough to be kept"
     );
     let spare = conn.release().expect("the block").block.try_into_mut();
-    let spare = spare.expect("nobody else's");
+    let spare = spare.expect("not shared");
     assert_eq!((spare.as_ptr(), spare.capacity()), (start, 1000));
 }
 
@@ -169,7 +169,7 @@ fn continue_is_asked_for_once_and_sent_once() {
 
 // Gunicorn: E62
 #[test]
-fn continue_is_not_sent_to_those_who_have_begun() {
+fn continue_is_not_sent_once_a_body_has_begun() {
     let mut conn = received(&[EXPECT, b"a"].concat());
     assert_eq!(event(&mut conn), "POST /");
     assert_eq!(event(&mut conn), "b\"a\"");
@@ -374,4 +374,47 @@ fn a_head_that_has_not_left_can_be_taken_back() {
     assert!(out.starts_with(b"HTTP/1.1 500 ") && conn.will_close());
     assert!(!conn.retract());
     assert_eq!(event(&mut conn), "Closed(Refused)");
+}
+
+#[test]
+fn a_connection_leaves_http_after_its_request_and_once() {
+    let asked = |fields: &str, body: &str| {
+        let mut conn = Conn::server(ConnConfig::default());
+        conn.receive(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}").as_bytes());
+        let Ok(Event::Request(head)) = conn.next_event() else {
+            panic!("{fields}");
+        };
+        (conn, head.upgrades())
+    };
+    for (fields, upgrades) in [
+        ("Upgrade: x\r\nConnection: keep-alive, Upgrade\r\n", true),
+        (
+            "Connection: upgrade\r\nConnection: close\r\nUpgrade: x\r\n",
+            true,
+        ),
+        ("Upgrade: x\r\n", false),
+        ("Connection: upgrade\r\n", false),
+    ] {
+        assert_eq!(asked(fields, "").1, upgrades, "{fields}");
+    }
+    let (mut conn, _) = asked("Upgrade: x\r\nConnection: upgrade\r\n", "early");
+    let mut out = BytesMut::new();
+    let mut head = conn.switch_protocols(&mut out).unwrap();
+    head.field(b"Upgrade", b"x").unwrap();
+    head.field(b"Connection", b"close").unwrap();
+    head.field(b"Content-Length", b"5").unwrap();
+    head.finish(None).unwrap();
+    assert_eq!(
+        out,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    );
+    assert_eq!(conn.response(), ResponseState::Due);
+    assert_eq!(conn.upgrade().unwrap(), "early");
+    assert_eq!(conn.response(), ResponseState::Upgraded);
+    assert_eq!(event(&mut conn), "Closed(Upgraded)");
+    assert_eq!(conn.upgrade(), Err(EncodeError::NotDue));
+    assert!(conn.begin(&mut out, 200, b"").is_err());
+    // A body that is still to come is no other protocol.
+    let (mut conn, _) = asked("Content-Length: 5\r\n", "a");
+    assert_eq!(conn.upgrade(), Err(EncodeError::NotDue));
 }

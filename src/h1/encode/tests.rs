@@ -242,6 +242,7 @@ fn connect_opens_a_tunnel_only_with_success() {
     );
 }
 
+// Gunicorn: E43
 #[test]
 fn fields_of_the_connection_and_of_the_server_are_left_out() {
     let fields = [
@@ -272,6 +273,7 @@ fn a_service_can_close_the_connection() {
     assert!(response.ends_with("Connection: close\r\n\r\n") && conn.will_close());
 }
 
+// Gunicorn: E41
 #[test]
 fn a_response_cannot_be_split() {
     for (name, value) in [
@@ -295,6 +297,7 @@ fn a_response_cannot_be_split() {
     assert!(matches!(error, EncodeError::Reason(_)));
 }
 
+// Gunicorn: E42
 #[test]
 fn a_content_length_is_one_number() {
     for bad in ["", "-1", "1, 1", "1.0", "18446744073709551616"] {
@@ -322,6 +325,7 @@ fn a_head_that_failed_leaves_nothing_and_another_can_follow() {
     assert!(respond(&mut conn, 500, &[], Some(0), &[]).is_ok());
 }
 
+// Gunicorn: E40
 #[test]
 fn status_and_reason_are_checked() {
     let mut out = BytesMut::new();

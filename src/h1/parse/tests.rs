@@ -203,7 +203,7 @@ fn fields_that_may_come_once_are_refused_twice() {
     }
 }
 
-// Gunicorn: P40
+// Gunicorn: P40, E72
 #[test]
 fn connection_is_a_list_over_several_fields() {
     for (version, lines, kept) in [

@@ -22,6 +22,8 @@ pub struct Call {
     pub started: MonoTime,
     /// The thread that is in it, by the number under which debuggers and Python list it (`pthread_self(3)`).
     pub thread: u64,
+    /// Whether it has taken its connection over, and may last for long: `request_timeout` is not for it.
+    pub upgraded: bool,
     /// Method and target, both cut to their first bytes (about 120 together). `None` in the instant when
     /// the worker writes them.
     pub request: Option<(String, String)>,
@@ -36,6 +38,8 @@ shared! {
         thread: AtomicU64,
         version: AtomicU32,
         lengths: AtomicU32,
+        /// 1 for a call that has taken its connection over.
+        upgraded: AtomicU32,
         text: [AtomicU64; WORDS],
     }
 }
@@ -56,19 +60,26 @@ impl CallCell {
                 .is_ok()
     }
 
-    /// Gives the place up; gives how many nanoseconds the call has had it.
-    pub(super) fn end(&self, now: MonoTime) -> u64 {
-        let started = self.started.swap(0, Ordering::Release);
-        now.as_nanos().saturating_sub(started)
+    /// The call has taken its connection over.
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(1, Ordering::Relaxed);
     }
 
-    /// Notes which thread is in the call.
+    /// Gives the place up.
+    pub(super) fn end(&self) {
+        if self.upgraded.load(Ordering::Relaxed) != 0 {
+            self.upgraded.store(0, Ordering::Relaxed);
+        }
+        self.started.store(0, Ordering::Release);
+    }
+
     pub(super) fn sign(&self) {
         self.thread.store(stacks::this_thread(), Ordering::Relaxed);
     }
 
     pub(super) fn clear(&self) {
         self.started.store(0, Ordering::Relaxed);
+        self.upgraded.store(0, Ordering::Relaxed);
         // A worker that died while it wrote has left an odd version.
         let version = self.version.load(Ordering::Relaxed);
         self.lengths.store(0, Ordering::Relaxed);
@@ -82,6 +93,7 @@ impl CallCell {
             nanos => Some(Call {
                 started: MonoTime::from_nanos(nanos),
                 thread: self.thread.load(Ordering::Relaxed),
+                upgraded: self.upgraded.load(Ordering::Relaxed) != 0,
                 request: (0..4).find_map(|_| self.try_request()),
             }),
         }

@@ -118,7 +118,7 @@ fn a_port_that_comes_free_is_bound() {
 }
 
 #[test]
-fn a_unix_socket_is_open_to_all_who_reach_its_folder() {
+fn a_unix_socket_is_open_to_all_users_of_its_folder() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = Listener::bind(&BindAddress::Unix(path.clone()), 16).unwrap();

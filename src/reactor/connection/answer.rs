@@ -1,14 +1,17 @@
 //! A connection's responses: those of a service, and the server's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Connection, Step, StepContext};
-use crate::access::{Access, RefusalCause};
+use crate::access::{Access, RefusalCause, RequestTimes};
 use crate::error::{Error, Kind, Result};
 use crate::h1::{BodyLength, ResponseState};
 use crate::reactor::Config;
 use crate::reactor::body_stream::{BodyStream, Fault};
-use crate::reactor::call_timeout::{CallDeadline, CallOutcome, CallTimeout, CallTimeoutGuard};
+use crate::reactor::call_timeout::{
+    CallDeadline, CallOutcome, CallTimeout, CallTimeoutGuard, LateAnswer,
+};
 use crate::reactor::error_response::ErrorResponse;
 use crate::reactor::exchange::ConnectionExchange;
 use crate::reactor::host::Host;
@@ -23,8 +26,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The service's own, after it was dealt with: where nothing had been started a 500, or what is wrong with
-    /// the request's body; a cut otherwise.
+    /// The service's own, after it was dealt with: where nothing had been started a 500, a 400 for a
+    /// [bad request](Error::bad_request), or what is wrong with the request's body; a cut otherwise.
     pub(in crate::reactor) fn answer(
         &mut self,
         config: &Config,
@@ -38,8 +41,9 @@ impl Connection {
             io: &self.io,
             config,
             host,
+            request: &self.request,
         };
-        let streamed = config.stream_request_body && head.length() != BodyLength::Empty;
+        let streamed = config.settings.stream_request_body && head.length() != BodyLength::Empty;
         let body = if streamed {
             self.io.borrow_mut().body = BodyStream::default();
             Ok(Body::stream(&exchange))
@@ -47,17 +51,17 @@ impl Connection {
             self.body.take()
         };
         let outcome = body.and_then(|body| {
-            call(
-                Request::new(head, &self.info, body).with_info(&self.request),
-                Responder::new(&exchange),
-            )
-            .map(|_: Responded| ())
+            let request = Request::new(head, &self.info, body).with_info(&self.request);
+            self.span
+                .within(|| call(request, Responder::new(&exchange)))
+                .map(|_: Responded| ())
         });
         // It is not read any more: its place goes to another connection.
         self.body.forget();
         let io = self.io.get_mut();
         let verdict = io.settle();
         if let CallOutcome::Refused { recorded: true, .. } = verdict {
+            self.span.end(io.response.status, io.response.sent);
             host.returned(host.now());
             return outcome.and(Err(given_up()));
         }
@@ -67,6 +71,10 @@ impl Connection {
         }
         let outcome = match io.http.response() {
             ResponseState::Complete => outcome,
+            ResponseState::Upgraded => {
+                host.returned(host.now());
+                return outcome;
+            }
             _ => outcome.and(Err(Error::of(
                 Kind::Response,
                 "the service gave another exchange's receipt",
@@ -80,15 +88,22 @@ impl Connection {
         }
         let mut refusal = None;
         if io.http.response() == ResponseState::Due || io.retract() {
-            // What a body was is the client's fault, and all else the service's.
-            let (status, text) = fault
+            // What a body was is the client's fault, and what the service says is; all else is the service's.
+            let bad = outcome
                 .as_ref()
-                .map_or((500, ""), |fault| (fault.status, &fault.text));
+                .err()
+                .filter(|error| error.is_bad_request());
+            let (status, text) = match (&fault, bad) {
+                (Some(fault), _) => (fault.status, fault.text.to_string()),
+                (None, Some(error)) => (400, error.to_string()),
+                (None, None) => (500, String::new()),
+            };
             let error = ErrorResponse {
                 status,
-                text,
+                text: &text,
                 head: self.head.as_ref(),
                 connection: Some(&self.info),
+                request_id: self.request.id.as_deref(),
             };
             io.refuse(&error, config);
             refusal = Some(RefusalCause::of_status(status));
@@ -100,7 +115,6 @@ impl Connection {
         outcome
     }
 
-    /// Goes on after the answer.
     pub(in crate::reactor) fn answered(&mut self, cx: &mut StepContext<'_>) -> Step {
         self.served = true;
         let io = self.io.get_mut();
@@ -108,6 +122,9 @@ impl Connection {
         cx.pool.reclaim(std::mem::take(&mut self.body).memory());
         if let Some(head) = self.head.take() {
             cx.pool.reuse(io.http.recycle(head));
+        }
+        if io.http.response() == ResponseState::Upgraded {
+            return Step::Close;
         }
         if io.http.response() == ResponseState::Aborted {
             // What is in the outbox was produced before the failure; the missing end tells the client.
@@ -129,9 +146,15 @@ impl Connection {
         timeout: Arc<CallTimeout>,
         due: MonoTime,
     ) -> CallDeadline {
-        let bodyless = self.head().is_some_and(|head| head.method() == "HEAD");
+        let is_head = self.head().is_some_and(|head| head.method() == "HEAD");
         let io = self.io.get_mut();
-        let armed = CallTimeoutGuard::new(Arc::clone(&timeout), io.transport.raw(), due, bodyless);
+        let late = match is_head {
+            _ if io.transport.is_encrypted() => LateAnswer::Nothing,
+            true => LateAnswer::Head,
+            false => LateAnswer::Page,
+        };
+        let armed =
+            CallTimeoutGuard::new(Arc::clone(&timeout), io.transport.stream.raw(), due, late);
         io.timeout = Some(armed);
         CallDeadline {
             timeout,
@@ -140,7 +163,21 @@ impl Connection {
             head: self.head.clone(),
             received: io.http.received(),
             started: self.started,
+            times: self.times,
         }
+    }
+
+    /// The call that answers its request begins.
+    pub(in crate::reactor) fn called(&mut self, now: MonoTime) {
+        self.times.called = Some(now);
+        self.span.call();
+    }
+
+    /// How long its call has taken by `now`.
+    pub(in crate::reactor) fn call_time(&self, now: MonoTime) -> Duration {
+        self.times
+            .called
+            .map_or(Duration::ZERO, |called| now.since(called))
     }
 
     /// Refuses a body; a fault of the server is logged, once while it lasts.
@@ -149,7 +186,8 @@ impl Connection {
         unkept: &Unkept,
         cx: &mut StepContext<'_>,
     ) -> Step {
-        let dir = cx.config.tmp_upload_dir.display();
+        let dir = cx.config.tmp_upload_dir().display();
+        let _id = trace::of_request(self.request.id.as_ref());
         let text = match unkept {
             Unkept::TooLarge => {
                 let text = "The request's body is larger than this server allows";
@@ -157,7 +195,7 @@ impl Connection {
             }
             Unkept::NoRoom => {
                 if cx.episodes.no_room.begins(cx.now) {
-                    let total = cx.config.spool_total.unwrap_or(u64::MAX);
+                    let total = cx.config.spool_total();
                     trace::error!(
                         "a request body is refused: the files in {dir} would exceed spool_total, {total} bytes"
                     );
@@ -174,14 +212,16 @@ impl Connection {
         self.respond_with_error(503, text, cx)
     }
 
-    /// Refuses what the client has sent.
     pub(in crate::reactor) fn refuse(
         &mut self,
         status: u16,
         text: &str,
         cx: &mut StepContext<'_>,
     ) -> Step {
+        self.identify(cx);
+        let id = trace::of_request(self.request.id.as_ref());
         trace::warning!("Invalid request from ip={}: {text}", self.client());
+        drop(id);
         self.respond_with_error(status, text, cx)
     }
 
@@ -192,11 +232,13 @@ impl Connection {
         text: &str,
         cx: &mut StepContext<'_>,
     ) -> Step {
+        self.identify(cx);
         let error = ErrorResponse {
             status,
             text,
             head: self.head.as_ref(),
             connection: Some(&self.info),
+            request_id: self.request.id.as_deref(),
         };
         self.io.get_mut().refuse(&error, cx.config);
         self.refused = true;
@@ -211,6 +253,7 @@ impl Connection {
     fn record(&mut self, now: MonoTime, host: &dyn Host, refusal: Option<RefusalCause>) {
         let io = self.io.get_mut();
         let (response, received) = (io.response, io.http.take_received());
+        self.span.end(response.status, response.sent);
         host.finished(&Access {
             pid: 0,
             worker: 0,
@@ -223,6 +266,13 @@ impl Connection {
             sent: response.sent,
             started: self.started,
             finished: now,
+            times: RequestTimes {
+                begun: response.begun,
+                ..self.times
+            },
+            recorded: &io.recorded,
         });
+        io.recorded.response_fields.clear();
+        io.recorded.variables.clear();
     }
 }

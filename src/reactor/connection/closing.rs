@@ -1,12 +1,15 @@
-//! What follows a response: it is sent, then comes the next request, or the connection's end.
+//! The steps after a response: it is sent, then comes the next request, or the connection's end.
 
 use std::io;
 
 use super::{Connection, Phase, READS_A_TURN, Step, StepContext};
-use crate::h1::BodyLength;
+use crate::h1::{BodyLength, ResponseState};
 use crate::reactor::http_io::UNWANTED;
 use crate::reactor::outbox::Flushed;
+use crate::reactor::request_span::RequestSpan;
 use crate::reactor::response::Response;
+#[cfg(feature = "_tls")]
+use crate::reactor::transport::PlainHttp;
 use crate::service::RequestInfo;
 use crate::time::MonoTime;
 use crate::trace;
@@ -41,12 +44,18 @@ impl Connection {
         let io = self.io.get_mut();
         io.response = Response::default();
         self.request = RequestInfo::default();
+        self.span = RequestSpan::default();
         let left = io.http.unread() != BodyLength::Empty;
         if io.http.will_close() {
             // Unread bytes would make the kernel reset the connection under the response.
             let unread = self.refused || left || io.transport.may_read() || io.http.buffered() > 0;
-            return if unread { self.shut(cx) } else { Step::Close };
+            if unread {
+                return self.shut(cx);
+            }
+            io.transport.say_end();
+            return Step::Close;
         }
+        self.started = cx.now;
         self.phase = if left {
             Phase::DiscardBody
         } else {
@@ -62,7 +71,12 @@ impl Connection {
         self.started = cx.now;
         let mut place = cx.totals.lingering.share();
         self.lingering = place.reach(1, LINGERING).then_some(place);
-        if self.io.get_mut().transport.shutdown_write().is_err() {
+        let io = self.io.get_mut();
+        // A response that was cut has no end.
+        if io.http.response() != ResponseState::Aborted {
+            io.transport.say_end();
+        }
+        if io.transport.stream.shutdown_write().is_err() {
             return Step::Close;
         }
         self.linger(cx)
@@ -83,7 +97,7 @@ impl Connection {
             match read {
                 Ok(0) => return Step::Close,
                 Ok(taken) => self.unwanted += taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Step::Close,
             }
             if self.lingering.is_none() && self.unwanted > UNWANTED {
@@ -104,13 +118,27 @@ impl Connection {
     fn lingers_until(&self, cx: &StepContext<'_>) -> MonoTime {
         let config = cx.config;
         let (silence, limit) = if cx.draining {
-            (config.drain_idle, config.linger)
+            (
+                config.settings.linger.min(config.drain_idle()),
+                config.settings.linger,
+            )
         } else {
-            (config.linger, config.linger_limit)
+            (config.settings.linger, config.settings.linger_limit)
         };
         let until = (cx.now + silence).min(self.started + limit);
         let rate = config.body_min_rate();
         rate.bound(until, self.started, self.unwanted as u64)
+    }
+
+    /// Nothing more can be read: refuses a client that speaks no TLS where the server does, and gives up any other.
+    pub(in crate::reactor) fn fail(&mut self, error: &io::Error, cx: &mut StepContext<'_>) -> Step {
+        #[cfg(feature = "_tls")]
+        if PlainHttp::is_it(error) {
+            self.transport().end_tls();
+            return self.refuse(400, &error.to_string(), cx);
+        }
+        let _ = cx;
+        self.lost(error)
     }
 
     /// The client has gone, or as good as.

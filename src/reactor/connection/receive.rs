@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Connection, Phase, READS_A_TURN, Step, StepContext};
+use crate::access::RequestTimes;
+use crate::config::RequestIdMode;
 use crate::h1::{BodyLength, Head};
 use crate::net::proxy::Header;
 use crate::reactor::Config;
@@ -12,8 +14,9 @@ use crate::reactor::http_io::{ReceiveError, Received, UNWANTED};
 use crate::reactor::poller::Polled;
 use crate::reactor::pool::LARGE;
 use crate::reactor::proxy_preamble::Preamble;
-use crate::reactor::request_body::{Room, Unkept};
-use crate::service::{Address, ConnectionInfo, Proxied, RequestInfo};
+use crate::reactor::request_body::Unkept;
+use crate::service::{Address, ConnectionInfo, Proxied, RequestInfo, Scheme};
+use crate::time::MonoTime;
 use crate::trace;
 
 /// Bytes of memory for heads that are not complete, of those that are large: past it the next one is a 503.
@@ -51,11 +54,15 @@ impl Connection {
                         Step::Same
                     };
                 }
-                Err(error) => return self.lost(&error),
+                Err(error) => return self.fail(&error, cx),
             };
             if let Some(Preamble { header, rest }) = said {
-                io.http.receive(&rest);
                 self.preamble = None;
+                match self.begin_tls(&rest, cx.config) {
+                    Ok(true) => {}
+                    Ok(false) => self.io.get_mut().http.receive(&rest),
+                    Err(error) => return self.fail(&error, cx),
+                }
                 if let Some(header) = header {
                     self.announce(header);
                 }
@@ -84,12 +91,26 @@ impl Connection {
         self.info = Arc::new(info);
     }
 
+    /// Takes the facts of the connection's TLS, once for all its requests.
+    #[cfg(feature = "_tls")]
+    fn note_tls(&mut self) {
+        if self.info.tls.is_none() {
+            if let Some(tls) = self.io.get_mut().transport.tls_info() {
+                Arc::make_mut(&mut self.info).tls = Some(Arc::new(tls));
+            }
+        }
+    }
+
     /// A trusted peer's facts about this request.
     fn forwarded(&self, head: &Head, config: &Config) -> Result<RequestInfo, ForwardedError> {
+        let scheme = match self.info.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        };
         if !self.info.trusted {
-            return Ok(RequestInfo::default());
+            return Ok(RequestInfo::new(scheme, None));
         }
-        let trusted = &config.forwarded_allow_ips;
+        let trusted = &config.settings.forwarded_allow_ips;
         // A balancer that does not know its client does not look into the stream either.
         let unknown = Header::Unknown.protocol();
         let announced = self.info.proxied.map(|proxied| proxied.protocol);
@@ -99,7 +120,7 @@ impl Connection {
             Address::Unix(_) => trusted.contains(None),
             Address::Hidden => false,
         };
-        forwarded::request_info(head, hop, config)
+        forwarded::request_info(head, hop, scheme, config)
     }
 
     /// Reads and parses until a request is complete or the socket is empty. `fresh` tells that no deadline
@@ -121,7 +142,7 @@ impl Connection {
                 Err(ReceiveError::Malformed(error)) => {
                     return self.refuse(error.status(), &error.to_string(), cx);
                 }
-                Err(ReceiveError::Lost(error)) => return self.lost(&error),
+                Err(ReceiveError::Lost(error)) => return self.fail(&error, cx),
             };
             match received {
                 Received::Blocked => return self.pause(fresh, cx),
@@ -136,7 +157,7 @@ impl Connection {
                     fresh = true;
                 }
                 Received::Data(bytes) if self.phase == Phase::Body => {
-                    let room = Room::new(cx.config, &cx.totals.files);
+                    let room = cx.room();
                     if let Err(unkept) = self.body.push(bytes, room, cx.pool) {
                         return self.refuse_body(&unkept, cx);
                     }
@@ -148,13 +169,15 @@ impl Connection {
                         return self.shut(cx);
                     }
                 }
-                Received::EndOfBody if self.phase == Phase::Body => return self.ready(),
+                Received::EndOfBody if self.phase == Phase::Body => return self.ready(cx.now),
                 Received::EndOfBody => {
                     self.phase = Phase::Head;
+                    self.started = cx.now;
                     fresh = true;
                 }
                 Received::Closed(reason) => {
                     trace::debug!("{}: connection closed: {reason}", self.client());
+                    self.transport().say_end();
                     return Step::Close;
                 }
             }
@@ -164,25 +187,29 @@ impl Connection {
     /// A head has come: decides whether its body is collected. `None` to go on.
     fn head_complete(&mut self, head: Head, cx: &mut StepContext<'_>) -> Option<Step> {
         self.started = cx.now;
+        self.times = RequestTimes::default();
         self.unwanted = 0;
         self.half_head = None;
+        #[cfg(feature = "_tls")]
+        self.note_tls();
         let length = head.length();
         let outcome = self.forwarded(&head, cx.config);
         self.head = Some(head);
-        match outcome {
-            Ok(request) => self.request = request,
-            Err(error) => return Some(self.refuse(400, &error.to_string(), cx)),
+        let outcome = outcome.map(|request| self.request = request);
+        self.identify(cx);
+        if let Err(error) = outcome {
+            return Some(self.refuse(400, &error.to_string(), cx));
         }
-        if cx.config.keepalive.is_zero() || cx.draining {
+        if cx.config.settings.keepalive.is_zero() || cx.draining {
             self.io.get_mut().http.close_after();
         }
-        let room = Room::new(cx.config, &cx.totals.files);
+        let room = cx.room();
         match length {
             BodyLength::Known(len) if !room.allows(len) => {
                 return Some(self.refuse_body(&Unkept::TooLarge, cx));
             }
-            BodyLength::Empty => return Some(self.ready()),
-            _ if cx.config.stream_request_body => return Some(self.ready()),
+            BodyLength::Empty => return Some(self.ready(cx.now)),
+            _ if cx.config.settings.stream_request_body => return Some(self.ready(cx.now)),
             BodyLength::Known(len) if !room.could_fit(len) => {
                 return Some(self.refuse_body(&Unkept::TooLarge, cx));
             }
@@ -199,7 +226,19 @@ impl Connection {
         None
     }
 
-    fn ready(&mut self) -> Step {
+    /// Gives the request an id, where that is wanted, and its span, where a subscriber wants that.
+    pub(in crate::reactor) fn identify(&mut self, cx: &mut StepContext<'_>) {
+        if cx.config.settings.request_id != RequestIdMode::Off && self.request.id.is_none() {
+            self.request.id = Some(cx.ids.of(self.head.as_ref(), self.info.trusted));
+        }
+        if let Some(head) = &self.head {
+            self.span.begin(head, &self.info, &self.request);
+        }
+    }
+
+    fn ready(&mut self, now: MonoTime) -> Step {
+        self.span.queue();
+        self.times.complete = Some(now);
         self.phase = Phase::Ready;
         Step::Ready
     }
@@ -222,22 +261,25 @@ impl Connection {
     /// The deadline of the phase, unless the one before goes on.
     fn wait(&mut self, fresh: bool, cx: &StepContext<'_>) -> Step {
         let (config, now) = (cx.config, cx.now);
+        // A handshake's next part, for which there was no room.
+        let write = !self.io.get_mut().transport.flush();
         let until = match self.phase {
             Phase::Head if !self.is_idle() && !fresh => return Step::Same,
             Phase::DiscardBody if !fresh => return Step::Same,
-            Phase::DiscardBody => now + config.linger,
-            _ if cx.draining => now + config.drain_idle,
+            Phase::DiscardBody => now + config.settings.linger,
             Phase::Body => {
                 let gathered = self.io.borrow().http.buffered();
                 self.body.due(self.started, gathered, now, config)
             }
-            _ if !self.is_idle() => now + config.head_timeout,
-            _ if self.served => now + config.keepalive,
-            _ => now + config.head_timeout,
+            _ if !self.is_idle() => now + config.settings.head_timeout,
+            _ if self.served => self.started + config.settings.keepalive,
+            _ => self.started + config.settings.head_timeout,
         };
-        Step::Wait {
-            until,
-            write: false,
-        }
+        let until = if cx.draining {
+            until.min(now + config.drain_idle())
+        } else {
+            until
+        };
+        Step::Wait { until, write }
     }
 }

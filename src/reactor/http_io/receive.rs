@@ -13,16 +13,11 @@ use crate::reactor::Config;
 use crate::reactor::host::{Host, Interest};
 use crate::reactor::pool::{BufferPool, LARGE};
 
-/// What has been received.
 #[derive(Debug)]
 pub(in crate::reactor) enum Received {
-    /// A request's head.
     Head(Head),
-    /// Some of the request's body.
     Data(Bytes),
-    /// The request's body is complete.
     EndOfBody,
-    /// No further request comes.
     Closed(CloseReason),
     /// Nothing more before the socket is readable.
     Blocked,
@@ -30,12 +25,10 @@ pub(in crate::reactor) enum Received {
     Exhausted,
 }
 
-/// Why nothing more is received.
 #[derive(Debug)]
 pub(in crate::reactor) enum ReceiveError {
-    /// What the client has sent is refused.
+    /// The client's input is refused.
     Malformed(ParseError),
-    /// The connection is lost.
     Lost(io::Error),
 }
 
@@ -60,9 +53,7 @@ impl HttpIo {
                     match self.fill(pool) {
                         Ok(0) => self.http.end_of_input(),
                         Ok(n) => self.read += n as u64,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            return Ok(Received::Blocked);
-                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         Err(error) => return Err(ReceiveError::Lost(error)),
                     }
                 }

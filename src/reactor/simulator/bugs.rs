@@ -52,10 +52,14 @@ pub(super) enum Bug {
     ForgetsTheListener,
     /// A connection that has had its share of a poll is not read again.
     ForgetsTheUnfinished,
+    /// What is held back stays, and only the timer ends that.
+    ForgetsToLetGo,
+    /// What is held back waits for a long call.
+    LosesTheTimer,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::LosesTheEdgeOfACall,
         Self::LosesAnEdge,
         Self::ForgetsTheHangUp,
@@ -75,6 +79,8 @@ impl Bug {
         Self::ClosesAnother,
         Self::ForgetsTheListener,
         Self::ForgetsTheUnfinished,
+        Self::ForgetsToLetGo,
+        Self::LosesTheTimer,
     ];
 }
 
@@ -86,8 +92,13 @@ impl World<'_> {
     pub(super) fn plant_before(&mut self) {
         if self.has(Bug::AcceptsOneTooMany) {
             let reactor = self.reactor.get_mut();
-            Arc::make_mut(&mut reactor.config).worker_connections += 1;
+            Arc::make_mut(&mut reactor.config)
+                .settings
+                .worker_connections += 1;
         }
+        let corks = &mut self.network.state().corks;
+        corks.stays = self.bug == Some(Bug::ForgetsToLetGo);
+        corks.loses_timer = self.bug == Some(Bug::LosesTheTimer);
     }
 
     pub(super) fn plant_before_poll(&self, wait: Duration) {
@@ -105,7 +116,7 @@ impl World<'_> {
                 }
             }
             Some(Bug::MovesADeadline) => {
-                let late = now + self.config.head_timeout;
+                let late = now + self.config.settings.head_timeout;
                 for key in heads(reactor) {
                     reactor.deadlines.set(key, late);
                 }
@@ -146,8 +157,8 @@ impl World<'_> {
                 }
                 Some(Bug::ForgetsToAskForRoom) if connection.polled == Polled::ReadWrite => {
                     let (before, wanted) = (Polled::ReadWrite, Polled::Read);
-                    let transport = &connection.io.get_mut().transport;
-                    let _ = reactor.poller.register(key, transport, before, wanted);
+                    let stream = &connection.io.get_mut().transport.stream;
+                    let _ = reactor.poller.register(key, stream, before, wanted);
                 }
                 _ => {}
             }

@@ -185,11 +185,11 @@ impl Client {
             _ => dice.index(60),
         };
         let body = match dice.index(20) {
-            0..10 => 0,
-            10..15 => 1 + dice.index(40),
-            15..19 => 200 + dice.index(400),
+            0..9 => 0,
+            9..13 => 1 + dice.index(40),
+            13..18 => 200 + dice.index(400),
             _ if self.is_honest => 0,
-            _ => dice.pick(&[650, 2100, 2100]),
+            _ => dice.pick(&[650, 2100]),
         };
         let (start, number) = (self.stream.len(), self.requests.len());
         let mut request = Request {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+#[cfg(feature = "_tls")]
+use super::encrypted::Encrypted;
 use crate::time::MonoTime;
 
 /// A connection, as the network has it.
@@ -38,6 +40,12 @@ pub(super) struct End {
     pub(super) opened: VecDeque<u8>,
     pub(super) record: VecDeque<u8>,
     pub(super) for_write: bool,
+    /// The client speaks TLS.
+    #[cfg(feature = "_tls")]
+    pub(super) tls: Option<Box<Encrypted>>,
+    /// Written, and held back since then.
+    pub(super) corked: VecDeque<u8>,
+    pub(super) corked_at: MonoTime,
 }
 
 impl End {
@@ -57,6 +65,38 @@ impl End {
             self.starved = true;
         }
         n
+    }
+
+    /// The client takes `n` bytes that have come for it.
+    pub(super) fn read(&mut self, n: usize, into: &mut Vec<u8>) {
+        let came = self.sent.drain(..n);
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &mut self.tls {
+            let came: Vec<u8> = came.collect();
+            return tls.receive(&came, into);
+        }
+        into.extend(came);
+    }
+
+    pub(super) fn client_sends(&mut self, bytes: &[u8]) {
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.send(bytes);
+        }
+        self.arrived.extend(bytes);
+    }
+
+    pub(super) fn client_ends(&mut self) {
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.end();
+        }
+        self.client_ended = true;
+    }
+
+    /// Lets go what is held back.
+    pub(super) fn uncork(&mut self) {
+        self.sent.append(&mut self.corked);
     }
 
     pub(super) fn flush_record(&mut self) -> bool {

@@ -128,6 +128,7 @@ impl World<'_> {
     pub(super) fn check(&self) {
         let reactor = &*self.reactor.borrow();
         let mut state = self.network.state();
+        state.check_corks();
         let fairness = &mut *self.fairness.borrow_mut();
         let mut ready = BTreeSet::new();
         let mut queued = BTreeSet::new();
@@ -156,7 +157,7 @@ impl World<'_> {
             .filter(|end| end.accepted && !end.closed)
             .count();
         require(open == reactor.connections.len(), "a socket is lost");
-        let most = self.config.worker_connections;
+        let most = self.config.settings.worker_connections;
         require(self.draining.get() || open <= most, "there are too many");
         fairness
             .phases
@@ -189,9 +190,12 @@ impl World<'_> {
             let Ok(io) = connection.io.try_borrow() else {
                 continue;
             };
-            let id = usize::try_from(-2 - io.transport.raw().0).unwrap();
+            let id = usize::try_from(-2 - io.transport.stream.raw().0).unwrap();
             let end = &state.sockets[id];
-            let may_read = io.transport.readable || !end.opened.is_empty();
+            let buffered = !end.opened.is_empty();
+            #[cfg(feature = "_tls")]
+            let buffered = buffered || io.transport.has_plaintext();
+            let may_read = io.transport.readable || buffered;
             let awaits_input = waits && phase != Phase::Flush;
             require(!awaits_input || !may_read, "input is left where it is");
             if waits && !may_read && end.has_input() {
@@ -235,7 +239,7 @@ impl World<'_> {
             require(false, "more is answered than was asked");
             return;
         };
-        let late = self.config.request_timeout.is_some();
+        let late = !self.config.settings.request_timeout.is_zero();
         let begun = client.sent > asked.start || client.preamble;
         require(begun, "an answer comes before its request");
         let now = self.network.now();
@@ -285,7 +289,7 @@ impl World<'_> {
                 self.count("failed");
             }
             503 => {
-                let scarce = self.config.spool_total.is_some() && asked.body > 256;
+                let scarce = self.config.settings.spool_total > 0 && asked.body > 256;
                 require(scarce, "there was room for a body");
                 self.count("refused for room");
             }
@@ -306,17 +310,20 @@ impl World<'_> {
             require(waits, "a request is late that was complete");
             return;
         };
-        let earliest = if client.sent < asked.middle {
-            let since = if client.preamble {
-                client.born
-            } else {
-                client.head_since
-            };
-            since + config.head_timeout
-        } else if config.body_rate > 0 {
-            (client.body_since + config.body_grace).min(client.sent_at + config.body_timeout)
+        let since = if client.preamble {
+            client.born
         } else {
-            client.sent_at + config.body_timeout
+            client.head_since
+        };
+        let head_due = since + config.settings.head_timeout;
+        // A head that was complete only after its deadline was late.
+        let earliest = if client.sent < asked.middle || client.body_since >= head_due {
+            head_due
+        } else if config.settings.body_rate > 0 {
+            (client.body_since + config.settings.body_grace)
+                .min(client.sent_at + config.settings.body_timeout)
+        } else {
+            client.sent_at + config.settings.body_timeout
         };
         require(now >= earliest, "a request is late before its time");
     }
@@ -328,12 +335,12 @@ impl World<'_> {
         let end = &state.sockets[client.id];
         let asked = client.asked();
         if client.is_done {
-            let crowded = self.config.worker_connections < 100;
+            let crowded = self.config.settings.worker_connections < 100;
             let excused = client.is_over
                 || client.has_reset
                 || !client.is_honest
                 || crowded
-                || self.config.request_timeout.is_some()
+                || !self.config.settings.request_timeout.is_zero()
                 || self.draining.get()
                 || client.answered == client.requests.len();
             require(excused, "a client is left without an answer");
@@ -357,7 +364,7 @@ impl World<'_> {
         if let Some((number, request)) = client.sending() {
             let in_head = client.sent < request.middle && client.answered >= number;
             let since = client.head_since.max(client.got_at).max(end.accepted_at);
-            let bound = since + self.config.head_timeout + Duration::from_secs(1);
+            let bound = since + self.config.settings.head_timeout + Duration::from_secs(1);
             let over = client.is_over || end.server_ended || !end.sent.is_empty();
             require(
                 !in_head || over || held || now <= bound,

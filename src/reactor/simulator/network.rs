@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::backlog::Backlog;
+use super::corks::Corks;
 use super::dice::Dice;
 use super::end::End;
+use crate::reactor::acceptor::{Acceptor, Queue};
 use crate::reactor::poller::{Edge, Readiness};
-use crate::reactor::transport::Transport;
 use crate::service::Address;
 use crate::time::MonoTime;
 
@@ -52,11 +54,12 @@ pub(super) struct State {
     pub(super) backlog: VecDeque<usize>,
     /// How often each thing has happened.
     pub(super) counts: BTreeMap<&'static str, u32>,
-    dice: Dice,
+    pub(super) dice: Dice,
     pub(super) listener_edge: bool,
     /// Sockets with an edge that was not told of.
     edges: Vec<usize>,
     found: Vec<Readiness>,
+    pub(super) corks: Corks,
 }
 
 impl State {
@@ -65,7 +68,7 @@ impl State {
     }
 
     /// Something holds of a socket that did not before.
-    fn happens(&mut self, id: usize) {
+    pub(super) fn happens(&mut self, id: usize) {
         let end = &mut self.sockets[id];
         if end.closed || end.key.is_none() {
             return;
@@ -144,6 +147,7 @@ impl Network {
             listener_edge: false,
             edges: Vec::new(),
             found: Vec::new(),
+            corks: Corks::default(),
         })));
         CURRENT.set(Some(network.clone()));
         network
@@ -157,8 +161,10 @@ impl Network {
         self.state().now
     }
 
-    pub(super) fn listener(&self) -> Backlog {
-        Backlog(self.clone())
+    /// What accepts from the one listener.
+    pub(super) fn acceptor(&self) -> Acceptor {
+        let queue: Arc<dyn Queue> = Arc::new(Backlog(self.clone()));
+        Acceptor::over(vec![(queue, Address::Unix(None))])
     }
 
     pub(super) fn epoll(&self) -> Epoll {
@@ -182,14 +188,14 @@ impl Network {
     /// A client sends.
     pub(super) fn send(&self, id: usize, bytes: &[u8]) {
         let mut state = self.state();
-        state.sockets[id].arrived.extend(bytes);
+        state.sockets[id].client_sends(bytes);
         state.happens(id);
     }
 
     /// A client sends no more.
     pub(super) fn end(&self, id: usize) {
         let mut state = self.state();
-        state.sockets[id].client_ended = true;
+        state.sockets[id].client_ends();
         state.happens(id);
     }
 
@@ -207,7 +213,7 @@ impl Network {
         let mut state = self.state();
         let end = &mut state.sockets[id];
         let n = most.min(end.sent.len());
-        into.extend(end.sent.drain(..n));
+        end.read(n, into);
         if n > 0 && end.starved {
             end.starved = false;
             state.happens(id);
@@ -229,6 +235,14 @@ pub(in crate::reactor) struct Socket {
 }
 
 impl Socket {
+    pub(super) fn new(network: Network, id: usize) -> Self {
+        Self { network, id }
+    }
+
+    pub(super) fn place(&self) -> (&Network, usize) {
+        (&self.network, self.id)
+    }
+
     pub(in crate::reactor) fn receive(&self, block: &mut BytesMut) -> io::Result<usize> {
         let mut state = self.network.state();
         let end = &mut state.sockets[self.id];
@@ -275,6 +289,7 @@ impl Socket {
         if end.reset || end.server_ended {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        end.uncork();
         if end.sealed && !end.flush_record() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -310,7 +325,7 @@ impl Socket {
     pub(in crate::reactor) fn unsent(&self) -> u64 {
         let state = self.network.state();
         let end = &state.sockets[self.id];
-        (end.sent.len() + end.record.len()) as u64
+        (end.sent.len() + end.corked.len() + end.record.len()) as u64
     }
 
     pub(in crate::reactor) fn has_hung_up(&self) -> bool {
@@ -322,6 +337,7 @@ impl Socket {
     pub(in crate::reactor) fn shutdown_write(&self) -> io::Result<()> {
         let mut state = self.network.state();
         let end = &mut state.sockets[self.id];
+        end.uncork();
         end.server_ended = true;
         if end.reset {
             return Err(io::ErrorKind::NotConnected.into());
@@ -332,6 +348,7 @@ impl Socket {
     pub(in crate::reactor) fn close(&self) {
         let mut state = self.network.state();
         let end = &mut state.sockets[self.id];
+        end.uncork();
         end.server_ended = true;
         end.closed = true;
         end.closed_unread = !end.arrived.is_empty() || !end.opened.is_empty();
@@ -342,33 +359,33 @@ impl Socket {
     pub(in crate::reactor) fn number(&self) -> i32 {
         -2 - i32::try_from(self.id).unwrap()
     }
+}
 
-    /// What a signal handler would send; `None` where the number is a real descriptor's.
-    pub(in crate::reactor) fn send_raw(number: i32, bytes: &[u8]) -> Option<bool> {
-        let network = CURRENT.with_borrow(Clone::clone).filter(|_| number < -1)?;
-        let mut state = network.state();
-        let end = &mut state.sockets[id_of(number)];
-        let fits = end.sent.len() + bytes.len() <= end.room && !end.reset && !end.sealed;
-        if fits {
-            end.sent.extend(bytes);
-        }
-        Some(fits)
+/// What a signal handler would send; `None` where the number is a real descriptor's.
+pub(super) fn send_raw(number: i32, bytes: &[u8]) -> Option<bool> {
+    let network = CURRENT.with_borrow(Clone::clone).filter(|_| number < -1)?;
+    let mut state = network.state();
+    let end = &mut state.sockets[id_of(number)];
+    let fits = end.sent.len() + bytes.len() <= end.room && !end.reset && !end.sealed;
+    if fits {
+        end.sent.extend(bytes);
     }
+    Some(fits)
+}
 
-    /// The end that a signal handler would make; `false` where the number is a real descriptor's.
-    pub(in crate::reactor) fn shut_raw(number: i32, cut: bool) -> bool {
-        let network = CURRENT.with_borrow(Clone::clone).filter(|_| number < -1);
-        let Some(network) = network else { return false };
-        let mut state = network.state();
-        let end = &mut state.sockets[id_of(number)];
-        end.server_ended = true;
-        if cut {
-            end.client_ended = true;
-            end.arrived.clear();
-            state.happens(id_of(number));
-        }
-        true
+/// The end that a signal handler would make; `false` where the number is a real descriptor's.
+pub(super) fn shut_raw(number: i32, cut: bool) -> bool {
+    let network = CURRENT.with_borrow(Clone::clone).filter(|_| number < -1);
+    let Some(network) = network else { return false };
+    let mut state = network.state();
+    let end = &mut state.sockets[id_of(number)];
+    end.server_ended = true;
+    if cut {
+        end.client_ended = true;
+        end.arrived.clear();
+        state.happens(id_of(number));
     }
+    true
 }
 
 fn id_of(number: i32) -> usize {
@@ -381,36 +398,15 @@ impl AsFd for Socket {
     }
 }
 
-/// A listener.
-#[derive(Clone, Debug)]
-pub(in crate::reactor) struct Backlog(Network);
-
-impl Backlog {
-    pub(in crate::reactor) fn accept(&self) -> io::Result<(Transport, Address)> {
-        let id = {
-            let mut state = self.0.state();
-            let id = state.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-            let now = state.now;
-            let end = &mut state.sockets[id];
-            end.accepted = true;
-            end.accepted_at = now;
-            id
-        };
-        let network = self.0.clone();
-        let socket = Socket { network, id };
-        Ok((Transport::simulated(socket), Address::Unix(None)))
-    }
-
-    pub(in crate::reactor) fn waiting(&self) -> usize {
-        self.0.state().backlog.len()
-    }
-}
-
 /// What the reactor polls.
 #[derive(Debug)]
 pub(in crate::reactor) struct Epoll(Network);
 
 impl Epoll {
+    pub(super) fn network(&self) -> &Network {
+        &self.0
+    }
+
     pub(in crate::reactor) fn register(&self, number: i32, key: usize, for_write: bool) {
         let mut state = self.0.state();
         let id = id_of(number);
@@ -425,12 +421,14 @@ impl Epoll {
 
     pub(in crate::reactor) fn poll(&self, timeout: Option<Duration>) {
         let mut state = self.0.state();
+        state.check_uncorked();
         state.pass(timeout.unwrap_or(Duration::MAX));
     }
 
     /// Waits beside a call that waits for its own client.
     pub(in crate::reactor) fn wait_until(&self, until: MonoTime) {
         let mut state = self.0.state();
+        state.check_uncorked();
         let most = until.since(state.now);
         state.pass(most);
     }

@@ -10,12 +10,10 @@ use super::bugs::Bug;
 use super::client::{Client, Mode, content};
 use super::dice::Dice;
 use super::network::Network;
-use super::{Tally, require};
+use super::{Poller, Tally, require};
 use crate::error::{Error, Result};
 use crate::net::{ProxyProtocol, QueuePolicy};
-use crate::reactor::acceptor::Acceptor;
 use crate::reactor::host::{Admit, BlockedCall, Host};
-use crate::reactor::poller::Poller;
 use crate::reactor::{Config, PendingRequest, Reactor};
 use crate::service::{Request, Responded, Responder};
 use crate::time::MonoTime;
@@ -34,6 +32,13 @@ pub(super) struct World<'t> {
     pub(super) dice: RefCell<Dice>,
     pub(super) tally: &'t RefCell<Tally>,
     pub(super) bug: Option<Bug>,
+    #[cfg_attr(
+        not(feature = "_tls"),
+        expect(dead_code, reason = "without TLS it is false")
+    )]
+    with_tls: bool,
+    /// How long calls take where responses of a turn may leave together.
+    works: Option<Duration>,
     /// Requests that threads are to answer.
     pub(super) held: RefCell<Vec<PendingRequest>>,
     /// Since when the reactor drains.
@@ -48,46 +53,66 @@ pub(super) struct World<'t> {
 
 fn config(dice: &mut Dice) -> Config {
     let secs = |n: u64| Duration::from_secs(n);
-    Config {
-        worker_connections: dice.pick(&[3, 6, 100, 100]),
-        keepalive: Duration::from_millis(dice.pick(&[0, 1000, 2000, 2000])),
-        head_timeout: secs(dice.pick(&[1, 2])),
-        body_timeout: secs(dice.pick(&[1, 2])),
-        body_rate: dice.pick(&[0, 100]),
-        body_grace: secs(1),
-        send_timeout: secs(dice.pick(&[1, 2])),
-        send_rate: dice.pick(&[0, 100]),
-        send_grace: secs(1),
-        request_timeout: dice.pick(&[None, Some(secs(1))]),
-        linger: secs(1),
-        linger_limit: secs(2),
-        drain_idle: Duration::from_millis(500),
-        body_buffer: 256,
-        limit_request_body: Some(2000),
-        response_buffer: 256,
-        response_spool: 600,
-        spool_total: dice.pick(&[None, Some(800), Some(800)]),
-        stream_request_body: dice.percent(66),
-        early_hints: dice.percent(50),
-        proxy_protocol: dice.pick(&[ProxyProtocol::Off, ProxyProtocol::Off, ProxyProtocol::Auto]),
-        ..Config::default()
-    }
+    let mut config = Config::default();
+    let settings = &mut config.settings;
+    settings.worker_connections = dice.pick(&[3, 6, 100, 100]);
+    settings.keepalive = Duration::from_millis(dice.pick(&[0, 1000, 2000, 2000]));
+    settings.head_timeout = secs(dice.pick(&[1, 2]));
+    settings.body_timeout = secs(dice.pick(&[1, 2]));
+    settings.body_rate = dice.pick(&[0, 100]);
+    settings.body_grace = secs(1);
+    settings.send_timeout = secs(dice.pick(&[1, 2]));
+    settings.send_rate = dice.pick(&[0, 100]);
+    settings.send_grace = secs(1);
+    settings.request_timeout = dice.pick(&[Duration::ZERO, secs(1)]);
+    settings.linger = secs(1);
+    settings.linger_limit = secs(2);
+    settings.drain_idle = Duration::from_millis(500);
+    settings.body_buffer = 256;
+    settings.limit_request_body = 2000;
+    settings.response_buffer = 256;
+    settings.response_spool = 600;
+    settings.spool_total = dice.pick(&[0, 660, 660, 660]);
+    settings.stream_request_body = dice.percent(60);
+    settings.early_hints = dice.percent(50);
+    settings.proxy_protocol =
+        dice.pick(&[ProxyProtocol::Off, ProxyProtocol::Off, ProxyProtocol::Auto]);
+    config
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, bug: Option<Bug>, tally: &'t RefCell<Tally>) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        bug: Option<Bug>,
+        with_tls: bool,
+        tally: &'t RefCell<Tally>,
+    ) -> Self {
         let mut dice = Dice(seed);
         let config = config(&mut dice);
+        #[cfg(feature = "_tls")]
+        let config = Config {
+            tls: with_tls.then(|| super::encrypted::SERVER.clone()),
+            ..config
+        };
         let network = Network::new(seed);
         let poller = Poller::Simulated(network.epoll());
-        let acceptor = Acceptor::simulated(vec![network.listener()]);
+        let acceptor = network.acceptor();
+        let mut reactor = Reactor::over(poller, acceptor, config.clone());
+        let works = dice
+            .percent(40)
+            .then(|| Duration::from_micros(dice.pick(&[20, 60, 100])));
+        if works.is_some() {
+            reactor.batch_responses();
+        }
         let mut world = Self {
-            reactor: RefCell::new(Reactor::over(poller, acceptor, config.clone())),
+            reactor: RefCell::new(reactor),
             network,
             clients: RefCell::default(),
             dice: RefCell::new(dice),
             tally,
             bug,
+            with_tls,
+            works,
             held: RefCell::default(),
             draining: Cell::new(false),
             config,
@@ -116,8 +141,13 @@ impl<'t> World<'t> {
 
     /// A client comes.
     pub(super) fn connect(&self) {
-        let with_preamble = self.config.proxy_protocol != ProxyProtocol::Off;
-        let client = Client::new(&self.network, &mut self.dice.borrow_mut(), with_preamble);
+        let with_preamble = self.config.settings.proxy_protocol != ProxyProtocol::Off;
+        let dice = &mut self.dice.borrow_mut();
+        let client = Client::new(&self.network, dice, with_preamble);
+        #[cfg(feature = "_tls")]
+        if self.with_tls {
+            self.network.encrypt(client.id, client.requests[0].start);
+        }
         self.clients.borrow_mut().push(client);
         self.step();
     }
@@ -135,6 +165,10 @@ impl<'t> World<'t> {
             let acts = client.act(&self.network);
             self.tally.borrow_mut().steps += acts;
             next = client.wakes().map_or(next, |at| next.min(at));
+            #[cfg(feature = "_tls")]
+            if self.network.arrive(client.id) {
+                next = next.min(self.network.now() + Duration::from_millis(1));
+            }
         }
         self.network.state().horizon = next;
     }
@@ -159,8 +193,8 @@ impl<'t> World<'t> {
             self.step();
             self.check_order(request.key);
             self.held.borrow_mut().push(request);
-            // A thread that is free answers at once.
-            if self.percent(70) {
+            // A thread that is free answers at once. The only one of a worker does.
+            if self.works.is_some() || self.percent(70) {
                 self.answer_one();
             }
         }
@@ -198,6 +232,10 @@ impl<'t> World<'t> {
             .map(|part| part.parse().unwrap());
         let (id, number): (usize, usize) = (parts.next().unwrap(), parts.next().unwrap());
         let asked = self.clients.borrow()[id].requests[number];
+        if let Some(works) = self.works {
+            let long = self.network.holds_back() && self.percent(40);
+            self.network.work(if long { 100 * works } else { works });
+        }
         let name = format!("{id}-{number}");
         let headers = [("x-id", &*name)];
         let bytes = content(id, number, asked.size);
@@ -321,6 +359,10 @@ impl Host for World<'_> {
         self.act();
         let limit = Duration::from_secs(1);
         let mut reactor = self.reactor.borrow_mut();
+        if reactor.is_done(self.now()) {
+            // As in a worker: its time is over.
+            return Err(Error::new("the reactor ends"));
+        }
         reactor.poll_others(self, call, limit)?;
         drop(reactor);
         self.check();

@@ -1,6 +1,6 @@
 //! SIGABRT, by which an arbiter ends a worker that makes no progress, and by which a process ends itself (abort(3)).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
@@ -10,6 +10,15 @@ use crate::sys::sigaction::SigAction;
 
 /// What SIGABRT led to before [`take_abort`]: a handler's address, or one of the constants of sigaction(2).
 static BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// Whether another process has sent SIGABRT.
+static ABORTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether another process has aborted this one: asks no system call.
+#[cfg(feature = "wsgi")]
+pub(crate) fn is_aborted() -> bool {
+    ABORTED.load(Ordering::Relaxed)
+}
 
 /// From now on SIGABRT of another process is queued, and breaks off what runs. A process that aborts itself
 /// (abort(3)) ends as it would have before.
@@ -41,6 +50,7 @@ extern "C" fn on_abort(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
         }
         // abort(3) goes on to end the process.
     } else if owner::is_owner() {
+        ABORTED.store(true, Ordering::Relaxed);
         queue::put(signal);
         interrupt::interrupt(libc::SIGINT);
     } else {

@@ -60,13 +60,11 @@ impl Pipe {
         OVERFLOW.store(0, Ordering::Relaxed);
     }
 
-    /// Has the handlers write to this one no more.
     pub(super) fn close(&self) {
         let own = self.writer.as_raw_fd();
         let _ = WRITER.compare_exchange(own, -1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Takes what has come, in order.
     pub(super) fn drain(&self) -> Vec<Signal> {
         let mut drained = Vec::new();
         let mut buffer = [0; 64];
@@ -81,7 +79,6 @@ impl Pipe {
         drained
     }
 
-    /// Both ends.
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.reader.as_fd(), self.writer.as_fd()]
     }

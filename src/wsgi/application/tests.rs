@@ -216,7 +216,7 @@ def app(environ, start_response):
     std::thread::scope(|threads| {
         for thread in 0..4 {
             threads.spawn(move || {
-                application.runtime().enter(&mut || {
+                application.runtime().unwrap().enter(&mut || {
                     for request in 0..20 {
                         let path = format!("/{thread}/{request}");
                         let (recorder, connection) = (Recorder::new(), connection());
@@ -232,4 +232,22 @@ def app(environ, start_response):
             });
         }
     });
+}
+
+#[test]
+fn an_object_that_an_application_keeps_is_not_anothers() {
+    let script = Script::new(
+        "
+kept = []
+def app(environ, start_response):
+    if len(kept) > 2:
+        kept.append(environ['wsgi.errors'])
+    else:
+        kept.append(None)
+    start_response('200 OK', [])
+    return [b'x']
+",
+    );
+    (0..8).for_each(|_| drop(script.get()));
+    assert_eq!(script.value("len(set(map(id, kept[3:])))"), "5");
 }

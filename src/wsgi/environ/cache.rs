@@ -7,8 +7,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::super::names::{HeaderKind, HeaderNames};
+use super::prototype::{Origin, Prototype};
 use crate::h1::Head;
-use crate::service::Address;
+use crate::service::{Address, trace_parent};
 
 /// The number of peers that a thread keeps.
 const PEERS: usize = 64;
@@ -19,6 +20,7 @@ pub(in crate::wsgi) struct EnvironCache {
     names: HeaderNames,
     /// By port.
     peers: Vec<Option<Peer>>,
+    prototype: Prototype,
 }
 
 #[derive(Debug)]
@@ -29,11 +31,49 @@ struct Peer {
 }
 
 impl EnvironCache {
+    /// A copy of the environ that is kept for this origin, if there is one.
+    pub(super) fn copy<'py>(
+        &mut self,
+        py: Python<'py>,
+        origin: &Origin<'_>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some((environ, is_other_peer)) = self.prototype.copy(py, origin)? else {
+            return Ok(None);
+        };
+        if is_other_peer {
+            self.set_address(&environ, origin.peer)?;
+        }
+        Ok(Some(environ))
+    }
+
+    /// Keeps an environ for further requests of this origin, if it was the last one's, too.
+    pub(super) fn note(
+        &mut self,
+        origin: &Origin<'_>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        self.prototype.note(origin, environ)
+    }
+
+    /// How many references it has to each object of a call.
+    pub(in crate::wsgi) fn references(&self) -> isize {
+        isize::from(self.prototype.is_kept())
+    }
+
+    /// Forgets the objects of calls.
+    pub(in crate::wsgi) fn forget(&mut self) {
+        self.prototype.forget();
+    }
+
     /// Sets `REMOTE_ADDR` and `REMOTE_PORT`, where the peer has them.
     pub(super) fn set_peer(&mut self, environ: &Bound<'_, PyDict>, peer: &Address) -> PyResult<()> {
-        let Some(address) = peer.ip() else {
-            return Ok(());
-        };
+        match peer.ip() {
+            Some(address) => self.set_address(environ, address),
+            None => Ok(()),
+        }
+    }
+
+    fn set_address(&mut self, environ: &Bound<'_, PyDict>, address: SocketAddr) -> PyResult<()> {
         let py = environ.py();
         if self.peers.is_empty() {
             self.peers.resize_with(PEERS, || None);
@@ -63,11 +103,17 @@ impl EnvironCache {
     ) -> PyResult<()> {
         let py = environ.py();
         self.names.begin_request();
+        let mut traced = None;
         for (name, value) in head.fields() {
             let Some(header) = self.names.get(py, name, value)? else {
                 continue;
             };
             if header.kind == HeaderKind::TransferEncoding && collected {
+                continue;
+            }
+            if header.kind == HeaderKind::Trace
+                && !*traced.get_or_insert_with(|| trace_parent::of(head).is_some())
+            {
                 continue;
             }
             let repeated = match header.repeated {

@@ -1,5 +1,7 @@
 //! `SCRIPT_NAME`, `PATH_INFO`, `QUERY_STRING` and `RAW_URI`.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -9,29 +11,30 @@ use super::super::failure::Failure;
 use crate::error::Error;
 use crate::h1::Head;
 use crate::python::ffi;
-use crate::service::ConnectionInfo;
+use crate::service::{ConnectionInfo, Request};
 
 /// Sets the keys of the request's target, where they differ from those of the template's `/`. The application lives under
-/// `script_name`, unless a trusted forwarder says otherwise.
+/// `script_name`, unless a router of this program has mounted it, or else a trusted forwarder says otherwise.
 pub(super) fn set_target(
     environ: &Bound<'_, PyDict>,
-    head: &Head,
-    connection: &ConnectionInfo,
+    request: &Request<'_>,
     script_name: &[u8],
 ) -> Result<(), Failure> {
-    let py = environ.py();
-    let target = head.target();
-    let script_name = match forwarded_script_name(head, connection) {
+    let (py, head) = (environ.py(), request.head());
+    let mount: Cow<'_, [u8]> = percent_decode_str(request.mount()).into();
+    let other = (!mount.is_empty()).then_some(&*mount);
+    let other = other.or_else(|| forwarded_script_name(head, request.connection()));
+    let script_name = match other {
         Some(name) => {
             environ.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, name)?)?;
             name
         }
         None => script_name,
     };
-    if target == "/" && script_name.is_empty() {
+    if head.target_bytes() == b"/" && script_name.is_empty() {
         return Ok(());
     }
-    let (path, query) = (head.path(), head.query());
+    let (target, path, query) = (head.target(), head.path(), head.query());
     if !query.is_empty() {
         environ.set_item(intern!(py, "QUERY_STRING"), query)?;
     }

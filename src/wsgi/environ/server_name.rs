@@ -10,7 +10,6 @@ use crate::h1::Head;
 use crate::python::ffi;
 use crate::service::{ConnectionInfo, RequestInfo, Scheme};
 
-/// Sets the address of a listener.
 pub(super) fn set_address(environ: &Bound<'_, PyDict>, address: SocketAddr) -> PyResult<()> {
     set(environ, &host_of(address), &address.port().to_string())
 }

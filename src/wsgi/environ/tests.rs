@@ -1,10 +1,12 @@
 use std::ffi::CString;
 
+use super::super::thread_cache::ThreadCache;
 use super::path::strip_script_name;
 use super::server_name::split_host;
 use super::*;
+use crate::h1::Head;
 use crate::python::testing::with_python;
-use crate::service::Proxied;
+use crate::service::{Body, Proxied, Request, RequestInfo};
 use crate::wsgi::testing::{connection, head, ip};
 
 /// What an expression over `e`, the environ of a request, is worth.
@@ -27,21 +29,18 @@ impl Case<'_> {
             let templates =
                 EnvironTemplates::new(py, &ServiceContext::new(self.listeners), self.script_name)
                     .unwrap();
-            let mut cache = EnvironCache::default();
-            let mut environ = || {
-                templates.environ(
-                    py,
-                    &mut cache,
-                    head,
-                    &self.connection,
-                    &self.request,
-                    &self.body,
-                )
-            };
+            let mut cache = ThreadCache::default();
+            let objects = cache.take_objects(py).unwrap();
+            let request = Request::new(head, &self.connection, Body::empty());
+            let request = request.with_info(&self.request);
+            let mut environ =
+                || templates.environ(py, &mut cache.environ, &objects, &request, &self.body);
             let first = environ().map_err(|failure| format!("{failure:?}"))?;
             // What is remembered must not change the next environ.
-            let second = environ().map_err(|failure| format!("{failure:?}"))?;
-            assert!(first.eq(&second).unwrap());
+            for _ in 0..2 {
+                let next = environ().map_err(|failure| format!("{failure:?}"))?;
+                assert!(first.eq(&next).unwrap());
+            }
             let names = PyDict::new(py);
             names.set_item("e", first).unwrap();
             let expression = CString::new(expression).unwrap();
@@ -67,6 +66,7 @@ fn get(target: &str) -> Head {
     head("GET", target, &[])
 }
 
+// Gunicorn: E26
 #[test]
 fn a_plain_request_has_the_keys_that_it_should() {
     assert_eq!(
@@ -301,7 +301,7 @@ fn a_server_without_a_port_goes_by_the_host_that_was_asked_for() {
 
 // Gunicorn: E24
 #[test]
-fn an_announced_client_is_shown_with_who_announced_it() {
+fn an_announced_client_is_shown_with_its_balancer() {
     let mut connection = connection();
     connection.peer = ip("203.0.113.9:5");
     connection.proxied = Some(Proxied {
@@ -382,4 +382,56 @@ fn a_host_splits_outside_its_brackets() {
     assert_eq!(split_host("a.example:8000"), ("a.example", Some("8000")));
     assert_eq!(split_host("a.example"), ("a.example", None));
     assert_eq!(split_host("a:"), ("a", None));
+}
+
+/// What `REMOTE_ADDR`, `REMOTE_PORT`, `PATH_INFO` and `HTTP_X_A` are in requests of one thread, one after the other.
+fn in_a_row(requests: &[(&str, &str, &str)]) -> Vec<String> {
+    with_python(|py| {
+        let listeners = [ip("127.0.0.1:8000")];
+        let templates = EnvironTemplates::new(py, &ServiceContext::new(&listeners), "").unwrap();
+        let mut cache = ThreadCache::default();
+        let mut seen = Vec::new();
+        for (peer, target, field) in requests {
+            let objects = cache.take_objects(py).unwrap();
+            let head = head("GET", target, &[("x-a", field.as_bytes())]);
+            let connection = ConnectionInfo::new(ip(peer), 0, ip("127.0.0.1:8000"));
+            let request = Request::new(&head, &connection, Body::empty());
+            let environ = templates
+                .environ(py, &mut cache.environ, &objects, &request, &NO_BODY)
+                .unwrap();
+            for (key, object) in [
+                ("wsgi.errors", objects.errors.as_any()),
+                ("wsgi.early_hints", objects.early_hints.as_any()),
+            ] {
+                assert!(environ.get_item(key).unwrap().unwrap().is(object), "{key}");
+            }
+            let keys = ["REMOTE_ADDR", "REMOTE_PORT", "PATH_INFO", "HTTP_X_A"];
+            let values = keys.map(|key| environ.get_item(key).unwrap().unwrap().to_string());
+            seen.push(values.join(" "));
+            // What an application does to its environ stays there.
+            environ.set_item("HTTP_X_A", "changed").unwrap();
+            environ.set_item("wsgi.errors", 1).unwrap();
+            drop(environ);
+            cache.recycle_objects(py, objects);
+        }
+        seen
+    })
+}
+
+#[test]
+fn equal_fields_do_not_make_equal_requests() {
+    let (one, other) = ("192.0.2.7:1", "192.0.2.8:2");
+    let requests = [
+        (one, "/", "a"),
+        (one, "/", "a"),
+        (one, "/", "a"),
+        (other, "/b", "a"),
+        (one, "/c", "b"),
+        (one, "/", "a"),
+    ];
+    let expected = requests.map(|(peer, target, field)| {
+        let (host, port) = peer.split_once(':').unwrap();
+        format!("{host} {port} {target} {field}")
+    });
+    assert_eq!(in_a_row(&requests), expected);
 }

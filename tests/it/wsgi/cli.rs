@@ -150,6 +150,7 @@ fn help_names_the_settings_and_exits_0() {
     }
 }
 
+// Gunicorn: S31, S43
 #[test]
 fn working_folder_comes_first_on_the_module_path() {
     let folder = tempfile::tempdir().expect("a temporary folder");

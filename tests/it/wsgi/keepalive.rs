@@ -32,6 +32,7 @@ fn idle_connection_is_closed_after_two_seconds() {
     server.stop();
 }
 
+// Gunicorn: S13
 #[test]
 fn keep_alive_of_zero_closes_after_each_response() {
     let server = Serve::app("probe:app").args(["--keep-alive", "0"]).start();

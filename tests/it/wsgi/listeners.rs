@@ -1,11 +1,12 @@
 //! Where a server listens, and what it does with the files that belong to that.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -25,7 +26,7 @@ fn assert_refused(exited: &Exited, words: &[&str]) {
     }
 }
 
-// Gunicorn: G56, G62
+// Gunicorn: G56, G62, S3
 #[test]
 fn every_form_of_address_is_bound() {
     for (bind, shown) in [
@@ -372,4 +373,23 @@ fn server_starts_and_has_its_socket_where_there_is_no_proc() {
         .mode();
     assert_eq!(mode & 0o777, 0o777);
     server.stop();
+}
+
+// Gunicorn: S4
+#[test]
+fn backlog_bounds_what_the_kernel_queues() {
+    for (backlog, all) in [("1", false), ("64", true)] {
+        let server = Serve::app("probe:app").args(["--backlog", backlog]).start();
+        let Address::Tcp(address) = *server.address() else {
+            panic!("it listens on TCP");
+        };
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        server.workers(1);
+        server.signal(Signal::SIGWINCH);
+        server.workers(0);
+        // No worker accepts them. Past the backlog the kernel answers no more.
+        let connected: Vec<_> = (0..5).map_while(|number| connect(number).ok()).collect();
+        assert_eq!(connected.len() == 5, all, "{}", connected.len());
+        server.stop();
+    }
 }

@@ -73,6 +73,7 @@ fn times_are_local_whether_the_zone_has_a_name_or_rules() {
     }
 }
 
+// Gunicorn: S55
 #[test]
 fn log_level_silences_what_is_below_it() {
     let server = Serve::app("probe:app").start();
@@ -175,7 +176,7 @@ fn access_log_of_a_unix_client_has_a_dash_for_its_host() {
     server.stop();
 }
 
-// Gunicorn: E5
+// Gunicorn: E5, S54
 #[test]
 fn logs_go_to_files_where_files_are_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");

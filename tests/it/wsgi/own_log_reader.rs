@@ -11,6 +11,8 @@ fn log_waits_for_its_reader_without_holding_the_interpreter() {
         let server = Serve::app("tee:app")
             .args(["--threads", threads, "--timeout", "20"])
             .start();
+        // The arbiter's last line of a start would come between what the application passes on in pieces.
+        server.stderr().wait_for("Ready in ");
         for (page, status) in [
             ("logged", 200),
             ("printed", 200),

@@ -45,7 +45,7 @@ fn client_that_a_balancer_announces_is_the_client_everywhere() {
     });
 }
 
-// Gunicorn: E35
+// Gunicorn: S47, E35
 #[test]
 fn proxy_header_of_a_stranger_is_forbidden() {
     let server = Serve::app("probe:app")
@@ -89,6 +89,22 @@ fn trusted_forwarder_tells_the_scheme_of_each_request() {
     assert!(refused.text().contains("Contradictory scheme headers"));
 }
 
+// Gunicorn: S41
+#[test]
+fn scheme_is_told_by_the_fields_of_the_setting_alone() {
+    let server = Serve::app("probe:app")
+        .args(["--secure-scheme-headers", "X-Over=tls"])
+        .start();
+    let mut client = server.client();
+    for (lines, scheme) in [
+        ("X-Over: tls\r\n", "'https'"),
+        ("X-Forwarded-Proto: https\r\n", "'http'"),
+    ] {
+        let environ = seen(&mut client, "/environ", lines);
+        assert_eq!(environ["wsgi.url_scheme"], scheme, "{lines}");
+    }
+}
+
 // Gunicorn: S42, E28, E29, E31, E33
 #[test]
 fn strangers_word_is_a_field_like_any_other() {
@@ -109,6 +125,18 @@ fn strangers_word_is_a_field_like_any_other() {
         assert_eq!(environ[key], value, "{key} of {environ:#?}");
     }
     assert!(!environ.contains_key("HTTP_SCRIPT_NAME"));
+}
+
+// Gunicorn: S83
+#[test]
+fn underscores_are_taken_in_the_names_of_the_setting() {
+    let server = Serve::app("probe:app")
+        .args(["--forwarder-headers", "REMOTE_USER"])
+        .start();
+    let lines = "SCRIPT_NAME: /environ\r\nREMOTE_USER: ann\r\n";
+    let environ = seen(&mut server.client(), "/environ", lines);
+    assert_eq!(environ["HTTP_REMOTE_USER"], "'ann'");
+    assert_eq!(environ["SCRIPT_NAME"], "''");
 }
 
 // Gunicorn: E18, E21, S83, E31

@@ -147,6 +147,22 @@ fn worker_is_replaced_after_max_requests_with_jitter() {
     server.stop();
 }
 
+/// Drawn from a million, it is next to never less than twenty.
+// Gunicorn: S10
+#[test]
+fn jitter_lets_a_worker_answer_more_than_max_requests() {
+    let server = Serve::app("probe:app")
+        .args(["--max-requests", "1", "--max-requests-jitter", "1000000"])
+        .start();
+    let mut client = server.client();
+    let first = client.get("/pid").expect(200).text().to_owned();
+    for _ in 0..20 {
+        assert_eq!(client.get("/pid").expect(200).text(), first);
+    }
+    let exited = server.stop();
+    assert!(!exited.log().contains("has answered"), "{exited:#?}");
+}
+
 #[test]
 fn worker_of_great_age_or_memory_is_replaced_and_logged() {
     let cases = [

@@ -87,7 +87,7 @@ fn application_that_breaks_the_protocol_gets_a_500() {
     server.stop();
 }
 
-// Gunicorn: E46
+// Gunicorn: E46, E39
 #[test]
 fn exc_info_replaces_the_answer_before_its_head_or_raises() {
     let server = serve();
@@ -324,7 +324,7 @@ fn files_without_a_size_are_sent_whole_unreadable_ones_are_500() {
     server.stop();
 }
 
-// Gunicorn: E11
+// Gunicorn: E11, E43
 #[test]
 fn headers_of_the_connection_are_the_servers_own() {
     let server = serve();

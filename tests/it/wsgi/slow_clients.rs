@@ -213,6 +213,7 @@ fn ordinary_requests_are_answered_soon_on_attacked_threads() {
     ordinary_clients_are_answered_within_two_seconds(&["--threads", "4"]);
 }
 
+// Gunicorn: S8
 #[test]
 fn connections_with_threads_are_bounded_and_idle_ones_make_room() {
     let server = Serve::app("probe:app")

@@ -18,6 +18,7 @@ fn header_with_an_underscore_is_dropped_and_that_is_logged_once() {
     assert_eq!(exited.stderr.iter().filter(told).count(), 1, "{exited:?}");
 }
 
+// Gunicorn: S84
 #[test]
 fn header_with_an_underscore_can_be_refused_or_taken() {
     let server = Serve::app("probe:app")
@@ -35,6 +36,7 @@ fn header_with_an_underscore_can_be_refused_or_taken() {
     server.stop();
 }
 
+// Gunicorn: S78, S79, S80, S81, S82
 #[test]
 fn each_switch_takes_what_is_refused_without_it() {
     let cases = [
@@ -77,6 +79,7 @@ fn each_switch_takes_what_is_refused_without_it() {
     plain.stop();
 }
 
+// Gunicorn: S19, S20, S21
 #[test]
 fn limits_of_a_head_are_settings() {
     let limits = [

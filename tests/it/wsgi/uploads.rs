@@ -17,6 +17,7 @@ fn refused(server: &Server, length: usize, sent: usize) -> Response {
     response
 }
 
+// Gunicorn: S40
 #[test]
 fn full_disk_is_503_with_a_line_that_names_folder_and_cause() {
     let folder = tempfile::tempdir().expect("a temporary folder");

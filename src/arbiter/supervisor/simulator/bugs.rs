@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::super::lifecycle::speaks_for_the_program;
 use super::super::succession::SuccessorState;
 use super::super::{
-    Action, Backoff, Command, GroupId, Input, LATE, MonoTime, Request, SignalReason, Supervisor,
-    UpgradeState, WorkerRow, WorkerSignal, WorkerStage, retire,
+    Action, Backoff, Command, GroupId, Input, LATE, MonoTime, Request, SignalReason, Step,
+    Supervisor, UpgradeState, WorkerRow, WorkerSignal, WorkerStage, retire,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Mind {
         let mut rows = supervisor.table.iter_mut();
         let row = rows.find(|row| row.stage == WorkerStage::Serving && is_outgoing(row));
         if let Some(row) = row {
-            retire(row, now, out);
+            retire(row, &mut Step { now, out });
         }
     }
 
@@ -312,7 +312,7 @@ impl Mind {
         let supervisor = &mut self.supervisor;
         for group in &mut supervisor.groups {
             let reason = "for newer ones".into();
-            group.revert(reason, &mut supervisor.table, now, out);
+            group.revert(reason, &mut supervisor.table, &mut Step { now, out });
         }
     }
 

@@ -217,11 +217,7 @@ impl Law {
                 let at = self.processes.iter().position(|process| process.pid == pid);
                 require(at.is_some(), "a process ends once");
                 let process = self.processes.remove(at.unwrap_or(0));
-                let speaks = match exit {
-                    Exit::Code(_) => true,
-                    Exit::Signal(signal) => CRASHES.contains(&signal),
-                    Exit::Unknown => false,
-                };
+                let speaks = matches!(exit, Exit::Code(_)) || exit.is_crash();
                 let group = &mut self.groups[process.group];
                 let tries = group.trial.is_some() && process.generation == group.current.generation;
                 expected.revert = match tries && !ready {

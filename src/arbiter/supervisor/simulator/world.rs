@@ -361,7 +361,7 @@ fn name(action: &Action) -> &'static str {
             WorkerSignal::Kill => "Kill",
             WorkerSignal::Reopen => "Reopen",
             WorkerSignal::ParentDeath => "Orphaned",
-            WorkerSignal::ExitDeadline | WorkerSignal::Repeat => "Curfew",
+            WorkerSignal::ExitDeadline | WorkerSignal::Repeat | WorkerSignal::Uncork => "Curfew",
         },
         Action::Recycle { .. } => "Recycle",
         Action::Ask(Request::LoadConfig) => "LoadConfig",

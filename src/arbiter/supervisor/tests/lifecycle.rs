@@ -249,6 +249,6 @@ fn a_start_that_cannot_fork_is_over() {
     let words = scene.wake();
     assert_eq!(
         words.last().map(String::as_str),
-        Some("exit Fork(\"no more processes\")")
+        Some("exit Io(\"no more processes\")")
     );
 }

@@ -100,7 +100,8 @@ impl World<'_> {
             | WorkerSignal::Reopen
             | WorkerSignal::ParentDeath
             | WorkerSignal::ExitDeadline
-            | WorkerSignal::Repeat => {
+            | WorkerSignal::Repeat
+            | WorkerSignal::Uncork => {
                 return;
             }
             WorkerSignal::Expire => {

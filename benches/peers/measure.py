@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""Measures servers side by side, and writes what it has found as JSON: see docs/PERFORMANCE.md.
+
+usage: measure.py [--rounds N] [--seconds N] [--workloads A;B] [--servers A;B] [--out FILE]
+
+Makes a virtual environment with the servers of requirements.txt, and builds those of Rust, under target/peers. All servers of
+a workload run at once, idle but for the one under load, and the rounds go from server to server, so that a slow moment of
+the machine hits all alike. A server has one worker on the first core, and the client (wrk) has the second core. CPU time is
+that of all threads of all of the server's processes, in nanoseconds, as the scheduler counts it (proc_pid_schedstat(5)).
+Then each server that has Flask is asked at constant rates, which are parts of what the first one of the list can do.
+
+All traffic stays on 127.0.0.1. A server that cannot be installed, or answers wrongly, is left out with a line.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TARGET = ROOT / "target" / "peers"
+VENV = TARGET / "venv"
+SERVER_CORE, CLIENT_CORE = "0", "1"
+CONNECTIONS = 32
+RATES = [0.3, 0.6, 0.9]
+
+
+def python(code):
+    return [VENV / "bin" / "python", "-c", f"import applications, sys; port = int(sys.argv[1]); {code}", "{port}"]
+
+
+def oxicorn(*flags):
+    return [TARGET / "release" / "examples" / "serve", "-b", "{address}", *flags, "applications:{app}"]
+
+
+# Commands; {address}, {port} and {app} are filled in. The first one of a group is the one that others are compared with.
+WSGI = {
+    "oxicorn": oxicorn(),
+    "oxicorn, threads 4": oxicorn("--threads", "4"),
+    "bjoern": python("import bjoern; bjoern.run(applications.{app}, '127.0.0.1', port)"),
+    "granian": [VENV / "bin" / "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "127.0.0.1",
+                "--port", "{port}", "--workers", "1", "--log-level", "warning", "applications:{app}"],
+    "uwsgi": [VENV / "bin" / "uwsgi", "--master", "--processes", "1", "-H", VENV, "-w", "applications:{app}", "--need-app",
+              "--die-on-term", "--disable-logging", "--listen", "1024", "--http11-socket", "{address}"],
+    "gunicorn gthread": [VENV / "bin" / "gunicorn", "-b", "{address}", "-k", "gthread", "--threads", "4",
+                         "--log-level", "warning", "applications:{app}"],
+    "waitress": [VENV / "bin" / "waitress-serve", "--listen={address}", "applications:{app}"],
+}
+RUST = {
+    "oxicorn": [TARGET / "release" / "hello", "{address}"],
+    "floor": [TARGET / "release" / "floor", "{address}"],
+    "axum": [TARGET / "release" / "axum", "{address}"],
+    "actix-web": [TARGET / "release" / "actix", "{address}"],
+}
+# Name: servers, application, and the client's settings.
+WORKLOADS = {
+    "hello, no Python": (RUST, "", {}),
+    "hello": (WSGI, "hello", {}),
+    "hello, a connection each": (WSGI, "hello", {"PEERS_CLOSE": "1"}),
+    "json": (WSGI, "to_json", {}),
+    "100 KiB": (WSGI, "big", {}),
+    "stream of 64 blocks": (WSGI, "stream", {}),
+    "echo of 64 KiB": (WSGI, "echo", {"PEERS_BODY": "65536"}),
+    "flask": (WSGI, "flask_app", {}),
+    "django": (WSGI, "django_app", {}),
+}
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def prepare():
+    """Builds and installs what is to be measured."""
+    build = ["cargo", "build", "--quiet", "--release", "--target-dir", TARGET]
+    subprocess.run([*build, "--locked", "--example", "serve"], cwd=ROOT, check=True)
+    subprocess.run(build, cwd=HERE / "rust", check=True)
+    if not VENV.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    for line in (HERE / "requirements.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            installed = subprocess.run([VENV / "bin" / "pip", "install", "-q", line], capture_output=True, text=True)
+            if installed.returncode:
+                print(f"left out: {line} cannot be installed: {installed.stderr.strip().splitlines()[-1]}", flush=True)
+
+
+def family(root):
+    """A process and all that descends from it."""
+    parents = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found, size = {root}, 0
+    while size != len(found):
+        size = len(found)
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    return found
+
+
+def cpu_nanoseconds(root):
+    total = 0
+    for pid in family(root):
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            total += int(task.read_text().split()[0])
+    return total
+
+
+class Server:
+    def __init__(self, command, app):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        words = {"{address}": self.address, "{port}": str(self.port), "{app}": app}
+        self.command = [re.sub(r"\{\w+\}", lambda found: words[found[0]], str(word)) for word in command]
+        self.process = None
+
+    def start(self, body):
+        """Starts it, and returns what is wrong with its answer, if anything is."""
+        environment = dict(os.environ, PYTHONPATH=str(HERE), VIRTUAL_ENV=str(VENV))
+        log = open(TARGET / "server.log", "w")
+        try:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", SERVER_CORE, *self.command], cwd=HERE, env=environment, stdout=log, stderr=log
+            )
+        except OSError as error:
+            return str(error)
+        end = time.monotonic() + 20
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                request = urllib.request.Request(f"http://{self.address}/", b"b" * body if body else None)
+                with urllib.request.urlopen(request, timeout=5) as answer:
+                    answer.read()
+                return None
+            except urllib.error.HTTPError as error:
+                return f"it answers with {error.code}"
+            except OSError:
+                time.sleep(0.05)
+        return "it does not answer"
+
+    def stop(self):
+        if self.process is None:
+            return
+        pids = family(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def load(server, seconds, settings):
+    """One round: requests a second, CPU microseconds a request, and latencies in microseconds."""
+    command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s",
+               "-s", HERE / "report.lua", f"http://{server.address}/"]
+    before = cpu_nanoseconds(server.process.pid)
+    ran = subprocess.run(command, env=dict(os.environ, **settings), capture_output=True, text=True, check=True)
+    cpu = cpu_nanoseconds(server.process.pid) - before
+    found = json.loads(ran.stdout.strip().splitlines()[-1])
+    requests = max(found["requests"], 1)
+    return {
+        "requests_per_second": requests / found["seconds"],
+        "cpu_us": cpu / 1000 / requests,
+        **{key: found[key] for key in ("errors", "p50", "p99", "p999")},
+    }
+
+
+def constant_rate(server, rate, seconds):
+    command = ["taskset", "-c", CLIENT_CORE, TARGET / "release" / "constant_rate"]
+    return json.loads(output(*command, server.address, str(rate), str(seconds), str(CONNECTIONS)))
+
+
+def machine():
+    processor = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    versions = output(VENV / "bin" / "pip", "freeze").splitlines()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": output("git", "-C", ROOT, "rev-parse", "--short", "HEAD"),
+        "compiler": output("rustc", "--version"),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "processor": f"{processor[1] if processor else platform.machine()}, {os.cpu_count()} cores",
+        "kernel": platform.release(),
+        "versions": [line for line in versions if re.match(r"(?i)(bjoern|django|flask|granian|gunicorn|uwsgi|waitress)=", line)],
+    }
+
+
+def as_lines(results):
+    """JSON with a line for each round."""
+    rows = {key: ",\n".join(json.dumps(row) for row in results[key]) for key in ("rounds", "rates")}
+    parts = [f'"machine": {json.dumps(results["machine"])}', *(f'"{key}": [\n{text}\n]' for key, text in rows.items())]
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+def measure(name, arguments, results):
+    servers, app, settings = WORKLOADS[name]
+    body = int(settings.get("PEERS_BODY", 0))
+    running = {}
+    try:
+        for server_name, command in servers.items():
+            if arguments.servers and server_name not in arguments.servers:
+                continue
+            server = Server(command, app)
+            wrong = server.start(body)
+            if wrong:
+                print(f"left out: {name}, {server_name}: {wrong}", flush=True)
+                server.stop()
+            else:
+                running[server_name] = server
+        for server in running.values():
+            load(server, 1, settings)
+        for number in range(arguments.rounds):
+            for server_name, server in running.items():
+                found = load(server, arguments.seconds, settings)
+                results["rounds"].append({"workload": name, "server": server_name, "round": number, **found})
+        if app == "flask_app" and running:
+            measure_rates(running, arguments, results)
+    finally:
+        for server in running.values():
+            server.stop()
+
+
+def measure_rates(running, arguments, results):
+    first = next(iter(running))
+    rounds = [row for row in results["rounds"] if row["workload"] == "flask" and row["server"] == first]
+    capacity = statistics.median(row["requests_per_second"] for row in rounds)
+    for part in RATES:
+        for number in range(arguments.rounds):
+            for server_name, server in running.items():
+                found = constant_rate(server, round(part * capacity), arguments.seconds)
+                results["rates"].append({"server": server_name, "of": first, "part": part, "round": number, **found})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--workloads", type=lambda text: text.split(";"), default=list(WORKLOADS), help="separated by ;")
+    parser.add_argument("--servers", type=lambda text: text.split(";"), default=[], help="separated by ;")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "performance" / "results.json")
+    arguments = parser.parse_args()
+    prepare()
+    results = {"machine": machine(), "rounds": [], "rates": []}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    for name in arguments.workloads:
+        measure(name, arguments, results)
+        # What was measured stays, also where a later workload fails.
+        arguments.out.write_text(as_lines(results))
+        print(f"measured: {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Samples the stacks of this process's threads while the arbiter asks for it."""
+
+import sys
+# As they are before an application replaces them.
+from _thread import get_ident, start_new_thread
+
+# After how many seconds a thread gives the interpreter up to the one that samples, while a profile is taken. By default
+# that is 5 ms: a shorter call would be over, and never seen. Where several threads work they take it from each other, too,
+# and a shorter time costs more.
+ALONE = 10e-6
+AMONG_OTHERS = 1e-3
+
+
+def start(orders):
+    'Starts the thread that samples; gives whether it did.'
+    has_lock = getattr(sys, '_is_gil_enabled', lambda: True)()
+    # Without the lock, frames change while they are read. What gevent has replaced is no thread.
+    if not has_lock or type(start_new_thread) is not type(len):
+        return False
+    # Signals are for the main thread, which they wake. A crash is of the thread that it is in.
+    import _signal
+    crashes = {_signal.SIGABRT, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV}
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - crashes)
+    try:
+        start_new_thread(run, (orders,))
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+    return True
+
+
+def run(orders):
+    own = get_ident()
+    while True:
+        orders.report(folded(sampled(orders.tick, own)))
+
+
+def sampled(tick, own):
+    'How often each stack was there: a tuple of code objects, the innermost first, by their identities.'
+    threading = sys.modules.get('threading')
+    # The thread of a worker that is in no call: what runs in it is no Python.
+    idle = threading.Thread.run.__code__ if threading else None
+    counts, stacks = {}, {}
+    usual = None
+    while tick():
+        frames = sys._current_frames()
+        if usual is None:
+            usual = sys.getswitchinterval()
+            sys.setswitchinterval(min(usual, ALONE if len(frames) <= 2 else AMONG_OTHERS))
+        for ident, frame in frames.items():
+            if ident == own or frame.f_code is idle:
+                continue
+            stack = []
+            while frame is not None:
+                stack.append(frame.f_code)
+                frame = frame.f_back
+            key = tuple(map(id, stack))
+            if key in counts:
+                counts[key] += 1
+            else:
+                counts[key] = 1
+                # They are not freed meanwhile, and no other has their identities.
+                stacks[key] = stack
+        frames = frame = stack = None
+    if usual is not None:
+        sys.setswitchinterval(usual)
+    return [(stacks[key], count) for key, count in counts.items()]
+
+
+def folded(samples):
+    'A line for each stack, the outermost call first.'
+    lines = []
+    for stack, count in samples:
+        calls = [name(code) for code in reversed(stack)]
+        lines.append(f'{";".join(calls)} {count}\n')
+    return ''.join(lines).encode('utf-8', 'replace').decode()
+
+
+def name(code):
+    function = getattr(code, 'co_qualname', code.co_name)
+    text = f'{function} ({code.co_filename}:{code.co_firstlineno})'
+    return text.replace(';', ',').replace('\n', ' ')

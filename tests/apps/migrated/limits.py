@@ -1,0 +1,2 @@
+MOST = 3
+names = ['web', 'worker']

@@ -1,0 +1,44 @@
+//! Responses of one turn, which leave together.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Client, Serve, send};
+
+const CLIENTS: usize = 10;
+
+#[test]
+fn a_worker_that_dies_has_sent_what_it_had_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for way in ["/exit", "/crash", "/kill"] {
+        for round in 0..3 {
+            let answered = folder.path().join(format!("{}-{round}", &way[1..]));
+            let server = Serve::app("dies:app").env("ANSWERED", &answered).start();
+            let worker = server.workers(1)[0];
+            let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
+            let mut last = server.client();
+            last.get("/?first").expect(200);
+            for _ in 0..3 {
+                for client in &mut clients {
+                    client.get("/?early").expect(200);
+                }
+            }
+            // One poll finds all requests, in the order in which they came.
+            send(worker, Signal::SIGSTOP);
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.send_get(&format!("/?{number}"));
+            }
+            last.send_get(way);
+            send(worker, Signal::SIGCONT);
+            assert!(last.try_response().is_err(), "{way} was answered");
+            let noted = fs::read_to_string(&answered).expect("the application's notes");
+            let noted = noted.lines().filter(|line| line.parse::<usize>().is_ok());
+            assert_eq!(noted.count(), CLIENTS, "answered before {way}");
+            for mut client in clients {
+                assert_eq!(client.response().expect(200).text(), "ok");
+            }
+            server.stop();
+        }
+    }
+}
