@@ -56,6 +56,9 @@ def upload(environ, start_response):
 
 
 def state(environ, start_response):
+    # CPython keeps the names of the attributes that were last looked up, each in one of 4,096 places. A
+    # traceback makes such names anew, and they come to rest in other places each time.
+    getattr(sys, "_clear_type_cache", lambda: None)()
     for _ in range(3):
         gc.collect()
     memory = {}
