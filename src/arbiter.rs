@@ -17,6 +17,7 @@
 
 mod action;
 mod attachment;
+mod backlog;
 mod backoff;
 mod builder;
 mod command;
@@ -43,6 +44,7 @@ use crate::sys::fork;
 use crate::trace::info;
 use crate::worker::WorkerTemplate;
 pub use attachment::Attachment;
+pub(crate) use backlog::Backlog;
 pub use builder::ArbiterBuilder;
 #[cfg(feature = "wsgi")]
 pub(crate) use command::taken_signals;

@@ -12,4 +12,4 @@ mod snapshot;
 
 pub(crate) use exposition::Format;
 pub(crate) use families::{refusal_word, restart_word, state_word, worker_state_word};
-pub(crate) use snapshot::{Snapshot, path};
+pub(crate) use snapshot::{Readiness, Snapshot, path};

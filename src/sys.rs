@@ -3,8 +3,8 @@
 //! Processes: [`fork`], [`foreign_fork`], [`parent_death`], [`exit_deadline`], [`daemon`], [`title`], [`user`],
 //! [`stacks`], [`memory`]. Signals: [`signal`], [`sigaction`], [`sigpipe`], the [`timer`]s that send them, and how an
 //! interrupt is [`repeat`]ed. Descriptors: [`fd`], [`eventfd`], [`poll_set`],
-//! [`socket`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_below`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
-//! share: [`mapping`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
+//! [`socket`], [`sock_diag`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_below`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
+//! share: [`mapping`], [`seqlock`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
 //!
 //! Nothing here knows HTTP, a service or Python.
 
@@ -31,9 +31,11 @@ pub(crate) mod pidfile;
 pub(crate) mod pinned;
 pub(crate) mod poll_set;
 mod repeat;
+pub(crate) mod seqlock;
 pub(crate) mod sigaction;
 pub(crate) mod signal;
 pub(crate) mod sigpipe;
+pub(crate) mod sock_diag;
 pub(crate) mod socket;
 pub(crate) mod stacks;
 pub(crate) mod terminal;

@@ -19,7 +19,6 @@ use super::command::Command;
 use super::completion::{self, Completion, Ticket};
 use super::policy::GroupId;
 use super::worker_order::WorkerOrder;
-use super::worker_status::{WorkerStatus, workers};
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::Result;
 use crate::ipc::link::{LinkEnd, Message};
@@ -185,8 +184,8 @@ impl Handle {
 
     /// The same for the group of that name. Where there is none, the command has failed.
     pub fn scale_group(&self, group: &str, workers: usize) -> Completion {
-        let names = self.0.groups.get().map_or(&[][..], Vec::as_slice);
-        match names.iter().position(|name| **name == *group) {
+        let mut names = self.group_names().iter();
+        match names.position(|name| **name == *group) {
             Some(id) => self.tell(Command::Scale(GroupId(id), workers)),
             None => self.refuse(format!("there is no group {group:?} of workers")),
         }
@@ -218,7 +217,7 @@ impl Handle {
             connections: 0,
             requests: 0,
         };
-        if let Some(scoreboard) = shared.scoreboard.get() {
+        if let Some(scoreboard) = self.scoreboard() {
             for slot in scoreboard.workers() {
                 status.workers += 1;
                 let serves = matches!(slot.state(), WorkerState::Ready | WorkerState::Busy);
@@ -237,19 +236,19 @@ impl Handle {
     /// both.
     #[must_use]
     pub fn totals(&self) -> Option<Totals> {
-        self.0.scoreboard.get()?.totals()
+        self.scoreboard()?.totals()
     }
 
     /// The same, whichever arbiter tells them to others.
     pub(crate) fn shared_totals(&self) -> Option<Totals> {
-        Some(self.0.scoreboard.get()?.counters().read())
+        Some(self.scoreboard()?.counters().read())
     }
 
     /// Whether this arbiter, of all that share the totals, answers for the server.
     pub(crate) fn is_speaker(&self) -> bool {
         let own = self.0.cell[0].pid.load(Ordering::Relaxed);
-        let scoreboard = self.0.scoreboard.get();
-        scoreboard.is_some_and(|it| it.counters().speaker() == own)
+        self.scoreboard()
+            .is_some_and(|it| it.counters().speaker() == own)
     }
 
     /// Whether another arbiter has started this one as its successor, also when that has gone.
@@ -260,16 +259,17 @@ impl Handle {
     /// From now on this process only reads the memory that it shares with the arbiter and the workers.
     pub(super) fn read_only(&self) -> Result<()> {
         self.0.cell.read_only()?;
-        let scoreboard = self.0.scoreboard.get();
-        scoreboard.map_or(Ok(()), |it| it.read_only())
+        self.scoreboard().map_or(Ok(()), |it| it.read_only())
     }
 
-    /// The workers that are there, by their numbers.
-    #[must_use]
-    pub fn workers(&self) -> Vec<WorkerStatus> {
-        let groups = self.0.groups.get().map_or(&[][..], Vec::as_slice);
-        let scoreboard = self.0.scoreboard.get();
-        scoreboard.map_or_else(Vec::new, |it| workers(it, groups))
+    /// What the workers do; `None` before the arbiter runs.
+    pub(super) fn scoreboard(&self) -> Option<&Arc<Scoreboard>> {
+        self.0.scoreboard.get()
+    }
+
+    /// The names of the groups, in their order.
+    pub(super) fn group_names(&self) -> &[Arc<str>] {
+        self.0.groups.get().map_or(&[], Vec::as_slice)
     }
 
     fn tell(&self, command: Command) -> Completion {

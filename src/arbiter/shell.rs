@@ -286,6 +286,7 @@ impl Shell {
         self.answers.look(&self.supervisor);
         // The replacements of workers that have gone are forked by now, and have their queues.
         self.generations.close_free_queues();
+        self.show_listeners();
         self.close_in_foreign_forks();
         Flow::Next(next)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Handle;
 use crate::ipc::scoreboard::{Scoreboard, WorkerState};
 use crate::sys::memory;
 use crate::time::MonoTime;
@@ -58,7 +59,17 @@ pub struct CurrentRequest {
     pub thread: u64,
 }
 
-pub(super) fn workers(scoreboard: &Scoreboard, groups: &[Arc<str>]) -> Vec<WorkerStatus> {
+impl Handle {
+    /// The workers that are there, by their numbers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let groups = self.group_names();
+        self.scoreboard()
+            .map_or_else(Vec::new, |it| workers(it, groups))
+    }
+}
+
+fn workers(scoreboard: &Scoreboard, groups: &[Arc<str>]) -> Vec<WorkerStatus> {
     let now = MonoTime::now();
     let mut workers: Vec<WorkerStatus> = scoreboard
         .workers()

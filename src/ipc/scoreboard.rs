@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::{Error, Result};
+use crate::ipc::listening::ListenerTable;
 use crate::ipc::totals::{Counters, Totals};
 use crate::net::QueuePolicy;
 use crate::sys::mapping::{Mapping, Region, shared};
@@ -83,6 +84,7 @@ pub struct Scoreboard {
     calls: Region<CallCell>,
     /// Places for calls that each worker has.
     calls_each: usize,
+    listening: ListenerTable,
     counters: Counters,
 }
 
@@ -112,6 +114,7 @@ impl Scoreboard {
             slots: memory.region(size_of::<Header>(), slots),
             calls: memory.region(calls_at, calls),
             calls_each,
+            listening: ListenerTable::new()?,
             counters,
         })
     }
@@ -141,6 +144,11 @@ impl Scoreboard {
         &self.counters
     }
 
+    /// The sockets that the server listens on.
+    pub(crate) fn listening(&self) -> &ListenerTable {
+        &self.listening
+    }
+
     /// The slot at `index`, below the number of slots.
     pub(crate) fn slot(&self, index: usize) -> Slot<'_> {
         Slot {
@@ -157,6 +165,7 @@ impl Scoreboard {
     /// From now on this process only reads all of it, and the totals.
     pub(crate) fn read_only(&self) -> Result<()> {
         self.slots.read_only()?;
+        self.listening.read_only()?;
         self.counters.read_only()
     }
 

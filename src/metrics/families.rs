@@ -271,6 +271,17 @@ pub(super) const FAMILIES: &[Family] = &[
         |it, to| to.one(it.status.connections),
     ),
     family(
+        "oxicorn_listener_backlog",
+        Kind::Gauge,
+        "`listener`: its address",
+        "Connections that wait at a listener until a worker accepts them. Without a sample where the system does not tell.",
+        |it, to| {
+            for backlog in &it.backlogs {
+                to.labelled(&[("listener", &backlog.address)], backlog.waiting);
+            }
+        },
+    ),
+    family(
         "oxicorn_requests",
         Kind::Counter,
         "`status`: 1xx to 5xx, none",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::arbiter::{ArbiterState, Handle, Status, Totals, WorkerStatus};
+use crate::arbiter::{ArbiterState, Backlog, Handle, Status, Totals, WorkerStatus};
 use crate::ipc::scoreboard::WorkerState;
 
 /// What arbiter and workers do. The numbers are read one by one.
@@ -12,6 +12,8 @@ pub(crate) struct Snapshot {
     /// Those of all arbiters and workers since the start; `None` before the arbiter runs.
     pub(crate) totals: Option<Totals>,
     pub(crate) workers: Vec<WorkerStatus>,
+    /// How many clients wait at each address.
+    pub(crate) backlogs: Vec<Backlog>,
     pub(crate) readiness: Readiness,
 }
 
@@ -45,6 +47,11 @@ impl Readiness {
         }
     }
 
+    /// That of the arbiter with this handle.
+    pub(crate) fn now(handle: &Handle) -> Self {
+        Self::of(&handle.status(), handle.is_speaker(), handle.follows())
+    }
+
     pub(crate) fn is_ready(self) -> bool {
         self == Self::Ready
     }
@@ -68,14 +75,20 @@ impl fmt::Display for Readiness {
 }
 
 impl Snapshot {
+    /// Asks the system as well.
     pub(crate) fn of(handle: &Handle) -> Self {
-        let status = handle.status();
         Self {
-            readiness: Readiness::of(&status, handle.is_speaker(), handle.follows()),
-            status,
+            readiness: Readiness::now(handle),
+            status: handle.status(),
             totals: handle.shared_totals(),
             workers: handle.workers(),
+            backlogs: handle.backlogs(),
         }
+    }
+
+    /// How many clients wait at all addresses.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.backlogs.iter().map(|it| it.waiting).sum()
     }
 
     /// How many workers are in this state.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::net::{TcpListener, UnixListener};
 use nix::sys::socket::{self, Shutdown};
+use nix::sys::stat::fstat;
 use socket2::{SockAddr, SockRef, Socket};
 
 use super::addr::{BindAddress, unix_text};
@@ -37,6 +38,7 @@ pub const DEFAULT_BACKLOG: u32 = 2048;
 #[derive(Debug)]
 pub struct Listener {
     inner: Inner,
+    inode: u64,
     /// As what; `None` where a service manager has opened it.
     opened: Option<BindAddress>,
     /// How a service manager calls it.
@@ -275,6 +277,7 @@ impl Listener {
     fn adopt(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let owned = OwnedFd::from(socket);
+        let inode = fstat(&owned)?.st_ino;
         let inner = match local.as_socket() {
             Some(address) => Inner::Tcp {
                 socket: owned.into(),
@@ -288,6 +291,7 @@ impl Listener {
         };
         Ok(Self {
             inner,
+            inode,
             opened: None,
             name: None,
             shared: AtomicBool::new(false),
@@ -319,6 +323,11 @@ impl Listener {
     /// How many connections wait to be accepted; `None` where the system does not tell, as over a Unix socket.
     pub(crate) fn waiting(&self) -> Option<usize> {
         socket_facts::waiting(self)
+    }
+
+    /// By which the system knows the socket.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
     }
 
     /// The address that a TCP listener has got: with the port that the system chose, if it did.

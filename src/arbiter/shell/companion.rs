@@ -6,12 +6,14 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 
 use super::Shell;
 use super::children::Gone;
+use crate::arbiter::backlog;
 use crate::arbiter::command::SIGNALS;
 use crate::arbiter::companion::{Companion, CompanionContext};
 use crate::arbiter::handle::ArbiterState;
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::ipc::link::{self, LinkEnd};
 use crate::ipc::worker_signal::WorkerSignal;
-use crate::net::Listeners;
+use crate::net::{Listener, Listeners};
 use crate::sys::fork;
 use crate::sys::signal::{Disposition, Pipe, Signals};
 use crate::time::MonoTime;
@@ -34,6 +36,8 @@ pub(super) struct Accompanied {
     process: Option<CompanionProcess>,
     /// When it may be forked again.
     fork_at: Option<MonoTime>,
+    /// The inodes of the sockets that it knows of.
+    shown: Vec<u64>,
 }
 
 /// The process, which ends with this value in the arbiter.
@@ -111,6 +115,7 @@ impl Shell {
             companion: Some(companion),
             process: None,
             fork_at,
+            ..
         } = &mut self.accompanied
         else {
             return self;
@@ -221,6 +226,23 @@ impl Shell {
         self.inbox.forget(&running.link);
         self.accompanied.process = None;
         false
+    }
+
+    /// Shows which sockets the server listens on: the companion has none of them.
+    pub(super) fn show_listeners(&mut self) {
+        let shared = self.generations.all_listeners();
+        let queues = self.children.iter().map(|child| &child.queues);
+        let all: Vec<&Listener> = [&shared]
+            .into_iter()
+            .chain(queues)
+            .flatten()
+            .map(Arc::as_ref)
+            .collect();
+        let inodes: Vec<u64> = all.iter().map(|it| it.inode()).collect();
+        if inodes != self.accompanied.shown {
+            backlog::show(self.children.scoreboard.listening(), all.into_iter());
+            self.accompanied.shown = inodes;
+        }
     }
 
     /// Decides which arbiter answers for the server: the one that was there first, unless it leaves and another one serves.

@@ -144,6 +144,7 @@ fn body(page: &mut String, snapshot: &Snapshot, history: &History) -> fmt::Resul
         format_args!("{}", snapshot.idle_threads()),
     )?;
     card(page, "Connections", format_args!("{}", status.connections))?;
+    card(page, "Backlog", format_args!("{}", snapshot.waiting()))?;
     if status.busy >= Duration::from_secs(1) {
         card(
             page,
@@ -220,19 +221,22 @@ fn totals(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
         return Ok(());
     };
     writeln!(page, "<div class=\"halves\">")?;
+    let backlogs = snapshot.backlogs.iter();
+    let backlogs = backlogs.map(|it| (Escaped(&it.address), it.waiting));
+    counts(page, "Backlog", backlogs)?;
     let classes = ["no status", "1xx", "2xx", "3xx", "4xx", "5xx"];
     counts(page, "Responses", classes.into_iter().zip(totals.responses))?;
     let restarts = totals.restarts.iter();
     counts(
         page,
         "Restarts",
-        restarts.map(|(cause, count)| (restart_word(*cause), *count)),
+        restarts.map(|(cause, count)| (words(restart_word(*cause)), *count)),
     )?;
     let refusals = totals.refusals.iter();
     counts(
         page,
         "Refused requests",
-        refusals.map(|(cause, count)| (refusal_word(*cause), *count)),
+        refusals.map(|(cause, count)| (words(refusal_word(*cause)), *count)),
     )?;
     let changes = [
         ("reloads", totals.reloads.succeeded),
@@ -244,14 +248,17 @@ fn totals(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
     writeln!(page, "</div>")
 }
 
-fn counts<'w>(
+fn words(label: &str) -> String {
+    label.replace('_', " ")
+}
+
+fn counts<W: fmt::Display>(
     page: &mut String,
     title: &str,
-    rows: impl Iterator<Item = (&'w str, u64)>,
+    rows: impl Iterator<Item = (W, u64)>,
 ) -> fmt::Result {
     writeln!(page, "<div><h2>{title}</h2><table><tbody>")?;
     for (word, count) in rows {
-        let word = word.replace('_', " ");
         writeln!(page, "<tr><td>{word}</td><td class=\"n\">{count}</td></tr>")?;
     }
     writeln!(page, "</tbody></table></div>")

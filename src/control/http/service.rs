@@ -4,7 +4,7 @@ use super::history::History;
 use super::{page, state};
 use crate::arbiter::Handle;
 use crate::error::Result;
-use crate::metrics::{Format, Snapshot};
+use crate::metrics::{Format, Readiness, Snapshot};
 use crate::service::{Request, Responded, Responder};
 
 const NOWHERE: &str = "there are /, /livez, /readyz, /metrics and /status\n";
@@ -25,7 +25,7 @@ pub(super) fn answer(
         // The arbiter lives as long as this process.
         "/livez" => send(reply, 200, TEXT, "alive\n"),
         "/readyz" => {
-            let readiness = Snapshot::of(handle).readiness;
+            let readiness = Readiness::now(handle);
             let status = if readiness.is_ready() { 200 } else { 503 };
             send(reply, status, TEXT, &format!("{readiness}\n"))
         }

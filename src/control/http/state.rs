@@ -13,6 +13,8 @@ pub(super) fn json(snapshot: &Snapshot) -> Json {
     let refused = refused.map(|(cause, count)| (refusal_word(*cause), *count));
     let restarts = totals.iter().flat_map(|it| &it.restarts);
     let restarts = restarts.map(|(cause, count)| (restart_word(*cause), *count));
+    let backlogs = snapshot.backlogs.iter();
+    let backlogs = backlogs.map(|it| (&*it.address, it.waiting));
     Json::object([
         ("ready", snapshot.readiness.is_ready().into()),
         ("readiness", snapshot.readiness.to_string().into()),
@@ -26,6 +28,7 @@ pub(super) fn json(snapshot: &Snapshot) -> Json {
         ("serving", status.ready.into()),
         ("in_flight", snapshot.in_flight().into()),
         ("connections", status.connections.into()),
+        ("backlog", counts(backlogs)),
         ("requests", counts(classes.into_iter().zip(responses))),
         ("refused", counts(refused)),
         ("restarts", counts(restarts)),

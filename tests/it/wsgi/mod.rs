@@ -1,6 +1,7 @@
 //! `examples/serve.rs` with Python applications, a module a topic.
 
 mod access_log;
+mod backlog;
 mod batches;
 mod broken_off;
 mod cli;

@@ -15,13 +15,13 @@ fn with_status(serve: Serve) -> Serve {
 }
 
 /// A server that has a side listener, and a way to ask there.
-struct Watched {
-    server: Server,
+pub(super) struct Watched {
+    pub(super) server: Server,
     status: std::net::SocketAddr,
 }
 
 impl Watched {
-    fn start(serve: Serve) -> Self {
+    pub(super) fn start(serve: Serve) -> Self {
         let server = with_status(serve).start();
         let line = server.stderr().wait_for("Status at: ");
         let (_, url) = line.split_once("http://").expect("an address of TCP");
@@ -34,12 +34,12 @@ impl Watched {
     }
 
     #[track_caller]
-    fn get(&self, path: &str) -> Response {
+    pub(super) fn get(&self, path: &str) -> Response {
         self.client().get(path)
     }
 
     #[track_caller]
-    fn await_ready(&self) {
+    pub(super) fn await_ready(&self) {
         wait_until("the server is not ready", || {
             self.get("/readyz").status == 200
         });
@@ -47,18 +47,18 @@ impl Watched {
 
     /// The value of a metric that counts, by its name and labels.
     #[track_caller]
-    fn metric(&self, name: &str) -> u64 {
+    pub(super) fn metric(&self, name: &str) -> u64 {
         self.value(name).parse().expect("a number")
     }
 
     /// Whether a metric is more than zero.
     #[track_caller]
-    fn is_positive(&self, name: &str) -> bool {
+    pub(super) fn is_positive(&self, name: &str) -> bool {
         self.value(name).parse::<f64>().expect("a number") > 0.0
     }
 
     #[track_caller]
-    fn value(&self, name: &str) -> String {
+    pub(super) fn value(&self, name: &str) -> String {
         let page = self.get("/metrics").expect(200);
         let mut lines = page.text().lines().map(str::to_owned);
         let line = lines.find(|line| line.split(' ').next() == Some(name));
