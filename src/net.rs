@@ -38,6 +38,7 @@ mod reserved;
 mod socket;
 mod socket_file;
 mod stream;
+pub(crate) mod ticket_secret;
 #[cfg(feature = "_tls")]
 pub(crate) mod tls;
 

@@ -4,7 +4,7 @@
 //! [`stacks`], [`memory`]. Signals: [`signal`], [`sigaction`], [`sigpipe`], the [`timer`]s that send them, and how an
 //! interrupt is [`repeat`]ed. Descriptors: [`fd`], [`eventfd`], [`poll_set`],
 //! [`socket`], [`sock_diag`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_below`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
-//! share: [`mapping`], [`seqlock`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
+//! share: [`mapping`], [`seqlock`]; or are handed: [`sealed`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
 //!
 //! Nothing here knows HTTP, a service or Python.
 
@@ -31,6 +31,7 @@ pub(crate) mod pidfile;
 pub(crate) mod pinned;
 pub(crate) mod poll_set;
 mod repeat;
+pub(crate) mod sealed;
 pub(crate) mod seqlock;
 pub(crate) mod sigaction;
 pub(crate) mod signal;

@@ -72,7 +72,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "net",
-        &["error", "sys", "trace"],
+        &["error", "net::ticket_secret", "sys", "trace"],
         &[
             "bytes",
             "ipnet",
@@ -86,7 +86,7 @@ const LAYERS: &[Layer] = &[
     // Cryptography and files, and no socket.
     layer(
         "net::tls",
-        &["time", "trace"],
+        &["net::ticket_secret", "time", "trace"],
         &[
             "aws_lc_rs",
             "memchr",
@@ -292,6 +292,7 @@ const LAYERS: &[Layer] = &[
     ),
     // Data of the network, and nothing that opens a socket.
     layer("net::networks", &[], &["ipnet", "thiserror"]),
+    layer("net::ticket_secret", &["sys", "trace"], &[]),
     layer("net::queue_policy", &[], &[]),
     layer("access::refusal_cause", &["atomic_enum"], &[]),
     layer("net::proxy", &[], &["thiserror"]),

@@ -103,8 +103,8 @@ impl ReexecCommand {
         totals: &HandedTotals,
     ) -> io::Error {
         let listening = listeners.iter().map(|listener| listener.as_fd());
-        let handed = iter::once(link.as_fd()).chain(totals.descriptor());
-        for fd in listening.chain(handed) {
+        let descriptors = iter::once(link.as_fd()).chain(totals.descriptor());
+        for fd in listening.chain(descriptors) {
             if let Err(error) = keep_open(fd) {
                 return error;
             }
@@ -120,6 +120,9 @@ impl ReexecCommand {
             .iter()
             .any(|(name, _)| name == "WATCHDOG_PID");
         let watched = watched.then(|| ("WATCHDOG_PID", me.to_string()));
+        // Open until the program is executed.
+        let tickets = handover::ticket_secret();
+        let handed = tickets.as_ref().map(|file| file.as_raw_fd().to_string());
         Command::new(&self.program)
             .arg0(name)
             .args(arguments)
@@ -129,6 +132,8 @@ impl ReexecCommand {
             .env(handover::FOR, me.to_string())
             .env(handover::LISTENERS, handover::text(listeners))
             .env(PREDECESSOR, format!("{predecessor} {fd}"))
+            .env_remove(handover::TICKETS)
+            .envs(handed.map(|number| (handover::TICKETS, number)))
             .envs(totals.text().map(|text| (TOTALS, text)))
             .current_dir(&self.folder)
             .exec()

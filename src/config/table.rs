@@ -229,7 +229,7 @@ macro_rules! settings_table {
     /// Files with the keys of the certificates, in their order. Without it each key is in the file of its certificate.
     keyfile: Vec<PathBuf> = Vec::new() => PATHS { flags: &["--keyfile"] }
 
-    /// File with the authorities whose certificates clients may have.
+    /// File with the authorities whose certificates clients may have (PEM). It may have lists of revoked certificates, too.
     ca_certs: Option<PathBuf> = None => Option<PATH> { flags: &["--ca-certs"] }
 
     /// Whether clients are asked for a certificate: 0 (no), 1 (a client may have none) or 2 (a client must have one).

@@ -1,16 +1,42 @@
-//! The listeners as one arbiter describes them to the next one, and the end of those that the next one has no use for.
+//! The listeners as one arbiter describes them to the next one, and the end of those that the next one has no use for;
+//! and the secret of TLS tickets, in a file in memory.
 //!
-//! The format is that of [`handed_over`](super::handed_over).
+//! The format of the listeners is that of [`handed_over`](super::handed_over).
+//!
+//! ```text
+//!   OXICORN_TICKETS=7         the descriptor of the secret
+//! ```
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+
+use nix::sys::stat::SFlag;
 
 pub(crate) use super::handed_over::{FOR, LISTENERS, variable};
 use super::handed_over::{HandedOver, claim_all};
 use super::listener::{DEFAULT_BACKLOG, Listener};
 use super::listeners::Listeners;
 use super::socket_file::SocketFile;
+use super::ticket_secret::OF_THE_PROGRAM;
+use crate::sys::fd;
 use crate::trace::info;
+
+/// The secret of TLS tickets.
+pub(crate) const TICKETS: &str = "OXICORN_TICKETS";
+
+/// The secret of TLS tickets, for the program that this process executes next; none where there is no TLS.
+pub(crate) fn ticket_secret() -> Option<File> {
+    OF_THE_PROGRAM.hand_over()
+}
+
+/// Goes on with the secret of TLS tickets that the arbiter before this one has, so that clients resume their sessions.
+pub(crate) fn take_ticket_secret() {
+    let handed = variable(TICKETS).and_then(|number| number.parse().ok());
+    if let Some(Ok(file)) = handed.map(|number| fd::adopt(number, SFlag::S_IFREG)) {
+        OF_THE_PROGRAM.take_over(file);
+    }
+}
 
 /// Describes these listeners to the next arbiter. Their descriptors keep their numbers.
 pub(crate) fn text(listeners: &Listeners) -> String {

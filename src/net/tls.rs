@@ -34,8 +34,8 @@ use rustls::crypto::ring as provider;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConnection};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 pub(crate) use certificate::Certificate;
 pub(crate) use ciphers::openssl_name;
@@ -58,7 +58,7 @@ pub(crate) struct TlsOptions {
     pub(crate) certificates: Vec<PathBuf>,
     /// The files of their keys, in the same order; none where the keys are in the files of the certificates.
     pub(crate) keys: Vec<PathBuf>,
-    /// The authorities whose certificates clients may have.
+    /// The authorities whose certificates clients may have, and their lists of those that are revoked (PEM).
     pub(crate) authorities: Option<PathBuf>,
     /// Whether clients are asked for a certificate, and whether they must have one.
     pub(crate) ask_client: bool,
@@ -153,14 +153,20 @@ impl TlsOptions {
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)?;
+        let mut asked = Vec::new();
         let builder = if options.ask_client {
             let path = options.authorities.as_deref();
             let path = path.ok_or(TlsError::NoAuthorities)?;
-            let roots = Arc::new(authorities(path)?);
-            let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            asked = read(path)?;
+            let roots = Arc::new(authorities(path, &asked)?);
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .with_crls(revocations(path, &asked)?)
+                // There may be a list of one authority and none of another.
+                .allow_unknown_revocation_status();
             if !options.need_client {
                 verifier = verifier.allow_unauthenticated();
             }
+            asked.push(u8::from(options.need_client));
             let verifier = verifier.build();
             builder.with_client_cert_verifier(
                 verifier.map_err(|error| TlsError::file(path, error.to_string()))?,
@@ -170,7 +176,7 @@ impl TlsOptions {
         };
         let mut config = builder.with_cert_resolver(Arc::new(CertificateChoice::new(pairs)));
         config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
-        config.ticketer = Arc::new(Tickets::of_the_program()?);
+        config.ticketer = Arc::new(Tickets::of_the_program(&asked)?);
         // Any worker may get a client that comes back, so its session is in its ticket, and in no worker's memory.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
@@ -202,11 +208,10 @@ fn key_pairs(options: &TlsOptions, warn: &mut dyn FnMut(String)) -> Result<Vec<K
         .collect()
 }
 
-/// The certificates in a file of authorities.
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let text = read(path)?;
+/// The certificates in the text of a file of authorities.
+fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
+    for certificate in CertificateDer::pem_slice_iter(text) {
         let added = certificate
             .map_err(|error| error.to_string())
             .and_then(|der| roots.add(der).map_err(|error| error.to_string()));
@@ -217,6 +222,17 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
         return Err(TlsError::file(path, "there is no certificate in it"));
     }
     Ok(roots)
+}
+
+/// The lists of revoked certificates in the text of a file of authorities.
+fn revocations(
+    path: &Path,
+    text: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(text);
+    lists
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::file(path, error.to_string()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

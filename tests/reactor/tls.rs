@@ -14,7 +14,11 @@ use rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "tls-aws-lc"))]
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 
 use crate::desk::Desk;
 use crate::support::{Client, PATIENCE};
@@ -36,11 +40,15 @@ fn config() -> Config {
 
 /// A client that believes the tests' authority, and shows this certificate.
 fn client(shows: Option<&str>) -> ClientConfig {
+    client_of(shows, &[&TLS13, &TLS12])
+}
+
+fn client_of(shows: Option<&str>, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(file("ca.pem")).unwrap();
     roots.add(authority).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let Some(name) = shows else {
@@ -258,18 +266,26 @@ fn read_all(client: &mut Client) -> Vec<u8> {
 // Gunicorn: S88, S89
 #[test]
 fn clients_are_asked_for_certificates_as_the_settings_say() {
-    for (required, shows, answer) in [
-        (false, None, Some("TLSv1.3 localhost - ")),
-        (true, None, None),
+    let (anyone, alice) = (
+        Some("TLSv1.3 localhost - "),
+        Some("TLSv1.3 localhost CN=alice,O=Shop\\, Inc.,C=DE "),
+    );
+    for (authorities, required, shows, answer) in [
+        ("ca.pem", false, None, anyone),
+        ("ca.pem", true, None, None),
+        ("ca.pem", true, Some("client"), alice),
+        ("ca.pem", false, Some("stranger"), None),
         (
+            "ca.pem",
             true,
-            Some("client"),
-            Some("TLSv1.3 localhost CN=alice,O=Shop\\, Inc.,C=DE "),
+            Some("revoked"),
+            Some("TLSv1.3 localhost CN=eve "),
         ),
-        (false, Some("stranger"), None),
+        ("ca-and-revoked.pem", true, Some("revoked"), None),
+        ("ca-and-revoked.pem", true, Some("client"), alice),
     ] {
         let mut config = config();
-        config.settings.ca_certs = Some(file("ca.pem"));
+        config.settings.ca_certs = Some(file(authorities));
         config.settings.cert_reqs = if required {
             CertReqs::Required
         } else {
@@ -287,6 +303,29 @@ fn clients_are_asked_for_certificates_as_the_settings_say() {
             None => assert!(got.is_err() && text.is_empty(), "{text}"),
         }
         serving.finish();
+    }
+}
+
+#[test]
+fn a_session_is_not_resumed_past_a_demand_for_certificates() {
+    for version in [&TLS13, &TLS12] {
+        let client = Arc::new(client_of(None, &[version]));
+        for (required, is_answered) in [(false, true), (true, false)] {
+            let mut config = config();
+            if required {
+                config.settings.ca_certs = Some(file("ca.pem"));
+                config.settings.cert_reqs = CertReqs::Required;
+            }
+            let serving = serve(config, echo);
+            let mut stream = connect(&serving, &client, "localhost");
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            let mut text = String::new();
+            let got = stream
+                .write_all(request)
+                .and_then(|()| stream.read_to_string(&mut text));
+            assert_eq!(got.is_ok(), is_answered, "{version:?}: {text}");
+            serving.finish();
+        }
     }
 }
 
@@ -317,14 +356,8 @@ fn the_certificate_is_that_of_the_name() {
 #[test]
 fn a_session_is_resumed_by_another_worker_in_each_version() {
     let servings = [serve(config(), echo), serve(config(), echo)];
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(file("ca.pem")).unwrap();
-        roots.add(authority).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    for version in [&TLS12, &TLS13] {
+        let config = Arc::new(client_of(None, &[version]));
         for (serving, kind) in servings
             .iter()
             .zip([HandshakeKind::Full, HandshakeKind::Resumed])

@@ -7,6 +7,16 @@ rm -f ./*.pem ./*.key
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 
+cat > "$folder/crl" <<CONFIG
+[ca]
+default_ca = all
+[all]
+database = $folder/revoked
+crlnumber = $folder/number
+CONFIG
+touch "$folder/revoked"
+echo 01 > "$folder/number"
+
 # The arguments: name, subject, extension, the authority's name, kind of key, last day.
 # `openssl ca` takes dates in every version of OpenSSL.
 make() {
@@ -47,8 +57,13 @@ make renewed "/CN=localhost" "subjectAltName = DNS:localhost,IP:127.0.0.1" ca ec
 make rsa "/CN=wild.example" "subjectAltName = DNS:*.wild.example" ca rsa
 make expired "/CN=localhost" "subjectAltName = DNS:localhost" ca ec 20210101
 make client "/C=DE/O=Shop, Inc./CN=alice" "extendedKeyUsage = clientAuth" ca ec
+make revoked "/CN=eve" "extendedKeyUsage = clientAuth" ca ec
 make stranger "/CN=mallory" "extendedKeyUsage = clientAuth" other-ca ec
 openssl pkey -in server.key -aes256 -passout pass:secret -out encrypted.key
 cat server.pem server.key > both.pem
+authority=(-config "$folder/crl" -md sha256 -keyfile ca.key -cert ca.pem)
+openssl ca "${authority[@]}" -revoke revoked.pem 2>"$folder/log"
+openssl ca "${authority[@]}" -gencrl -crldays 30000 -out "$folder/list" 2>"$folder/log"
+cat ca.pem "$folder/list" > ca-and-revoked.pem
 rm ca.key other-ca.key
 chmod 644 ./*.key

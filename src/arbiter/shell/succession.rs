@@ -19,6 +19,7 @@ use crate::fork_outcome::ForkOutcome;
 use crate::ipc::link::{self, LastWords, LinkEnd, Message};
 use crate::ipc::totals::Counters;
 use crate::ipc::worker_signal::WorkerSignal;
+use crate::net::handover;
 use crate::sys::fork::{self, Exit};
 use crate::trace::{error, info, warning};
 
@@ -43,6 +44,7 @@ pub(in crate::arbiter) struct Lineage {
 
 impl Lineage {
     pub(in crate::arbiter) fn new(command: ReexecCommand) -> Self {
+        handover::take_ticket_secret();
         Self {
             command,
             predecessor: Predecessor::find(),

@@ -9,15 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use oxicorn::time::MonoTime;
 #[cfg(feature = "tls-aws-lc")]
 use rustls::crypto::aws_lc_rs as provider;
 #[cfg(not(feature = "tls-aws-lc"))]
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 
-use crate::support::{Address, PATIENCE, Serve, Server, root};
+use crate::support::{Address, PATIENCE, Serve, Server, eventually, root, send};
 
 fn file(name: &str) -> PathBuf {
     root().join("tests/data/tls").join(name)
@@ -32,13 +37,17 @@ fn serve(folder: &Path, args: &[&str]) -> Serve {
 
 /// A client with a certificate, whose sessions are kept.
 fn client() -> Arc<ClientConfig> {
+    client_of(&[&TLS13, &TLS12])
+}
+
+fn client_of(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(file("ca.pem")).unwrap();
     roots.add(authority).unwrap();
     let certificate = CertificateDer::from_pem_file(file("client.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(file("client.key")).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_client_auth_cert(vec![certificate], key);
@@ -131,6 +140,44 @@ fn workers_resume_each_others_sessions_also_after_a_reload() {
     let (_, kind, _) = get(&server, &client, "/pid");
     assert_eq!(kind, HandshakeKind::Resumed);
     server.stop();
+}
+
+#[test]
+fn workers_resume_the_sessions_of_an_arbiter_before_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let server = serve(&file(""), &["--pid"])
+        .args([at("pid")])
+        .workers(2)
+        .start();
+    let pid_in = |name: &str| {
+        let text = fs::read_to_string(at(name)).ok()?;
+        text.trim().parse().ok().map(Pid::from_raw)
+    };
+    let clients = [&TLS13, &TLS12].map(|version| client_of(&[version]));
+    for client in &clients {
+        get(&server, client, "/pid");
+    }
+    let mut pid = server.pid();
+    // What the second one has got it hands on to the third.
+    for _ in 0..2 {
+        send(pid, Signal::SIGUSR2);
+        let next = eventually("a new arbiter", || pid_in("pid.2"));
+        let line = format!("The new arbiter (pid:{next}) serves");
+        eventually(&line, || server.stderr().contain(&line).then_some(()));
+        send(pid, Signal::SIGTERM);
+        eventually("it is the only one", || {
+            (pid_in("pid") == Some(next)).then_some(())
+        });
+        pid = next;
+        for client in &clients {
+            let (_, kind, _) = get(&server, client, "/pid");
+            assert_eq!(kind, HandshakeKind::Resumed);
+        }
+    }
+    send(pid, Signal::SIGTERM);
+    let exited = server.wait_for_orphans();
+    assert_eq!(exited.status, 0, "{exited:#?}");
 }
 
 #[test]
