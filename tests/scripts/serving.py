@@ -40,10 +40,10 @@ def connect(port):
     return socket.create_connection(("127.0.0.1", port), PATIENCE)
 
 
-def percentile_99(port, requests=1000):
-    """Seconds, of an ordinary client's kept-alive requests."""
+def percentile_99(port, requests=1000, wrap=lambda client: client):
+    """Seconds, of an ordinary client's kept-alive requests. `wrap` makes what it speaks through of its socket."""
     took = []
-    with connect(port) as client:
+    with wrap(connect(port)) as client:
         for _ in range(requests):
             start = time.perf_counter()
             client.sendall(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -101,7 +101,7 @@ def serving(serve, app, flags=(), before=(), **options):
         def booted():
             text = server.log.read_text()
             check("the server did not start: " + text, server.poll() is None)
-            return re.search(r"http://127\.0\.0\.1:(\d+)[\s\S]*Booting worker with pid: (\d+)", text)
+            return re.search(r"https?://127\.0\.0\.1:(\d+)[\s\S]*Booting worker with pid: (\d+)", text)
 
         try:
             found = eventually("the server starts", booted)
