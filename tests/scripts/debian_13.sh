@@ -25,11 +25,19 @@ if [ ! -e "$folder/made" ]; then
   touch "$folder/made"
 fi
 
-# The arbiter that runs there, and its workers.
+# The server's processes there.
 serving() {
   for exe in /proc/[0-9]*/exe; do
-    [ "$(readlink "$exe")" != "$folder/oxicorn/target/release/examples/serve" ] || basename "${exe%/exe}"
-  done | sort -n
+    ! is_serving "${exe%/exe}" || basename "${exe%/exe}"
+  done
+}
+is_serving() { [ "$(readlink "$1/exe")" = "$folder/oxicorn/target/release/examples/serve" ]; }
+
+# The one that no other of them has forked.
+arbiter() {
+  for pid in $(serving); do
+    is_serving "/proc/$(sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$pid/stat")" || echo "$pid"
+  done
 }
 
 mounted=()
@@ -90,7 +98,7 @@ until inside "python3 -c \"$answer\"" 2>/dev/null; do
   kill -0 "$server" 2>/dev/null || { echo "the server has ended" >&2; exit 1; }
   sleep 1
 done
-kill "$(serving | head -1)"
+kill "$(arbiter)"
 wait "$server"
 
 features=$(inside "python3 -c \"
