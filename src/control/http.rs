@@ -13,6 +13,7 @@ mod page;
 mod service;
 mod state;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::arbiter::{Companion, CompanionContext, Handle};
@@ -27,6 +28,9 @@ use history::History;
 
 /// How many clients may be connected. Another one takes the place of one that is idle or slow.
 const CONNECTIONS: usize = 64;
+/// How many of them may be connected while a connection is kept for further requests. With more, a client that sends one
+/// request after the other would hold its place against those that wait for one.
+const KEPT: usize = CONNECTIONS / 2;
 /// How soon a process that does not answer for the server looks whether it does now.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -64,7 +68,10 @@ fn config() -> Config {
 fn serve(context: &CompanionContext) -> Result<()> {
     let mut reactor = Reactor::new(context.listeners(), config())?;
     reactor.watch(context.arbiter())?;
-    let host = SideHost(context.handle());
+    let host = SideHost {
+        handle: context.handle(),
+        open: Cell::new(0),
+    };
     let mut history = History::default();
     while !context.is_over() {
         let now = MonoTime::now();
@@ -85,19 +92,27 @@ fn serve(context: &CompanionContext) -> Result<()> {
     Ok(())
 }
 
-struct SideHost<'a>(&'a Handle);
+struct SideHost<'a> {
+    handle: &'a Handle,
+    /// How many clients are connected.
+    open: Cell<usize>,
+}
 
 impl Host for SideHost<'_> {
     fn admit(&self, _: MonoTime, _: usize) -> Admit {
-        if self.0.is_speaker() {
+        if self.handle.is_speaker() {
             Admit::Accept
         } else {
             Admit::Later(LOOK)
         }
     }
 
+    fn connections(&self, open: usize) {
+        self.open.set(open);
+    }
+
     /// What a client asks next is for the arbiter that answers then.
     fn keeps(&self) -> bool {
-        self.0.is_speaker()
+        self.open.get() <= KEPT && self.handle.is_speaker()
     }
 }

@@ -45,8 +45,9 @@ pub(super) struct Bound {
     status: Listeners,
 }
 
-/// How many connections wait at the side listener at the most.
-const STATUS_BACKLOG: u32 = 128;
+/// How many connections wait at the side listener at the most. One that finds no room tries again after a second, which is
+/// longer than a probe waits.
+const STATUS_BACKLOG: u32 = 1024;
 
 impl Bound {
     /// Opens the addresses of the settings beside the given listeners.

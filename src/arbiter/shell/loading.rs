@@ -16,6 +16,8 @@ use crate::worker;
 impl Shell {
     /// Has the templates load what is to be shared. A command to stop breaks that off, and the stop follows.
     pub(in crate::arbiter) fn start(&mut self) -> Result<()> {
+        // The companion accepts nothing before it is known which arbiter answers.
+        self.show_status(false);
         self.tell(&ArbiterEvent::Starting);
         self.close_in_foreign_forks();
         for template in self.templates() {

@@ -23,9 +23,7 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn start(serve: Serve) -> Self {
         let server = with_status(serve).start();
-        let line = server.stderr().wait_for("Status at: ");
-        let (_, url) = line.split_once("http://").expect("an address of TCP");
-        let status = url.trim().parse().expect("an address");
+        let status = address(&server.stderr().wait_for("Status at: "));
         Self { server, status }
     }
 
@@ -73,6 +71,12 @@ impl Watched {
             living.find(|pid| !workers.contains(pid))
         })
     }
+}
+
+/// Where the side listener is, from its line of the log.
+fn address(line: &str) -> std::net::SocketAddr {
+    let (_, url) = line.split_once("http://").expect("an address of TCP");
+    url.trim().parse().expect("an address")
 }
 
 #[test]
@@ -128,6 +132,29 @@ fn a_server_that_boots_or_leaves_is_alive_and_not_ready() {
     drop(arrived);
     held.response().expect(200);
     assert_eq!(watched.server.wait().status, 0);
+}
+
+#[test]
+fn a_probe_is_answered_while_the_arbiter_preloads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gate = Gate::new();
+    let code = format!(
+        "open({:?}).read()\nfrom probe import app\n",
+        gate.path().display().to_string()
+    );
+    fs::write(folder.path().join("slow.py"), code).expect("the folder is writable");
+    let serve = Serve::app("slow:app").args(["--pythonpath".as_ref(), folder.path().as_os_str()]);
+    let process = with_status(serve.args(["--preload"])).spawn();
+    let status = address(&process.stderr.wait_for("Status at: "));
+    let arrived = gate.arrival();
+    let ask = |path| Client::connect(status).get(path);
+    ask("/livez").expect(200);
+    let answer = ask("/readyz").expect(503);
+    let booting = "not ready: booting, 0 of 1 workers are ready\n";
+    assert_eq!(answer.text(), booting);
+    drop(arrived);
+    let server = Server::listening(process);
+    Watched { server, status }.await_ready();
 }
 
 #[test]
@@ -262,6 +289,34 @@ fn what_a_stranger_sends_does_no_harm() {
     let workers = watched.server.workers(1);
     assert_eq!(watched.process(&workers), process);
     drop(silent);
+    watched.server.stop();
+}
+
+#[test]
+fn no_client_holds_a_place_that_many_want() {
+    let watched = Watched::start(Serve::app("probe:app"));
+    watched.await_ready();
+    let closes = |client: &mut Client| {
+        client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response().expect(200).header("connection") == Some("close")
+    };
+    let mut first = watched.client();
+    assert!(!closes(&mut first));
+    let others: Vec<(Client, bool)> = (0..40)
+        .map(|_| {
+            let mut client = watched.client();
+            let closed = closes(&mut client);
+            (client, closed)
+        })
+        .collect();
+    let closed = others.iter().filter(|(_, closed)| *closed).count();
+    assert!((1..40).contains(&closed), "{closed}");
+    let silent: Vec<Client> = (0..10).map(|_| watched.client()).collect();
+    wait_until("the first one has its place still", || closes(&mut first));
+    drop((others, silent));
+    wait_until("no connection is kept again", || {
+        !closes(&mut watched.client())
+    });
     watched.server.stop();
 }
 
