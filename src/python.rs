@@ -20,6 +20,7 @@ pub(crate) mod gunicorn_names;
 pub(crate) mod import_spec;
 pub(crate) mod interpreter;
 mod introspect;
+pub(crate) mod lock_wait;
 pub(crate) mod preload;
 pub(crate) mod real_file;
 pub(crate) mod sampler;

@@ -258,7 +258,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "python",
-        &["error", "fork_outcome", "service", "sys", "trace"],
+        &["time", "error", "fork_outcome", "service", "sys", "trace"],
         &["libc", "pyo3"],
     ),
     layer(

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::sys::mapping::{Mapping, Region, shared};
 
 /// Which layout of the file this is: it grows with each change of [`Stripe`] or of an enum that counts there.
-pub(crate) const LAYOUT: u64 = 2;
+pub(crate) const LAYOUT: u64 = 3;
 
 /// How many workers count without touching the memory of another: of more, some share a stripe.
 const STRIPES: usize = 64;
@@ -80,6 +80,8 @@ shared! {
         durations: [AtomicU64; HISTOGRAM],
         first_bytes: [AtomicU64; HISTOGRAM],
         queued: [AtomicU64; HISTOGRAM],
+        /// Nanoseconds.
+        lock_wait: AtomicU64,
         refusals: [AtomicU64; RefusalCause::ALL.len()],
         restarts: [AtomicU64; RestartCause::ALL.len()],
         /// Those that have failed, and those that have not.
@@ -159,6 +161,13 @@ impl Counters {
         }
     }
 
+    /// Counts nanoseconds that the threads of the worker with this slot have waited for Python's interpreter lock.
+    pub(crate) fn count_lock_wait(&self, slot: usize, nanos: u64) {
+        if nanos > 0 {
+            add(&self.stripes[slot % STRIPES].lock_wait, nanos);
+        }
+    }
+
     pub(crate) fn count_restart(&self, cause: RestartCause) {
         add(&self.stripes[0].restarts[cause.number() as usize], 1);
     }
@@ -229,6 +238,7 @@ impl Counters {
             durations: histogram(|stripe| &stripe.durations),
             first_bytes: histogram(|stripe| &stripe.first_bytes),
             queued: histogram(|stripe| &stripe.queued),
+            lock_wait: Duration::from_nanos(sum(&|stripe| &stripe.lock_wait)),
             refusals: by_cause(|at| sum(&|stripe| &stripe.refusals[at])),
             restarts: by_cause(|at| sum(&|stripe| &stripe.restarts[at])),
             reloads: outcomes(|stripe| &stripe.reloads),
@@ -288,6 +298,9 @@ pub struct Totals {
     pub first_bytes: Durations,
     /// From the complete request to the beginning of its call, of requests that were called.
     pub queued: Durations,
+    /// How long threads of workers have waited for Python's interpreter lock where the server asked for it: to begin a call, to
+    /// go on with one after it had read or written for it, and to see that the lock can be had.
+    pub lock_wait: Duration,
     /// Requests that the server answered in its service's place, by the reason. Each is among `requests` as well.
     pub refusals: BTreeMap<RefusalCause, u64>,
     /// Workers that were replaced, by the reason.
@@ -340,6 +353,8 @@ mod tests {
         counters.count(1, ANSWERED);
         counters.count(STRIPES + 1, ANSWERED);
         counters.count_restart(RestartCause::Age);
+        counters.count_lock_wait(0, 5);
+        counters.count_lock_wait(2, 6);
         let totals = counters.read();
         assert_eq!((totals.requests, totals.responses[2]), (3, 3));
         assert_eq!((totals.received, totals.sent), (9, 15));
@@ -355,6 +370,7 @@ mod tests {
         assert_eq!(totals.durations.buckets.last(), Some(&(None, 3)));
         assert_eq!(totals.restarts[&RestartCause::Age], 1);
         assert_eq!(totals.refusals[&RefusalCause::TooSlow], 0);
+        assert_eq!(totals.lock_wait, Duration::from_nanos(11));
     }
 
     #[test]
@@ -390,6 +406,6 @@ mod tests {
     #[test]
     fn another_layout_has_another_number() {
         // A change here asks for another LAYOUT.
-        assert_eq!((LAYOUT, size_of::<Stripe>()), (2, 640));
+        assert_eq!((LAYOUT, size_of::<Stripe>()), (3, 640));
     }
 }

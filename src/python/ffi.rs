@@ -15,7 +15,9 @@ use pyo3::types::string::PyStringData;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Py, ffi};
 
+use super::lock_wait;
 use crate::fork_outcome::ForkOutcome;
+use crate::time::MonoTime;
 
 /// Whether this process has an interpreter. Async-signal-safe.
 pub(crate) fn is_running() -> bool {
@@ -282,8 +284,14 @@ pub(crate) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
     }
 
     let f = SameThread(f);
-    py.detach(move || SameThread((f.into_inner())()))
-        .into_inner()
+    let (outcome, asked) = py
+        .detach(move || {
+            let outcome = (f.into_inner())();
+            SameThread((outcome, MonoTime::now()))
+        })
+        .into_inner();
+    lock_wait::count(asked);
+    outcome
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! [`Gil`]: Python's interpreter lock as the [`ServiceRuntime`] of an application.
 //! It waits for nothing but that lock.
 
-use pyo3::prelude::*;
-
 use super::errors;
 use super::ffi;
+use super::lock_wait;
 use super::threads;
 use crate::error::{Error, Result};
 use crate::service::ServiceRuntime;
@@ -31,9 +30,13 @@ impl ServiceRuntime for Gil {
         Some(threads::run(count, work, begun, woken))
     }
 
+    fn take_lock_wait(&self) -> u64 {
+        lock_wait::take()
+    }
+
     /// Runs the handlers of signals that the application set with `signal.signal`.
     fn check_signals(&self) -> Result<()> {
-        Python::attach(|py| {
+        lock_wait::attach(|py| {
             py.check_signals().map_err(|error| {
                 errors::log_exception(py, "Error in a signal handler", &error);
                 Error::new(errors::summary(py, &error))
@@ -45,6 +48,8 @@ impl ServiceRuntime for Gil {
 
 #[cfg(test)]
 mod tests {
+    use pyo3::prelude::*;
+
     use super::super::testing::with_python;
     use super::*;
 

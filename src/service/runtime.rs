@@ -43,6 +43,12 @@ pub trait ServiceRuntime: Sync {
     fn check_signals(&self) -> Result<()> {
         Ok(())
     }
+
+    /// How long the threads of this process have waited for the turn since this was last called, in nanoseconds: as far as
+    /// the runtime counts that.
+    fn take_lock_wait(&self) -> u64 {
+        0
+    }
 }
 
 /// The runtime of a service that needs none.

@@ -48,10 +48,17 @@ impl SeqLock {
 
 /// Writes bytes to the first of these words, and leaves the others: as many bytes as fit.
 pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
-        let mut whole = [0; 8];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
+    let chunks = bytes.chunks_exact(8);
+    let mut last = [0; 8];
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        last[..rest.len()].copy_from_slice(rest);
+    }
+    // A chunk of eight bytes becomes a number in one instruction.
+    let numbers = chunks.map(|chunk| chunk.try_into().map_or(0, u64::from_ne_bytes));
+    let last = (!rest.is_empty()).then_some(u64::from_ne_bytes(last));
+    for (word, number) in words.iter().zip(numbers.chain(last)) {
+        word.store(number, Ordering::Relaxed);
     }
 }
 

@@ -257,6 +257,12 @@ impl WorkerContext {
         self.scoreboard.counters().count(self.place.slot, exchange);
     }
 
+    /// Counts nanoseconds that the worker's threads have waited for the interpreter's lock.
+    pub(super) fn count_lock_wait(&self, nanos: u64) {
+        let counters = self.scoreboard.counters();
+        counters.count_lock_wait(self.place.slot, nanos);
+    }
+
     /// Whether this process is the worker's own, and ends with it.
     pub(crate) fn has_arbiter(&self) -> bool {
         self.orders.arbiter.is_some()

@@ -203,6 +203,7 @@ fn serve<S: Service>(
         let turned = reactor.poll(&host, Some(poll_timeout))?;
         let now = turned.now;
         context.beat(now);
+        context.count_lock_wait(host.runtime.take_lock_wait());
         if turned.rested {
             context.rest();
         }

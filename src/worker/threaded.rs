@@ -253,6 +253,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 let _ = self.runtime.check_signals();
             }
             self.context.beat(host.now());
+            self.context.count_lock_wait(self.runtime.take_lock_wait());
             if turned.woken {
                 self.host.obey(reactor, |reactor| {
                     // Calls that begin later answer the clients that are left.

@@ -25,6 +25,7 @@ use crate::python::calls::{self, Call};
 use crate::python::finalize;
 use crate::python::gil::Gil;
 use crate::python::greenlet::GreenletId;
+use crate::python::lock_wait;
 use crate::python::{interpreter, signals};
 use crate::service::{
     Body, Exchange, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
@@ -252,7 +253,7 @@ fn ended_by_socket(
 impl Service for Application {
     fn call(&self, request: Request<'_>, responder: Responder<'_>) -> Result<Responded> {
         let mut cache = ThreadCache::take();
-        let called = Python::attach(|py| {
+        let called = lock_wait::attach(|py| {
             let _call = Call::begin(py);
             let outcome = self.call_python(py, &mut cache, request, responder);
             if let Some(imports) = &self.imports {

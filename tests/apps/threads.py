@@ -6,11 +6,12 @@ import time
 
 running = 0
 most = 0
+asked = 0
 lock = threading.Lock()
 
 
 def app(environ, start_response):
-    global running, most
+    global running, most, asked
     with lock:
         running += 1
         most = max(most, running)
@@ -19,6 +20,12 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/stuck":
         # One call in C that gives the interpreter to nobody.
         sum(itertools.repeat(0))
+    if environ["PATH_INFO"] == "/burn":
+        # Python code that gives the interpreter to others now and then, until the others have had what they ask for.
+        while asked < int(environ["QUERY_STRING"]):
+            pass
+    if environ["PATH_INFO"] == "/short":
+        asked += 1
     with lock:
         running -= 1
     facts = {

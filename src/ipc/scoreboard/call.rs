@@ -108,7 +108,7 @@ impl CallCell {
         let lengths = method.len() as u32 | (target.len() as u32) << 8;
         self.lock.write(|| {
             self.lengths.store(lengths, Ordering::Relaxed);
-            store_bytes(&self.text, &bytes[..end]);
+            store_bytes(&self.text, &bytes[..end.next_multiple_of(8)]);
         });
     }
 

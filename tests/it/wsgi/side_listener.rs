@@ -255,6 +255,26 @@ fn counters_outlive_workers_and_a_reload() {
 }
 
 #[test]
+fn waits_for_pythons_lock_are_counted() {
+    const SHORT: usize = 20;
+    let watched = Watched::start(Serve::app("threads:app").args(["--threads", "2"]));
+    watched.await_ready();
+    let mut burning = watched.server.client();
+    burning.send_get(&format!("/burn?{SHORT}"));
+    for _ in 0..SHORT {
+        watched.server.get("/short").expect(200);
+    }
+    burning.response().expect(200);
+    let waited = || {
+        let value = watched.value("oxicorn_python_lock_wait_seconds_total");
+        value.parse::<f64>().expect("a number of seconds")
+    };
+    // Each of them has to wait until the thread that burns gives the lock up, which it does after 5 ms.
+    wait_until("the waits are not counted", || waited() > 0.02);
+    watched.server.stop();
+}
+
+#[test]
 fn what_a_stranger_sends_does_no_harm() {
     let watched = Watched::start(Serve::app("probe:app"));
     watched.await_ready();
