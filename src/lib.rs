@@ -128,6 +128,7 @@ mod notify;
 #[cfg(feature = "wsgi")]
 mod python;
 pub mod reactor;
+mod secret;
 mod server;
 pub mod service;
 mod sys;

@@ -46,6 +46,7 @@ const LAYERS: &[Layer] = &[
     layer("error", &[], &[]),
     layer("fork_outcome", &[], &[]),
     layer("json", &[], &[]),
+    layer("secret", &[], &[]),
     layer("trace", &["sys"], &["tracing"]),
     layer(
         "h1",
@@ -280,6 +281,7 @@ const LAYERS: &[Layer] = &[
         &[
             "time",
             "error",
+            "secret",
             "h1::head",
             "h1::types",
             "access",
@@ -301,6 +303,7 @@ const LAYERS: &[Layer] = &[
         "config",
         &[
             "error",
+            "secret",
             "h1",
             "net::forwarded",
             "net::networks",
@@ -313,7 +316,8 @@ const LAYERS: &[Layer] = &[
     layer(
         "control",
         &[
-            "arbiter", "config", "error", "ipc", "json", "metrics", "net", "sys", "time", "trace",
+            "arbiter", "config", "error", "secret", "ipc", "json", "metrics", "net", "sys", "time",
+            "trace",
         ],
         &["nix"],
     ),

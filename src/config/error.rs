@@ -7,13 +7,14 @@ use std::fmt;
 use super::origin::Origin;
 use super::setting::Setting;
 use crate::error::Error;
+use crate::secret::refused;
 
 /// A value that a setting cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
     /// The value is refused by the setting's parser.
-    #[error("invalid value '{text}' for {setting} ({origin}): expected {expected}")]
+    #[error("invalid value '{}' for {setting} ({origin}): expected {expected}", refused(.setting, .text))]
     Invalid {
         /// The setting's name.
         setting: &'static str,
@@ -35,7 +36,7 @@ pub enum SettingError {
         text: String,
     },
     /// A value of Gunicorn's that this server does not serve.
-    #[error("{setting} = {text} ({origin}) is refused: {why}.{}", Instead { origin, lines: instead })]
+    #[error("{setting} = {} ({origin}) is refused: {why}.{}", refused(.setting, .text), Instead { origin, lines: instead })]
     Refused {
         /// The setting's name.
         setting: &'static str,
@@ -49,7 +50,7 @@ pub enum SettingError {
         instead: &'static [(&'static str, &'static str)],
     },
     /// The value of a setting of the [program's own](super::OwnSetting) is refused by its parser.
-    #[error("invalid value '{text}' for {setting} ({origin}): {reason}")]
+    #[error("invalid value '{}' for {setting} ({origin}): {reason}", refused(.setting, .text))]
     Own {
         /// The setting's name.
         setting: &'static str,

@@ -1,15 +1,10 @@
 //! Values of settings without what is secret in them.
 
 use crate::config::{SETTINGS, Setting, Settings};
-
-/// What stands for a secret.
-const SECRET: &str = "***";
+use crate::secret::{SECRET, is_telling, without_credentials};
 
 /// The settings whose values are not shown at all.
 const HIDDEN: &[&str] = &["keyfile"];
-
-/// Parts of the names of a program's own settings whose values are not shown.
-const TELLING: &[&str] = &["password", "passwd", "secret", "token", "key", "credential"];
 
 /// Name, value and origin of each setting, those of the program's own at the end.
 pub(super) fn listing(settings: &Settings) -> Vec<(String, String, String)> {
@@ -18,9 +13,7 @@ pub(super) fn listing(settings: &Settings) -> Vec<(String, String, String)> {
         (setting.name.to_owned(), value(setting, settings), origin)
     });
     let own = settings.own_texts().map(|(name, text, origin)| {
-        let lower = name.to_ascii_lowercase();
-        let is_secret = TELLING.iter().any(|part| lower.contains(part));
-        let text = if is_secret && !text.is_empty() {
+        let text = if is_telling(name) && !text.is_empty() {
             SECRET.to_owned()
         } else {
             without_credentials(text)
@@ -50,21 +43,6 @@ fn value(setting: &Setting, settings: &Settings) -> String {
         },
         _ => without_credentials(&shown),
     }
-}
-
-/// A text without the credentials of the URLs in it: `redis://***@host/0`.
-fn without_credentials(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(['/', '?', '#', ',', ' ']).unwrap_or(part.len());
-        shown.push_str("://");
-        match part[..end].rfind('@') {
-            Some(at) => shown.extend([SECRET, &part[at..]]),
-            None => shown.push_str(part),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::time::MonoTime;
 use std::os::fd::AsFd;
 
 shared! {
-    /// The order, of which the number is written last.
+    /// The order: its number is written first, and its end, which is what a worker waits for, last.
     struct Cell {
         number: AtomicU64,
         /// In nanoseconds, as all times.
@@ -77,14 +77,15 @@ impl ProfileChannel {
     ///
     /// Where the file cannot be emptied.
     pub(crate) fn begin(&self, until: MonoTime, every: Duration) -> Result<()> {
+        let cell = &self.cell[0];
+        // From now on reports of the order before this one come too late.
+        cell.number.fetch_add(1, Ordering::AcqRel);
         let emptied = self.file.set_len(0);
         emptied.map_err(|error| Error::io("cannot empty a file in memory", error))?;
-        let cell = &self.cell[0];
         let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
         cell.reports.store(0, Ordering::Relaxed);
-        cell.until.store(until.as_nanos(), Ordering::Relaxed);
         cell.every.store(every, Ordering::Relaxed);
-        cell.number.fetch_add(1, Ordering::Release);
+        cell.until.store(until.as_nanos(), Ordering::Release);
         self.notifier.notify();
         Ok(())
     }
@@ -103,6 +104,9 @@ impl ProfileChannel {
         let _ = file.rewind();
         let _ = file.take(LONGEST).read_to_end(&mut text);
         let _ = self.file.set_len(0);
+        // Half a line would have another count.
+        let whole = text.iter().rposition(|byte| *byte == b'\n');
+        text.truncate(whole.map_or(0, |end| end + 1));
         String::from_utf8_lossy(&text).into_owned()
     }
 
@@ -112,8 +116,8 @@ impl ProfileChannel {
             let mut fds = [PollFd::new(self.notifier.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut fds, PollTimeout::NONE);
             let cell = &self.cell[0];
-            let number = cell.number.load(Ordering::Acquire);
-            let until = MonoTime::from_nanos(cell.until.load(Ordering::Relaxed));
+            let until = MonoTime::from_nanos(cell.until.load(Ordering::Acquire));
+            let number = cell.number.load(Ordering::Relaxed);
             if number != last && MonoTime::now() < until {
                 // Whatever is in the memory, a worker sleeps between samples.
                 let every = cell
@@ -130,8 +134,12 @@ impl ProfileChannel {
         }
     }
 
-    /// A worker's: tells what it has found.
-    pub(crate) fn report(&self, text: &str) {
+    /// A worker's: tells what it has found. Where C code has held it up until the arbiter has given another order, that is
+    /// of no use any more.
+    pub(crate) fn report(&self, number: u64, text: &str) {
+        if self.cell[0].number.load(Ordering::Acquire) != number {
+            return;
+        }
         // A report that does not fit is lost.
         let _ = (&self.file).write_all(text.as_bytes());
         self.cell[0].reports.fetch_add(1, Ordering::Release);
@@ -151,11 +159,34 @@ mod tests {
             let order = channel.wait(number - 1);
             assert_eq!((order.number, order.until), (number, until));
             assert_eq!(order.every, Duration::from_millis(1));
-            channel.report("a;b 1\n");
-            channel.report("c 2\n");
+            channel.report(number, "a;b 1\n");
+            channel.report(number, "c 2\n");
             assert_eq!(channel.reports(), 2);
             assert_eq!(channel.end(), "a;b 1\nc 2\n");
             assert_eq!(channel.end(), "");
         }
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_order_is_dropped() {
+        let channel = ProfileChannel::new().unwrap();
+        let until = MonoTime::now() + Duration::from_secs(60);
+        channel.begin(until, Duration::ZERO).unwrap();
+        channel.begin(until, Duration::ZERO).unwrap();
+        channel.report(1, "early 1\n");
+        assert_eq!(channel.reports(), 0);
+        channel.report(2, "late 1\n");
+        assert_eq!((channel.reports(), &*channel.end()), (1, "late 1\n"));
+    }
+
+    #[test]
+    fn what_is_too_long_ends_with_a_whole_line() {
+        let channel = ProfileChannel::new().unwrap();
+        let line = "a 123456\n";
+        let longest = usize::try_from(LONGEST).unwrap();
+        assert_ne!(longest % line.len(), 0);
+        channel.report(0, &line.repeat(longest / line.len() + 2));
+        let text = channel.end();
+        assert_eq!(text, line.repeat(longest / line.len()));
     }
 }

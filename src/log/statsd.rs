@@ -20,6 +20,7 @@ use super::syslog::Severity;
 use super::syslog::{datagrams, host_and_port, transmit};
 use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
+use crate::secret::without_credentials;
 
 /// The port of statsd.
 const PORT: u16 = 8125;
@@ -48,7 +49,8 @@ impl FromStr for StatsdAddress {
         };
         place.map(Self).ok_or_else(|| {
             Error::config(format!(
-                "'{text}' is no address of a statsd: expected HOST:PORT or unix://PATH"
+                "'{}' is no address of a statsd: expected HOST:PORT or unix://PATH",
+                without_credentials(text)
             ))
         })
     }

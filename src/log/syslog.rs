@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::error::{Error, Result};
+use crate::secret::without_credentials;
 use crate::time::MonoTime;
 
 /// How long a connection, or a write to a stream, may take.
@@ -72,7 +73,8 @@ impl FromStr for SyslogAddress {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Error::config(format!(
-                "'{text}' is no address of a syslog: expected unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"
+                "'{}' is no address of a syslog: expected unix://PATH, udp://HOST:PORT or tcp://HOST:PORT",
+                without_credentials(text)
             ))
         };
         let host_and_port = |rest: &str| host_and_port(rest, PORT).ok_or_else(wrong);

@@ -10,6 +10,11 @@ from _thread import get_ident, start_new_thread
 ALONE = 10e-6
 AMONG_OTHERS = 1e-3
 
+# How many calls a stack is shown with, the innermost ones: more would hold the interpreter for longer.
+DEEPEST = 500
+# How many calls all different stacks of a profile may have together: what is beyond is counted as one more stack.
+ROOM = 100_000
+
 
 def start(orders):
     'Starts the thread that samples; gives whether it did.'
@@ -35,43 +40,52 @@ def run(orders):
 
 
 def sampled(tick, own):
-    'How often each stack was there: a tuple of code objects, the innermost first, by their identities.'
+    'How often each stack was there: code objects, the innermost first.'
     threading = sys.modules.get('threading')
     # The thread of a worker that is in no call: what runs in it is no Python.
     idle = threading.Thread.run.__code__ if threading else None
     counts, stacks = {}, {}
+    room, others = ROOM, 0
     usual = None
-    while tick():
-        frames = sys._current_frames()
-        if usual is None:
-            usual = sys.getswitchinterval()
-            sys.setswitchinterval(min(usual, ALONE if len(frames) <= 2 else AMONG_OTHERS))
-        for ident, frame in frames.items():
-            if ident == own or frame.f_code is idle:
-                continue
-            stack = []
-            while frame is not None:
-                stack.append(frame.f_code)
-                frame = frame.f_back
-            key = tuple(map(id, stack))
-            if key in counts:
-                counts[key] += 1
-            else:
-                counts[key] = 1
-                # They are not freed meanwhile, and no other has their identities.
-                stacks[key] = stack
-        frames = frame = stack = None
-    if usual is not None:
-        sys.setswitchinterval(usual)
-    return [(stacks[key], count) for key, count in counts.items()]
+    try:
+        while tick():
+            frames = sys._current_frames()
+            if usual is None:
+                usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(usual, ALONE if len(frames) <= 2 else AMONG_OTHERS))
+            for ident, frame in frames.items():
+                if ident == own or frame.f_code is idle:
+                    continue
+                stack = []
+                while frame is not None and len(stack) < DEEPEST:
+                    stack.append(frame.f_code)
+                    frame = frame.f_back
+                if frame is not None:
+                    stack.append(None)
+                key = tuple(map(id, stack))
+                if key in counts:
+                    counts[key] += 1
+                elif len(stack) <= room:
+                    room -= len(stack)
+                    counts[key] = 1
+                    # They are not freed meanwhile, and no other has their identities.
+                    stacks[key] = stack
+                else:
+                    others += 1
+            frames = frame = stack = None
+    finally:
+        if usual is not None:
+            sys.setswitchinterval(usual)
+    samples = [(stacks[key], count) for key, count in counts.items()]
+    return samples + [([], others)] if others else samples
 
 
 def folded(samples):
     'A line for each stack, the outermost call first.'
     lines = []
     for stack, count in samples:
-        calls = [name(code) for code in reversed(stack)]
-        lines.append(f'{";".join(calls)} {count}\n')
+        calls = [name(code) if code else '(more calls)' for code in reversed(stack)]
+        lines.append(f'{";".join(calls) or "(other stacks)"} {count}\n')
     return ''.join(lines).encode('utf-8', 'replace').decode()
 
 

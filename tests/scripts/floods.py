@@ -11,7 +11,6 @@ were, an operator and a probe (within a second) were answered meanwhile, and arb
 16 MiB more.
 """
 import contextlib
-import json
 import multiprocessing
 import os
 import pathlib
@@ -23,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from serving import check, children, eventually, memory_mib, parent_and_state
+from serving import check, children, command, eventually, memory_mib, parent_and_state
 from side_listener import Server, hold, write
 
 HANG = 2
@@ -128,22 +127,17 @@ class Scene:
 
     def settings(self):
         """What no stranger may change."""
-        state = json.loads(self.operator("status"))
-        return {name: state["data"][name] for name in ("pid", "target", "reloads", "state")}
+        state = self.operator("status")
+        return {name: state[name] for name in ("pid", "target", "reloads", "state")}
 
-    def operator(self, command):
+    def operator(self, words):
         """The answer to an operator, who tries again where strangers have pushed him out."""
 
         def ask():
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(2)
-                client.connect(self.control)
-                client.sendall(frame(json.dumps({"id": 1, "command": command}).encode()))
-                with client.makefile("rb") as answers:
-                    (length,) = struct.unpack(">I", answers.read(4) or bytes(4))
-                    return answers.read(length)
+            with contextlib.suppress(OSError):
+                return command(self.control, words, 2)
 
-        return eventually(f"{command} is answered", ask)
+        return eventually(f"{words} is answered", ask)
 
     def until(self, what, begin, changed):
         """The seconds until the workers are as they are to be."""
@@ -194,8 +188,8 @@ def main():
         scene = Scene(serve, folder)
         for path in ("/", "/metrics", "/status"):
             scene.server.ask(path)
-        for command in ("status", "config", "stacks"):
-            scene.operator(command)
+        for words in ("status", "config", "stacks"):
+            scene.operator(words)
         quiet, settings, memory = scene.measure(rounds), scene.settings(), scene.memory()
         print("quiet:", ", ".join(f"{name} {time_taken * 1000:.0f} ms" for name, time_taken in quiet.items()), flush=True)
         for name, address, send in (("side listener", scene.status, http), ("control socket", scene.control, control)):

@@ -1,11 +1,13 @@
 """What the scripts beside this one have in common: a server to be started, its memory, and an ordinary client."""
 import contextlib
+import json
 import pathlib
 import re
 import resource
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,29 @@ def eventually(what, ask, patience=PATIENCE):
         check(f"waited in vain: {what}", time.monotonic() < end)
         time.sleep(0.01)
     return answer
+
+
+def command(control, words, patience=PATIENCE):
+    """What the control socket of this path answers to a command."""
+
+    def read(count):
+        received = b""
+        while len(received) < count:
+            piece = client.recv(count - len(received))
+            if not piece:
+                raise ConnectionError("the control socket was closed")
+            received += piece
+        return received
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(patience)
+        client.connect(str(control))
+        text = json.dumps({"id": 1, "command": words}).encode()
+        client.sendall(struct.pack(">I", len(text)) + text)
+        (length,) = struct.unpack(">I", read(4))
+        answer = json.loads(read(length))
+    check(f"{words}: {answer.get('error')}", answer["status"] == "ok")
+    return answer["data"]
 
 
 def split(arguments):

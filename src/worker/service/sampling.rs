@@ -50,6 +50,7 @@ impl SampleOrders for Sampling {
     }
 
     fn report(&self, folded: &str) {
-        self.channel.report(folded);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.channel.report(state.last, folded);
     }
 }

@@ -1,16 +1,18 @@
 //! The control socket: its commands, what strangers send to it, an upgrade, and Gunicorn's own client.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Exited, PATIENCE, Serve, Server, eventually, python_env, send};
+use crate::support::{Client, Exited, Gate, PATIENCE, Serve, Server, eventually, python_env, send};
 
 /// A folder with the control socket of a server in it.
 struct Control(TempDir);
@@ -221,6 +223,62 @@ fn stacks_show_what_each_worker_is_doing_now() {
 }
 
 #[test]
+fn no_secret_is_shown_by_either_socket() {
+    let control = Control::new();
+    let file = control.0.path().join("gunicorn.conf.py");
+    let conf = "raw_env = ['PASSWORD=hunter2']\n";
+    std::fs::write(&file, conf).expect("a file");
+    let path = file.display().to_string();
+    let serve = control.serve("probe:app").args(["-c", &path]);
+    let serve = serve.args([
+        "--status-bind",
+        "127.0.0.1:0",
+        "--name",
+        "shop(password='hunter2')",
+    ]);
+    let server = serve.start();
+    let line = server.stderr().wait_for("Status at: ");
+    let (_, status) = line.split_once("http://").expect("an address of TCP");
+    let status: SocketAddr = status.trim().parse().expect("an address");
+    server.workers(1);
+    let gate = Gate::new();
+    let mut held = server.client();
+    let target = format!("http://me:hunter2@shop{}", gate.at("/hold"));
+    held.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer hunter2\r\n\r\n"
+    ));
+    let arrived = gate.arrival();
+    let mut shown = Vec::new();
+    for words in [&["status"][..], &["config"], &["stacks"], &["profile", "1"]] {
+        shown.push(control.ask(words));
+        shown.push(control.json(words).to_string());
+    }
+    let mut client = connect(&control.path());
+    for command in ["show all", "show config", "show stats", "show listeners"] {
+        request(&mut client, command);
+        shown.push(answer(&mut client).expect("an answer").to_string());
+    }
+    for path in ["/", "/status", "/metrics"] {
+        let page = Client::connect(status).get(path).expect(200);
+        shown.push(page.text().to_owned());
+    }
+    assert!(shown[0].contains("GET /hold"), "{}", shown[0]);
+    for refused in [
+        "raw_env = ['=hunter2']\n",
+        "statsd_host = 'udp://me:hunter2@'\n",
+    ] {
+        std::fs::write(&file, refused).expect("a file");
+        shown.push(control.refusal(&["reload", "--wait"]));
+    }
+    for text in shown {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    drop(arrived);
+    held.response().expect(200);
+    server.stop();
+}
+
+#[test]
 fn a_profile_names_the_hot_function_of_all_workers() {
     let control = Control::new();
     let server = control.serve("hangs:app").workers(2).start();
@@ -252,6 +310,44 @@ fn a_profile_names_the_hot_function_of_all_workers() {
     );
     control.ask(&["stop", "--now", "--wait"]);
     server.wait();
+}
+
+#[test]
+fn a_profile_names_the_hot_function_of_flask_under_load() {
+    let control = Control::new();
+    let serve = control.serve("profiled:busy").workers(2);
+    let serve = serve.args(["--venv".as_ref(), python_env().as_os_str()]);
+    let server = serve.args(["--threads", "2"]).start();
+    server.stderr().wait_for("Ready in ");
+    let ended = AtomicBool::new(false);
+    let exited = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = server.client();
+                while !ended.load(Ordering::Relaxed) {
+                    client.get("/").expect(200);
+                }
+            });
+        }
+        let exited = control.run(&["--json", "profile", "2"]);
+        ended.store(true, Ordering::Relaxed);
+        exited
+    });
+    assert_eq!(exited.status, 0, "{exited:#?}");
+    let profile: Value = serde_json::from_str(&exited.stdout.join("\n")).expect("it is JSON");
+    let folded = profile["folded"].as_str().expect("a text");
+    let counts = |part: &str| -> u64 {
+        let lines = folded.lines().filter(|line| line.contains(part));
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum()
+    };
+    let all = profile["samples"].as_u64().expect("a number");
+    let hot = counts(";burn (");
+    assert!(all > 10 && hot * 2 > all, "{hot} of {all}");
+    // It is called by Flask.
+    let flask = counts("dispatch_request (");
+    assert!(flask >= hot, "{flask} and {hot}");
+    server.stop();
 }
 
 #[test]

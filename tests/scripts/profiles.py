@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Takes profiles of workers under load: does the application take any harm, and what do they cost?
+
+usage: profiles.py SERVE [SAMPLES [ROUNDS [SECONDS]]] [-- FLAGS ...]
+
+- SAMPLES stacks (default 1,000,000) of an application with all sorts of calls are taken, 100 a second of each thread, while
+  workers reach `max_requests` and are replaced. Each request must be answered with a 200, no worker may crash, and no system
+  call of the application may fail with EINTR.
+- A function that takes most of the time of a Flask application is in most of its stacks. Flask is measured where FLAGS, which
+  are the server's, have a `--venv` with it.
+- ROUNDS times (default 10), for SECONDS (default 5) each, the processor time a request without and with a profile are measured
+  in turn, and the requests a second. The median of the processor time may be 5 % more, once there are 10 rounds. The requests
+  a second mean something on a machine that has nothing else to do.
+"""
+import http.client
+import json
+import multiprocessing
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+from serving import PATIENCE, check, children, command, eventually, serving, split
+
+RATE = 100
+MOST_PERCENT = 5
+
+
+class Client(multiprocessing.Process):
+    """Some connections that ask without a pause, and forgive nothing."""
+
+    def __init__(self, port, connections):
+        super().__init__(daemon=True)
+        self.port, self.connections = port, connections
+        self.ends, self.answered, self.failed = (multiprocessing.Value("q", 0) for _ in range(3))
+
+    def ask(self):
+        connection = None
+        while not self.ends.value:
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=6 * PATIENCE)
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    raise OSError(answer.status)
+                with self.answered:
+                    self.answered.value += 1
+            except (OSError, http.client.HTTPException) as error:
+                print(f"  a request failed: {error!r}", flush=True)
+                with self.failed:
+                    self.failed.value += 1
+                connection = None
+
+    def run(self):
+        threads = [threading.Thread(target=self.ask) for _ in range(self.connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def __enter__(self):
+        self.start()
+        eventually("an answer", lambda: self.answered.value)
+        return self
+
+    def __exit__(self, *_):
+        self.ends.value = 1
+        self.join()
+
+
+def profile(control, seconds):
+    return command(control, f"profile {seconds} {RATE}", seconds + 6 * PATIENCE)
+
+
+def sample(serve, folder, flags, samples):
+    control = os.path.join(folder, "mixed")
+    flags = [*flags, "--control-socket", control, "-w", "4", "--threads", "16", "--timeout", "120"]
+    flags += ["--max-requests", "3000", "--max-requests-jitter", "1000"]
+    taken = stacks = profiles = 0
+    seconds = 1 if samples < 100_000 else 20
+    with serving(serve, "profiled:mixed", flags) as (server, port, _), Client(port, 64) as client:
+        while taken < samples:
+            told = profile(control, seconds)
+            taken, profiles = taken + told["samples"], profiles + 1
+            stacks = max(stacks, len(told["folded"].splitlines()))
+            check(f"{told['workers']} workers have sampled", told["workers"] >= 1)
+            if profiles % 10 == 0:
+                print(f"  {taken} samples, {client.answered.value} requests", flush=True)
+        status = command(control, "status")
+        client.ends.value = 1
+        client.join()
+        for _ in range(50):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection.request("GET", "/told")
+            wrong = json.loads(connection.getresponse().read())
+            check(f"system calls of the application: {wrong}", not wrong)
+        restarts = status["restarts"]
+        log = server.log.read_text()
+        check(f"{client.failed.value} requests failed\n{log}", not client.failed.value)
+        check(f"workers were replaced: {restarts}\n{log}", not set(restarts) - {"requests"})
+        check("a traceback or a panic:\n" + log, "Traceback" not in log and "panicked" not in log)
+    print(f"{taken} samples in {profiles} profiles, at most {stacks} stacks in one, {client.answered.value} requests,", end=" ")
+    print(f"{restarts.get('requests', 0)} workers replaced: none failed", flush=True)
+
+
+def used(server):
+    """The processor seconds of all threads of all workers (proc_pid_schedstat(5))."""
+    total = 0
+    for pid in children(server.pid):
+        for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            total += int(path.read_text().split()[0])
+    return total / 1e9
+
+
+def cost(serve, folder, name, app, flags, rounds, seconds):
+    control = os.path.join(folder, "cost")
+    flags = [*flags, "--control-socket", control, "-w", "2", "--timeout", "120"]
+    rows = {False: [], True: []}
+    with serving(serve, app, flags) as (server, port, _), Client(port, 8) as client:
+        time.sleep(min(seconds, 1))
+        for turn in range(2 * rounds):
+            # Each is first in half of the pairs.
+            with_profile = turn % 4 in (1, 2)
+            began, before, answered = time.monotonic(), used(server), client.answered.value
+            if with_profile:
+                told = profile(control, seconds)
+            else:
+                time.sleep(seconds)
+            took, processor = time.monotonic() - began, used(server) - before
+            requests = client.answered.value - answered
+            check("no request was answered", requests)
+            rows[with_profile].append((processor / requests, requests / took))
+    check(f"{client.failed.value} requests failed", not client.failed.value)
+    (before, rate), (after, profiled) = ([statistics.median(column) for column in zip(*rows[it])] for it in (False, True))
+    hot = sum(int(line.rsplit(" ", 1)[1]) for line in told["folded"].splitlines() if ";burn (" in line)
+    percent = 100 * (after / before - 1)
+    print(f"{name}: {before * 1e6:.0f} and {after * 1e6:.0f} µs a request ({percent:+.1f} %),", end=" ")
+    print(f"{rate:.0f} and {profiled:.0f} requests a second ({100 * (profiled / rate - 1):+.1f} %);", end=" ")
+    print(f"the hot function is in {100 * hot / told['samples']:.0f} % of {told['samples']} samples", flush=True)
+    check("the hot function is in too few samples", 2 * hot > told["samples"])
+    check(f"a profile costs {percent:.1f} %", percent <= MOST_PERCENT or rounds < 10)
+
+
+def main():
+    arguments, flags = split(sys.argv[1:])
+    serve, *numbers = arguments
+    samples, rounds, seconds = (int(it) for it in [*numbers, *(1_000_000, 10, 5)[len(numbers) :]])
+    with tempfile.TemporaryDirectory() as folder:
+        sample(serve, folder, flags, samples)
+        for app in ("plain", "busy") if "--venv" in flags else ("plain",):
+            for more in ([], ["--threads", "4"]):
+                name = " ".join([{"plain": "Python", "busy": "Flask"}[app], *more])
+                cost(serve, folder, name, f"profiled:{app}", [*flags, *more], rounds, seconds)
+        if "--venv" not in flags:
+            print("left out: Flask, for want of a --venv")
+
+
+if __name__ == "__main__":
+    main()
