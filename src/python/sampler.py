@@ -41,14 +41,15 @@ def run(orders):
 
 def sampled(tick, own):
     'How often each stack was there: code objects, the innermost first.'
-    threading = sys.modules.get('threading')
-    # The thread of a worker that is in no call: what runs in it is no Python.
-    idle = threading.Thread.run.__code__ if threading else None
     counts, stacks = {}, {}
     room, others = ROOM, 0
     usual = None
     try:
         while tick():
+            # The thread of a worker that is in no call: what runs in it is no Python. The module may be imported, or just
+            # be so, when the first profile is waited for already.
+            thread = getattr(sys.modules.get('threading'), 'Thread', None)
+            idle = getattr(getattr(thread, 'run', None), '__code__', None)
             frames = sys._current_frames()
             if usual is None:
                 usual = sys.getswitchinterval()

@@ -347,6 +347,10 @@ fn a_profile_names_the_hot_function_of_flask_under_load() {
     // It is called by Flask.
     let flask = counts("dispatch_request (");
     assert!(flask >= hot, "{flask} and {hot}");
+    // A thread that waits for a request is in no call.
+    let mut last = folded.lines().filter_map(|line| line.rsplit(';').next());
+    let idle = last.find(|call| call.contains("run (") && call.contains("threading.py"));
+    assert_eq!(idle, None);
     server.stop();
 }
 
