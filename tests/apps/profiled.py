@@ -115,7 +115,9 @@ def waiting():
 
 KINDS = [
     *(recursion, generators, exceptions, fresh_code, callbacks_of_c, c_with_the_interpreter, c_without_the_interpreter),
-    *(system_calls, threads, children, waiting),
+    *(system_calls, threads, children),
+    # Half of the threads wait at a time, or there would be nothing but a queue for the interpreter.
+    *(10 * [waiting]),
 ]
 
 
