@@ -316,26 +316,26 @@ fn what_a_stranger_sends_does_no_harm() {
 fn no_client_holds_a_place_that_many_want() {
     let watched = Watched::start(Serve::app("probe:app"));
     watched.await_ready();
-    let closes = |client: &mut Client| {
+    let is_last = |client: &mut Client| {
         client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
         client.response().expect(200).header("connection") == Some("close")
     };
     let mut first = watched.client();
-    assert!(!closes(&mut first));
+    assert!(!is_last(&mut first));
     let others: Vec<(Client, bool)> = (0..40)
         .map(|_| {
             let mut client = watched.client();
-            let closed = closes(&mut client);
+            let closed = is_last(&mut client);
             (client, closed)
         })
         .collect();
     let closed = others.iter().filter(|(_, closed)| *closed).count();
     assert!((1..40).contains(&closed), "{closed}");
     let silent: Vec<Client> = (0..10).map(|_| watched.client()).collect();
-    wait_until("the first one has its place still", || closes(&mut first));
+    wait_until("the first one has its place still", || is_last(&mut first));
     drop((others, silent));
     wait_until("no connection is kept again", || {
-        !closes(&mut watched.client())
+        !is_last(&mut watched.client())
     });
     watched.server.stop();
 }
