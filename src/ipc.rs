@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides: the arbiter does.
 
+pub(crate) mod exemplars;
 pub(crate) mod link;
 pub(crate) mod listening;
 pub(crate) mod profile;

@@ -27,6 +27,7 @@ use crate::control;
 use crate::error::{Error, Result};
 use crate::hooks::{ArbiterHooks, HookedMake};
 use crate::log;
+use crate::metrics::{Applications, forget_process};
 use crate::net::{Listener, Listeners};
 #[cfg(feature = "systemd")]
 use crate::notify::Notifier;
@@ -260,6 +261,8 @@ impl Server {
         let mut notifier = program.notifier;
         #[cfg(feature = "systemd")]
         let pulse = notifier.as_ref().and_then(|_| Notifier::pulse());
+        let metrics_folder = prepared.metrics_folder();
+        let folder_of_workers = metrics_folder.clone();
         let mut statsd = logs::statsd(&prepared.settings)?;
         let mut arbiter = reload::describe(worker, &prepared, hooks.as_ref())
             .listeners(bound.listeners().clone())
@@ -282,11 +285,19 @@ impl Server {
                 if let Some(hooks) = &mut arbiter_hooks {
                     hooks.on_event(event);
                 }
+                if let (Some(folder), ArbiterEvent::WorkerExited { pid, .. }) =
+                    (&folder_of_workers, event)
+                {
+                    // A hook has seen them.
+                    forget_process(folder, *pid);
+                }
             });
         if let Some(listener) = bound.status().iter().next() {
             trace::info!("Status at: {listener}");
             let credentials = prepared.credentials.clone();
-            let status = control::http::companion(bound.status().clone(), credentials);
+            let applications = Applications::new(metrics_folder);
+            let status =
+                control::http::companion(bound.status().clone(), credentials, applications);
             arbiter = arbiter.companion(status);
         }
         #[cfg(feature = "systemd")]

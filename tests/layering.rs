@@ -311,7 +311,18 @@ const LAYERS: &[Layer] = &[
         ],
         &["serde", "thiserror", "toml"],
     ),
-    layer("metrics", &["access::refusal_cause", "arbiter", "ipc"], &[]),
+    layer(
+        "metrics",
+        &[
+            "access::refusal_cause",
+            "arbiter",
+            "ipc",
+            "json",
+            "time",
+            "trace",
+        ],
+        &["nix"],
+    ),
     // What is attached to an arbiter. Of settings it knows how they are shown.
     layer(
         "control",

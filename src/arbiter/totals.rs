@@ -8,8 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::stat::SFlag;
 
+use super::Handle;
 use super::action::{ExitReport, RecycleReason, SignalReason};
 use crate::error::Result;
+use crate::ipc::exemplars::Exemplar;
 use crate::ipc::totals::{Counters, LAYOUT, RestartCause};
 use crate::net::handover;
 use crate::sys::fd;
@@ -48,6 +50,14 @@ impl HandedTotals {
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl Handle {
+    /// For each bucket of the durations a request that is an example of it, where requests have ids.
+    pub(crate) fn exemplars(&self) -> Vec<Option<Exemplar>> {
+        let scoreboard = self.scoreboard();
+        scoreboard.map_or_else(Vec::new, |it| it.exemplars().collect())
     }
 }
 

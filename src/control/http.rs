@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::arbiter::{Companion, CompanionContext, Handle};
 use crate::error::Result;
-use crate::metrics::Snapshot;
+use crate::metrics::{Applications, Snapshot};
 use crate::net::Listeners;
 use crate::reactor::{Admit, Config, Host, Reactor};
 use crate::sys::user::Credentials;
@@ -35,7 +35,12 @@ const KEPT: usize = CONNECTIONS / 2;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The process that answers at these listeners, as this user.
-pub(crate) fn companion(listeners: Listeners, credentials: Option<Credentials>) -> Companion {
+/// It shows what `applications` count themselves as well.
+pub(crate) fn companion(
+    listeners: Listeners,
+    credentials: Option<Credentials>,
+    applications: Applications,
+) -> Companion {
     Companion {
         role: "status",
         listeners,
@@ -43,7 +48,7 @@ pub(crate) fn companion(listeners: Listeners, credentials: Option<Credentials>) 
             if let Some(credentials) = &credentials {
                 credentials.assume()?;
             }
-            serve(context)
+            serve(context, &applications)
         }),
     }
 }
@@ -65,7 +70,7 @@ fn config() -> Config {
     config
 }
 
-fn serve(context: &CompanionContext) -> Result<()> {
+fn serve(context: &CompanionContext, applications: &Applications) -> Result<()> {
     let mut reactor = Reactor::new(context.listeners(), config())?;
     reactor.watch(context.arbiter())?;
     let host = SideHost {
@@ -81,7 +86,7 @@ fn serve(context: &CompanionContext) -> Result<()> {
         reactor.poll(&host, Some(history.due().since(now)))?;
         while let Some(mut pending) = reactor.next_request(&host) {
             let answered = pending.answer(&host, |request, reply| {
-                service::answer(context.handle(), &history, &request, reply)
+                service::answer(context.handle(), applications, &history, &request, reply)
             });
             if let Err(error) = answered {
                 trace::debug!("a client of the side listener: {error}");

@@ -17,9 +17,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::atomic_enum::{AtomicEnum, numbered};
 use crate::error::{Error, Result};
+use crate::ipc::exemplars::{Exemplar, ExemplarTable, Exemplars};
 use crate::ipc::listening::ListenerTable;
 use crate::ipc::totals::{Counters, Totals};
 use crate::net::QueuePolicy;
@@ -85,6 +87,7 @@ pub struct Scoreboard {
     /// Places for calls that each worker has.
     calls_each: usize,
     listening: ListenerTable,
+    exemplars: ExemplarTable,
     counters: Counters,
 }
 
@@ -115,6 +118,7 @@ impl Scoreboard {
             calls: memory.region(calls_at, calls),
             calls_each,
             listening: ListenerTable::new()?,
+            exemplars: ExemplarTable::new(slots)?,
             counters,
         })
     }
@@ -144,6 +148,11 @@ impl Scoreboard {
         &self.counters
     }
 
+    /// For each bucket of the durations the newest request that a living worker has an example of.
+    pub(crate) fn exemplars(&self) -> impl Iterator<Item = Option<Exemplar>> {
+        self.exemplars.newest(self.used().len()).into_iter()
+    }
+
     /// The sockets that the server listens on.
     pub(crate) fn listening(&self) -> &ListenerTable {
         &self.listening
@@ -154,6 +163,7 @@ impl Scoreboard {
         Slot {
             cell: &self.slots[index],
             calls: &self.calls[index * self.calls_each..][..self.calls_each],
+            exemplars: self.exemplars.of(index),
         }
     }
 
@@ -166,6 +176,7 @@ impl Scoreboard {
     pub(crate) fn read_only(&self) -> Result<()> {
         self.slots.read_only()?;
         self.listening.read_only()?;
+        self.exemplars.read_only()?;
         self.counters.read_only()
     }
 
@@ -229,6 +240,7 @@ impl fmt::Debug for Scoreboard {
 pub struct Slot<'a> {
     cell: &'a Cell,
     calls: &'a [CallCell],
+    exemplars: &'a Exemplars,
 }
 
 impl Cell {
@@ -324,6 +336,7 @@ impl Slot<'_> {
         for call in self.calls {
             call.clear();
         }
+        self.exemplars.clear();
     }
 }
 
@@ -395,6 +408,11 @@ impl OwnSlot<'_> {
         self.cell.requests.fetch_add(1, Ordering::Relaxed);
         self.cell.running.fetch_sub(1, Ordering::Relaxed);
         self.change_state(WorkerState::Busy, WorkerState::Ready);
+    }
+
+    /// Takes an answered request for an example of its duration.
+    pub(crate) fn offer_exemplar(&self, request_id: &str, took: Duration, finished: MonoTime) {
+        self.exemplars.offer(request_id, took, finished);
     }
 
     fn change_state(self, from: WorkerState, to: WorkerState) {

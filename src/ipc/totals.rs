@@ -35,8 +35,10 @@ const BOUNDS: [u64; 14] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000,
 ];
+/// How many buckets there are.
+pub(super) const BUCKETS: usize = BOUNDS.len() + 1;
 /// What a histogram takes: the buckets, and at the end the sum in nanoseconds.
-const HISTOGRAM: usize = BOUNDS.len() + 2;
+const HISTOGRAM: usize = BUCKETS + 1;
 
 /// Why a worker's process was replaced. What a stop, a reload or a smaller number of workers ends does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,10 +268,19 @@ fn add(number: &AtomicU64, more: u64) {
 
 fn observe(histogram: &[AtomicU64; HISTOGRAM], took: Option<Duration>) {
     let Some(took) = took else { return };
-    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    add(&histogram[bucket(took)], 1);
+    add(&histogram[HISTOGRAM - 1], nanos(took));
+}
+
+/// Which bucket a duration falls into.
+pub(super) fn bucket(took: Duration) -> usize {
+    let nanos = nanos(took);
     let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1000);
-    add(&histogram[bucket.unwrap_or(BOUNDS.len())], 1);
-    add(&histogram[HISTOGRAM - 1], nanos);
+    bucket.unwrap_or(BOUNDS.len())
+}
+
+fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn length() -> NonZeroUsize {

@@ -1,9 +1,13 @@
 //! The text of a [`Snapshot`]: the format of Prometheus (version 0.0.4), or `OpenMetrics` 1.0.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::time::SystemTime;
 
 use super::Snapshot;
+use super::applications::{ApplicationKind, Applications};
 use super::families::{FAMILIES, Kind, Samples};
+use crate::ipc::exemplars::Exemplar;
+use crate::time::MonoTime;
 
 /// The form of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,8 @@ impl Format {
         }
     }
 
-    pub(crate) fn write(self, snapshot: &Snapshot) -> String {
+    /// The metrics of the server, and after them those of its applications.
+    pub(crate) fn write(self, snapshot: &Snapshot, applications: &Applications) -> String {
         let mut text = String::with_capacity(8192);
         for family in FAMILIES {
             let (name, kind) = (family.name, family.kind);
@@ -58,32 +63,100 @@ impl Format {
                 Kind::Info if self == Self::OpenMetrics => "info",
                 Kind::Gauge | Kind::Info => "gauge",
             };
-            // The families of OpenMetrics are named without the suffixes of their samples.
-            let family_suffix = match self {
-                Self::Prometheus => suffix,
-                Self::OpenMetrics => "",
-            };
-            // Writing to memory cannot fail.
-            let _ = writeln!(text, "# HELP {name}{family_suffix} {}", family.help);
-            let _ = writeln!(text, "# TYPE {name}{family_suffix} {word}");
+            self.write_head(&mut text, name, suffix, word, family.help);
             (family.samples)(
                 snapshot,
                 &mut Samples(&mut |sample| {
-                    let _ = write!(text, "{name}{suffix}{}", sample.suffix);
-                    for (index, (label, value)) in sample.labels.iter().enumerate() {
-                        let start = if index == 0 { '{' } else { ',' };
-                        let _ = write!(text, "{start}{label}=\"{}\"", escaped(value));
+                    let labels = sample.labels.iter().copied();
+                    write_sample(
+                        &mut text,
+                        [name, suffix, sample.suffix],
+                        labels,
+                        sample.value,
+                    );
+                    if let Some(exemplar) = sample.exemplar.filter(|_| self == Self::OpenMetrics) {
+                        write_exemplar(&mut text, exemplar);
                     }
-                    let end = if sample.labels.is_empty() { "" } else { "}" };
-                    let _ = writeln!(text, "{end} {}", sample.value);
+                    text.push('\n');
                 }),
             );
+        }
+        for family in applications.read() {
+            let (suffix, word) = match family.kind {
+                ApplicationKind::Counter => ("_total", "counter"),
+                ApplicationKind::Gauge => ("", "gauge"),
+                ApplicationKind::Histogram => ("", "histogram"),
+                ApplicationKind::Summary => ("", "summary"),
+            };
+            self.write_head(&mut text, &family.name, suffix, word, &family.help);
+            for sample in family.samples {
+                let labels = sample
+                    .labels
+                    .iter()
+                    .map(|(label, value)| (&**label, &**value));
+                write_sample(
+                    &mut text,
+                    [&family.name, sample.suffix],
+                    labels,
+                    &sample.value,
+                );
+                text.push('\n');
+            }
         }
         if self == Self::OpenMetrics {
             text.push_str("# EOF\n");
         }
         text
     }
+
+    /// What stands before the samples of a family, whose own have a suffix.
+    fn write_head(self, text: &mut String, name: &str, suffix: &str, word: &str, help: &str) {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        // OpenMetrics names families without it.
+        let (suffix, help) = match self {
+            Self::Prometheus => (suffix, help),
+            Self::OpenMetrics => ("", help.replace('"', "\\\"")),
+        };
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "# HELP {name}{suffix} {help}");
+        let _ = writeln!(text, "# TYPE {name}{suffix} {word}");
+    }
+}
+
+/// A sample, whose name is given in parts.
+fn write_sample<'s, const N: usize>(
+    text: &mut String,
+    name: [&str; N],
+    labels: impl Iterator<Item = (&'s str, &'s str)>,
+    value: &dyn Display,
+) {
+    text.extend(name);
+    let mut start = '{';
+    for (label, value) in labels {
+        let _ = write!(text, "{start}{label}=\"{}\"", escaped(value));
+        start = ',';
+    }
+    let end = if start == '{' { "" } else { "}" };
+    let _ = write!(text, "{end} {value}");
+}
+
+/// What may stand behind a sample: a request, its value, and when it was.
+fn write_exemplar(text: &mut String, exemplar: &Exemplar) {
+    let Exemplar {
+        request_id,
+        took,
+        finished,
+    } = exemplar;
+    let age = MonoTime::now().since(*finished);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let at = now.unwrap_or_default().saturating_sub(age);
+    let _ = write!(
+        text,
+        " # {{request_id=\"{}\"}} {} {:.3}",
+        escaped(request_id),
+        took.as_secs_f64(),
+        at.as_secs_f64()
+    );
 }
 
 /// The value of a label.
@@ -103,7 +176,8 @@ mod tests {
     use crate::arbiter::CommandQueue;
 
     fn text(format: Format) -> String {
-        format.write(&Snapshot::of(&CommandQueue::new().unwrap().handle()))
+        let handle = CommandQueue::new().unwrap().handle();
+        format.write(&Snapshot::of(&handle), &Applications::default())
     }
 
     #[test]
@@ -180,6 +254,14 @@ Counters and histograms are those of all workers since the server's start: they 
 arbiter. Gauges are those of the arbiter that answers, and of its workers. The text is Prometheus' own (version 0.0.4), or
 OpenMetrics 1.0 where a client prefers it in `Accept`. `examples/prometheus/` has alert rules, `examples/grafana/` a
 dashboard.
+
+Behind them come the metrics that applications count themselves with `prometheus_client` in its mode for several processes.
+Where `PROMETHEUS_MULTIPROC_DIR` is set, in the environment or by `raw_env` when the server starts, the files in that folder
+are merged by the rules of that package's `MultiProcessCollector`, without Python. So the application needs no path for
+metrics of its own, and its numbers come while all workers are busy. When a worker has died, its files of gauges with a
+`live` mode are removed, after the hook `child_exit`. The names that begin with `oxicorn_` are the server's: metrics of
+applications that have one are left out, and so is what cannot be read, with one line in the log. At most 4 MiB of a file
+and 16 MiB of all files are read. The folder must be empty when a server starts, as that package asks for it too.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Snapshot;
 use crate::access::RefusalCause;
 use crate::arbiter::{ArbiterState, Durations, Outcomes, RestartCause, Totals};
+use crate::ipc::exemplars::Exemplar;
 use crate::ipc::scoreboard::WorkerState;
 
 /// What a metric is to Prometheus.
@@ -41,6 +42,7 @@ pub(super) struct Sample<'s> {
     pub(super) suffix: &'static str,
     pub(super) labels: &'s [(&'static str, &'s str)],
     pub(super) value: &'s dyn Display,
+    pub(super) exemplar: Option<&'s Exemplar>,
 }
 
 impl Samples<'_> {
@@ -49,7 +51,7 @@ impl Samples<'_> {
     }
 
     fn labelled(&mut self, labels: &[(&'static str, &str)], value: impl Display) {
-        self.suffixed("", labels, &value);
+        self.suffixed("", labels, &value, None);
     }
 
     fn suffixed(
@@ -57,23 +59,27 @@ impl Samples<'_> {
         suffix: &'static str,
         labels: &[(&'static str, &str)],
         value: &dyn Display,
+        exemplar: Option<&Exemplar>,
     ) {
         (self.0)(Sample {
             suffix,
             labels,
             value,
+            exemplar,
         });
     }
 
-    fn histogram(&mut self, durations: &Durations) {
+    /// There may be fewer exemplars than buckets.
+    fn histogram(&mut self, durations: &Durations, exemplars: &[Option<Exemplar>]) {
         let mut count = 0;
-        for (bound, within) in &durations.buckets {
+        for (index, (bound, within)) in durations.buckets.iter().enumerate() {
             let bound = bound.map_or("+Inf".to_owned(), |it| format!("{:?}", it.as_secs_f64()));
             count = *within;
-            self.suffixed("_bucket", &[("le", &bound)], within);
+            let exemplar = exemplars.get(index).and_then(Option::as_ref);
+            self.suffixed("_bucket", &[("le", &bound)], within, exemplar);
         }
-        self.suffixed("_sum", &[], &durations.sum.as_secs_f64());
-        self.suffixed("_count", &[], &count);
+        self.suffixed("_sum", &[], &durations.sum.as_secs_f64(), None);
+        self.suffixed("_count", &[], &count, None);
     }
 
     fn outcomes(&mut self, outcomes: Outcomes) {
@@ -299,22 +305,22 @@ pub(super) const FAMILIES: &[Family] = &[
         "oxicorn_request_duration_seconds",
         Kind::Histogram,
         "",
-        "Time from the complete head of a request to the end of its response.",
-        |it, to| with_totals(it, |totals| to.histogram(&totals.durations)),
+        "Time from the complete head of a request to the end of its response. OpenMetrics has ids of requests as exemplars where request_id is on.",
+        |it, to| with_totals(it, |totals| to.histogram(&totals.durations, &it.exemplars)),
     ),
     family(
         "oxicorn_request_first_byte_seconds",
         Kind::Histogram,
         "",
         "Time from the complete head of a request to the beginning of the application's response.",
-        |it, to| with_totals(it, |totals| to.histogram(&totals.first_bytes)),
+        |it, to| with_totals(it, |totals| to.histogram(&totals.first_bytes, &[])),
     ),
     family(
         "oxicorn_request_queue_seconds",
         Kind::Histogram,
         "",
         "Time from the complete request to the beginning of its call, within its worker.",
-        |it, to| with_totals(it, |totals| to.histogram(&totals.queued)),
+        |it, to| with_totals(it, |totals| to.histogram(&totals.queued, &[])),
     ),
     family(
         "oxicorn_python_lock_wait_seconds",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::arbiter::{ArbiterState, Backlog, Handle, Status, Totals, WorkerStatus};
+use crate::ipc::exemplars::Exemplar;
 use crate::ipc::scoreboard::WorkerState;
 
 /// What arbiter and workers do. The numbers are read one by one.
@@ -11,6 +12,8 @@ pub(crate) struct Snapshot {
     pub(crate) status: Status,
     /// Those of all arbiters and workers since the start; `None` before the arbiter runs.
     pub(crate) totals: Option<Totals>,
+    /// Requests that are examples of the buckets of `totals.durations`.
+    pub(super) exemplars: Vec<Option<Exemplar>>,
     pub(crate) workers: Vec<WorkerStatus>,
     /// How many clients wait at each address.
     pub(crate) backlogs: Vec<Backlog>,
@@ -81,6 +84,7 @@ impl Snapshot {
             readiness: Readiness::now(handle),
             status: handle.status(),
             totals: handle.shared_totals(),
+            exemplars: handle.exemplars(),
             workers: handle.workers(),
             backlogs: handle.backlogs(),
         }

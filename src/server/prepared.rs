@@ -2,6 +2,8 @@
 //!
 //! No address is bound here, and nothing is started.
 
+use std::path::PathBuf;
+
 use super::bound::Opening;
 use super::logs::AccessLogs;
 use super::sinks::Sinks;
@@ -57,7 +59,21 @@ impl Prepared {
             self.settings.worker_class
         }
     }
+
+    /// The folder to which workers write what their applications count, if they do: `prometheus_client` has no other way
+    /// to be told of it than this variable.
+    pub(super) fn metrics_folder(&self) -> Option<PathBuf> {
+        let mut told = self.settings.raw_env.iter().rev();
+        let told = told.find(|(name, _)| name == METRICS_FOLDER);
+        let inherited = || std::env::var_os(METRICS_FOLDER);
+        let folder = told.map(|(_, value)| value.clone()).or_else(inherited)?;
+        // An empty path has no absolute form.
+        std::path::absolute(folder).ok()
+    }
 }
+
+/// Where `prometheus_client` has the files of its mode for several processes.
+const METRICS_FOLDER: &str = "PROMETHEUS_MULTIPROC_DIR";
 
 /// What is made of settings without opening anything but certificates. Their notices are logged.
 fn look_up(

@@ -28,6 +28,15 @@ impl SeqLock {
         self.finish(odd, store);
     }
 
+    /// Writes the words, unless another thread does so.
+    pub(crate) fn try_write(&self, store: impl FnOnce()) {
+        let even = self.0.load(Ordering::Relaxed) & !1;
+        let (own, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        if self.0.compare_exchange(even, even | 1, own, failed).is_ok() {
+            self.finish(even | 1, store);
+        }
+    }
+
     fn finish(&self, odd: u32, store: impl FnOnce()) {
         fence(Ordering::Release);
         store();

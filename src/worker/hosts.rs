@@ -76,6 +76,9 @@ impl<'a> WorkerHost<'a> {
             queued: access.queued(),
             refusal: access.refusal,
         });
+        if let (Some(id), Some(_)) = (&access.request.id, access.head) {
+            slot.offer_exemplar(id, access.elapsed(), access.finished);
+        }
         if let Some(sink) = &self.access_sink {
             let (pid, worker) = (slot.pid(), slot.id());
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use super::history::History;
 use super::{page, state};
 use crate::arbiter::Handle;
 use crate::error::Result;
-use crate::metrics::{Format, Readiness, Snapshot};
+use crate::metrics::{Applications, Format, Readiness, Snapshot};
 use crate::service::{Request, Responded, Responder};
 
 const NOWHERE: &str = "there are /, /livez, /readyz, /metrics and /status\n";
@@ -13,6 +13,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Answers one request. None changes anything.
 pub(super) fn answer(
     handle: &Handle,
+    applications: &Applications,
     history: &History,
     request: &Request<'_>,
     reply: Responder<'_>,
@@ -32,7 +33,7 @@ pub(super) fn answer(
         "/metrics" => {
             let accept = request.header("accept").unwrap_or_default();
             let format = Format::preferred(&String::from_utf8_lossy(accept));
-            let text = format.write(&Snapshot::of(handle));
+            let text = format.write(&Snapshot::of(handle), applications);
             send(reply, 200, format.content_type(), &text)
         }
         "/status" => {

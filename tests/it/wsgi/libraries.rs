@@ -1,9 +1,12 @@
 //! Frameworks, middleware and extensions that people use, unchanged: an application of `tests/apps/libraries` each.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use super::side_listener::Watched;
 use crate::support::{Address, Client, Response, Serve, Server, eventually, python_env, root};
 
 fn serve(app: &str) -> Serve {
@@ -315,6 +318,78 @@ fn prometheus_metrics_of_all_workers_are_shown_by_any() {
     let sized = format!("sizes_bucket{{le=\"64.0\"}} {asked}.0");
     assert!(metrics.text().contains(&sized), "{}", metrics.text());
     server.stop();
+}
+
+/// The lines of an exposition that are not the server's own.
+fn of_the_application(text: &str) -> BTreeSet<String> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("oxicorn_") && *line != "# EOF");
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_side_listener_merges_metrics_as_the_package_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let variable = format!("PROMETHEUS_MULTIPROC_DIR={}", folder.path().display());
+    let serve = serve("metered:app")
+        .args(["--env", &variable, "--request-id"])
+        .workers(2);
+    let watched = Watched::start(serve);
+    let workers = watched.server.workers(2);
+    let mut answered = BTreeSet::new();
+    eventually("only one worker answers", || {
+        answered.insert(watched.server.get("/page").expect(200).text().to_owned());
+        (answered.len() == 2).then_some(())
+    });
+    fs::write(folder.path().join("counter_0.db"), [0xff; 100]).expect("it is writable");
+    // The package itself would show nothing for such a file.
+    let shown = || watched.get("/metrics").expect(200).text().to_owned();
+    let found = of_the_application(&shown());
+    fs::remove_file(folder.path().join("counter_0.db")).expect("it is there");
+    let package = watched.server.get("/metrics").expect(200);
+    assert_eq!(found, of_the_application(package.text()));
+    for kind in ["counter", "gauge", "histogram", "summary"] {
+        assert!(
+            found.iter().any(|line| line.ends_with(kind)),
+            "{kind}: {found:#?}"
+        );
+    }
+    assert!(!shown().contains("The server has one of this name"));
+    let log = watched.server.stderr();
+    log.wait_for("Metrics of applications: of counter_0.db in ");
+    // A reader of the newer form, which is strict, agrees with it.
+    let mut client = watched.client();
+    client.send("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text\r\n\r\n");
+    let file = folder.path().join("metrics.txt");
+    fs::write(&file, client.response().expect(200).body).expect("it is writable");
+    let code = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+                families = list(parse(open(sys.argv[1]).read()))\n\
+                print(*(family.name for family in families))\n\
+                print(*(sample.exemplar for family in families for sample in family.samples if sample.exemplar))";
+    let output = Command::new(python_env().join("bin/python"))
+        .args(["-c".as_ref(), code.as_ref(), file.as_os_str()])
+        .output()
+        .expect("the environment's Python runs");
+    let names = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        names.contains("last_livemin") && names.contains("{'request_id': '"),
+        "{output:?}"
+    );
+    // What a worker alone has told of itself goes with it, and nothing else.
+    let of_worker = |mode: &str| format!("last_{mode}{{a=\"2\",pid=\"{}\",z=\"1\"}}", workers[0]);
+    assert!(shown().contains(&of_worker("liveall")));
+    crate::support::send(workers[0], Signal::SIGKILL);
+    eventually("the files of the worker stay", || {
+        (!shown().contains(&of_worker("liveall"))).then_some(())
+    });
+    assert!(shown().contains(&of_worker("all")));
+    let package = watched.server.get("/metrics").expect(200);
+    assert_eq!(
+        of_the_application(&shown()),
+        of_the_application(package.text())
+    );
+    watched.server.stop();
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Watched {
         Self { server, status }
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client::connect(self.status)
     }
 
@@ -251,6 +251,45 @@ fn counters_outlive_workers_and_a_reload() {
         watched.metric("oxicorn_request_duration_seconds_count"),
         asked
     );
+    watched.server.stop();
+}
+
+#[test]
+fn durations_have_requests_as_examples_where_there_are_ids() {
+    let watched = Watched::start(Serve::app("probe:app").args(["--request-id"]));
+    watched.await_ready();
+    let mut client = watched.server.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: shop-7\r\n\r\n");
+    client.response().expect(200);
+    let shown = |accept: &str| {
+        let mut client = watched.client();
+        client.send(format!(
+            "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"
+        ));
+        client.response().expect(200).text().to_owned()
+    };
+    let line = eventually("no example is shown", || {
+        let text = shown("application/openmetrics-text");
+        let mut lines = text.lines().filter(|line| line.contains(" # "));
+        let line = lines.next().map(str::to_owned);
+        assert_eq!(lines.next(), None);
+        line
+    });
+    let (sample, exemplar) = line.split_once(" # ").expect("it has one");
+    let bound = sample.strip_prefix("oxicorn_request_duration_seconds_bucket{le=\"");
+    let bound = bound
+        .and_then(|rest| rest.split('"').next())
+        .expect("a bucket");
+    let parts: Vec<&str> = exemplar.split(' ').collect();
+    assert_eq!(parts[0], "{request_id=\"shop-7\"}");
+    let [took, at] = [1, 2].map(|part| parts[part].parse::<f64>().expect("a number"));
+    assert!(
+        took > 0.0 && (bound == "+Inf" || took <= bound.parse().unwrap()),
+        "{line}"
+    );
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    assert!((now.unwrap().as_secs_f64() - at).abs() < 60.0, "{line}");
+    assert!(!shown("text/plain").contains(" # "));
     watched.server.stop();
 }
 
