@@ -1,9 +1,8 @@
 """What applications and configuration files look for of Gunicorn: its package, and its loggers."""
 
-import importlib.abc
-import importlib.util
 import os
 import sys
+from importlib.machinery import ModuleSpec
 
 PACKAGE = """
 version_info = (27, 0, 1)
@@ -13,16 +12,21 @@ SERVER_SOFTWARE = SERVER + '/' + __version__
 """
 
 
-class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    'Finds the package where it is not installed: it comes after all other finders.'
+class Finder:
+    """Finds the package where it is not installed: it comes after all other finders.
+
+    It is a finder and a loader by its methods. The classes of `importlib.abc` bring forty modules along.
+    """
 
     def __init__(self, sources):
         self.sources = sources
 
     def find_spec(self, name, path=None, target=None):
         if name in self.sources:
-            is_package = name == 'gunicorn'
-            return importlib.util.spec_from_loader(name, self, is_package=is_package)
+            return ModuleSpec(name, self, is_package=name == 'gunicorn')
+
+    def create_module(self, spec):
+        return None
 
     def exec_module(self, module):
         source = self.sources[module.__name__]
@@ -48,15 +52,14 @@ def replaced(name):
 def set_up(errorlog, accesslog, level):
     'Gives both loggers a handler that writes to the file of their log, or to its stream.'
     import logging
-    import logging.handlers
 
     def handler(output, stream, formatter):
-        output = os.fspath(output)
         if output == '-':
             made = logging.StreamHandler(stream)
         else:
+            from logging.handlers import WatchedFileHandler
             # It follows a file that is moved away, in whichever process.
-            made = logging.handlers.WatchedFileHandler(output, delay=True)
+            made = WatchedFileHandler(output, delay=True)
         made.setFormatter(formatter)
         made._gunicorn = True
         return made

@@ -177,7 +177,9 @@ pub(crate) fn set_up_loggers(py: Python<'_>, settings: &LoggerSettings) -> PyRes
     let logger = if let Some(recipe) = &settings.logger {
         Some(make_logger(py, settings, recipe)?)
     } else {
-        let (errorlog, accesslog) = (&*settings.errorlog, settings.accesslog.as_deref());
+        // As text: of a path Python makes an object of `pathlib`, which it imports for that.
+        let errorlog = settings.errorlog.as_os_str();
+        let accesslog = settings.accesslog.as_deref().map(Path::as_os_str);
         let level = settings.level.to_ascii_uppercase();
         step(py, "set_up")?.call1((errorlog, accesslog, level))?;
         None

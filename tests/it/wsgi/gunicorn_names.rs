@@ -57,6 +57,31 @@ fn facts(server: &Server) -> (serde_json::Value, Option<String>) {
     (facts, response.header("server").map(str::to_owned))
 }
 
+// Each costs every worker memory and its start time.
+#[test]
+fn an_application_that_imports_nothing_has_few_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("mine.py"),
+        "
+import sys
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [' '.join(sys.modules).encode()]
+",
+    )
+    .unwrap();
+    let venv = python_env().to_str().unwrap();
+    let server = serve(folder.path(), &["--venv", venv]).start();
+    let response = server.get("/").expect(200);
+    let modules: Vec<_> = response.text().split(' ').collect();
+    assert!(modules.contains(&"mine"), "{modules:?}");
+    for dear in ["importlib.abc", "logging.handlers", "pathlib", "pickle"] {
+        assert!(!modules.contains(&dear), "{dear} is imported");
+    }
+    server.stop();
+}
+
 #[test]
 fn gunicorns_package_is_there_whether_it_is_installed_or_not() {
     let folder = site("import gunicorn.glogging\nworkers = len(gunicorn.version_info) - 2\n");
