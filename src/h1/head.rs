@@ -76,11 +76,15 @@ impl Head {
     /// RFC 9112 §3.2.4). `*` for the asterisk form; empty for the authority form.
     #[must_use]
     pub fn path(&self) -> &str {
-        match text(self.path.of(&self.block)) {
-            "" => match self.method() {
-                "CONNECT" => "",
-                "OPTIONS" if self.query.is_empty() => "*",
-                _ => "/",
+        text(self.path_bytes())
+    }
+
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        match self.path.of(&self.block) {
+            b"" => match self.method_bytes() {
+                b"CONNECT" => b"",
+                b"OPTIONS" if self.query.is_empty() => b"*",
+                _ => b"/",
             },
             path => path,
         }
@@ -89,7 +93,11 @@ impl Head {
     /// The query of the target, not decoded, without its `?` and without a fragment; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &str {
-        text(self.query.of(&self.block))
+        text(self.query_bytes())
+    }
+
+    pub(crate) fn query_bytes(&self) -> &[u8] {
+        self.query.of(&self.block)
     }
 
     /// The version of the request line.

@@ -116,9 +116,9 @@ impl LogRecord<'_, '_> {
             Atom::User => user::basic(out, head.and_then(|head| head.get("authorization"))),
             Atom::Time => out.extend_from_slice(self.time.as_bytes()),
             Atom::Request => request(out, access),
-            Atom::Method => or_dash(out, head.map(|head| head.method().as_bytes())),
+            Atom::Method => or_dash(out, head.map(|head| head.method_bytes())),
             Atom::Path => path(out, access),
-            Atom::Query => or_dash(out, head.map(|head| head.query().as_bytes())),
+            Atom::Query => or_dash(out, head.map(|head| head.query_bytes())),
             Atom::Protocol => match head {
                 Some(head) => protocol(out, head.version()),
                 None => out.push(b'-'),
@@ -176,14 +176,17 @@ fn request(out: &mut Vec<u8>, access: &Access<'_>) {
     let Some(head) = access.head else {
         return out.push(b'-');
     };
-    escape::quoted(out, head.method().as_bytes());
+    escape::quoted(out, head.method_bytes());
     out.push(b' ');
-    escape::quoted(out, head.target().as_bytes());
+    escape::quoted(out, head.target_bytes());
     out.push(b' ');
     protocol(out, head.version());
 }
 
 fn protocol(out: &mut Vec<u8>, version: Version) {
+    if version == Version::HTTP_11 {
+        return out.extend_from_slice(b"HTTP/1.1");
+    }
     out.extend_from_slice(b"HTTP/");
     number(out, version.major.into());
     out.push(b'.');
@@ -198,7 +201,7 @@ fn path(out: &mut Vec<u8>, access: &Access<'_>) {
     let Some(head) = access.head else {
         return out.push(b'-');
     };
-    let mut rest = head.path().as_bytes();
+    let mut rest = head.path_bytes();
     while let Some(at) = memchr::memchr(b'%', rest) {
         escape::quoted(out, &rest[..at]);
         let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);

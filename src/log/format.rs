@@ -88,7 +88,6 @@ impl AccessFormat {
                 piece.shape.fit(out, start);
             }
         }
-        out.push(b'\n');
     }
 }
 
@@ -133,18 +132,21 @@ impl FromStr for AccessFormat {
                 wrong("expected s, d or i after the atom, with a width of at most 1024 before it")
             })?;
             rest = after;
+            let atom = Atom::named(name);
+            if atom == Atom::Dash && shape == Shape::default() {
+                literal.push('-');
+                continue;
+            }
             if !literal.is_empty() {
                 pieces.push(Piece {
                     atom: Atom::Text(std::mem::take(&mut literal)),
                     shape: Shape::default(),
                 });
             }
-            pieces.push(Piece {
-                atom: Atom::named(name),
-                shape,
-            });
+            pieces.push(Piece { atom, shape });
         }
         literal.push_str(rest);
+        literal.push('\n');
         pieces.push(Piece {
             atom: Atom::Text(literal),
             shape: Shape::default(),

@@ -24,12 +24,12 @@ pub(super) fn write(out: &mut Vec<u8>, access: &Access<'_>, time: &str) {
     text(
         out,
         "method",
-        access.head.map(|head| head.method().as_bytes()),
+        access.head.map(|head| head.method_bytes()),
     );
     text(
         out,
         "target",
-        access.head.map(|head| head.target().as_bytes()),
+        access.head.map(|head| head.target_bytes()),
     );
     let version = access.head.map(|head| head.version().to_string());
     text(out, "protocol", version.as_deref());

@@ -115,7 +115,7 @@ impl ErrorResponse<'_> {
         http: &mut h1::Conn,
         out: &mut BytesMut,
     ) -> Result<Response, h1::EncodeError> {
-        let head_only = self.head.is_some_and(|head| head.method() == "HEAD");
+        let head_only = self.head.is_some_and(|head| head.method_bytes() == b"HEAD");
         let retry: &[u8] = if page.status() == 503 {
             RETRY_AFTER
         } else {

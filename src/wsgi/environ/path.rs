@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 
 use super::super::failure::Failure;
 use crate::error::Error;
@@ -34,25 +34,26 @@ pub(super) fn set_target(
     if head.target_bytes() == b"/" && script_name.is_empty() {
         return Ok(());
     }
-    let (target, path, query) = (head.target(), head.path(), head.query());
+    let (target, path, query) = (head.target_bytes(), head.path_bytes(), head.query_bytes());
     if !query.is_empty() {
-        environ.set_item(intern!(py, "QUERY_STRING"), query)?;
+        environ.set_item(intern!(py, "QUERY_STRING"), ffi::latin1(py, query)?)?;
     }
-    let uri = PyString::new(py, target);
+    let uri = ffi::latin1(py, target)?;
     environ.set_item(intern!(py, "RAW_URI"), &uri)?;
     let path_info = intern!(py, "PATH_INFO");
-    if script_name.is_empty() && !path.contains('%') {
+    if script_name.is_empty() && !path.contains(&b'%') {
         if path == target {
             environ.set_item(path_info, uri)?;
-        } else if path != "/" {
-            environ.set_item(path_info, path)?;
+        } else if path != b"/" {
+            environ.set_item(path_info, ffi::latin1(py, path)?)?;
         }
         return Ok(());
     }
-    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    let decoded: Vec<u8> = percent_decode(path).collect();
     let rest = strip_script_name(&decoded, script_name).ok_or_else(|| {
         Error::new(format!(
-            "the path {path} is not below SCRIPT_NAME, which is {}",
+            "the path {} is not below SCRIPT_NAME, which is {}",
+            head.path(),
             String::from_utf8_lossy(script_name)
         ))
     })?;
