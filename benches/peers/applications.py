@@ -1,5 +1,7 @@
 """The applications that every server serves when servers are compared."""
 import json
+import os
+import time
 
 HELLO = b"Hello, World!"
 BIG = bytes(range(256)) * 400
@@ -33,21 +35,40 @@ def echo(environ, start_response):
     return answer(start_response, environ["wsgi.input"].read())
 
 
+def burn(environ, start_response):
+    """Uses the processor for 2 ms, and tells which process did."""
+    end = time.thread_time() + 0.002
+    while time.thread_time() < end:
+        pass
+    return answer(start_response, str(os.getpid()).encode())
+
+
+def sleep(environ, start_response):
+    time.sleep(0.01)
+    return answer(start_response, HELLO)
+
+
 def flask():
-    from flask import Flask, jsonify
+    from flask import Flask, jsonify, request
 
     app = Flask("applications")
     app.get("/")(lambda: jsonify(message="Hello, World!"))
+    app.post("/", endpoint="upload")(lambda: str(len(request.files["file"].read())))
     return app
 
 
 def django():
     from django.conf import settings
     from django.core.wsgi import get_wsgi_application
-    from django.http import JsonResponse
+    from django.http import HttpResponse, JsonResponse
     from django.urls import path
 
-    urls = [path("", lambda request: JsonResponse({"message": "Hello, World!"}))]
+    def index(request):
+        if request.method == "POST":
+            return HttpResponse(str(len(request.FILES["file"].read())))
+        return JsonResponse({"message": "Hello, World!"})
+
+    urls = [path("", index)]
     settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=tuple(urls), SECRET_KEY="measured", USE_TZ=True)
     return get_wsgi_application()
 

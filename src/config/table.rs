@@ -208,7 +208,7 @@ macro_rules! settings_table {
         variable: Some(EnvVar { name: "SENDFILE", prefix: "" }),
     }
 
-    /// Have a sync worker send the responses to the requests of one turn together while calls are short, each a
+    /// Have a worker send the responses to the requests of one turn together while calls are short, each a
     /// millisecond late at the most. Otherwise each leaves at once.
     batch_responses: bool = true => FLAG { flags: &["--no-batch-responses"], bare: Some("false") }
 

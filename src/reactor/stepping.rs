@@ -16,7 +16,7 @@ use crate::trace;
 
 impl Reactor {
     /// From now on responses of a turn may leave together: for a reactor in whose process [`cork`](crate::sys::cork) is set
-    /// up on the thread that turns it and makes its calls.
+    /// up on the threads that turn it and make its calls.
     pub(crate) fn batch_responses(&mut self) {
         self.batch = Some(Batch::default());
     }

@@ -1,22 +1,23 @@
 //! Output that the system holds back, socket by socket, until all of it is let go in a row: `MSG_MORE` of send(2).
 //!
 //! The system has taken such output already: it sends it also where this process is killed. What is held back is let go
-//! by its owner, and by a timer, whatever code runs meanwhile.
+//! by its owner, and by a timer, whatever code runs meanwhile. Threads that take turns need no timer: the next one lets
+//! go what a blocked one has held back.
 //!
 //! ```text
 //!   send: note ──▶ send(2), MSG_MORE ──▶ gone from the list meanwhile? then let go
 //!           └── the timer is started, unless it runs ──▶ its signal ──▶ release
 //! ```
 //!
-//! *Invariants*: no output is held back that is not in the list; a socket that is closed is not in the list; the timer
-//! runs whenever the list has a socket, and for [`LIMIT`] at the most; its handler calls only what signal-safety(7)
-//! lists, on the thread that sends.
+//! *Invariants*: no output is held back that is not in the list; a socket that is closed is not in the list; where there
+//! is a timer it runs whenever the list has a socket, and for [`LIMIT`] at the most; its handler calls only what
+//! signal-safety(7) lists, on the thread that sends.
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -30,16 +31,20 @@ pub(crate) const LIMIT: Duration = Duration::from_millis(1);
 
 /// How many sockets may have output that is held back.
 const PLACES: usize = 64;
+/// What a place has that no socket has taken.
+const FREE: RawFd = -1;
 
-/// The list: numbers of sockets, or -1.
-static SOCKETS: [AtomicI32; PLACES] = [const { AtomicI32::new(-1) }; PLACES];
-/// How many of the first places were taken since all were let go. Neither the handler nor another thread writes it.
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+/// The list: numbers of sockets. Threads and the handler take them out of it.
+static SOCKETS: [AtomicI32; PLACES] = [const { AtomicI32::new(FREE) }; PLACES];
+/// Whether a place was taken since all were let go.
+static ANY: AtomicBool = AtomicBool::new(false);
 static IS_TIMED: AtomicBool = AtomicBool::new(false);
 static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+/// Whether every thread may hold output back.
+static IS_SHARED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this is the thread that holds output back.
+    /// Whether this is the thread whose timer lets its output go.
     static IS_HERE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -58,6 +63,17 @@ pub(crate) fn set_up(number: i32) -> Result<()> {
     Ok(())
 }
 
+/// From now on all threads can hold output back, without a timer: the caller sees to it that one of them
+/// [lets it go](release) soon, also while the one that has sent it is blocked.
+pub(crate) fn share() {
+    IS_SHARED.store(true, Ordering::Relaxed);
+}
+
+/// Whether this thread can hold output back.
+fn is_set_up() -> bool {
+    IS_HERE.get() || IS_SHARED.load(Ordering::Relaxed)
+}
+
 /// Has `write` send to a socket, with the flags of send(2) by which the system holds the output back: none where the list
 /// has no place for the socket. A socket that is not TCP's sends at once all the same.
 ///
@@ -72,21 +88,25 @@ pub(crate) fn send(
     let place = note(number);
     let sent = write(if place.is_some() { libc::MSG_MORE } else { 0 });
     if let Some(place) = place {
-        // The timer may have run out before the system had the output.
-        if place.load(Ordering::Relaxed) != number {
+        // It may have been let go before the system had the output.
+        if place.load(Ordering::Acquire) != number {
             let_go(number);
         }
     }
     sent
 }
 
-/// Takes a place of the list, and sees that the timer runs.
+/// Takes a place of the list, and sees that the timer runs if there is one.
 fn note(number: RawFd) -> Option<&'static AtomicI32> {
-    let place = SOCKETS.get(TAKEN.load(Ordering::Relaxed));
-    let place = place.filter(|_| IS_HERE.get())?;
-    place.store(number, Ordering::Relaxed);
-    TAKEN.fetch_add(1, Ordering::Relaxed);
-    if !IS_TIMED.swap(true, Ordering::Relaxed) {
+    let is_free = |place: &&AtomicI32| {
+        place.load(Ordering::Relaxed) == FREE
+            && place
+                .compare_exchange(FREE, number, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    };
+    let place = is_set_up().then(|| SOCKETS.iter().find(is_free))??;
+    ANY.store(true, Ordering::Release);
+    if IS_HERE.get() && !IS_TIMED.swap(true, Ordering::Relaxed) {
         let timer = Timer::from_raw(TIMER.load(Ordering::Acquire));
         if timer.start(LIMIT).is_err() {
             IS_TIMED.store(false, Ordering::Relaxed);
@@ -97,32 +117,33 @@ fn note(number: RawFd) -> Option<&'static AtomicI32> {
     Some(place)
 }
 
-/// Lets go what is held back, in the order in which it was sent.
+/// Lets go what is held back, in the order in which places were taken.
 pub(crate) fn release() {
-    let taken = TAKEN.load(Ordering::Relaxed);
-    if taken > 0 && IS_HERE.get() {
-        empty(&SOCKETS[..taken]);
-        TAKEN.store(0, Ordering::Relaxed);
+    if ANY.load(Ordering::Relaxed) && is_set_up() && ANY.swap(false, Ordering::AcqRel) {
+        empty();
     }
 }
 
-/// Lets go what these places have. Async-signal-safe; changes errno.
-fn empty(places: &[AtomicI32]) {
-    for place in places {
-        let number = place.swap(-1, Ordering::Relaxed);
-        if number >= 0 {
-            let_go(number);
+/// Lets go what the places have. Async-signal-safe; changes errno.
+///
+/// Another thread may close a socket meanwhile and open another of that number, which then sends at once, too.
+fn empty() {
+    for place in &SOCKETS {
+        if place.load(Ordering::Relaxed) != FREE {
+            let number = place.swap(FREE, Ordering::AcqRel);
+            if number != FREE {
+                let_go(number);
+            }
         }
     }
 }
 
 /// Forgets a socket that is about to be closed, which lets its output go.
 pub(crate) fn forget(socket: &impl AsFd) {
-    let taken = TAKEN.load(Ordering::Relaxed);
-    if taken > 0 && IS_HERE.get() {
+    if ANY.load(Ordering::Relaxed) && is_set_up() {
         let number = socket.as_fd().as_raw_fd();
-        for place in SOCKETS.iter().take(taken) {
-            let _ = place.compare_exchange(number, -1, Ordering::Relaxed, Ordering::Relaxed);
+        for place in &SOCKETS {
+            let _ = place.compare_exchange(number, FREE, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
@@ -145,7 +166,7 @@ fn let_go(number: RawFd) {
 extern "C" fn on_timer(_: libc::c_int) {
     let errno = Errno::last_raw();
     IS_TIMED.store(false, Ordering::Relaxed);
-    empty(&SOCKETS);
+    empty();
     Errno::set_raw(errno);
 }
 
@@ -227,6 +248,20 @@ mod tests {
             .any(|place| place.load(Ordering::Relaxed) == number);
         assert!(!is_left, "a socket that is closed is in the list");
         release();
+
+        share();
+        seen = 0;
+        for _ in 0..100 {
+            std::thread::scope(|scope| scope.spawn(|| send_to(&server)).join()).unwrap();
+            seen += u32::from(!has_come(&client));
+            release();
+            // The kernel's own bound is 200 ms.
+            let begun = MonoTime::now();
+            client.read_exact(&mut [0; 4]).unwrap();
+            alone = alone.min(MonoTime::now().since(begun));
+        }
+        assert!(seen > 0, "no other thread held anything back");
+        assert!(alone < Duration::from_millis(150), "{alone:?}");
     }
 
     #[test]

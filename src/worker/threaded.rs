@@ -37,6 +37,7 @@ use crate::h1::Head;
 use crate::reactor::{Admit, Host};
 use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
+use crate::sys::cork;
 use crate::time::MonoTime;
 use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
@@ -99,6 +100,7 @@ impl<M: MakeService<Service: Sync>> Worker for ThreadedWorker<M> {
             context,
             self.threads,
             reactor,
+            self.config.settings.batch_responses,
             self.access_sink.take(),
         )?;
         let pool = Box::new(pool);
@@ -162,9 +164,15 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         context: &'a WorkerContext,
         threads: usize,
         mut reactor: Reactor,
+        batches: bool,
         access_sink: Option<Box<dyn AccessSink>>,
     ) -> Result<Self> {
         reactor.watch(context.wake())?;
+        // A process of a program's own may have other servers, each with responses of its own.
+        if context.has_arbiter() && batches {
+            cork::share();
+            reactor.batch_responses();
+        }
         Ok(Self {
             service,
             runtime: runtime(service),
@@ -224,7 +232,11 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             leading = self.lead.resume(since);
             match &mut leading {
                 Some(reactor) => reactor.give_back(ready, &host),
-                None => self.hand_in(ready),
+                None => {
+                    // The leader may be in its poll already.
+                    cork::release();
+                    self.hand_in(ready);
+                }
             }
         }
         Ok(())
@@ -242,7 +254,11 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                     return Ok(leading);
                 }
             }
-            leading = leading.take().or_else(|| self.lead.wait_to_lead());
+            if leading.is_none() {
+                leading = self.lead.wait_to_lead();
+                // The call of the thread that led lasts. What it has held back waits for no call of this one.
+                cork::release();
+            }
             let Some(reactor) = &mut leading else {
                 return Ok(None);
             };
@@ -285,6 +301,8 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         if reactor.is_done(MonoTime::now()) || reactor.has_pending() && self.has_room() {
             return Ok(PollOutcome::default());
         }
+        // Where there is no room no request was asked for, which would have done it.
+        cork::release();
         let turned = reactor.poll(&host, Some(self.host.poll_timeout()))?;
         if turned.rested {
             self.context.rest();

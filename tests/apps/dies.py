@@ -1,4 +1,5 @@
-"""Dies in calls: by os._exit for `/exit`, by a null pointer for `/crash`, by SIGKILL for `/kill`.
+"""Dies in calls: by os._exit for `/exit`, by a null pointer for `/crash`, by SIGKILL for `/kill`. A call of `/blocks` lasts
+until the file that it makes, ANSWERED and `.blocks`, is gone.
 
 Other calls take 50 us. Each call writes the query of the one before to the file that ANSWERED names: the server is done
 with that one.
@@ -23,6 +24,12 @@ def app(environ, start_response):
         ctypes.string_at(0)
     if path == "/kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if path == "/blocks":
+        blocks = os.environ["ANSWERED"] + ".blocks"
+        with open(blocks, "w"):
+            pass
+        while os.path.exists(blocks):
+            time.sleep(0.001)
     end = time.perf_counter() + 50e-6
     while time.perf_counter() < end:
         pass

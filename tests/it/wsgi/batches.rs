@@ -1,6 +1,7 @@
 //! Responses of one turn, which leave together.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -41,4 +42,42 @@ fn a_worker_that_dies_has_sent_what_it_had_answered() {
             server.stop();
         }
     }
+}
+
+#[test]
+fn no_response_of_a_worker_with_threads_waits_for_a_long_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answered = folder.path().join("answered");
+    let server = Serve::app("dies:app")
+        .args(["--threads", "2"])
+        .env("ANSWERED", &answered)
+        .start();
+    let worker = server.workers(1)[0];
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
+    let mut shortest = Duration::MAX;
+    for _ in 0..5 {
+        let mut last = server.client();
+        last.get("/").expect(200);
+        for _ in 0..3 {
+            for client in &mut clients {
+                client.get("/").expect(200);
+            }
+        }
+        send(worker, Signal::SIGSTOP);
+        for client in &mut clients {
+            client.send_get("/");
+        }
+        last.send_get("/blocks");
+        send(worker, Signal::SIGCONT);
+        let begun = Instant::now();
+        for client in &mut clients {
+            client.response().expect(200);
+        }
+        shortest = shortest.min(begun.elapsed());
+        fs::remove_file(folder.path().join("answered.blocks")).expect("a call that blocks");
+        last.response().expect(200);
+    }
+    // By itself the kernel sends what is held back after 200 ms.
+    assert!(shortest < Duration::from_millis(150), "{shortest:?}");
+    server.stop();
 }
