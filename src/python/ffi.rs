@@ -148,6 +148,16 @@ pub(crate) fn copy_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'
     }
 }
 
+/// Whether an object is what `iter` makes of a list or of a tuple, so that its items are there already.
+#[inline]
+pub(crate) fn is_iterator_of_list(object: &Bound<'_, PyAny>) -> bool {
+    let iterators = [
+        &raw mut ffi::PyListIter_Type,
+        &raw mut ffi::PyTupleIter_Type,
+    ];
+    iterators.contains(&object.get_type_ptr())
+}
+
 /// Whether there are more than `own` references to an object. Always true on an interpreter without a lock, where the
 /// count is spread over threads.
 #[inline]

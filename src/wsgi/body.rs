@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use super::failure::Failure;
 use super::file_wrapper::FileWrapper;
 use super::response::Response;
-use crate::python::errors;
+use crate::python::{errors, ffi};
 use crate::service::Responded;
 
 /// The longest block that is copied, in bytes. To release the interpreter's lock for sending it would cost more.
@@ -42,13 +42,13 @@ pub(super) fn send(
     if let Ok(list) = result.cast_exact::<PyList>() {
         return match list.len() {
             1 => one(&list.get_item(0)?, response, copy),
-            _ => all(&list.iter().collect::<Vec<_>>(), response),
+            _ => all(&list.iter().collect::<Vec<_>>(), response).map(Delivery::Sent),
         };
     }
     if let Ok(tuple) = result.cast_exact::<PyTuple>() {
         return match tuple.len() {
             1 => one(&tuple.get_item(0)?, response, copy),
-            _ => all(&tuple.iter().collect::<Vec<_>>(), response),
+            _ => all(&tuple.iter().collect::<Vec<_>>(), response).map(Delivery::Sent),
         };
     }
     let outcome = file(result, response).unwrap_or_else(|| stream(result, response));
@@ -74,24 +74,31 @@ fn one(
 }
 
 /// A response whose blocks are all there, so that its length is known.
-fn all(items: &[Bound<'_, PyAny>], response: &Response<'_, '_>) -> Result<Delivery, Failure> {
+fn all(items: &[Bound<'_, PyAny>], response: &Response<'_, '_>) -> Result<Responded, Failure> {
     let mut total = 0;
     for item in items {
         total += bytes(item)?.len() as u64;
     }
     let Some((last, others)) = items.split_last() else {
-        return Ok(Delivery::Sent(response.finish(Some(0), b"")?));
+        return Ok(response.finish(Some(0), b"")?);
     };
-    response.start(Some(total))?;
+    if !others.is_empty() {
+        response.start(Some(total))?;
+    }
     for item in others {
         response.write_block(bytes(item)?)?;
     }
-    Ok(Delivery::Sent(response.finish(None, bytes(last)?)?))
+    Ok(response.finish(Some(total), bytes(last)?)?)
 }
 
-/// A response that is produced while it is sent.
+/// A response that is produced while it is sent, unless its iterable only hides a list, as Django's responses do.
 fn stream(result: &Bound<'_, PyAny>, response: &Response<'_, '_>) -> Result<Responded, Failure> {
-    for item in result.try_iter()? {
+    let blocks = result.try_iter()?;
+    if ffi::is_iterator_of_list(&blocks) {
+        let blocks = blocks.collect::<PyResult<Vec<_>>>()?;
+        return all(&blocks, response);
+    }
+    for item in blocks {
         response.write_block(bytes(&item?)?)?;
     }
     // The length counts only where there was no block at all.
@@ -221,6 +228,39 @@ def app(environ, start_response):
         );
         assert_eq!(exchange.1.blocks(), [b"one", b"two"]);
         assert_eq!(exchange.1.length(), None);
+    }
+
+    // Gunicorn: E48
+    #[test]
+    fn an_object_that_hides_a_list_is_sent_with_its_whole_length() {
+        for (blocks, sent) in [
+            ("[b'one']", &["one"][..]),
+            ("(b'one', b'two')", &["one", "two"]),
+        ] {
+            let script = Script::new(&format!(
+                "
+events = []
+class Body:
+    def __iter__(self): return iter({blocks})
+    def close(self): events.append('closed')
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return Body()
+"
+            ));
+            let exchange = Noting(&script, Recorder::new());
+            let _ = script
+                .call(&head("GET", "/", &[]), Body::empty(), &exchange)
+                .unwrap();
+            let events = if sent.len() == 1 {
+                "begun ended closed"
+            } else {
+                "begun sent ended closed"
+            };
+            assert_eq!(script.value("' '.join(events)"), format!("'{events}'"));
+            assert_eq!(exchange.1.length(), Some(sent.concat().len() as u64));
+            assert_eq!(text(&exchange.1), sent.concat());
+        }
     }
 
     // Gunicorn: E55

@@ -146,7 +146,9 @@ impl Connection {
         timeout: Arc<CallTimeout>,
         due: MonoTime,
     ) -> CallDeadline {
-        let is_head = self.head().is_some_and(|head| head.method_bytes() == b"HEAD");
+        let is_head = self
+            .head()
+            .is_some_and(|head| head.method_bytes() == b"HEAD");
         let io = self.io.get_mut();
         let late = match is_head {
             _ if io.transport.is_encrypted() => LateAnswer::Nothing,
