@@ -133,7 +133,7 @@ def text_item(environ, start_response):
 
 def text_item_late(environ, start_response):
     start_response("200 OK", PLAIN)
-    return iter([b"begun", "text"])
+    return (item for item in [b"begun", "text"])
 
 
 class Closing:

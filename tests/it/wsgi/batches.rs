@@ -54,8 +54,10 @@ fn no_response_of_a_worker_with_threads_waits_for_a_long_call() {
         .start();
     let worker = server.workers(1)[0];
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
+    // By itself the kernel sends what is held back after 200 ms. A busy machine may take as long, but not each time.
+    let most = Duration::from_millis(150);
     let mut shortest = Duration::MAX;
-    for _ in 0..5 {
+    for _ in 0..100 {
         let mut last = server.client();
         last.get("/").expect(200);
         for _ in 0..3 {
@@ -76,8 +78,10 @@ fn no_response_of_a_worker_with_threads_waits_for_a_long_call() {
         shortest = shortest.min(begun.elapsed());
         fs::remove_file(folder.path().join("answered.blocks")).expect("a call that blocks");
         last.response().expect(200);
+        if shortest < most {
+            break;
+        }
     }
-    // By itself the kernel sends what is held back after 200 ms.
-    assert!(shortest < Duration::from_millis(150), "{shortest:?}");
+    assert!(shortest < most, "{shortest:?}");
     server.stop();
 }
