@@ -35,7 +35,7 @@ pub(crate) fn version() -> String {
 }
 
 /// A `PyConfig` (PEP 587) with Python's own defaults, `PYTHON*` variables included, except that it
-/// parses no arguments, installs no signal handlers and buffers no output.
+/// parses no arguments, installs no signal handlers and buffers no bytes of its output.
 pub(crate) struct Config(Box<ffi::PyConfig>);
 
 impl Config {

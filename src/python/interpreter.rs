@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::Python;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use super::ffi::{self, Config};
 use super::venv::{BUILT_WITH, find_executable, minor_version};
@@ -61,6 +61,8 @@ pub(crate) fn start(venv: Option<&Path>) -> Result<()> {
         Error::boot(format!("Python {BUILT_WITH} cannot start: {cause}{hint}"))
     })?;
     OURS.store(true, Ordering::Relaxed);
+    Python::attach(write_by_line)
+        .map_err(|error| Error::boot(format!("Python {BUILT_WITH} has no output: {error}")))?;
     if interrupt {
         // Python takes a SIGINT with the default action in spite of its configuration. The program gets it back.
         Python::attach(release_interrupt)
@@ -80,6 +82,23 @@ fn library_hint(home: Option<&OsStr>, library: &Path) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Has the standard output and the standard error write each line at once. Without a buffer, `print` writes a line and its
+/// end in two steps, and what another process says may come between them.
+fn write_by_line(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let how = PyDict::new(py);
+    how.set_item("line_buffering", true)?;
+    how.set_item("write_through", false)?;
+    for name in ["stdout", "stderr"] {
+        let stream = sys.getattr(name)?;
+        // A descriptor that was closed at the start has none.
+        if !stream.is_none() {
+            stream.call_method("reconfigure", (), Some(&how))?;
+        }
+    }
+    Ok(())
 }
 
 fn release_interrupt(py: Python<'_>) -> PyResult<()> {
@@ -183,6 +202,18 @@ mod tests {
         assert_eq!(told, " (PYTHONHOME is /opt)");
         assert_eq!(library_hint(None, folder.path()), "");
         assert_eq!(library_hint(None, Path::new("")), "");
+    }
+
+    #[test]
+    fn a_line_of_output_leaves_in_one_piece() {
+        start(None).unwrap();
+        Python::attach(|py| {
+            for name in ["stdout", "stderr"] {
+                let stream = py.import("sys").unwrap().getattr(name).unwrap();
+                let is = |what| stream.getattr(what).unwrap().is_truthy().unwrap();
+                assert!(is("line_buffering") && !is("write_through"), "{name}");
+            }
+        });
     }
 
     #[test]
