@@ -95,8 +95,8 @@ shared! {
 /// What is counted of one answered exchange.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
-    /// 0 where there was none.
-    pub(crate) status: u16,
+    /// 0 where there was none; `None` where it was counted before.
+    pub(crate) status: Option<u16>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     /// From the complete head to the end of the response; `None` where there was no head.
@@ -149,8 +149,9 @@ impl Counters {
             refusal,
         } = exchange;
         let stripe = &self.stripes[slot % STRIPES];
-        let class = usize::from(status / 100).min(5);
-        add(&stripe.responses[class], 1);
+        if let Some(status) = status {
+            self.count_response(slot, status);
+        }
         if received > 0 {
             add(&stripe.received, received);
         }
@@ -161,6 +162,12 @@ impl Counters {
         if let Some(refusal) = refusal {
             add(&stripe.refusals[refusal.number() as usize], 1);
         }
+    }
+
+    /// Counts a response with this status, 0 where there is none, of the worker with this slot.
+    pub(crate) fn count_response(&self, slot: usize, status: u16) {
+        let class = usize::from(status / 100).min(5);
+        add(&self.stripes[slot % STRIPES].responses[class], 1);
     }
 
     /// Counts nanoseconds that the threads of the worker with this slot have waited for Python's interpreter lock.
@@ -348,7 +355,7 @@ mod tests {
     use super::*;
 
     const ANSWERED: Counted = Counted {
-        status: 200,
+        status: Some(200),
         received: 3,
         sent: 5,
         took: Some(Duration::from_millis(7)),
@@ -390,7 +397,7 @@ mod tests {
         counters.count(
             0,
             Counted {
-                status: 0,
+                status: Some(0),
                 took: None,
                 refusal: Some(RefusalCause::Malformed),
                 ..ANSWERED
@@ -398,6 +405,14 @@ mod tests {
         );
         let totals = counters.read();
         assert_eq!((totals.requests, totals.responses[0]), (1, 1));
+        counters.count(
+            0,
+            Counted {
+                status: None,
+                ..ANSWERED
+            },
+        );
+        assert_eq!((counters.read().requests, counters.read().sent), (1, 10));
         assert_eq!(totals.durations.buckets.last(), Some(&(None, 0)));
         assert_eq!(totals.refusals[&RefusalCause::Malformed], 1);
     }

@@ -251,7 +251,9 @@ mod tests {
 What `/metrics` of the side listener (`status_bind`) tells. This page is made from the table in `src/metrics/families.rs`.
 
 Counters and histograms are those of all workers since the server's start: they outlive workers and, over an upgrade, the
-arbiter. Gauges are those of the arbiter that answers, and of its workers. The text is Prometheus' own (version 0.0.4), or
+arbiter. A response is counted in `oxicorn_requests_total` before its last bytes leave, and in histograms and bytes when its
+call is over: so where a worker is killed, the first may count one response a thread that did not leave, and the others may
+lack one. Gauges are those of the arbiter that answers, and of its workers. The text is Prometheus' own (version 0.0.4), or
 OpenMetrics 1.0 where a client prefers it in `Accept`. `examples/prometheus/` has alert rules, `examples/grafana/` a
 dashboard.
 

@@ -166,7 +166,8 @@ impl Exchange for ConnectionExchange<'_> {
         }
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], frame.suffix];
         let sent = if io.http.has_whole_body() {
-            io.send_last(block, self.config)
+            io.completing(self.host)
+                .and_then(|()| io.send_last(block, self.config))
         } else {
             io.send(block, self.config)
         };
@@ -188,7 +189,9 @@ impl Exchange for ConnectionExchange<'_> {
         rest[..last.len()].copy_from_slice(last);
         let tail = &tail[..frame.suffix.len() + last.len()];
         let block = [frame.prefix.as_ref(), &bytes[..frame.take], tail];
-        let sent = io.send_last(block, self.config);
+        let sent = io
+            .completing(self.host)
+            .and_then(|()| io.send_last(block, self.config));
         sent.map_err(|error| io.broken(error))?;
         end?;
         io.complete();
@@ -206,7 +209,9 @@ impl Exchange for ConnectionExchange<'_> {
         io.encoded.extend_from_slice(frame.suffix);
         let end = io.http.finish()?;
         io.encoded.extend_from_slice(end);
-        let sent = io.flush(self.config);
+        let sent = io
+            .completing(self.host)
+            .and_then(|()| io.flush(self.config));
         sent.map_err(|error| io.broken(error))?;
         io.complete();
         Ok(())

@@ -121,6 +121,13 @@ pub trait Host {
         let _ = (now, head);
     }
 
+    /// The last bytes of the response to the running call, with this status, are about to be handed to the system. It is
+    /// [recorded](Self::finished) once the call is over, unless the process is killed before. May be called again for the same
+    /// call.
+    fn completing(&self, status: u16) {
+        let _ = status;
+    }
+
     /// A response is complete, or will be without the service's help.
     fn finished(&self, access: &Access<'_>) {
         let _ = access;

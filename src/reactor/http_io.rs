@@ -154,6 +154,14 @@ impl HttpIo {
         }
     }
 
+    /// Tells the host that the last bytes of the response are about to leave.
+    pub(super) fn completing(&self, host: &dyn Host) -> io::Result<()> {
+        // A response whose client was claimed before it is another one.
+        self.begin()?;
+        host.completing(self.response.status);
+        Ok(())
+    }
+
     /// Tells how the running call has ended; from now on it cannot be given up.
     pub(super) fn settle(&mut self) -> CallOutcome {
         let timeout = self.timeout.as_ref();

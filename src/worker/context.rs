@@ -257,6 +257,12 @@ impl WorkerContext {
         self.scoreboard.counters().count(self.place.slot, exchange);
     }
 
+    /// Counts a response with this status, of which the rest is [counted](Self::count) later.
+    pub(super) fn count_response(&self, status: u16) {
+        let counters = self.scoreboard.counters();
+        counters.count_response(self.place.slot, status);
+    }
+
     /// Counts nanoseconds that the worker's threads have waited for the interpreter's lock.
     pub(super) fn count_lock_wait(&self, nanos: u64) {
         let counters = self.scoreboard.counters();

@@ -1,5 +1,6 @@
 //! [`WorkerHost`]: what the hosts of all workers' reactors have in common.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -63,12 +64,19 @@ impl<'a> WorkerHost<'a> {
         self.context.slot().end_request(place, now);
     }
 
-    /// Records an answer, with the place of its call if a call has given it.
-    pub(super) fn record(&self, place: Option<usize>, access: &Access<'_>) {
+    /// Counts a response before its last bytes leave: a worker that is killed then has told of it.
+    pub(super) fn completing(&self, counted: &Cell<bool>, status: u16) {
+        if !counted.replace(true) {
+            self.context.count_response(status);
+        }
+    }
+
+    /// Records an answer, with the place of its call if a call has given it. `counted` is whether its status was counted.
+    pub(super) fn record(&self, place: Option<usize>, counted: bool, access: &Access<'_>) {
         let slot = self.context.slot();
         slot.end_request(place, access.finished);
         self.context.count(Counted {
-            status: access.status,
+            status: (!counted).then_some(access.status),
             received: access.received,
             sent: access.sent,
             took: access.head.map(|_| access.elapsed()),
@@ -145,7 +153,7 @@ impl Host for WorkerHost<'_> {
     }
 
     fn finished(&self, access: &Access<'_>) {
-        self.record(None, access);
+        self.record(None, false, access);
     }
 }
 

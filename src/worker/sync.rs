@@ -188,6 +188,7 @@ fn serve<S: Service>(
         woken: Cell::new(false),
         call_time,
         place: Cell::new(None),
+        counted: Cell::new(false),
     };
     host.reactor.borrow_mut().watch(context.wake())?;
     context.ready();
@@ -252,6 +253,8 @@ struct SyncHost<'a> {
     call_time: CallTimeAverage,
     /// Where the scoreboard has the running request.
     place: Cell<Option<usize>>,
+    /// Whether the response of the running call is counted.
+    counted: Cell<bool>,
 }
 
 impl Host for SyncHost<'_> {
@@ -272,16 +275,21 @@ impl Host for SyncHost<'_> {
         self.place.set(self.worker.begin_call(now, head));
     }
 
+    fn completing(&self, status: u16) {
+        self.worker.completing(&self.counted, status);
+    }
+
     fn finished(&self, access: &Access<'_>) {
         let place = self.place.take();
         if place.is_some() {
             self.call_time.end(access.finished);
         }
-        self.worker.record(place, access);
+        self.worker.record(place, self.counted.take(), access);
     }
 
     fn returned(&self, now: MonoTime) {
         self.call_time.end(now);
+        self.counted.set(false);
         self.worker.end_call(self.place.take(), now);
     }
 

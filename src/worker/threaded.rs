@@ -214,6 +214,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         let host = CallHost {
             pool: self,
             place: Cell::new(None),
+            counted: Cell::new(false),
         };
         let mut leading = None;
         while let Some(mut reactor) = self.lead(leading.take(), &host)? {
@@ -349,6 +350,8 @@ struct CallHost<'a, S> {
     pool: &'a ThreadPool<'a, S>,
     /// Where the scoreboard has this thread's request.
     place: Cell<Option<usize>>,
+    /// Whether the response of its call is counted.
+    counted: Cell<bool>,
 }
 
 impl<S: Service + Sync> Host for CallHost<'_, S> {
@@ -364,11 +367,17 @@ impl<S: Service + Sync> Host for CallHost<'_, S> {
         self.place.set(self.pool.host.begin_call(now, head));
     }
 
+    fn completing(&self, status: u16) {
+        self.pool.host.completing(&self.counted, status);
+    }
+
     fn finished(&self, access: &Access<'_>) {
-        self.pool.host.record(self.place.take(), access);
+        let counted = self.counted.take();
+        self.pool.host.record(self.place.take(), counted, access);
     }
 
     fn returned(&self, now: MonoTime) {
+        self.counted.set(false);
         self.pool.host.end_call(self.place.take(), now);
     }
 

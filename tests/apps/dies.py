@@ -1,5 +1,5 @@
-"""Dies in calls: by os._exit for `/exit`, by a null pointer for `/crash`, by SIGKILL for `/kill`. A call of `/blocks` lasts
-until the file that it makes, ANSWERED and `.blocks`, is gone.
+"""Dies in calls: by os._exit for `/exit`, by a null pointer for `/crash`, by SIGKILL for `/kill`; for `/close` once its response
+has been sent. A call of `/blocks` lasts until the file that it makes, ANSWERED and `.blocks`, is gone.
 
 Other calls take 50 us. Each call writes the query of the one before to the file that ANSWERED names: the server is done
 with that one.
@@ -12,6 +12,11 @@ import time
 
 answered = os.open(os.environ["ANSWERED"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 before = ""
+
+
+class Dying(list):
+    def close(self):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def app(environ, start_response):
@@ -34,4 +39,4 @@ def app(environ, start_response):
     while time.perf_counter() < end:
         pass
     start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+    return Dying([b"ok"]) if path == "/close" else [b"ok"]

@@ -225,9 +225,9 @@ fn counters_outlive_workers_and_a_reload() {
             watched.server.get("/").expect(200);
             asked += 1;
         }
-        // An answer is counted when it was sent: a worker that is killed in between takes that one along.
-        wait_until("the answers are not counted", || {
-            watched.metric("oxicorn_requests_total{status=\"2xx\"}") == asked
+        // A duration is counted when the answer was sent: a worker that is killed in between takes that one along.
+        wait_until("the answers are not timed", || {
+            watched.metric("oxicorn_request_duration_seconds_count") == asked
         });
         let before = watched.server.workers(2);
         match signal {
@@ -252,6 +252,24 @@ fn counters_outlive_workers_and_a_reload() {
         asked
     );
     watched.server.stop();
+}
+
+#[test]
+fn answer_of_a_worker_that_is_killed_behind_it_is_counted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for threads in ["1", "2"] {
+        let serve = Serve::app("dies:app").env("ANSWERED", folder.path().join("answered"));
+        let watched = Watched::start(serve.args(["--threads", threads]));
+        watched.await_ready();
+        let workers = watched.server.workers(1);
+        watched.server.get("/close").expect(200);
+        eventually("the worker is not replaced", || {
+            (watched.server.workers(1) != workers).then_some(())
+        });
+        let counted = watched.metric("oxicorn_requests_total{status=\"2xx\"}");
+        assert_eq!(counted, 1, "{threads} threads");
+        watched.server.stop();
+    }
 }
 
 #[test]
