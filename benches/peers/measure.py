@@ -20,6 +20,7 @@ import platform
 import re
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -81,10 +82,10 @@ def output(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def prepare():
+def prepare(features=""):
     """Builds and installs what is to be measured."""
     build = ["cargo", "build", "--quiet", "--release", "--target-dir", TARGET]
-    subprocess.run([*build, "--locked", "--example", "serve"], cwd=ROOT, check=True)
+    subprocess.run([*build, "--locked", "--features", features, "--example", "serve"], cwd=ROOT, check=True)
     subprocess.run(build, cwd=HERE / "rust", check=True)
     if not VENV.exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
@@ -119,10 +120,11 @@ def cpu_nanoseconds(root):
 
 
 class Server:
-    def __init__(self, command, app):
+    def __init__(self, command, app, scheme="http"):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
+        self.url = f"{scheme}://{self.address}/"
         words = {"{address}": self.address, "{port}": str(self.port), "{app}": app}
         self.command = [re.sub(r"\{\w+\}", lambda found: words[found[0]], str(word)) for word in command]
         self.process = None
@@ -140,8 +142,9 @@ class Server:
         end = time.monotonic() + 20
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                request = urllib.request.Request(f"http://{self.address}/", b"b" * body if body else None)
-                with urllib.request.urlopen(request, timeout=5) as answer:
+                request = urllib.request.Request(self.url, b"b" * body if body else None)
+                # No certificate is believed or not: the server is this machine's.
+                with urllib.request.urlopen(request, timeout=5, context=ssl._create_unverified_context()) as answer:
                     answer.read()
                 return None
             except urllib.error.HTTPError as error:
@@ -166,7 +169,7 @@ class Server:
 def load(server, seconds, settings):
     """One round: requests a second, CPU microseconds a request, and latencies in microseconds."""
     command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s",
-               "-s", HERE / "report.lua", f"http://{server.address}/"]
+               "-s", HERE / "report.lua", server.url]
     before = cpu_nanoseconds(server.process.pid)
     ran = subprocess.run(command, env=dict(os.environ, **settings), capture_output=True, text=True, check=True)
     cpu = cpu_nanoseconds(server.process.pid) - before
