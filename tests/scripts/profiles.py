@@ -9,8 +9,9 @@ usage: profiles.py SERVE [SAMPLES [ROUNDS [SECONDS]]] [-- FLAGS ...]
 - A function that takes most of the time of a Flask application is in most of its stacks. Flask is measured where FLAGS, which
   are the server's, have a `--venv` with it.
 - ROUNDS times (default 10), for SECONDS (default 5) each, the processor time a request without and with a profile are measured
-  in turn, and the requests a second. The median of the processor time may be 5 % more, once there are 10 rounds. The requests
-  a second mean something on a machine that has nothing else to do.
+  in turn, and the requests a second. A profile costs the same however many requests there are, so what it costs is the share
+  of a processor that each worker uses more, which is what a busy one has less: at most 5 %, once there are 10 rounds. The
+  requests a second mean something on a machine that has nothing else to do.
 """
 import http.client
 import json
@@ -27,6 +28,7 @@ from serving import PATIENCE, check, children, command, eventually, serving, spl
 
 RATE = 100
 MOST_PERCENT = 5
+WORKERS = 2
 
 
 class Client(multiprocessing.Process):
@@ -119,7 +121,7 @@ def used(server):
 
 def cost(serve, folder, name, app, flags, rounds, seconds):
     control = os.path.join(folder, "cost")
-    flags = [*flags, "--control-socket", control, "-w", "2", "--timeout", "120"]
+    flags = [*flags, "--control-socket", control, "-w", str(WORKERS), "--timeout", "120"]
     rows = {False: [], True: []}
     with serving(serve, app, flags) as (server, port, _), Client(port, 8) as client:
         time.sleep(min(seconds, 1))
@@ -138,8 +140,9 @@ def cost(serve, folder, name, app, flags, rounds, seconds):
     check(f"{client.failed.value} requests failed", not client.failed.value)
     (before, rate), (after, profiled) = ([statistics.median(column) for column in zip(*rows[it])] for it in (False, True))
     hot = sum(int(line.rsplit(" ", 1)[1]) for line in told["folded"].splitlines() if ";burn (" in line)
-    percent = 100 * (after / before - 1)
-    print(f"{name}: {before * 1e6:.0f} and {after * 1e6:.0f} µs a request ({percent:+.1f} %),", end=" ")
+    percent = 100 * (after - before) * profiled / WORKERS
+    print(f"{name}: {before * 1e6:.0f} and {after * 1e6:.0f} µs a request,", end=" ")
+    print(f"{percent:+.1f} % of a processor for each worker,", end=" ")
     print(f"{rate:.0f} and {profiled:.0f} requests a second ({100 * (profiled / rate - 1):+.1f} %);", end=" ")
     print(f"the hot function is in {100 * hot / told['samples']:.0f} % of {told['samples']} samples", flush=True)
     check("the hot function is in too few samples", 2 * hot > told["samples"])
