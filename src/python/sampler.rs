@@ -32,10 +32,14 @@ pub(crate) fn start(py: Python<'_>, orders: Arc<dyn SampleOrders>) -> PyResult<(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use pyo3::types::PyDict;
 
     use super::*;
     use crate::python::testing::with_python;
+
+    static ONE: Mutex<()> = Mutex::new(());
 
     /// Samples a thread whose stack is one call deeper each time, with this much room.
     fn folded(deepest: usize, room: usize) -> Vec<String> {
@@ -67,6 +71,8 @@ text = names['folded'](samples)
 assert sys.getswitchinterval() == before
 go.release()
 ";
+        // The interpreter has one switch interval for all threads.
+        let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         with_python(|py| {
             let sampled = embedded::function(py, include_str!("sampler.py"), "sampled").unwrap();
             let names = PyDict::new(py);

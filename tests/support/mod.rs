@@ -29,7 +29,7 @@ pub(crate) use flood::{Flood, MOMENT};
 pub(crate) use gate::Gate;
 pub(crate) use process::{Exited, Lines, Process, children, is_there, send};
 #[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
-pub(crate) use python::python_env;
+pub(crate) use python::{python, python_env};
 pub(crate) use server::{Address, Serve, Server};
 
 /// How long a test waits for what must happen; far more than a busy machine needs.

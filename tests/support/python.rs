@@ -56,7 +56,7 @@ fn make() -> PathBuf {
 }
 
 /// The interpreter whose library was linked, found as pyo3's build script finds it.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("PYO3_PYTHON") {
         return python.into();
     }

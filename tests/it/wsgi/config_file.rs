@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use tempfile::TempDir;
 
-use crate::support::{Exited, Serve, Server, root};
+use crate::support::{Exited, Serve, Server, python, root};
 
 /// A folder with an application that tells what it finds, and these files.
 fn site(files: &[(&str, &str)]) -> TempDir {
@@ -142,7 +142,7 @@ fn file_runs_in_the_virtual_environment_that_it_names() {
     let wanted =
         format!("Error: venv = /nowhere ({file}:2) is not where the file itself runs, which is /");
     assert!(exited.last().starts_with(&wanted), "{exited:#?}");
-    let python = Command::new("python3")
+    let python = Command::new(python())
         .args(["-c", "import sys; print(sys.prefix)"])
         .output();
     let prefix = String::from_utf8(python.expect("there is one").stdout).expect("UTF-8");
