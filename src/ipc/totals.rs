@@ -316,7 +316,7 @@ pub struct Totals {
     pub first_bytes: Durations,
     /// From the complete request to the beginning of its call, of requests that were called.
     pub queued: Durations,
-    /// How long threads of workers have waited for Python's interpreter lock where the server asked for it: to begin a call, to
+    /// How long the threads of threaded workers have waited for Python's interpreter lock where the server asked for it: to begin a call, to
     /// go on with one after it had read or written for it, and to see that the lock can be had.
     pub lock_wait: Duration,
     /// Requests that the server answered in its service's place, by the reason. Each is among `requests` as well.

@@ -326,7 +326,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "oxicorn_python_lock_wait_seconds",
         Kind::Counter,
         "",
-        "Time that threads of workers waited for Python's interpreter lock where the server asks for it: to begin a call, to go on with one after it has read or written for it, to see that the lock can be had. Where Python code gives the lock up by itself and takes it again, that wait cannot be seen.",
+        "Time that threads waited for Python's interpreter lock, in workers with threads, where the server asks for it: to begin a call, to go on with one after it has read or written for it, to see that the lock can be had. Where Python code gives the lock up by itself and takes it again, that wait cannot be seen.",
         |it, to| with_totals(it, |totals| to.one(totals.lock_wait.as_secs_f64())),
     ),
     family(

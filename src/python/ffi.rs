@@ -17,7 +17,6 @@ use pyo3::{Py, ffi};
 
 use super::lock_wait;
 use crate::fork_outcome::ForkOutcome;
-use crate::time::MonoTime;
 
 /// Whether this process has an interpreter. Async-signal-safe.
 pub(crate) fn is_running() -> bool {
@@ -297,7 +296,7 @@ pub(crate) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
     let (outcome, asked) = py
         .detach(move || {
             let outcome = (f.into_inner())();
-            SameThread((outcome, MonoTime::now()))
+            SameThread((outcome, lock_wait::asked()))
         })
         .into_inner();
     lock_wait::count(asked);

@@ -27,6 +27,7 @@ impl ServiceRuntime for Gil {
         begun: &mut dyn FnMut(),
         woken: &mut dyn FnMut(),
     ) -> Option<Result<()>> {
+        lock_wait::begin();
         Some(threads::run(count, work, begun, woken))
     }
 
