@@ -116,9 +116,9 @@ impl LogRecord<'_, '_> {
             Atom::User => user::basic(out, head.and_then(|head| head.get("authorization"))),
             Atom::Time => out.extend_from_slice(self.time.as_bytes()),
             Atom::Request => request(out, access),
-            Atom::Method => or_dash(out, head.map(|head| head.method_bytes())),
+            Atom::Method => or_dash(out, head.map(Head::method_bytes)),
             Atom::Path => path(out, access),
-            Atom::Query => or_dash(out, head.map(|head| head.query_bytes())),
+            Atom::Query => or_dash(out, head.map(Head::query_bytes)),
             Atom::Protocol => match head {
                 Some(head) => protocol(out, head.version()),
                 None => out.push(b'-'),

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use super::atom::{client, last_field, number, request_id};
 use super::user;
 use crate::access::Access;
+use crate::h1::Head;
 use crate::json::write_text;
 
 /// Adds the line of one exchange.
@@ -21,8 +22,8 @@ pub(super) fn write(out: &mut Vec<u8>, access: &Access<'_>, time: &str) {
         access.head.and_then(|head| head.get("authorization")),
     );
     text(out, "user", Some(&value).filter(|value| *value != b"-"));
-    text(out, "method", access.head.map(|head| head.method_bytes()));
-    text(out, "target", access.head.map(|head| head.target_bytes()));
+    text(out, "method", access.head.map(Head::method_bytes));
+    text(out, "target", access.head.map(Head::target_bytes));
     let version = access.head.map(|head| head.version().to_string());
     text(out, "protocol", version.as_deref());
     key(out, "status");

@@ -231,13 +231,12 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             answer(self.service, &mut ready, &host, self.context);
             self.seen.store(true, Ordering::Relaxed);
             leading = self.lead.resume(since);
-            match &mut leading {
-                Some(reactor) => reactor.give_back(ready, &host),
-                None => {
-                    // The leader may be in its poll already.
-                    cork::release();
-                    self.hand_in(ready);
-                }
+            if let Some(reactor) = &mut leading {
+                reactor.give_back(ready, &host);
+            } else {
+                // The leader may be in its poll already.
+                cork::release();
+                self.hand_in(ready);
             }
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! Responses of one turn, which leave together.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use oxicorn::time::MonoTime;
 
 use crate::support::{Client, Serve, send};
 
@@ -71,11 +72,11 @@ fn no_response_of_a_worker_with_threads_waits_for_a_long_call() {
         }
         last.send_get("/blocks");
         send(worker, Signal::SIGCONT);
-        let begun = Instant::now();
+        let begun = MonoTime::now();
         for client in &mut clients {
             client.response().expect(200);
         }
-        shortest = shortest.min(begun.elapsed());
+        shortest = shortest.min(MonoTime::now().since(begun));
         fs::remove_file(folder.path().join("answered.blocks")).expect("a call that blocks");
         last.response().expect(200);
         if shortest < most {
