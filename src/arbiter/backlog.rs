@@ -1,6 +1,6 @@
 //! [`Backlog`]: how many clients wait at an address.
 //!
-//! The arbiter shows which sockets it listens on; whoever has a handle asks the system about them, also while the arbiter is
+//! The arbiter shows which sockets it listens on; a handle asks the system about them, also while the arbiter is
 //! busy, and in a process that has none of them.
 
 use super::Handle;

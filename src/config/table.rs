@@ -369,7 +369,7 @@ macro_rules! settings_table {
     dogstatsd_tags: String = String::new() => TEXT { metavar: "TAGS", flags: &["--dogstatsd-tags"] }
 
     /// Address at which a process beside the workers answers `/livez`, `/readyz`, `/metrics` and, for people, `/`. The forms
-    /// are those of `bind`. It answers while all workers are busy, and to whoever reaches it.
+    /// are those of `bind`. It answers while all workers are busy, and asks for no password.
     status_bind: Option<String> = None => Option<ADDRESS> { flags: &["--status-bind"] }
 
     /// Least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.
