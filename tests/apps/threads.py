@@ -1,4 +1,4 @@
-"""An application for workers with threads: the query of /sleep is milliseconds."""
+"""An application for workers with threads: the query of /sleep is milliseconds; a call of /meet waits for seven more."""
 
 import itertools
 import threading
@@ -8,6 +8,7 @@ running = 0
 most = 0
 asked = 0
 lock = threading.Lock()
+eight = threading.Barrier(8, timeout=30)
 
 
 def app(environ, start_response):
@@ -17,6 +18,8 @@ def app(environ, start_response):
         most = max(most, running)
     if environ["PATH_INFO"] == "/sleep":
         time.sleep(int(environ["QUERY_STRING"]) / 1000)
+    if environ["PATH_INFO"] == "/meet":
+        eight.wait()
     if environ["PATH_INFO"] == "/stuck":
         # One call in C that gives the interpreter to nobody.
         sum(itertools.repeat(0))
@@ -29,6 +32,7 @@ def app(environ, start_response):
     with lock:
         running -= 1
     facts = {
+        "/meet": "met",
         "/most": str(most),
         "/multithread": str(environ["wsgi.multithread"]),
     }

@@ -8,7 +8,7 @@ use oxicorn::time::MonoTime;
 use crate::Size;
 use crate::site::{CLIENTS, SITES, Site};
 use crate::support::load::{Ask, Line, Load};
-use crate::support::send;
+use crate::support::{send, suspend};
 use crate::watch::wait_for_workers;
 
 /// TERM to a server with a full backlog, and to one in the middle of its work.
@@ -34,7 +34,7 @@ fn stop_with_a_full_backlog(site: Site) {
     let server = house.server;
     let held = wait_for_workers(server.pid(), 2);
     for pid in &held {
-        send(*pid, Signal::SIGSTOP);
+        suspend(*pid);
     }
     let asks: Vec<Ask> = (0..connections)
         .map(|client| Ask::new(client, 0, client % 2 == 0).slow(1))

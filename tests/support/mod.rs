@@ -27,7 +27,7 @@ pub(crate) use arrival::await_arrival;
 pub(crate) use client::{Broken, Browser, Client, Response};
 pub(crate) use flood::{Flood, MOMENT};
 pub(crate) use gate::Gate;
-pub(crate) use process::{Exited, Lines, Process, children, is_there, send};
+pub(crate) use process::{Exited, Lines, Process, children, is_there, send, suspend};
 #[cfg(all(feature = "wsgi", feature = "cli", feature = "tracing"))]
 pub(crate) use python::{python, python_env};
 pub(crate) use server::{Address, Serve, Server};

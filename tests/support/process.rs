@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, setsid};
 use oxicorn::time::MonoTime;
 
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, wait_until};
 
 /// The lines of one stream, as they come.
 #[derive(Clone, Default)]
@@ -291,7 +291,18 @@ pub(crate) fn send(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {pid}: {e}"));
 }
 
-/// A process, as `proc_pid_stat(5)` has it.
+/// Stops a process, and waits until each of its threads stands still: they may run on for a moment after the signal.
+pub(crate) fn suspend(pid: Pid) {
+    send(pid, Signal::SIGSTOP);
+    let stands_still = || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+        let mut stats = threads.map(|thread| Stat::of(&thread.ok()?.path()));
+        stats.all(|stat| stat.is_some_and(|stat| stat.state == 'T'))
+    };
+    wait_until("the process runs on", stands_still);
+}
+
+/// A process or a thread, as `proc_pid_stat(5)` has it.
 struct Stat {
     state: char,
     parent: i32,
@@ -300,7 +311,12 @@ struct Stat {
 
 impl Stat {
     fn read(pid: Pid) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::of(Path::new(&format!("/proc/{pid}")))
+    }
+
+    /// That of a process or a thread that has this folder.
+    fn of(folder: &Path) -> Option<Self> {
+        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
         // The command's name is in parentheses and may hold anything; state, parent and group follow it.
         let mut fields = stat.rsplit(')').next()?.split_whitespace();
         let (state, parent, group) = (fields.next()?, fields.next()?, fields.next()?);

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use nix::sys::signal::Signal;
 
 use super::side_listener::Watched;
-use crate::support::{Address, Client, Serve, send, wait_until};
+use crate::support::{Address, Client, Serve, send, suspend, wait_until};
 
 /// The label of an address.
 fn label(address: &Address) -> String {
@@ -35,7 +35,7 @@ fn clients_that_wait_are_counted_at_their_listener() {
     for address in &watched.server.addresses {
         assert_eq!(watched.metric(&gauge(address)), 0);
     }
-    send(worker, Signal::SIGSTOP);
+    suspend(worker);
     let mut clients = Vec::new();
     for (address, count) in watched.server.addresses.iter().zip([5, 4, 3]) {
         clients.extend((0..count).map(|_| address.client()));
@@ -67,7 +67,7 @@ fn queues_of_all_workers_are_one_listeners() {
     let watched = Watched::start(Serve::app("probe:app").workers(2).args(["--reuse-port"]));
     watched.await_ready();
     for worker in watched.server.workers(2) {
-        send(worker, Signal::SIGSTOP);
+        suspend(worker);
     }
     let clients: Vec<Client> = (0..9).map(|_| watched.server.client()).collect();
     let gauge = gauge(watched.server.address());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use oxicorn::time::MonoTime;
 
-use crate::support::{Client, Serve, send};
+use crate::support::{Client, Serve, await_arrival, send, suspend};
 
 const CLIENTS: usize = 10;
 
@@ -27,9 +27,10 @@ fn a_worker_that_dies_has_sent_what_it_had_answered() {
                 }
             }
             // One poll finds all requests, in the order in which they came.
-            send(worker, Signal::SIGSTOP);
+            suspend(worker);
             for (number, client) in clients.iter_mut().enumerate() {
                 client.send_get(&format!("/?{number}"));
+                await_arrival(client);
             }
             last.send_get(way);
             send(worker, Signal::SIGCONT);
@@ -66,9 +67,10 @@ fn no_response_of_a_worker_with_threads_waits_for_a_long_call() {
                 client.get("/").expect(200);
             }
         }
-        send(worker, Signal::SIGSTOP);
+        suspend(worker);
         for client in &mut clients {
             client.send_get("/");
+            await_arrival(client);
         }
         last.send_get("/blocks");
         send(worker, Signal::SIGCONT);

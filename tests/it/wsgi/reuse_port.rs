@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::support::{Address, Client, Gate, Serve, Server, eventually, root, send};
+use crate::support::{Address, Client, Gate, Serve, Server, eventually, root, send, suspend};
 
 fn serve() -> Serve {
     Serve::app("probe:app").args(["--reuse-port"])
@@ -162,7 +162,7 @@ fn queues_go_to_the_next_arbiters_workers_and_lose_no_client() {
     assert_eq!(queues(&server, 2), queue);
     // The old ones are busy, all of them.
     for worker in &before {
-        send(*worker, Signal::SIGSTOP);
+        suspend(*worker);
     }
     let mut answered = BTreeSet::new();
     eventually("a new worker does not answer", || {

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use oxicorn::time::MonoTime;
 
-use crate::support::{Gate, Serve, Server, eventually, send};
+use crate::support::{Gate, Serve, Server, eventually, send, suspend};
 
 /// The worker that answers one request.
 #[track_caller]
@@ -304,7 +304,7 @@ fn pause_of_all_processes_past_the_timeout_costs_no_request() {
     client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
     drop(gate.arrival());
     for pid in [server.pid(), worker] {
-        send(pid, Signal::SIGSTOP);
+        suspend(pid);
     }
     // So long is the pause: nothing else is waited for.
     std::thread::sleep(Duration::from_millis(2500));
