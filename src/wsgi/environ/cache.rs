@@ -1,6 +1,6 @@
 //! [`EnvironCache`]: the Python strings that a thread keeps from one request to the next.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,23 +11,42 @@ use super::prototype::{Origin, Prototype};
 use crate::h1::Head;
 use crate::service::{Address, trace_parent};
 
-/// The number of peers that a thread keeps.
-const PEERS: usize = 64;
-
 /// Strings of header fields and of peers.
 #[derive(Debug, Default)]
 pub(in crate::wsgi) struct EnvironCache {
     names: HeaderNames,
-    /// By port.
-    peers: Vec<Option<Peer>>,
+    hosts: PeerStrings<IpAddr>,
+    ports: PeerStrings<u16>,
     prototype: Prototype,
 }
 
+/// The strings of the peers' hosts, or of their ports: each has one place, which the last one has that is to have it.
 #[derive(Debug)]
-struct Peer {
-    address: SocketAddr,
-    host: Py<PyString>,
-    port: Py<PyString>,
+struct PeerStrings<K>(Vec<Option<(K, Py<PyString>)>>);
+
+impl<K> Default for PeerStrings<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Copy + PartialEq + ToString> PeerStrings<K> {
+    /// The number of strings that a thread keeps. More connections than this seldom take turns.
+    const PLACES: usize = 256;
+
+    /// The string of `key`, whose place `hash` tells.
+    fn get(&mut self, py: Python<'_>, key: K, hash: u16) -> &Py<PyString> {
+        if self.0.is_empty() {
+            self.0.resize_with(Self::PLACES, || None);
+        }
+        let place = &mut self.0[usize::from(hash) % Self::PLACES];
+        if !matches!(place, Some((kept, _)) if *kept == key) {
+            *place = None;
+        }
+        let (_, text) =
+            place.get_or_insert_with(|| (key, PyString::new(py, &key.to_string()).unbind()));
+        text
+    }
 }
 
 impl EnvironCache {
@@ -37,11 +56,14 @@ impl EnvironCache {
         py: Python<'py>,
         origin: &Origin<'_>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some((environ, is_other_peer)) = self.prototype.copy(py, origin)? else {
+        let Some((environ, peer)) = self.prototype.copy(py, origin)? else {
             return Ok(None);
         };
-        if is_other_peer {
-            self.set_address(&environ, origin.peer)?;
+        if peer.ip() != origin.peer.ip() {
+            self.set_host(&environ, origin.peer.ip())?;
+        }
+        if peer.port() != origin.peer.port() {
+            self.set_port(&environ, origin.peer.port())?;
         }
         Ok(Some(environ))
     }
@@ -67,31 +89,29 @@ impl EnvironCache {
 
     /// Sets `REMOTE_ADDR` and `REMOTE_PORT`, where the peer has them.
     pub(super) fn set_peer(&mut self, environ: &Bound<'_, PyDict>, peer: &Address) -> PyResult<()> {
-        match peer.ip() {
-            Some(address) => self.set_address(environ, address),
-            None => Ok(()),
+        let Some(address) = peer.ip() else {
+            return Ok(());
+        };
+        self.set_host(environ, address.ip())?;
+        match address.port() {
+            0 => Ok(()),
+            port => self.set_port(environ, port),
         }
     }
 
-    fn set_address(&mut self, environ: &Bound<'_, PyDict>, address: SocketAddr) -> PyResult<()> {
+    fn set_host(&mut self, environ: &Bound<'_, PyDict>, host: IpAddr) -> PyResult<()> {
         let py = environ.py();
-        if self.peers.is_empty() {
-            self.peers.resize_with(PEERS, || None);
-        }
-        let place = &mut self.peers[usize::from(address.port()) % PEERS];
-        let peer = match place {
-            Some(peer) if peer.address == address => peer,
-            _ => place.insert(Peer {
-                address,
-                host: PyString::new(py, &address.ip().to_string()).unbind(),
-                port: PyString::new(py, &address.port().to_string()).unbind(),
-            }),
+        // The parts in which the addresses of one network differ.
+        let hash = match host {
+            IpAddr::V4(host) => u16::from(host.octets()[3]),
+            IpAddr::V6(host) => host.segments()[3] ^ host.segments()[7],
         };
-        environ.set_item(intern!(py, "REMOTE_ADDR"), &peer.host)?;
-        if address.port() == 0 {
-            return Ok(());
-        }
-        environ.set_item(intern!(py, "REMOTE_PORT"), &peer.port)
+        environ.set_item(intern!(py, "REMOTE_ADDR"), self.hosts.get(py, host, hash))
+    }
+
+    fn set_port(&mut self, environ: &Bound<'_, PyDict>, port: u16) -> PyResult<()> {
+        let py = environ.py();
+        environ.set_item(intern!(py, "REMOTE_PORT"), self.ports.get(py, port, port))
     }
 
     /// Sets the header fields. The codings of a `collected` body are left out, since those that framed it are undone.

@@ -63,15 +63,15 @@ pub(super) struct Prototype {
 }
 
 impl Prototype {
-    /// A copy of the environ, and whether its peer is another; `None` where the origin is another.
+    /// A copy of the environ, and the peer that is in it; `None` where the origin is another.
     pub(super) fn copy<'py>(
         &self,
         py: Python<'py>,
         origin: &Origin<'_>,
-    ) -> PyResult<Option<(Bound<'py, PyDict>, bool)>> {
+    ) -> PyResult<Option<(Bound<'py, PyDict>, SocketAddr)>> {
         match &self.environ {
             Some((environ, peer)) if self.is_of(origin) => {
-                Ok(Some((environ.bind(py).copy()?, *peer != origin.peer)))
+                Ok(Some((environ.bind(py).copy()?, *peer)))
             }
             _ => Ok(None),
         }
