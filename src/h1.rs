@@ -54,6 +54,7 @@ mod head;
 mod obs_fold;
 mod parse;
 mod request_line;
+mod section_cache;
 mod semantics;
 mod state;
 mod status;

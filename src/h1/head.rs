@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::semantics::Meaning;
 use super::types::{BodyLength, Span, Version};
 
 /// A request's head.
@@ -17,11 +18,7 @@ pub struct Head {
     pub(super) query: Span,
     pub(super) version: Version,
     pub(super) fields: Vec<(Span, Span)>,
-    pub(super) length: BodyLength,
-    pub(super) keep_alive: bool,
-    pub(super) expects_continue: bool,
-    pub(super) upgrades: bool,
-    pub(super) dropped: usize,
+    pub(super) meaning: Meaning,
 }
 
 impl Head {
@@ -35,11 +32,7 @@ impl Head {
             query: Span::default(),
             version: Version::HTTP_11,
             fields,
-            length: BodyLength::Empty,
-            keep_alive: false,
-            expects_continue: false,
-            upgrades: false,
-            dropped: 0,
+            meaning: Meaning::NONE,
         }
     }
 
@@ -126,32 +119,32 @@ impl Head {
     /// [`Underscores`](super::Underscores).
     #[must_use]
     pub fn dropped(&self) -> usize {
-        self.dropped
+        self.meaning.dropped
     }
 
     /// Tells how the body's end is found.
     #[must_use]
     pub fn length(&self) -> BodyLength {
-        self.length
+        self.meaning.length
     }
 
     /// Tells whether the client lets the connection serve another request (RFC 9112 §9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.keep_alive
+        self.meaning.keep_alive
     }
 
     /// Tells whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     #[must_use]
     pub fn expects_continue(&self) -> bool {
-        self.expects_continue
+        self.meaning.expects_continue
     }
 
     /// Whether the client asks to go on in another protocol on this connection (RFC 9110 §7.8): it names some, and its
     /// `Connection` lists `upgrade`. HTTP/1.0 cannot ask.
     #[must_use]
     pub fn upgrades(&self) -> bool {
-        self.upgrades
+        self.meaning.upgrades
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use httparse::Status;
 use memchr::memchr;
 
@@ -16,9 +16,10 @@ use super::error::{ParseError, quote};
 use super::head::Head;
 use super::obs_fold::{is_fold, lines_of, unfold};
 use super::request_line::RequestLine;
-use super::semantics::Semantics;
+use super::section_cache::Place;
+use super::semantics::{Meaning, Semantics};
 use super::syntax::{BadLine, Lines, is_text, is_token, is_token_byte, is_visible, trim_start};
-use super::types::{BodyLength, Span, Version};
+use super::types::{Span, Version};
 
 /// A field, as httparse tells it.
 type Field<'b> = httparse::Header<'b>;
@@ -163,6 +164,18 @@ impl Scan {
             },
         };
         memory.clear();
+        let place = Place {
+            block: bytes,
+            line: &line,
+            config,
+        };
+        if let Some((end, meaning)) = fresh.then(|| place.recall(memory)).flatten() {
+            return Ok(Some(line.head(
+                bytes.split_to(end).freeze(),
+                memory,
+                meaning,
+            )));
+        }
         let start = line.fields;
         let mut fields = Fields::new(memory, &config.leniency);
         let (mut semantics, mut end, mut unfolded) = (Semantics::default(), None, None);
@@ -180,6 +193,7 @@ impl Scan {
                     .try_for_each(|field| fields.push(bytes, field, &mut semantics))
             })?;
         }
+        let found = end;
         if end.is_none() {
             end = self.section.end(bytes, config)?;
             if let Some(end) = end {
@@ -199,15 +213,13 @@ impl Scan {
                 limit: config.limits.field_size,
             });
         }
-        let length = semantics.length(line.version)?;
-        let keep_alive = semantics.keep_alive(line.version, line.method.of(bytes));
-        let upgrades = semantics.upgrades(line.version);
-        let expects_continue = semantics.expects_continue
-            && line.version >= Version::HTTP_11
-            && length != BodyLength::Empty;
-        let dropped = fields.dropped;
+        let (host, dropped) = (fields.host, fields.dropped);
+        let meaning = semantics.meaning(line.version, line.method.of(bytes), dropped)?;
+        if let Some(end) = found {
+            place.keep(end, memory, meaning);
+        }
         // What the target says has precedence (RFC 9112 §3.2.2).
-        if let (Some(host), false) = (fields.host, line.host.is_empty()) {
+        if let (Some(host), false) = (host, line.host.is_empty()) {
             memory[host].1 = line.host;
         }
         let rewritten = match unfolded {
@@ -215,20 +227,8 @@ impl Scan {
             Some(Cow::Borrowed(_)) | None => None,
         };
         let received = bytes.split_to(end);
-        Ok(Some(Head {
-            method: line.method,
-            target: line.target,
-            path: line.path,
-            query: line.query,
-            version: line.version,
-            fields: std::mem::take(memory),
-            length,
-            keep_alive,
-            expects_continue,
-            upgrades,
-            dropped,
-            block: rewritten.unwrap_or_else(|| received.freeze()),
-        }))
+        let block = rewritten.unwrap_or_else(|| received.freeze());
+        Ok(Some(line.head(block, memory, meaning)))
     }
 
     /// The request line at the start of `bytes`, if it is complete.
@@ -314,6 +314,22 @@ impl<'m> Fields<'m> {
         let span = |part| Span::new(block, part);
         self.spans.push((span(name), span(field.value)));
         Ok(())
+    }
+}
+
+impl RequestLine {
+    /// The head with this line in `block`, whose fields are in `memory`.
+    fn head(self, block: Bytes, memory: &mut Vec<(Span, Span)>, meaning: Meaning) -> Head {
+        Head {
+            block,
+            method: self.method,
+            target: self.target,
+            path: self.path,
+            query: self.query,
+            version: self.version,
+            fields: std::mem::take(memory),
+            meaning,
+        }
     }
 }
 

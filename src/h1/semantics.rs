@@ -7,7 +7,33 @@ use super::framing::{Codings, body_length};
 use super::syntax::{host_and_port, members};
 use super::types::{BodyLength, Version};
 
-/// The meaning of a head's fields for the connection.
+/// What a head's fields mean, each for itself and together, for a request line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meaning {
+    /// How the body's end is found.
+    pub(super) length: BodyLength,
+    /// Whether the connection may serve another request.
+    pub(super) keep_alive: bool,
+    /// Whether the client waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// Whether the client asks for another protocol.
+    pub(super) upgrades: bool,
+    /// How many fields were dropped.
+    pub(super) dropped: usize,
+}
+
+impl Meaning {
+    /// That of no fields at all.
+    pub(super) const NONE: Self = Self {
+        length: BodyLength::Empty,
+        keep_alive: false,
+        expects_continue: false,
+        upgrades: false,
+        dropped: 0,
+    };
+}
+
+/// The meaning of a head's fields for the connection, while they are read.
 #[derive(Debug, Default)]
 pub(super) struct Semantics<'b> {
     host: Option<&'b [u8]>,
@@ -15,8 +41,8 @@ pub(super) struct Semantics<'b> {
     length: Option<&'b [u8]>,
     codings: Codings,
     persistence: Persistence,
-    pub(super) expects_continue: bool,
-    /// Whether there is an `Upgrade`, and a `Connection` that lists it.
+    expects_continue: bool,
+    /// Whether there is an `Upgrade`, and a `Connection` that lists it (RFC 9110 §7.8).
     upgrade: (bool, bool),
 }
 
@@ -73,8 +99,28 @@ impl<'b> Semantics<'b> {
         }
     }
 
+    /// What the fields mean in a request of this version and method; `dropped` is the number of those that are not among
+    /// them.
+    pub(super) fn meaning(
+        &self,
+        version: Version,
+        method: &[u8],
+        dropped: usize,
+    ) -> Result<Meaning, ParseError> {
+        let length = self.length(version)?;
+        Ok(Meaning {
+            length,
+            keep_alive: self.keep_alive(version, method),
+            expects_continue: self.expects_continue
+                && version >= Version::HTTP_11
+                && length != BodyLength::Empty,
+            upgrades: self.upgrade == (true, true) && version >= Version::HTTP_11,
+            dropped,
+        })
+    }
+
     /// The body's length; refuses what RFC 9112 §3.2 and §6.3 tell a server to refuse.
-    pub(super) fn length(&self, version: Version) -> Result<BodyLength, ParseError> {
+    fn length(&self, version: Version) -> Result<BodyLength, ParseError> {
         match self.host {
             None if version >= Version::HTTP_11 => return Err(ParseError::NoHost),
             // Empty where the target has no authority (RFC 9110 §7.2).
@@ -86,13 +132,8 @@ impl<'b> Semantics<'b> {
         body_length(version, self.length, self.codings)
     }
 
-    /// Whether the client asks for another protocol (RFC 9110 §7.8).
-    pub(super) fn upgrades(&self, version: Version) -> bool {
-        self.upgrade == (true, true) && version >= Version::HTTP_11
-    }
-
     /// RFC 9112 §9.3; and no second request after CONNECT or a body in a coding that we do not undo.
-    pub(super) fn keep_alive(&self, version: Version, method: &[u8]) -> bool {
+    fn keep_alive(&self, version: Version, method: &[u8]) -> bool {
         let kept = match self.persistence {
             Persistence::Close => false,
             Persistence::KeepAlive => true,

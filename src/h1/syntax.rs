@@ -33,7 +33,7 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 
 /// A token: not empty, and nothing but token characters.
 pub(super) fn is_token(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(|&b| is_token_byte(b))
+    !word.is_empty() && word.iter().fold(true, |good, &b| good & is_token_byte(b))
 }
 
 /// Tells whether the bytes may stand in a field's value or a reason phrase: HTAB, SP, visible ASCII and octets above it

@@ -62,6 +62,25 @@ impl Span {
         self.start == self.end
     }
 
+    /// The range in a block that has `count` bytes more in front, which must end before the limit.
+    pub(super) fn moved_back(self, count: usize) -> Self {
+        Self {
+            start: self.start + count as u32,
+            end: self.end + count as u32,
+        }
+    }
+
+    /// The range in a block that has `count` bytes fewer in front, none of them its own.
+    pub(super) fn moved_forward(self, count: usize) -> Self {
+        if self.is_empty() {
+            return Self::default();
+        }
+        Self {
+            start: self.start - count as u32,
+            end: self.end - count as u32,
+        }
+    }
+
     pub(super) fn of(self, block: &[u8]) -> &[u8] {
         &block[self.start as usize..self.end as usize]
     }

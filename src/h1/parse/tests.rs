@@ -1,6 +1,7 @@
 //! Tests of reading heads.
 
 use super::super::config::Names;
+use super::super::types::BodyLength;
 use super::*;
 
 /// The head at the start of `bytes`, which must come out alike byte by byte.
