@@ -101,6 +101,12 @@ impl<'a> Request<'a> {
         &self.head.path()[..self.mounted]
     }
 
+    /// The [mount](Self::mount) as bytes.
+    #[cfg(feature = "wsgi")]
+    pub(crate) fn mount_bytes(&self) -> &'a [u8] {
+        &self.head.path_bytes()[..self.mounted]
+    }
+
     /// The query of the target as it was sent, without the question mark; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &'a str {

@@ -18,7 +18,6 @@ use super::input::Input;
 use super::mount::{self, AddKeys, Mount};
 use super::response::{DeferredResponse, Response};
 use super::socket;
-use super::start_response::StartResponse;
 use super::thread_cache::{CallObjects, ThreadCache};
 use crate::error::{Error, Result};
 use crate::python::calls::{self, Call};
@@ -134,8 +133,7 @@ impl Application {
             input,
             streamed,
         } = prepared;
-        let start_response = objects.start_response.bind(py);
-        let write = start_response.get().write();
+        let write = objects.start_response.write();
         let recorded = (!self.recorded.is_empty()).then(|| environ.clone());
         let response = Response::new(write, responder, streamed, head.method_bytes() == b"HEAD");
         let mut block = std::mem::take(&mut cache.block);
@@ -149,6 +147,7 @@ impl Application {
         // The environ goes into the call and ends with it, so that the objects in it are free for the next one.
         let call = || {
             allowed?;
+            let start_response = objects.start_response.method.bind(py);
             let result = self.callable.bind(py).call1((environ, start_response))?;
             body::send(&result, &response, &mut block)
         };
@@ -174,7 +173,7 @@ impl Application {
                 }
                 // An application that still holds start_response may call it, and must get that the head was sent. So do
                 // hooks that follow the response.
-                if hooks.is_none() && !StartResponse::is_held(py, &objects.start_response) {
+                if hooks.is_none() && !objects.start_response.is_held(py) {
                     if let Some(deferred) = response.defer(&mut block) {
                         return Ok(CallOutcome::Deferred(deferred));
                     }
@@ -208,7 +207,7 @@ impl Application {
             let (input, streamed) = match body.detach() {
                 Ok(body) => (Input::owned(body), None),
                 Err(body) => {
-                    let start_response = objects.start_response.clone_ref(py);
+                    let start_response = objects.start_response.object.clone_ref(py);
                     (Input::streamed(start_response), Some(body))
                 }
             };
@@ -222,7 +221,7 @@ impl Application {
             .templates
             .environ(py, &mut cache.environ, objects, &request, &body)?;
         if request.head().upgrades() {
-            socket::offer(&environ, &objects.start_response, exchange)?;
+            socket::offer(&environ, &objects.start_response.object, exchange)?;
         }
         if let Some(add_keys) = &self.add_keys {
             add_keys(&request, &environ)?;

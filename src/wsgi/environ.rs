@@ -114,8 +114,8 @@ impl EnvironTemplates {
             Some(origin) => cache.copy(py, origin)?,
             None => None,
         };
-        let environ = if let Some(environ) = copied {
-            environ
+        let (environ, has_target) = if let Some(copied) = copied {
+            copied
         } else {
             let environ = template.dict.bind(py).copy()?;
             environ.set_item(intern!(py, "wsgi.early_hints"), &objects.early_hints)?;
@@ -126,8 +126,14 @@ impl EnvironTemplates {
             if let Some(origin) = &origin {
                 cache.note(origin, &environ)?;
             }
-            environ
+            (environ, false)
         };
+        if !has_target {
+            path::set_target(&environ, request, &self.script_name)?;
+            if let Some(origin) = &origin {
+                cache.note_target(origin, &environ)?;
+            }
+        }
         if let Some(input) = body.input {
             environ.set_item(intern!(py, "wsgi.input"), input)?;
         }
@@ -141,7 +147,6 @@ impl EnvironTemplates {
         if request.scheme() == Scheme::Https {
             environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         }
-        path::set_target(&environ, request, &self.script_name)?;
         if *client != connection.direct || connection.proxied.is_some() {
             set_proxied(&environ, connection)?;
         }

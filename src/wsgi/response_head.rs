@@ -172,10 +172,12 @@ fn parse_status(text: &[u8]) -> Option<u16> {
         _ => return None,
     };
     let visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-    if !code.iter().all(u8::is_ascii_digit) || !reason.iter().all(visible) {
+    let &[a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] = code else {
         return None;
-    }
-    std::str::from_utf8(code).ok()?.parse().ok()
+    };
+    let digit = |byte| u16::from(byte - b'0');
+    let status = 100 * digit(a) + 10 * digit(b) + digit(c);
+    reason.iter().all(visible).then_some(status)
 }
 
 fn wrong_type(what: &str, wanted: &str, object: &Bound<'_, PyAny>) -> PyErr {

@@ -1,11 +1,18 @@
 //! `start_response` and the `write` that it returns (PEP 3333).
 //!
+//! ```text
+//!   the application ──▶ start_response, a bound method ──▶ StartResponse ──▶ Write ──▶ the head, the running call
+//! ```
+//!
+//! It is a method and not an object with `__call__`: Python calls that without a tuple of its arguments.
+//!
 //! *Invariants*: a call of one request never reaches the response of another, since an object that an application keeps
 //! is never used again; no lock is held while Python runs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -15,8 +22,8 @@ use crate::python::errors::to_python;
 use crate::python::ffi;
 use crate::python::greenlet::GreenletId;
 
-/// The callable that an application starts its response with.
-#[pyclass(frozen, module = "oxicorn")]
+/// The object whose method an application starts its response with.
+#[pyclass(frozen, module = "oxicorn", name = "response")]
 #[derive(Debug)]
 pub(super) struct StartResponse {
     write: Py<Write>,
@@ -25,7 +32,7 @@ pub(super) struct StartResponse {
 #[pymethods]
 impl StartResponse {
     #[pyo3(signature = (status, headers, exc_info=None))]
-    fn __call__(
+    fn start_response(
         &self,
         py: Python<'_>,
         status: &Bound<'_, PyAny>,
@@ -61,29 +68,47 @@ fn exception_of(info: &Bound<'_, PyAny>) -> PyErr {
 }
 
 impl StartResponse {
-    pub(super) fn new(py: Python<'_>) -> PyResult<Py<Self>> {
-        let write = Py::new(py, Write::default())?;
-        Py::new(py, Self { write })
-    }
-
     pub(super) fn write(&self) -> &Write {
         self.write.get()
     }
+}
 
-    /// The object for another request; `None` where the application still holds it, or its `write`.
-    pub(super) fn recycle(py: Python<'_>, this: Py<Self>) -> Option<Py<Self>> {
-        if Self::is_held(py, &this) {
-            return None;
-        }
-        if let Some(head) = &mut *this.get().write().lock() {
-            head.clear();
-        }
-        Some(this)
+/// A `start_response`, with the object that it belongs to.
+#[derive(Debug)]
+pub(super) struct BoundStartResponse {
+    pub(super) method: Py<PyAny>,
+    pub(super) object: Py<StartResponse>,
+}
+
+impl BoundStartResponse {
+    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
+        let write = Py::new(py, Write::default())?;
+        let object = Py::new(py, StartResponse { write })?;
+        let method = object.getattr(py, intern!(py, "start_response"))?;
+        Ok(Self { method, object })
     }
 
-    /// Tells whether the application still holds the object, or its `write`, and so may call it.
-    pub(super) fn is_held(py: Python<'_>, this: &Py<Self>) -> bool {
-        ffi::is_held(py, this, 1) || ffi::is_held(py, &this.get().write, 1)
+    pub(super) fn write(&self) -> &Write {
+        self.object.get().write()
+    }
+
+    /// The objects for another request; `None` where the application still holds one of them.
+    pub(super) fn recycle(self, py: Python<'_>) -> Option<Self> {
+        if self.is_held(py) {
+            return None;
+        }
+        if let Some(head) = &mut *self.write().lock() {
+            head.clear();
+        }
+        Some(self)
+    }
+
+    /// Tells whether the application still holds `start_response`, or its `write`, and so may call it.
+    pub(super) fn is_held(&self, py: Python<'_>) -> bool {
+        // The method has a reference to its object.
+        ffi::is_held(py, &self.method, 1)
+            || ffi::is_held(py, &self.object, 2)
+            || ffi::is_held(py, &self.object.get().write, 1)
     }
 }
 

@@ -8,7 +8,7 @@ use super::early_hints::EarlyHints;
 use super::environ::EnvironCache;
 use super::error_stream::ErrorStream;
 use super::response_head::ResponseHead;
-use super::start_response::StartResponse;
+use super::start_response::BoundStartResponse;
 
 /// Strings, buffers and Python objects that serve one call after the other.
 #[derive(Debug, Default)]
@@ -16,25 +16,25 @@ pub(super) struct ThreadCache {
     pub(super) environ: EnvironCache,
     /// Room for a short response.
     pub(super) block: Vec<u8>,
-    start_response: Option<Py<StartResponse>>,
+    start_response: Option<BoundStartResponse>,
     early_hints: Option<Py<EarlyHints>>,
     errors: Option<Py<ErrorStream>>,
 }
 
 /// The Python objects of one call.
 pub(super) struct CallObjects {
-    pub(super) start_response: Py<StartResponse>,
+    pub(super) start_response: BoundStartResponse,
     pub(super) early_hints: Py<EarlyHints>,
     pub(super) errors: Py<ErrorStream>,
 }
 
 thread_local! {
-    static CACHE: Cell<Option<ThreadCache>> = const { Cell::new(None) };
+    static CACHE: Cell<Option<Box<ThreadCache>>> = const { Cell::new(None) };
 }
 
 impl ThreadCache {
     /// The cache of this thread, or a new one where a call is inside another call, or the thread is at its end.
-    pub(super) fn take() -> Self {
+    pub(super) fn take() -> Box<Self> {
         CACHE
             .try_with(Cell::take)
             .ok()
@@ -42,7 +42,7 @@ impl ThreadCache {
             .unwrap_or_default()
     }
 
-    pub(super) fn put_back(self) {
+    pub(super) fn put_back(self: Box<Self>) {
         // Fails only at the thread's end.
         let _ = CACHE.try_with(|cache| cache.set(Some(self)));
     }
@@ -55,7 +55,7 @@ impl ThreadCache {
         Ok(CallObjects {
             start_response: match self.start_response.take() {
                 Some(start_response) => start_response,
-                None => StartResponse::new(py)?,
+                None => BoundStartResponse::new(py)?,
             },
             early_hints: match self.early_hints.take() {
                 Some(hints) => hints,
@@ -70,7 +70,7 @@ impl ThreadCache {
 
     /// Keeps those objects of a call that the application does not hold.
     pub(super) fn recycle_objects(&mut self, py: Python<'_>, objects: CallObjects) {
-        self.start_response = StartResponse::recycle(py, objects.start_response);
+        self.start_response = objects.start_response.recycle(py);
         let references = 1 + self.environ.references();
         self.early_hints = EarlyHints::recycle(py, objects.early_hints, references);
         self.errors = ErrorStream::recycle(py, objects.errors, references);
@@ -80,7 +80,7 @@ impl ThreadCache {
     pub(super) fn recycle_buffers(&mut self, head: Box<ResponseHead>, block: Vec<u8>) {
         self.block = block;
         if let Some(start_response) = &self.start_response {
-            start_response.get().write().put_head(head);
+            start_response.write().put_head(head);
         }
     }
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::super::names::{HeaderKind, HeaderNames};
-use super::prototype::{Origin, Prototype};
+use super::prototype::{Copied, Origin, Prototype};
 use crate::h1::Head;
 use crate::service::{Address, trace_parent};
 
@@ -50,25 +50,31 @@ impl<K: Copy + PartialEq + ToString> PeerStrings<K> {
 }
 
 impl EnvironCache {
-    /// A copy of the environ that is kept for this origin, if there is one.
+    /// A copy of the environ that is kept for this origin, if there is one, and whether the keys of the target are in it.
     pub(super) fn copy<'py>(
         &mut self,
         py: Python<'py>,
         origin: &Origin<'_>,
-    ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some((environ, peer)) = self.prototype.copy(py, origin)? else {
+    ) -> PyResult<Option<(Bound<'py, PyDict>, bool)>> {
+        let Some(copied) = self.prototype.copy(py, origin)? else {
             return Ok(None);
         };
+        let Copied {
+            environ,
+            peer,
+            has_target,
+        } = copied;
         if peer.ip() != origin.peer.ip() {
             self.set_host(&environ, origin.peer.ip())?;
         }
         if peer.port() != origin.peer.port() {
             self.set_port(&environ, origin.peer.port())?;
         }
-        Ok(Some(environ))
+        Ok(Some((environ, has_target)))
     }
 
-    /// Keeps an environ for further requests of this origin, if it was the last one's, too.
+    /// Keeps an environ, which has no keys of a target yet, for further requests of this origin, if it was the last one's,
+    /// too.
     pub(super) fn note(
         &mut self,
         origin: &Origin<'_>,
@@ -77,9 +83,18 @@ impl EnvironCache {
         self.prototype.note(origin, environ)
     }
 
+    /// Keeps an environ with the keys of its target for further requests of this origin, if it was the last one's, too.
+    pub(super) fn note_target(
+        &mut self,
+        origin: &Origin<'_>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        self.prototype.note_target(origin, environ)
+    }
+
     /// How many references it has to each object of a call.
     pub(in crate::wsgi) fn references(&self) -> isize {
-        isize::from(self.prototype.is_kept())
+        self.prototype.kept() as isize
     }
 
     /// Forgets the objects of calls.

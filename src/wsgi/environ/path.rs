@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{percent_decode, percent_decode_str};
+use percent_encoding::percent_decode;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -21,7 +21,7 @@ pub(super) fn set_target(
     script_name: &[u8],
 ) -> Result<(), Failure> {
     let (py, head) = (environ.py(), request.head());
-    let mount: Cow<'_, [u8]> = percent_decode_str(request.mount()).into();
+    let mount: Cow<'_, [u8]> = percent_decode(request.mount_bytes()).into();
     let other = (!mount.is_empty()).then_some(&*mount);
     let other = other.or_else(|| forwarded_script_name(head, request.connection()));
     let script_name = match other {

@@ -4,7 +4,7 @@ use super::super::thread_cache::ThreadCache;
 use super::path::strip_script_name;
 use super::server_name::split_host;
 use super::*;
-use crate::h1::Head;
+use crate::h1::{Conn, ConnConfig, Event, Head, Names};
 use crate::python::testing::with_python;
 use crate::service::{Body, Proxied, Request, RequestInfo};
 use crate::wsgi::testing::{connection, head, ip};
@@ -434,4 +434,75 @@ fn equal_fields_do_not_make_equal_requests() {
         format!("{host} {port} {target} {field}")
     });
     assert_eq!(in_a_row(&requests), expected);
+}
+
+/// The keys and values of a request's environ that are no objects of this server.
+fn cgi_keys(
+    cache: &mut ThreadCache,
+    templates: &EnvironTemplates,
+    (head, connection, mounted): &Asked,
+) -> Vec<String> {
+    with_python(|py| {
+        let objects = cache.take_objects(py).unwrap();
+        let request = Request::new(head, connection, Body::empty()).mounted_at(*mounted);
+        let environ = templates
+            .environ(py, &mut cache.environ, &objects, &request, &NO_BODY)
+            .unwrap();
+        let mut keys: Vec<_> = environ
+            .iter()
+            .filter(|(key, _)| !key.to_string().starts_with("wsgi."))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        keys.sort();
+        drop(environ);
+        cache.recycle_objects(py, objects);
+        keys
+    })
+}
+
+/// A head, its connection, and how much of its path is mounted.
+type Asked = (Head, ConnectionInfo, usize);
+
+#[test]
+fn no_request_shows_the_target_of_another() {
+    let forwarded = |target: &str| {
+        let mut config = ConnConfig::default();
+        config.leniency.forwarder_headers = Names::new("SCRIPT_NAME");
+        let mut conn = Conn::server(config);
+        let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /a\r\n\r\n");
+        conn.receive(text.as_bytes());
+        let Ok(Event::Request(head)) = conn.next_event() else {
+            panic!("{text}")
+        };
+        head
+    };
+    let by = |trusted| ConnectionInfo {
+        trusted,
+        ..connection()
+    };
+    let mut asked: Vec<Asked> = Vec::new();
+    for target in ["/", "/a/b", "/a/b?c", "/a/%62?", "/a", "http://h/a/b"] {
+        asked.push((get(target), by(false), 0));
+        if target.starts_with("/a") {
+            asked.push((get(target), by(false), 2));
+            asked.push((forwarded(target), by(false), 0));
+            asked.push((forwarded(target), by(true), 0));
+        }
+    }
+    let templates = with_python(|py| {
+        EnvironTemplates::new(py, &ServiceContext::new(&[ip("127.0.0.1:8000")]), "").unwrap()
+    });
+    let mut cache = ThreadCache::default();
+    for request in &asked {
+        let expected = cgi_keys(&mut ThreadCache::default(), &templates, request);
+        for before in &asked {
+            for _ in 0..3 {
+                cgi_keys(&mut cache, &templates, before);
+            }
+            for _ in 0..3 {
+                let found = cgi_keys(&mut cache, &templates, request);
+                assert_eq!(found, expected, "behind {before:?}");
+            }
+        }
+    }
 }
