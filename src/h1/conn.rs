@@ -162,7 +162,16 @@ impl Conn {
     ///
     /// Fails if the input is not HTTP/1.1, or would be unsafe to take for it. [Refuse](Self::refuse) it, unless a
     /// response is under way, and close: the events that follow are [`Event::Closed`].
+    #[inline]
     pub fn next_event(&mut self) -> Result<Event, ParseError> {
+        // That is asked most often.
+        if self.is_idle() && !self.ended {
+            return Ok(Event::NeedMore);
+        }
+        self.read_on()
+    }
+
+    fn read_on(&mut self) -> Result<Event, ParseError> {
         let event = match self.state.client() {
             Client::Head => self.next_head(),
             Client::Body => self.next_part(),

@@ -113,11 +113,9 @@ impl<'c> HeadEncoder<'c> {
     }
 
     fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
-        let role = FieldRole::of(name);
-        // Other roles have names that are tokens.
-        if role == FieldRole::Plain && !is_token(name) {
+        let Some(role) = FieldRole::of(name) else {
             return Err(EncodeError::FieldName(quote(name)));
-        }
+        };
         let value = trim(value);
         if !is_text(value) {
             return Err(EncodeError::FieldValue(quote(name)));
@@ -220,9 +218,13 @@ enum FieldRole {
 }
 
 impl FieldRole {
-    fn of(name: &[u8]) -> Self {
+    /// That of a name; `None` for what is no token.
+    fn of(name: &[u8]) -> Option<Self> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match name.len() {
+        Some(match name.len() {
+            // Nearly each response has these two, as they are written here.
+            12 if name == b"Content-Type" => Self::Plain,
+            14 if name == b"Content-Length" => Self::Length,
             10 if is("connection") => Self::Connection,
             14 if is("content-length") => Self::Length,
             2 if is("te") => Self::Dropped,
@@ -234,8 +236,9 @@ impl FieldRole {
             17 if is("transfer-encoding") => Self::Dropped,
             18 if is("proxy-authenticate") => Self::Dropped,
             19 if is("proxy-authorization") => Self::Dropped,
-            _ => Self::Plain,
-        }
+            _ if is_token(name) => Self::Plain,
+            _ => return None,
+        })
     }
 }
 

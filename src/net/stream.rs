@@ -56,10 +56,15 @@ impl Stream {
     ///
     /// Those of `send(2)`; `WouldBlock` where the socket has no room.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let socket = SockRef::from(self);
+        self.write_with_flags(slices, 0)
+    }
+
+    /// Writes with `flags` of send(2).
+    fn write_with_flags(&self, slices: &[IoSlice<'_>], flags: libc::c_int) -> io::Result<usize> {
+        let (socket, flags) = (SockRef::from(self), flags | libc::MSG_NOSIGNAL);
         match slices {
-            [slice] => socket.send_with_flags(slice, libc::MSG_NOSIGNAL),
-            slices => socket.send_vectored_with_flags(slices, libc::MSG_NOSIGNAL),
+            [slice] => socket.send_with_flags(slice, flags),
+            slices => socket.send_vectored_with_flags(slices, flags),
         }
     }
 
@@ -67,10 +72,7 @@ impl Stream {
     /// [`uncork`](Self::uncork), or for a millisecond. Over a Unix socket nothing is held back, nor on a thread for which
     /// [`cork`] is not set up.
     pub(crate) fn write_corked(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        cork::send(self, |flags| {
-            let flags = flags | libc::MSG_NOSIGNAL;
-            SockRef::from(self).send_vectored_with_flags(slices, flags)
-        })
+        cork::send(self, |flags| self.write_with_flags(slices, flags))
     }
 
     /// Has the system send what it holds back, of all sockets of this thread.

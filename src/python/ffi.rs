@@ -8,10 +8,9 @@
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_long};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::ptr;
+use std::{ptr, slice};
 
 use pyo3::prelude::*;
-use pyo3::types::string::PyStringData;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Py, ffi};
 
@@ -173,11 +172,22 @@ pub(crate) fn latin1_bytes<'s>(text: &'s Bound<'_, PyString>) -> Option<&'s [u8]
     if cfg!(target_endian = "big") {
         return None;
     }
-    // SAFETY: a `str` never changes, and lives as long as the reference. One that Python has not brought into its final
-    // form yet is an error of the call.
-    match unsafe { text.data() } {
-        Ok(PyStringData::Ucs1(bytes)) => Some(bytes),
-        Ok(PyStringData::Ucs2(_) | PyStringData::Ucs4(_)) | Err(_) => None,
+    let string = text.as_ptr();
+    // SAFETY: a `str`, which never changes and lives as long as the reference. Before 3.12 one may have to be brought into
+    // its final form first; that it cannot be is an error of the call. It has as many bytes as characters.
+    unsafe {
+        if ffi::PyUnicode_READY(string) != 0 {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        if ffi::PyUnicode_KIND(string) != ffi::PyUnicode_1BYTE_KIND {
+            return None;
+        }
+        let len = ffi::PyUnicode_GET_LENGTH(string).unsigned_abs();
+        Some(slice::from_raw_parts(
+            ffi::PyUnicode_1BYTE_DATA(string),
+            len,
+        ))
     }
 }
 

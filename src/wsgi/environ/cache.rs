@@ -94,7 +94,7 @@ impl EnvironCache {
 
     /// How many references it has to each object of a call.
     pub(in crate::wsgi) fn references(&self) -> isize {
-        self.prototype.kept() as isize
+        self.prototype.kept()
     }
 
     /// Forgets the objects of calls.

@@ -146,8 +146,8 @@ impl Prototype {
     }
 
     /// How many environs it has.
-    pub(super) fn kept(&self) -> usize {
-        usize::from(self.environ.is_some()) + usize::from(self.with_target.is_some())
+    pub(super) fn kept(&self) -> isize {
+        isize::from(self.environ.is_some()) + isize::from(self.with_target.is_some())
     }
 
     /// Forgets the environs.
