@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::semantics::Meaning;
+use super::semantics::Semantics;
 use super::types::{BodyLength, Span, Version};
 
 /// A request's head.
@@ -18,7 +18,7 @@ pub struct Head {
     pub(super) query: Span,
     pub(super) version: Version,
     pub(super) fields: Vec<(Span, Span)>,
-    pub(super) meaning: Meaning,
+    pub(super) semantics: Semantics,
 }
 
 impl Head {
@@ -32,7 +32,7 @@ impl Head {
             query: Span::default(),
             version: Version::HTTP_11,
             fields,
-            meaning: Meaning::NONE,
+            semantics: Semantics::NONE,
         }
     }
 
@@ -119,32 +119,32 @@ impl Head {
     /// [`Underscores`](super::Underscores).
     #[must_use]
     pub fn dropped(&self) -> usize {
-        self.meaning.dropped
+        self.semantics.dropped
     }
 
     /// Tells how the body's end is found.
     #[must_use]
     pub fn length(&self) -> BodyLength {
-        self.meaning.length
+        self.semantics.length
     }
 
     /// Tells whether the client lets the connection serve another request (RFC 9112 §9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.meaning.keep_alive
+        self.semantics.keep_alive
     }
 
     /// Tells whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     #[must_use]
     pub fn expects_continue(&self) -> bool {
-        self.meaning.expects_continue
+        self.semantics.expects_continue
     }
 
     /// Whether the client asks to go on in another protocol on this connection (RFC 9110 §7.8): it names some, and its
     /// `Connection` lists `upgrade`. HTTP/1.0 cannot ask.
     #[must_use]
     pub fn upgrades(&self) -> bool {
-        self.meaning.upgrades
+        self.semantics.upgrades
     }
 }
 

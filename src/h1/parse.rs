@@ -17,7 +17,7 @@ use super::head::Head;
 use super::obs_fold::{is_fold, lines_of, unfold};
 use super::request_line::RequestLine;
 use super::section_cache::Place;
-use super::semantics::{Meaning, Semantics};
+use super::semantics::{Semantics, SemanticsBuilder};
 use super::syntax::{BadLine, Lines, is_text, is_token, is_token_byte, is_visible, trim_start};
 use super::types::{Span, Version};
 
@@ -169,16 +169,16 @@ impl Scan {
             line: &line,
             config,
         };
-        if let Some((end, meaning)) = fresh.then(|| place.recall(memory)).flatten() {
+        if let Some((end, semantics)) = fresh.then(|| place.recall(memory)).flatten() {
             return Ok(Some(line.head(
                 bytes.split_to(end).freeze(),
                 memory,
-                meaning,
+                semantics,
             )));
         }
         let start = line.fields;
         let mut fields = Fields::new(memory, &config.leniency);
-        let (mut semantics, mut end, mut unfolded) = (Semantics::default(), None, None);
+        let (mut semantics, mut end, mut unfolded) = (SemanticsBuilder::default(), None, None);
         if fresh {
             let section = &bytes[start..];
             // A short section has few fields; if not, the second attempt knows.
@@ -214,9 +214,9 @@ impl Scan {
             });
         }
         let (host, dropped) = (fields.host, fields.dropped);
-        let meaning = semantics.meaning(line.version, line.method.of(bytes), dropped)?;
+        let semantics = semantics.build(line.version, line.method.of(bytes), dropped)?;
         if let Some(end) = found {
-            place.keep(end, memory, meaning);
+            place.keep(end, memory, semantics);
         }
         // What the target says has precedence (RFC 9112 §3.2.2).
         if let (Some(host), false) = (host, line.host.is_empty()) {
@@ -228,7 +228,7 @@ impl Scan {
         };
         let received = bytes.split_to(end);
         let block = rewritten.unwrap_or_else(|| received.freeze());
-        Ok(Some(line.head(block, memory, meaning)))
+        Ok(Some(line.head(block, memory, semantics)))
     }
 
     /// The request line at the start of `bytes`, if it is complete.
@@ -294,7 +294,7 @@ impl<'m> Fields<'m> {
         &mut self,
         block: &'b [u8],
         field: &Field<'b>,
-        semantics: &mut Semantics<'b>,
+        semantics: &mut SemanticsBuilder<'b>,
     ) -> Result<(), ParseError> {
         let name = field.name.as_bytes();
         if name.contains(&b'_') && !self.leniency.forwarder_headers.contains(name) {
@@ -319,7 +319,7 @@ impl<'m> Fields<'m> {
 
 impl RequestLine {
     /// The head with this line in `block`, whose fields are in `memory`.
-    fn head(self, block: Bytes, memory: &mut Vec<(Span, Span)>, meaning: Meaning) -> Head {
+    fn head(self, block: Bytes, memory: &mut Vec<(Span, Span)>, semantics: Semantics) -> Head {
         Head {
             block,
             method: self.method,
@@ -328,7 +328,7 @@ impl RequestLine {
             query: self.query,
             version: self.version,
             fields: std::mem::take(memory),
-            meaning,
+            semantics,
         }
     }
 }

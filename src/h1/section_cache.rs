@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use super::config::ConnConfig;
 use super::request_line::RequestLine;
-use super::semantics::Meaning;
+use super::semantics::Semantics;
 use super::types::{Span, Version};
 
 /// The number of sections that a thread keeps.
@@ -30,7 +30,7 @@ struct Known {
     section: Vec<u8>,
     /// The ranges of names and values, from the section's start.
     fields: Vec<(Span, Span)>,
-    meaning: Meaning,
+    semantics: Semantics,
     version: Version,
     config: ConnConfig,
 }
@@ -55,8 +55,8 @@ impl<'b> Place<'b> {
         self.line.host.is_empty() && self.line.method.of(self.block) != b"CONNECT"
     }
 
-    /// The section's end and meaning, if it is known: the ranges of its fields go to `fields`.
-    pub(super) fn recall(&self, fields: &mut Vec<(Span, Span)>) -> Option<(usize, Meaning)> {
+    /// The section's end and semantics, if it is known: the ranges of its fields go to `fields`.
+    pub(super) fn recall(&self, fields: &mut Vec<(Span, Span)>) -> Option<(usize, Semantics)> {
         let recall = |cache: &RefCell<SectionCache>| {
             let cache = cache.borrow();
             let rest = self.rest();
@@ -73,14 +73,14 @@ impl<'b> Place<'b> {
             fields.extend(
                 ranges.map(|(name, value)| (name.moved_back(start), value.moved_back(start))),
             );
-            Some((start + known.section.len(), known.meaning))
+            Some((start + known.section.len(), known.semantics))
         };
         // Fails only at the thread's end.
         CACHE.try_with(recall).ok().flatten()
     }
 
     /// Keeps the section, which goes as far as `end`: its `fields`, and what they mean.
-    pub(super) fn keep(&self, end: usize, fields: &[(Span, Span)], meaning: Meaning) {
+    pub(super) fn keep(&self, end: usize, fields: &[(Span, Span)], semantics: Semantics) {
         let start = self.line.fields;
         if end - start > LONGEST || !self.is_usual() {
             return;
@@ -90,7 +90,7 @@ impl<'b> Place<'b> {
             let known = place.get_or_insert_with(|| Known {
                 section: Vec::new(),
                 fields: Vec::new(),
-                meaning,
+                semantics,
                 version: self.line.version,
                 config: self.config.clone(),
             });
@@ -101,7 +101,7 @@ impl<'b> Place<'b> {
             known.fields.extend(
                 ranges.map(|(name, value)| (name.moved_forward(start), value.moved_forward(start))),
             );
-            known.meaning = meaning;
+            known.semantics = semantics;
             known.version = self.line.version;
             if known.config != *self.config {
                 known.config.clone_from(self.config);

@@ -9,7 +9,7 @@ use super::types::{BodyLength, Version};
 
 /// What a head's fields mean, each for itself and together, for a request line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meaning {
+pub(super) struct Semantics {
     /// How the body's end is found.
     pub(super) length: BodyLength,
     /// Whether the connection may serve another request.
@@ -22,7 +22,7 @@ pub(super) struct Meaning {
     pub(super) dropped: usize,
 }
 
-impl Meaning {
+impl Semantics {
     /// That of no fields at all.
     pub(super) const NONE: Self = Self {
         length: BodyLength::Empty,
@@ -35,7 +35,7 @@ impl Meaning {
 
 /// The meaning of a head's fields for the connection, while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Semantics<'b> {
+pub(super) struct SemanticsBuilder<'b> {
     host: Option<&'b [u8]>,
     content_type: Option<&'b [u8]>,
     length: Option<&'b [u8]>,
@@ -55,7 +55,7 @@ enum Persistence {
     Close,
 }
 
-impl<'b> Semantics<'b> {
+impl<'b> SemanticsBuilder<'b> {
     pub(super) fn add(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), ParseError> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
@@ -101,14 +101,14 @@ impl<'b> Semantics<'b> {
 
     /// What the fields mean in a request of this version and method; `dropped` is the number of those that are not among
     /// them.
-    pub(super) fn meaning(
+    pub(super) fn build(
         &self,
         version: Version,
         method: &[u8],
         dropped: usize,
-    ) -> Result<Meaning, ParseError> {
+    ) -> Result<Semantics, ParseError> {
         let length = self.length(version)?;
-        Ok(Meaning {
+        Ok(Semantics {
             length,
             keep_alive: self.keep_alive(version, method),
             expects_continue: self.expects_continue

@@ -106,10 +106,10 @@ def sample(serve, folder, flags, samples):
         restarts = status["restarts"]
         log = server.log.read_text()
         check(f"{client.failed.value} requests failed\n{log}", not client.failed.value)
-        check(f"workers were replaced: {restarts}\n{log}", not set(restarts) - {"requests"})
+        check(f"workers were replaced: {restarts}\n{log}", not set(restarts) - {"max_requests"})
         check("a traceback or a panic:\n" + log, "Traceback" not in log and "panicked" not in log)
     print(f"{taken} samples in {profiles} profiles, at most {stacks} stacks in one, {client.answered.value} requests,", end=" ")
-    print(f"{restarts.get('requests', 0)} workers replaced: none failed", flush=True)
+    print(f"{restarts.get('max_requests', 0)} workers replaced: none failed", flush=True)
 
 
 def await_workers(server):
