@@ -3,9 +3,9 @@
 
 usage: profiles.py SERVE [SAMPLES [ROUNDS [SECONDS]]] [-- FLAGS ...]
 
-- SAMPLES stacks (default 1,000,000) of an application with all sorts of calls are taken, 100 a second of each thread, while
-  workers reach `max_requests` and are replaced. Each request must be answered with a 200, no worker may crash, and no system
-  call of the application may fail with EINTR.
+- SAMPLES stacks (default 1,000,000, which takes five minutes on two processors) of an application with all sorts of calls are
+  taken, 100 a second of each thread, while workers reach `max_requests` and are replaced. Each request must be answered with a
+  200, no worker may crash, and no system call of the application may fail with EINTR.
 - The function that takes most of the time of a Flask application is the one that most samples met. Flask is measured where FLAGS, which
   are the server's, have a `--venv` with it.
 - ROUNDS times (default 10), for SECONDS (default 5) each, the processor time a request without and with a profile are measured
@@ -81,7 +81,9 @@ def profile(control, seconds):
 
 def sample(serve, folder, flags, samples):
     control = os.path.join(folder, "mixed")
-    flags = [*flags, "--control-socket", control, "-w", "4", "--threads", "16", "--timeout", "120"]
+    # A thread that waits for a processor is sampled, too, and one that has no request is not: so there are many workers.
+    workers = "4" if samples < 100_000 else "32"
+    flags = [*flags, "--control-socket", control, "-w", workers, "--threads", "4", "--timeout", "120"]
     # A connection that a slow client leaves idle is not closed under its next request.
     flags += ["--max-requests", "3000", "--max-requests-jitter", "1000", "--keep-alive", "120"]
     taken = stacks = profiles = 0
