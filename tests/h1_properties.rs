@@ -106,9 +106,15 @@ proptest! {
     // Gunicorn: P42
     #[test]
     fn pipelined_requests_come_out_as_they_went_in(
-        sent in vec(any_sent(), 1..4),
+        mut sent in vec(any_sent(), 1..4),
+        alike in any::<bool>(),
         cuts in vec(any::<Index>(), 0..12),
     ) {
+        // As most clients do it: what is known of the fields is not read once more.
+        if alike {
+            let fields = sent[0].fields.clone();
+            sent.iter_mut().for_each(|request| request.fields.clone_from(&fields));
+        }
         let mut bytes = Vec::new();
         for request in &sent {
             request.encode(&mut bytes);
@@ -166,7 +172,10 @@ proptest! {
         cuts in vec(any::<Index>(), 0..8),
     ) {
         let bytes = [start.as_bytes(), rest.as_bytes()].concat();
-        prop_assert_eq!(outcome(&[&bytes]), outcome(&pieces(&bytes, &cuts)));
+        let first = outcome(&[&bytes]);
+        prop_assert_eq!(&first, &outcome(&pieces(&bytes, &cuts)));
+        // Parts of it are known now.
+        prop_assert_eq!(&first, &outcome(&[&bytes]));
     }
 
     #[test]
