@@ -85,8 +85,8 @@ fn memory_goes_from_one_connection_to_the_next() {
     let count = allocations(|| {
         for _ in 0..100 {
             let mut conn = Conn::server(ConnConfig::default());
-            if let Some(head) = spare.take() {
-                conn.recycle(head);
+            if let Some(memory) = spare.take() {
+                conn.adopt(memory);
             }
             exchange(&mut conn, &mut out);
             spare = conn.release();

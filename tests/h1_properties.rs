@@ -113,7 +113,9 @@ proptest! {
         // As most clients do it: what is known of the fields is not read once more.
         if alike {
             let fields = sent[0].fields.clone();
-            sent.iter_mut().for_each(|request| request.fields.clone_from(&fields));
+            for request in &mut sent {
+                request.fields.clone_from(&fields);
+            }
         }
         let mut bytes = Vec::new();
         for request in &sent {

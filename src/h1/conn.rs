@@ -15,15 +15,14 @@ use super::error::{EncodeError, ParseError};
 use super::event::{CloseReason, Event};
 use super::frame::{Frame, LAST_CHUNK};
 use super::head::Head;
+use super::head_memory::HeadMemory;
 use super::parse::Scan;
 use super::state::{Client, Framing, ResponseState, State};
 use super::status::Page;
-use super::types::{BodyLength, Span};
+use super::types::BodyLength;
 
 /// The first memory for what a client sends, in bytes: most heads fit.
 const FIRST: usize = 1024;
-/// Memory larger than this is freed rather than kept for the next request.
-const LARGE: usize = 16 * 1024;
 
 /// The server's side of one HTTP/1.1 connection, without the connection: see the [module](super).
 ///
@@ -52,14 +51,7 @@ pub struct Conn {
     received: u64,
     /// No more will be received.
     ended: bool,
-    spare: Spare,
-}
-
-/// Memory for the next request.
-#[derive(Debug, Default)]
-struct Spare {
-    block: BytesMut,
-    fields: Vec<(Span, Span)>,
+    spare: HeadMemory,
 }
 
 impl Conn {
@@ -76,7 +68,7 @@ impl Conn {
             whole: false,
             received: 0,
             ended: false,
-            spare: Spare::default(),
+            spare: HeadMemory::default(),
         }
     }
 
@@ -250,31 +242,19 @@ impl Conn {
     /// Takes the memory of a head that is no longer needed, for the next one. Gives it back where it is too large
     /// to be kept.
     pub fn recycle(&mut self, head: Head) -> Option<BytesMut> {
-        let Head {
-            block, mut fields, ..
-        } = head;
-        if self.spare.fields.capacity() == 0 {
-            fields.clear();
-            self.spare.fields = fields;
-        }
-        // Not where a piece of the body still shares it.
-        let mut block = block.try_into_mut().ok()?;
-        block.clear();
-        if block.capacity() > LARGE {
-            return Some(block);
-        }
-        if self.spare.block.capacity() == 0 {
-            self.spare.block = block;
-        }
-        None
+        self.spare.take_from(head)
     }
 
-    /// Gives away the memory that is kept for the next head, if there is any. Another connection can have
-    /// it by [`recycle`](Self::recycle); it is no head to look at.
-    pub fn release(&mut self) -> Option<Head> {
-        let Spare { block, fields } = std::mem::take(&mut self.spare);
-        let is_some = block.capacity() > 0 || fields.capacity() > 0;
-        is_some.then(|| Head::memory(block.freeze(), fields))
+    /// Gives away the memory that is kept for the next head, if there is any, so that another connection can
+    /// [have it](Self::adopt): one that is idle needs none.
+    pub fn release(&mut self) -> Option<HeadMemory> {
+        let memory = std::mem::take(&mut self.spare);
+        (!memory.is_empty()).then_some(memory)
+    }
+
+    /// Takes memory for its next head, as far as it has none.
+    pub fn adopt(&mut self, memory: HeadMemory) {
+        self.spare.fill(memory);
     }
 
     /// Tells how many bytes are received and not parsed yet. Between requests they may be the next one.

@@ -22,20 +22,6 @@ pub struct Head {
 }
 
 impl Head {
-    /// No head, but the memory of one: what connections pass on to each other.
-    pub(super) fn memory(block: Bytes, fields: Vec<(Span, Span)>) -> Self {
-        Self {
-            block,
-            method: Span::default(),
-            target: Span::default(),
-            path: Span::default(),
-            query: Span::default(),
-            version: Version::HTTP_11,
-            fields,
-            semantics: Semantics::NONE,
-        }
-    }
-
     /// The method as it was sent (RFC 9110 §9.1): `GET`.
     #[must_use]
     pub fn method(&self) -> &str {

@@ -22,17 +22,6 @@ pub(super) struct Semantics {
     pub(super) dropped: usize,
 }
 
-impl Semantics {
-    /// That of no fields at all.
-    pub(super) const NONE: Self = Self {
-        length: BodyLength::Empty,
-        keep_alive: false,
-        expects_continue: false,
-        upgrades: false,
-        dropped: 0,
-    };
-}
-
 /// The meaning of a head's fields for the connection, while they are read.
 #[derive(Debug, Default)]
 pub(super) struct SemanticsBuilder<'b> {

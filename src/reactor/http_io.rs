@@ -273,7 +273,7 @@ impl HttpIo {
     /// Takes from the pool what it needs to read and answer a request.
     pub(super) fn borrow_memory(&mut self, pool: &mut BufferPool) {
         if let Some(head) = pool.heads.pop() {
-            pool.reuse(self.http.recycle(head));
+            self.http.adopt(head);
         }
         if self.encoded.capacity() == 0 {
             self.encoded = pool.blocks.pop().unwrap_or_default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::h1::Head;
+use crate::h1::HeadMemory;
 use crate::time::MonoTime;
 
 /// How many heads and small blocks are kept; more are freed.
@@ -25,7 +25,7 @@ const READ: usize = 64 * 1024 + LARGE;
 
 #[derive(Debug, Default)]
 pub(super) struct BufferPool {
-    pub(super) heads: Vec<Head>,
+    pub(super) heads: Vec<HeadMemory>,
     /// The small ones.
     pub(super) blocks: Vec<BytesMut>,
     large: Vec<BytesMut>,
@@ -37,7 +37,7 @@ pub(super) struct BufferPool {
 
 impl BufferPool {
     /// Keeps the memory of a head, if there is room for it.
-    pub(super) fn keep_head(&mut self, head: Head) {
+    pub(super) fn keep_head(&mut self, head: HeadMemory) {
         if self.heads.len() < KEPT {
             self.heads.push(head);
         }
