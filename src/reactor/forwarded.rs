@@ -17,16 +17,16 @@ pub(super) enum ForwardedError {
     Malformed(#[from] MalformedForwarded),
 }
 
-/// Reads the facts from `head`, where `own` is that of the connection itself. The client's address is read only if
-/// `hop`: its sender is trusted. Behind a PROXY header the sender is not the peer.
+/// Reads the facts from `head`, where `own` is that of the connection itself. The client's address is read only where
+/// `hop` says that its sender is trusted. Behind a PROXY header the sender is not the peer.
 pub(super) fn request_info(
     head: &Head,
-    hop: bool,
+    hop: impl FnOnce() -> bool,
     own: Scheme,
     config: &Config,
 ) -> Result<RequestInfo, ForwardedError> {
     let mut client = None;
-    if let Some(field) = config.settings.client_address.field().filter(|_| hop) {
+    if let Some(field) = config.settings.client_address.field().filter(|_| hop()) {
         let values = head.fields().filter(|(name, _)| is(name, field));
         let values: Vec<_> = values.map(|(_, value)| value).collect();
         let trusted = &config.settings.forwarded_allow_ips;
@@ -77,7 +77,7 @@ mod tests {
     fn told(fields: &[(&str, &str)]) -> Result<Scheme, ForwardedError> {
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let head = Head::new("GET", "/", Version::HTTP_10, fields).unwrap();
-        request_info(&head, true, Scheme::Http, &Config::default()).map(|heard| heard.scheme)
+        request_info(&head, || true, Scheme::Http, &Config::default()).map(|heard| heard.scheme)
     }
 
     // Gunicorn: S41

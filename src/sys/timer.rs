@@ -41,10 +41,20 @@ impl Timer {
 
     /// Has it run out once, after `within`. Async-signal-safe (`signal-safety(7)`); changes errno.
     pub(super) fn start(self, within: Duration) -> nix::Result<()> {
+        // Zero would be never.
+        self.set(within.max(Duration::from_millis(1)))
+    }
+
+    /// It does not run out any more; its signal may still be waiting to be delivered. Async-signal-safe; changes errno.
+    pub(super) fn stop(self) {
+        // Fails only for a timer that is deleted.
+        let _ = self.set(Duration::ZERO);
+    }
+
+    fn set(self, within: Duration) -> nix::Result<()> {
         let bound = libc::itimerspec {
             it_interval: timespec(Duration::ZERO),
-            // Zero would be never.
-            it_value: timespec(within.max(Duration::from_millis(1))),
+            it_value: timespec(within),
         };
         // SAFETY: the timer was made by `create`, and the time is a whole one. A timer that is deleted is an error.
         Errno::result(unsafe { libc::timer_settime(self.0, 0, &raw const bound, ptr::null_mut()) })

@@ -114,7 +114,7 @@ impl Connection {
         // A balancer that does not know its client does not look into the stream either.
         let unknown = Header::Unknown.protocol();
         let announced = self.info.proxied.map(|proxied| proxied.protocol);
-        let hop = match &self.info.peer {
+        let hop = || match &self.info.peer {
             _ if announced == Some(unknown) => false,
             Address::Ip(address) => trusted.contains(Some(address.ip())),
             Address::Unix(_) => trusted.contains(None),
