@@ -1,11 +1,16 @@
 """The applications that every server serves when servers are compared."""
 import json
 import os
+import tempfile
 import time
 
+FILE = tempfile.NamedTemporaryFile()
+FILE.write(bytes(1 << 20))
+FILE.flush()
 HELLO = b"Hello, World!"
 BIG = bytes(range(256)) * 400
 BLOCK = b"x" * 4096
+FIELDS = [(f"X-Field-{number}", f"the value of field {number}") for number in range(10)]
 
 
 def answer(start_response, body, content_type="text/plain"):
@@ -24,6 +29,22 @@ def to_json(environ, start_response):
 
 def big(environ, start_response):
     return answer(start_response, BIG)
+
+
+def fields(environ, start_response):
+    """Reads what the client has said in its fields, and says as much itself."""
+    length = sum(len(value) for name, value in environ.items() if name.startswith("HTTP_X_"))
+    body = str(length).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *FIELDS])
+    return [body]
+
+
+def file(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(1 << 20))])
+    content = open(FILE.name, "rb")
+    if "wsgi.file_wrapper" in environ:
+        return environ["wsgi.file_wrapper"](content, 65536)
+    return iter(lambda: content.read(65536), b"")
 
 
 def stream(environ, start_response):

@@ -4,6 +4,9 @@ if body > 0 then
   wrk.method = "POST"
   wrk.body = string.rep("b", body)
 end
+for number = 1, tonumber(os.getenv("PEERS_FIELDS") or "0") do
+  wrk.headers["X-Field-" .. number] = "the value of field " .. number
+end
 if os.getenv("PEERS_CLOSE") == "1" then
   wrk.headers["Connection"] = "close"
 end
