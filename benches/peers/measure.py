@@ -258,8 +258,13 @@ def measure(name, arguments, results):
         for server in running.values():
             load(server, 1, settings)
         for number in range(arguments.rounds):
-            for server_name, server in running.items():
-                found = undisturbed(lambda server=server: load(server, arguments.seconds, settings))
+            for server_name, server in list(running.items()):
+                try:
+                    found = undisturbed(lambda server=server: load(server, arguments.seconds, settings))
+                except subprocess.CalledProcessError as error:
+                    print(f"left out: {name}, {server_name}: it has stopped to answer: {error.stdout}", flush=True)
+                    running.pop(server_name).stop()
+                    continue
                 results["rounds"].append({"workload": name, "server": server_name, "round": number, **found})
         if app == "flask_app" and running:
             measure_rates(running, arguments, results)

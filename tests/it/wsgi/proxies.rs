@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 
-use crate::support::{Client, Serve, eventually};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Address, Client, Serve, Server, eventually};
 
 const GET: &str = "GET /environ HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -157,6 +160,46 @@ fn trusted_forwarder_puts_the_application_below_a_path() {
     assert!(!environ.contains_key("HTTP_REMOTE_USER"));
     client.send("GET /shopping HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /shop\r\n\r\n");
     client.response().expect(500);
+}
+
+/// A client at another of the addresses that this machine has for itself alone.
+fn client_at(host: &str, server: &Server) -> Client {
+    let Address::Tcp(address) = server.address() else {
+        panic!("{:?} is no TCP address", server.address());
+    };
+    let here: SocketAddr = format!("{host}:0").parse().expect("an address");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor is free");
+    socket
+        .bind(&here.into())
+        .expect("all of 127.0.0.0/8 is this machine");
+    socket
+        .connect(&(*address).into())
+        .expect("the server listens");
+    Client::tcp(socket.into())
+}
+
+// The environs of repeated requests are copied: a stranger gets none of those whose peer is trusted.
+#[test]
+fn strangers_repeated_request_is_not_taken_for_a_trusted_forwarders() {
+    let server = Serve::app("probe:app")
+        .args([
+            "--header-map",
+            "dangerous",
+            "--forwarded-allow-ips",
+            "127.0.0.1",
+        ])
+        .start();
+    let mut trusted = server.client();
+    let mut stranger = client_at("127.0.0.2", &server);
+    let request = "GET /shop/environ HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /shop\r\n\r\n";
+    for _ in 0..2 {
+        // To the stranger's request the whole path is the application's, which has no such page.
+        for (client, status) in [(&mut trusted, 200), (&mut stranger, 404)] {
+            for _ in 0..3 {
+                client.send(request).response().expect(status);
+            }
+        }
+    }
 }
 
 // Gunicorn: E27
