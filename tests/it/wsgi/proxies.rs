@@ -180,7 +180,7 @@ fn client_at(host: &str, server: &Server) -> Client {
 
 // The environs of repeated requests are copied: a stranger gets none of those whose peer is trusted.
 #[test]
-fn strangers_repeated_request_is_not_taken_for_a_trusted_forwarders() {
+fn strangers_request_is_no_copy_of_a_trusted_forwarders() {
     let server = Serve::app("probe:app")
         .args([
             "--header-map",
