@@ -262,8 +262,10 @@ def measure(name, arguments, results):
                 try:
                     found = undisturbed(lambda server=server: load(server, arguments.seconds, settings))
                 except subprocess.CalledProcessError as error:
-                    print(f"left out: {name}, {server_name}: it has stopped to answer: {error.stdout}", flush=True)
+                    print(f"left out: {name}, {server_name}: it does not answer any more: {error.stdout}", flush=True)
                     running.pop(server_name).stop()
+                    kept = [row for row in results["rounds"] if (row["workload"], row["server"]) != (name, server_name)]
+                    results["rounds"] = kept
                     continue
                 results["rounds"].append({"workload": name, "server": server_name, "round": number, **found})
         if app == "flask_app" and running:
