@@ -242,7 +242,7 @@ def as_lines(results):
 def measure(name, arguments, results):
     servers, app, settings = WORKLOADS[name]
     body = int(settings.get("PEERS_BODY", 0))
-    running = {}
+    running, rounds = {}, []
     try:
         for server_name, command in servers.items():
             if arguments.servers and server_name not in arguments.servers:
@@ -255,19 +255,17 @@ def measure(name, arguments, results):
                 server.stop()
             else:
                 running[server_name] = server
-        for server in running.values():
-            load(server, 1, settings)
-        for number in range(arguments.rounds):
+        # The first round only warms them up.
+        for number in range(-1, arguments.rounds):
             for server_name, server in list(running.items()):
                 try:
                     found = undisturbed(lambda server=server: load(server, arguments.seconds, settings))
                 except subprocess.CalledProcessError as error:
-                    print(f"left out: {name}, {server_name}: it does not answer any more: {error.stdout}", flush=True)
+                    print(f"left out: {name}, {server_name}: it does not answer any more: {error.stderr.strip()}", flush=True)
                     running.pop(server_name).stop()
-                    kept = [row for row in results["rounds"] if (row["workload"], row["server"]) != (name, server_name)]
-                    results["rounds"] = kept
                     continue
-                results["rounds"].append({"workload": name, "server": server_name, "round": number, **found})
+                rounds.append({"workload": name, "server": server_name, "round": number, **found})
+        results["rounds"] += [row for row in rounds if row["round"] >= 0 and row["server"] in running]
         if app == "flask_app" and running:
             measure_rates(running, arguments, results)
     finally:

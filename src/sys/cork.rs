@@ -232,7 +232,7 @@ mod tests {
         }
         assert!(seen > 0, "nothing was held back");
         assert_eq!(let_go, seen);
-        // The signal of a timer ends such a wait with EINTR. One that has run out before its time was over is no matter.
+        // A timer that still ran would end such a wait with EINTR.
         let undisturbed = (0..20).filter(|_| {
             send_to(&server);
             release();
