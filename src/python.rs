@@ -20,7 +20,6 @@ pub(crate) mod gunicorn_names;
 pub(crate) mod import_spec;
 pub(crate) mod interpreter;
 mod introspect;
-pub(crate) mod lock_wait;
 pub(crate) mod preload;
 pub(crate) mod real_file;
 pub(crate) mod sampler;
@@ -29,4 +28,5 @@ pub(crate) mod stacks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod threads;
+pub(crate) mod turn;
 mod venv;

@@ -42,7 +42,7 @@ pub use request::Request;
 pub use responder::{BodyWriter, Responded, Responder};
 pub use router::{Routed, Router};
 pub(crate) use runtime::NoRuntime;
-pub use runtime::ServiceRuntime;
+pub use runtime::{ServiceRuntime, TurnTimes};
 pub use upgraded::Upgraded;
 
 /// Something that answers requests.

@@ -4,7 +4,7 @@
 //! [`stacks`], [`memory`]. Signals: [`signal`], [`sigaction`], [`sigpipe`], the [`timer`]s that send them, and how an
 //! interrupt is [`repeat`]ed. Descriptors: [`fd`], [`eventfd`], [`poll_set`],
 //! [`socket`], [`sock_diag`]. Files: [`append_file`], [`identity`], [`lock_file`], [`open_below`], [`open_file`], [`pidfile`], [`pinned`]. Memory that processes
-//! share: [`mapping`], [`seqlock`]; or are handed: [`sealed`]. And a value that stays on its thread: [`thread_bound`]; the [`local_time`].
+//! share: [`mapping`], [`seqlock`]; or are handed: [`sealed`]. And a value that stays on its thread: [`thread_bound`]; what one does: [`thread_state`]; the [`local_time`].
 //!
 //! Nothing here knows HTTP, a service or Python.
 
@@ -41,6 +41,7 @@ pub(crate) mod socket;
 pub(crate) mod stacks;
 pub(crate) mod terminal;
 pub(crate) mod thread_bound;
+pub(crate) mod thread_state;
 mod timer;
 pub(crate) mod title;
 pub(crate) mod user;

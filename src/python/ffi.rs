@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Py, ffi};
 
-use super::lock_wait;
+use super::turn::{self, Wait};
 use crate::fork_outcome::ForkOutcome;
 
 /// Whether this process has an interpreter. Async-signal-safe.
@@ -303,13 +303,14 @@ pub(crate) fn detached<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
     }
 
     let f = SameThread(f);
-    let (outcome, asked) = py
+    turn::end();
+    let (outcome, wait) = py
         .detach(move || {
             let outcome = (f.into_inner())();
-            SameThread((outcome, lock_wait::asked()))
+            SameThread((outcome, Wait::begin()))
         })
         .into_inner();
-    lock_wait::count(asked);
+    wait.end();
     outcome
 }
 

@@ -3,10 +3,10 @@
 
 use super::errors;
 use super::ffi;
-use super::lock_wait;
 use super::threads;
+use super::turn;
 use crate::error::{Error, Result};
-use crate::service::ServiceRuntime;
+use crate::service::{ServiceRuntime, TurnTimes};
 
 /// The interpreter's lock, which a thread holds for the time of a call.
 ///
@@ -27,17 +27,21 @@ impl ServiceRuntime for Gil {
         begun: &mut dyn FnMut(),
         woken: &mut dyn FnMut(),
     ) -> Option<Result<()>> {
-        lock_wait::begin();
+        turn::begin();
         Some(threads::run(count, work, begun, woken))
     }
 
-    fn take_lock_wait(&self) -> u64 {
-        lock_wait::take()
+    fn is_awaited(&self) -> bool {
+        turn::is_awaited()
+    }
+
+    fn take_turn_times(&self) -> Option<TurnTimes> {
+        Some(turn::take())
     }
 
     /// Runs the handlers of signals that the application set with `signal.signal`.
     fn check_signals(&self) -> Result<()> {
-        lock_wait::attach(|py| {
+        turn::attach(|py| {
             py.check_signals().map_err(|error| {
                 errors::log_exception(py, "Error in a signal handler", &error);
                 Error::new(errors::summary(py, &error))

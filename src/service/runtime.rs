@@ -44,11 +44,25 @@ pub trait ServiceRuntime: Sync {
         Ok(())
     }
 
-    /// How long the threads of this process have waited for the turn since this was last called, in nanoseconds: as far as
-    /// the runtime counts that.
-    fn take_lock_wait(&self) -> u64 {
-        0
+    /// Tells whether a thread waits for the turn, as far as the runtime sees that.
+    fn is_awaited(&self) -> bool {
+        false
     }
+
+    /// The times of this thread's turns since it last called this; `None` where they are not counted.
+    fn take_turn_times(&self) -> Option<TurnTimes> {
+        None
+    }
+}
+
+/// How long a thread has waited for the turn, and how long it had it, in nanoseconds. While it works without the turn, and
+/// does not ask for it, that is neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnTimes {
+    /// How long it waited.
+    pub waited: u64,
+    /// How long it had the turn.
+    pub had: u64,
 }
 
 /// The runtime of a service that needs none.

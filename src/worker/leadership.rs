@@ -10,26 +10,34 @@
 //!   watcher ◀──── one of ──── standby
 //! ```
 //!
-//! Releasing it and resuming it cost a short lock each and wake no thread: a call that is over sooner
-//! than [`PATIENCE`] keeps the lead. The watcher looks every so often while there is work and sleeps when
-//! there is none. Once calls have been [`SLOW`], it is woken beforehand.
+//! Releasing it and resuming it cost a short lock each and wake no thread: a call that is over sooner than [`PATIENCE`]
+//! keeps the lead. The watcher looks every so often while there is work and sleeps when there is none. Where many calls
+//! are [`SLOW`], it is woken beforehand.
 //!
-//! *Invariants*: it is held, released, or gone; one standby at most is the watcher, and the others
-//! are asleep.
+//! Calls compute one at a time where there is a turn for it (Python's interpreter lock). While one computes, or waits for
+//! the turn, one more would only queue behind it. So a call that lasts is one that waits for something else, or is
+//! [`SLOW`]; and how long it was is how long it had the turn. Else a single call that was delayed would make all of them
+//! queue for the turn, and that would last.
+//!
+//! *Invariants*: it is held, released, or gone; one standby at most is the watcher, and the others are asleep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::sys::thread_state::ThreadState;
 use crate::time::MonoTime;
 
-/// How long a call may take before another thread takes the lead.
+/// How long a call that waits may take before another thread takes the lead.
 const PATIENCE: Duration = Duration::from_micros(100);
-/// How long a call must have taken for the watcher to be woken beforehand for the next ones. Much longer than
-/// a thread that was woken may keep this one from its processor: waking it would give the reason to do so again.
+/// How long any call may take before another thread takes the lead, and how long calls must be for the watcher to be woken
+/// beforehand for the next ones.
 const SLOW: Duration = Duration::from_millis(1);
-/// For how many short calls after a slow one that goes on.
-const HURRY: u32 = 4;
+/// The share of slow calls from which on that is done. A few that come together, since their threads were kept from the
+/// processor, are no reason.
+const HURRY: f32 = 0.25;
+/// The weight of the last call in that share is one in this number.
+const WEIGHT: f32 = 16.0;
 /// How seldom the watcher looks at the most, where it has found short calls only.
 const LOOK: Duration = Duration::from_millis(1);
 /// After how many looks at a leader that calls nothing the watcher goes to sleep.
@@ -44,12 +52,21 @@ pub(super) struct Leadership<L> {
 }
 
 #[derive(Debug)]
+struct Released<L> {
+    lead: Box<L>,
+    since: MonoTime,
+    /// The thread that calls meanwhile.
+    caller: Arc<ThreadState>,
+}
+
+#[derive(Debug)]
 struct Track<L> {
-    /// The lead that was released, and when.
-    released: Option<(Box<L>, MonoTime)>,
+    /// The lead that was released.
+    released: Option<Released<L>>,
     /// How often it was released: whether there is work.
     releases: u64,
-    hurry: u32,
+    /// The share of slow calls: a moving average.
+    slow: f32,
     watched: bool,
     /// Whether the watcher sleeps until it is woken.
     asleep: bool,
@@ -62,9 +79,13 @@ impl<L> Leadership<L> {
     /// A lead that lies there for the first standby.
     pub(super) fn new(lead: L) -> Self {
         let track = Track {
-            released: Some((Box::new(lead), MonoTime::from_nanos(0))),
+            released: Some(Released {
+                lead: Box::new(lead),
+                since: MonoTime::ZERO,
+                caller: Arc::new(ThreadState::of_this_thread()),
+            }),
             releases: 0,
-            hurry: 0,
+            slow: 0.0,
             watched: false,
             asleep: false,
             waiting: 0,
@@ -83,14 +104,18 @@ impl<L> Leadership<L> {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Releases the lead for a call; tells when that began.
-    pub(super) fn release(&self, lead: Box<L>) -> MonoTime {
-        let now = MonoTime::now();
+    /// Releases the lead for a call of the `caller`, which is this thread; tells when that began.
+    pub(super) fn release(&self, lead: Box<L>, caller: &Arc<ThreadState>) -> MonoTime {
+        let since = MonoTime::now();
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut track = self.lock();
-        track.released = Some((lead, now));
+        track.released = Some(Released {
+            lead,
+            since,
+            caller: Arc::clone(caller),
+        });
         track.releases += 1;
-        let wake = track.hurry > 0 || track.asleep;
+        let wake = track.is_in_hurry() || track.asleep;
         let (watched, waiting) = (track.watched, track.waiting);
         drop(track);
         if watched && wake {
@@ -98,24 +123,31 @@ impl<L> Leadership<L> {
         } else if !watched && waiting > 0 {
             self.standbys.notify_one();
         }
-        now
+        since
     }
 
-    /// The call that began then is over: takes the lead up again, if no other thread has it.
-    pub(super) fn resume(&self, since: MonoTime) -> Option<Box<L>> {
-        let slow = MonoTime::now().since(since) >= SLOW;
+    /// The call that began then is over: takes the lead up again, if no other thread has it. `took` is how long it had
+    /// the turn, if there is one.
+    ///
+    /// The lead that another call has released is left to that one while a call waits for the turn, as `is_awaited` tells:
+    /// to call again at once would take the turn away from it.
+    pub(super) fn resume(
+        &self,
+        since: MonoTime,
+        took: Option<Duration>,
+        is_awaited: impl Fn() -> bool,
+    ) -> Option<Box<L>> {
+        let took = took.unwrap_or_else(|| MonoTime::now().since(since));
         let mut track = self.lock();
-        track.hurry = if slow {
-            HURRY
-        } else {
-            track.hurry.saturating_sub(1)
-        };
+        track.note(took);
         self.calls.fetch_sub(1, Ordering::SeqCst);
-        track.released.take().map(|(lead, _)| lead)
+        let free = |it: &mut Released<L>| it.since == since || !is_awaited();
+        track.released.take_if(free).map(|it| it.lead)
     }
 
-    /// Waits for the lead; `None` when there will be none any more. Blocks.
-    pub(super) fn wait_to_lead(&self) -> Option<Box<L>> {
+    /// Waits for the lead; `None` when there will be none any more. Blocks. `is_awaited` tells whether a call waits for the
+    /// turn.
+    pub(super) fn wait_to_lead(&self, is_awaited: impl Fn() -> bool) -> Option<Box<L>> {
         let mut track = self.lock();
         while track.watched && !track.over {
             track.waiting += 1;
@@ -132,13 +164,20 @@ impl<L> Leadership<L> {
             if track.over {
                 return None;
             }
-            if let Some((lead, since)) = track.released.take() {
-                let age = MonoTime::now().since(since);
-                if track.hurry > 0 || age >= PATIENCE {
+            if let Some((since, caller)) = track.call_that_may_last() {
+                let is_in_hurry = track.is_in_hurry();
+                // The system is asked without the lock.
+                drop(track);
+                let is_slow = MonoTime::now().since(since) >= SLOW;
+                let lasts = is_slow || !is_awaited() && (is_in_hurry || caller.is_asleep());
+                track = self.lock();
+                if let Some(it) = track.released.take_if(|it| lasts && it.since == since) {
                     track.watched = false;
-                    return Some(lead);
+                    return Some(it.lead);
                 }
-                track.released = Some((lead, since));
+                if track.over {
+                    return None;
+                }
             }
             quiet = if releases == track.releases {
                 quiet + 1
@@ -178,6 +217,26 @@ impl<L> Leadership<L> {
     }
 }
 
+impl<L> Track<L> {
+    /// A call was that long.
+    fn note(&mut self, took: Duration) {
+        let slow = if took >= SLOW { 1.0 } else { 0.0 };
+        self.slow += (slow - self.slow) / WEIGHT;
+    }
+
+    /// When the call began for which the lead lies there, and its thread: if it is no short one, or many are slow.
+    fn call_that_may_last(&self) -> Option<(MonoTime, Arc<ThreadState>)> {
+        let it = self.released.as_ref()?;
+        let may_last = self.is_in_hurry() || MonoTime::now().since(it.since) >= PATIENCE;
+        may_last.then(|| (it.since, Arc::clone(&it.caller)))
+    }
+
+    /// Whether calls are slow so often that a standby takes the lead whenever one begins.
+    fn is_in_hurry(&self) -> bool {
+        self.slow >= HURRY
+    }
+}
+
 fn wait<'t, T>(condition: &Condvar, guard: MutexGuard<'t, T>) -> MutexGuard<'t, T> {
     condition
         .wait(guard)
@@ -186,28 +245,105 @@ fn wait<'t, T>(condition: &Condvar, guard: MutexGuard<'t, T>) -> MutexGuard<'t, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::mpsc::{self, Receiver};
     use std::thread;
+
+    use super::*;
+
+    fn caller() -> Arc<ThreadState> {
+        Arc::new(ThreadState::of_this_thread())
+    }
 
     #[test]
     fn a_short_call_keeps_the_lead() {
         let leadership = Leadership::new(1);
-        let lead = leadership.wait_to_lead().unwrap();
-        let since = leadership.release(lead);
+        let lead = leadership.wait_to_lead(|| false).unwrap();
+        let since = leadership.release(lead, &caller());
         assert_eq!(leadership.calls(), 1);
-        assert_eq!(leadership.resume(since).as_deref(), Some(&1));
+        assert_eq!(
+            leadership.resume(since, None, || false).as_deref(),
+            Some(&1)
+        );
         assert_eq!(leadership.calls(), 0);
+    }
+
+    /// Begins a call on this thread, has it last as `lasts` does until a standby has the lead, and tells when that was, with
+    /// the beginning.
+    fn time_of_pass(
+        is_awaited: impl Fn() -> bool + Send + Sync,
+        lasts: impl Fn(Receiver<MonoTime>) -> MonoTime,
+    ) -> Duration {
+        let leadership = Leadership::new(());
+        let (tell, told) = mpsc::channel();
+        thread::scope(|threads| {
+            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let since = leadership.release(lead, &caller());
+            threads.spawn(|| {
+                leadership.wait_to_lead(&is_awaited).unwrap();
+                tell.send(MonoTime::now()).unwrap();
+            });
+            lasts(told).since(since)
+        })
+    }
+
+    #[test]
+    fn a_call_that_computes_keeps_the_lead_until_it_is_slow() {
+        let compute = |told: Receiver<_>| loop {
+            if let Ok(moment) = told.try_recv() {
+                return moment;
+            }
+        };
+        assert!(time_of_pass(|| false, compute) >= SLOW);
+    }
+
+    #[test]
+    fn nobody_takes_the_lead_to_queue_for_the_turn() {
+        let wait = |told: Receiver<_>| told.recv().unwrap();
+        assert!(time_of_pass(|| true, wait) >= SLOW);
+        assert!(time_of_pass(|| false, wait) >= PATIENCE);
+    }
+
+    #[test]
+    fn a_call_that_waits_for_the_turn_keeps_its_lead() {
+        for (awaited, taken) in [(true, None), (false, Some(&1))] {
+            let leadership = Leadership::new(1);
+            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let first = leadership.release(lead, &caller());
+            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let second = leadership.release(lead, &caller());
+            let found = leadership.resume(first, None, || awaited);
+            assert_eq!(found.as_deref(), taken);
+            let found = leadership.resume(second, None, || awaited);
+            assert_eq!(found.is_some(), awaited);
+        }
+    }
+
+    #[test]
+    fn slow_calls_are_no_reason_to_hurry_until_they_are_many() {
+        let leadership = Leadership::new(1);
+        let mut lead = leadership.wait_to_lead(|| false).unwrap();
+        let mut call = |times, took| {
+            for _ in 0..times {
+                let since = leadership.release(lead.clone(), &caller());
+                lead = leadership.resume(since, Some(took), || false).unwrap();
+            }
+            leadership.lock().is_in_hurry()
+        };
+        assert!(!call(4, SLOW));
+        assert!(call(4, SLOW));
+        assert!(!call(40, Duration::ZERO));
+        assert!(!call(2, SLOW));
     }
 
     #[test]
     fn a_call_that_lasts_loses_the_lead_to_a_standby() {
         let leadership = Leadership::new(1);
         thread::scope(|threads| {
-            let since = leadership.release(leadership.wait_to_lead().unwrap());
-            let other = threads.spawn(|| leadership.wait_to_lead());
+            let since = leadership.release(leadership.wait_to_lead(|| false).unwrap(), &caller());
+            let other = threads.spawn(|| leadership.wait_to_lead(|| false));
             let lead = other.join().unwrap();
             assert_eq!(lead.as_deref(), Some(&1));
-            assert!(leadership.resume(since).is_none());
+            assert!(leadership.resume(since, None, || false).is_none());
         });
     }
 
@@ -218,10 +354,10 @@ mod tests {
         thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
-                    let mut lead = leadership.wait_to_lead().unwrap();
+                    let mut lead = leadership.wait_to_lead(|| false).unwrap();
                     *lead += 1;
                     let last = *lead == 4;
-                    let since = leadership.release(lead);
+                    let since = leadership.release(lead, &caller());
                     if last {
                         leadership.end();
                     }
@@ -229,7 +365,7 @@ mod tests {
                     while leadership.calls() < 4 {
                         thread::yield_now();
                     }
-                    drop((since, leadership.wait_to_lead()));
+                    drop((since, leadership.wait_to_lead(|| false)));
                 });
             }
         });
@@ -240,9 +376,9 @@ mod tests {
     fn the_end_sends_all_standbys_away() {
         let leadership = Leadership::new(());
         thread::scope(|threads| {
-            let lead = leadership.wait_to_lead();
+            let lead = leadership.wait_to_lead(|| false);
             let others: Vec<_> = (0..3)
-                .map(|_| threads.spawn(|| leadership.wait_to_lead()))
+                .map(|_| threads.spawn(|| leadership.wait_to_lead(|| false)))
                 .collect();
             drop(lead);
             leadership.end();

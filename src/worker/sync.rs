@@ -204,7 +204,9 @@ fn serve<S: Service>(
         let turned = reactor.poll(&host, Some(poll_timeout))?;
         let now = turned.now;
         context.beat(now);
-        context.count_lock_wait(host.runtime.take_lock_wait());
+        if let Some(times) = host.runtime.take_turn_times() {
+            context.count_lock_wait(times.waited);
+        }
         if turned.rested {
             context.rest();
         }

@@ -21,8 +21,9 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -38,6 +39,7 @@ use crate::reactor::{Admit, Host};
 use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::cork;
+use crate::sys::thread_state::ThreadState;
 use crate::time::MonoTime;
 use crate::worker::{Worker, WorkerContext, WorkerTemplate};
 
@@ -194,7 +196,10 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         let work: Box<dyn Fn() + Sync + '_> = Box::new(|| self.run_thread());
         // No connection is taken before the worker is ready, and it is not while a thread may be missing.
         let begun = &mut || self.context.ready();
-        let woken = &mut || check_signals(self.runtime, self.context);
+        let woken = &mut || {
+            check_signals(self.runtime, self.context);
+            self.count_turns();
+        };
         match self.runtime.run_threads(count, &*work, begun, woken) {
             Some(outcome) => outcome?,
             None => threads::run(count, &*work, begun)?,
@@ -216,6 +221,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             place: Cell::new(None),
             counted: Cell::new(false),
         };
+        let state = Arc::new(ThreadState::of_this_thread());
         let mut leading = None;
         while let Some(mut reactor) = self.lead(leading.take(), &host)? {
             let ready = if self.has_room() {
@@ -227,10 +233,11 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 leading = Some(reactor);
                 continue;
             };
-            let since = self.lead.release(reactor);
+            let since = self.lead.release(reactor, &state);
             answer(self.service, &mut ready, &host, self.context);
             self.seen.store(true, Ordering::Relaxed);
-            leading = self.lead.resume(since);
+            let took = self.count_turns();
+            leading = self.lead.resume(since, took, || self.runtime.is_awaited());
             if let Some(reactor) = &mut leading {
                 reactor.give_back(ready, &host);
             } else {
@@ -255,7 +262,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 }
             }
             if leading.is_none() {
-                leading = self.lead.wait_to_lead();
+                leading = self.lead.wait_to_lead(|| self.runtime.is_awaited());
                 // The call of the thread that led lasts. What it has held back waits for no call of this one.
                 cork::release();
             }
@@ -269,7 +276,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 let _ = self.runtime.check_signals();
             }
             self.context.beat(host.now());
-            self.context.count_lock_wait(self.runtime.take_lock_wait());
+            self.count_turns();
             if turned.woken {
                 self.host.obey(reactor, |reactor| {
                     // Calls that begin later answer the clients that are left.
@@ -308,6 +315,13 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             self.context.rest();
         }
         Ok(turned)
+    }
+
+    /// Counts the times of this thread's turns since it last called this; tells how long it had the turn.
+    fn count_turns(&self) -> Option<Duration> {
+        let times = self.runtime.take_turn_times()?;
+        self.context.count_lock_wait(times.waited);
+        Some(Duration::from_nanos(times.had))
     }
 
     /// Leaves an answered connection for the leader.

@@ -24,7 +24,7 @@ use crate::python::calls::{self, Call};
 use crate::python::finalize;
 use crate::python::gil::Gil;
 use crate::python::greenlet::GreenletId;
-use crate::python::lock_wait;
+use crate::python::turn;
 use crate::python::{interpreter, signals};
 use crate::service::{
     Body, Exchange, Request, Responded, Responder, Service, ServiceContext, ServiceRuntime,
@@ -252,7 +252,7 @@ fn ended_by_socket(
 impl Service for Application {
     fn call(&self, request: Request<'_>, responder: Responder<'_>) -> Result<Responded> {
         let mut cache = ThreadCache::take();
-        let called = lock_wait::attach(|py| {
+        let called = turn::attach(|py| {
             let _call = Call::begin(py);
             let outcome = self.call_python(py, &mut cache, request, responder);
             if let Some(imports) = &self.imports {
