@@ -31,6 +31,10 @@ impl ServiceRuntime for Gil {
         Some(threads::run(count, work, begun, woken))
     }
 
+    fn is_exclusive(&self) -> bool {
+        cfg!(not(Py_GIL_DISABLED))
+    }
+
     fn is_awaited(&self) -> bool {
         turn::is_awaited()
     }

@@ -44,6 +44,11 @@ pub trait ServiceRuntime: Sync {
         Ok(())
     }
 
+    /// Tells whether one thread at a time has the turn, so that calls that compute wait for each other.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     /// Tells whether a thread waits for the turn, as far as the runtime sees that.
     fn is_awaited(&self) -> bool {
         false

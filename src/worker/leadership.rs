@@ -145,9 +145,12 @@ impl<L> Leadership<L> {
         track.released.take_if(free).map(|it| it.lead)
     }
 
-    /// Waits for the lead; `None` when there will be none any more. Blocks. `is_awaited` tells whether a call waits for the
-    /// turn.
-    pub(super) fn wait_to_lead(&self, is_awaited: impl Fn() -> bool) -> Option<Box<L>> {
+    /// Waits for the lead; `None` when there will be none any more. Blocks. `would_queue` tells whether one more call would
+    /// only wait for the turn: for the thread of the call that has released the lead, or in general.
+    pub(super) fn wait_to_lead(
+        &self,
+        would_queue: impl Fn(Option<&ThreadState>) -> bool,
+    ) -> Option<Box<L>> {
         let mut track = self.lock();
         while track.watched && !track.over {
             track.waiting += 1;
@@ -165,11 +168,11 @@ impl<L> Leadership<L> {
                 return None;
             }
             if let Some((since, caller)) = track.call_that_may_last() {
-                let is_in_hurry = track.is_in_hurry();
+                let caller = Some(caller).filter(|_| !track.is_in_hurry());
                 // The system is asked without the lock.
                 drop(track);
                 let is_slow = MonoTime::now().since(since) >= SLOW;
-                let lasts = is_slow || !is_awaited() && (is_in_hurry || caller.is_asleep());
+                let lasts = is_slow || !would_queue(caller.as_deref());
                 track = self.lock();
                 if let Some(it) = track.released.take_if(|it| lasts && it.since == since) {
                     track.watched = false;
@@ -257,7 +260,7 @@ mod tests {
     #[test]
     fn a_short_call_keeps_the_lead() {
         let leadership = Leadership::new(1);
-        let lead = leadership.wait_to_lead(|| false).unwrap();
+        let lead = leadership.wait_to_lead(|_| false).unwrap();
         let since = leadership.release(lead, &caller());
         assert_eq!(leadership.calls(), 1);
         assert_eq!(
@@ -270,16 +273,16 @@ mod tests {
     /// Begins a call on this thread, has it last as `lasts` does until a standby has the lead, and tells when that was, with
     /// the beginning.
     fn time_of_pass(
-        is_awaited: impl Fn() -> bool + Send + Sync,
+        would_queue: impl Fn(Option<&ThreadState>) -> bool + Send + Sync,
         lasts: impl Fn(Receiver<MonoTime>) -> MonoTime,
     ) -> Duration {
         let leadership = Leadership::new(());
         let (tell, told) = mpsc::channel();
         thread::scope(|threads| {
-            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let lead = leadership.wait_to_lead(|_| false).unwrap();
             let since = leadership.release(lead, &caller());
             threads.spawn(|| {
-                leadership.wait_to_lead(&is_awaited).unwrap();
+                leadership.wait_to_lead(&would_queue).unwrap();
                 tell.send(MonoTime::now()).unwrap();
             });
             lasts(told).since(since)
@@ -293,23 +296,24 @@ mod tests {
                 return moment;
             }
         };
-        assert!(time_of_pass(|| false, compute) >= SLOW);
+        let computes = |caller: Option<&ThreadState>| !caller.unwrap().is_asleep();
+        assert!(time_of_pass(computes, compute) >= SLOW);
     }
 
     #[test]
     fn nobody_takes_the_lead_to_queue_for_the_turn() {
         let wait = |told: Receiver<_>| told.recv().unwrap();
-        assert!(time_of_pass(|| true, wait) >= SLOW);
-        assert!(time_of_pass(|| false, wait) >= PATIENCE);
+        assert!(time_of_pass(|_| true, wait) >= SLOW);
+        assert!(time_of_pass(|_| false, wait) >= PATIENCE);
     }
 
     #[test]
     fn a_call_that_waits_for_the_turn_keeps_its_lead() {
         for (awaited, taken) in [(true, None), (false, Some(&1))] {
             let leadership = Leadership::new(1);
-            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let lead = leadership.wait_to_lead(|_| false).unwrap();
             let first = leadership.release(lead, &caller());
-            let lead = leadership.wait_to_lead(|| false).unwrap();
+            let lead = leadership.wait_to_lead(|_| false).unwrap();
             let second = leadership.release(lead, &caller());
             let found = leadership.resume(first, None, || awaited);
             assert_eq!(found.as_deref(), taken);
@@ -321,7 +325,7 @@ mod tests {
     #[test]
     fn slow_calls_are_no_reason_to_hurry_until_they_are_many() {
         let leadership = Leadership::new(1);
-        let mut lead = leadership.wait_to_lead(|| false).unwrap();
+        let mut lead = leadership.wait_to_lead(|_| false).unwrap();
         let mut call = |times, took| {
             for _ in 0..times {
                 let since = leadership.release(lead.clone(), &caller());
@@ -339,8 +343,8 @@ mod tests {
     fn a_call_that_lasts_loses_the_lead_to_a_standby() {
         let leadership = Leadership::new(1);
         thread::scope(|threads| {
-            let since = leadership.release(leadership.wait_to_lead(|| false).unwrap(), &caller());
-            let other = threads.spawn(|| leadership.wait_to_lead(|| false));
+            let since = leadership.release(leadership.wait_to_lead(|_| false).unwrap(), &caller());
+            let other = threads.spawn(|| leadership.wait_to_lead(|_| false));
             let lead = other.join().unwrap();
             assert_eq!(lead.as_deref(), Some(&1));
             assert!(leadership.resume(since, None, || false).is_none());
@@ -354,7 +358,7 @@ mod tests {
         thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
-                    let mut lead = leadership.wait_to_lead(|| false).unwrap();
+                    let mut lead = leadership.wait_to_lead(|_| false).unwrap();
                     *lead += 1;
                     let last = *lead == 4;
                     let since = leadership.release(lead, &caller());
@@ -365,7 +369,7 @@ mod tests {
                     while leadership.calls() < 4 {
                         thread::yield_now();
                     }
-                    drop((since, leadership.wait_to_lead(|| false)));
+                    drop((since, leadership.wait_to_lead(|_| false)));
                 });
             }
         });
@@ -376,9 +380,9 @@ mod tests {
     fn the_end_sends_all_standbys_away() {
         let leadership = Leadership::new(());
         thread::scope(|threads| {
-            let lead = leadership.wait_to_lead(|| false);
+            let lead = leadership.wait_to_lead(|_| false);
             let others: Vec<_> = (0..3)
-                .map(|_| threads.spawn(|| leadership.wait_to_lead(|| false)))
+                .map(|_| threads.spawn(|| leadership.wait_to_lead(|_| false)))
                 .collect();
             drop(lead);
             leadership.end();

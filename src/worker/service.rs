@@ -15,6 +15,7 @@ use crate::service::{
     Address, MakeService, NoRuntime, SampleOrders, Service, ServiceContext, ServiceRuntime, Stacks,
 };
 use crate::sys::signal;
+use crate::sys::thread_state::ThreadState;
 use crate::trace;
 use sampling::Sampling;
 
@@ -64,6 +65,13 @@ pub(super) fn make<M: MakeService>(
 /// The runtime of the service.
 pub(super) fn runtime(service: &impl Service) -> &dyn ServiceRuntime {
     service.runtime().unwrap_or(&NoRuntime)
+}
+
+/// Whether one more call would only wait for the turn: for a call that waits for it already, or for that of the `caller`,
+/// which computes.
+pub(super) fn would_queue(runtime: &dyn ServiceRuntime, caller: Option<&ThreadState>) -> bool {
+    let computes = |caller: &ThreadState| !caller.is_asleep();
+    runtime.is_exclusive() && (runtime.is_awaited() || caller.is_some_and(computes))
 }
 
 /// Has the service run the handlers of signals that came. A child that it forks there and that comes back ends, before it
@@ -118,5 +126,34 @@ pub(super) fn answer<S: Service>(
             "Error handling request {method} {target}: {}",
             error.report()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Exclusive {
+        awaited: bool,
+    }
+
+    impl ServiceRuntime for Exclusive {
+        fn is_exclusive(&self) -> bool {
+            true
+        }
+
+        fn is_awaited(&self) -> bool {
+            self.awaited
+        }
+    }
+
+    #[test]
+    fn calls_queue_where_one_at_a_time_computes() {
+        let computing = ThreadState::of_this_thread();
+        let [free, awaited] = [false, true].map(|awaited| Exclusive { awaited });
+        assert!(would_queue(&free, Some(&computing)));
+        assert!(!would_queue(&free, None));
+        assert!(would_queue(&awaited, None));
+        assert!(!would_queue(&NoRuntime, Some(&computing)));
     }
 }

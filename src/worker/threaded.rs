@@ -29,7 +29,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::hosts::WorkerHost;
 use super::leadership::Leadership;
-use super::service::{addresses, answer, check_signals, make, preload, runtime, unload};
+use super::service::{
+    addresses, answer, check_signals, make, preload, runtime, unload, would_queue,
+};
 use super::threads;
 use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
@@ -262,7 +264,8 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 }
             }
             if leading.is_none() {
-                leading = self.lead.wait_to_lead(|| self.runtime.is_awaited());
+                let would_queue = |caller: Option<&_>| would_queue(self.runtime, caller);
+                leading = self.lead.wait_to_lead(would_queue);
                 // The call of the thread that led lasts. What it has held back waits for no call of this one.
                 cork::release();
             }
