@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_micros(250);
 /// written.
 pub(super) const LARGEST: usize = 16 * 1024;
 
-/// How long recent calls took: a moving average, in which a single call that lasts ends nothing.
+/// How long recent calls took: a moving average.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     recent: Duration,
@@ -37,24 +37,6 @@ impl Batch {
 
     /// A call has taken that long.
     pub(super) fn note(&mut self, took: Duration) {
-        self.recent =
-            (self.recent / WEIGHT * (WEIGHT - 1)).saturating_add(took.min(LONGEST * 2) / WEIGHT);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_single_call_that_lasts_ends_nothing() {
-        let mut batch = Batch::default();
-        for _ in 0..20 {
-            batch.note(Duration::from_micros(100));
-        }
-        batch.note(Duration::from_secs(1));
-        assert!(batch.holds_back(true) && !batch.holds_back(false));
-        batch.note(Duration::from_secs(1));
-        assert!(!batch.holds_back(true));
+        self.recent = (self.recent / WEIGHT * (WEIGHT - 1)).saturating_add(took / WEIGHT);
     }
 }
