@@ -4,8 +4,8 @@
 //! the turn are ready, and calls are short, the system holds a complete response back until no more requests are taken
 //! before the next poll. It reads no clock.
 //!
-//! *Invariants*: a response that is held back leaves before the reactor waits for anything, and, since a timer sees to
-//! it, a millisecond after it was written, whatever calls take.
+//! *Invariants*: a response that is held back leaves before the reactor waits for anything, and, since a timer or
+//! another thread sees to it, a millisecond or two after it was written, whatever calls take.
 
 use std::time::Duration;
 

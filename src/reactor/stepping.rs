@@ -245,6 +245,7 @@ impl Reactor {
             key,
             connection,
             config: Arc::clone(&self.config),
+            called: now,
         })
     }
 
@@ -253,6 +254,7 @@ impl Reactor {
         let PendingRequest {
             key,
             mut connection,
+            called,
             ..
         } = ready;
         self.acceptor.retry_admission();
@@ -267,7 +269,7 @@ impl Reactor {
             let now = host.now();
             self.given_back = Some(now);
             if let Some(batch) = &mut self.batch {
-                batch.note(connection.call_time(now));
+                batch.note(now.since(called));
             }
             *place = Place::Here(connection);
             self.deadlines.clear(key);

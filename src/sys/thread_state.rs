@@ -1,29 +1,32 @@
 //! [`ThreadState`]: whether a thread waits for something, or computes, as the scheduler has it.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 
-/// A thread's line in `/proc` (proc(5), `/proc/pid/stat`).
-#[derive(Debug)]
-pub(crate) struct ThreadState(Option<File>);
+use nix::unistd::{Pid, gettid};
+
+/// A thread of this process, by its number in `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadState(Pid);
 
 impl ThreadState {
-    /// The state of this thread. Where `/proc` cannot be read, nothing is known of it.
     pub(crate) fn of_this_thread() -> Self {
-        Self(File::open("/proc/thread-self/stat").ok())
+        Self(gettid())
     }
 
     /// Whether the thread waits for something in the system, and so is in no other thread's way; also where nothing is
-    /// known. A thread that could run, and whose turn on a processor has not come, does not wait.
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.0.as_ref().and_then(state) != Some(b'R')
+    /// known, since `/proc` cannot be read. A thread that could run, and whose turn on a processor has not come, does not wait.
+    pub(crate) fn is_asleep(self) -> bool {
+        state(self.0) != Some(b'R')
     }
 }
 
-/// The third field. The second one, in parentheses, may hold anything, and has 64 bytes at the most.
-fn state(file: &File) -> Option<u8> {
+/// The third field of `/proc/pid/task/tid/stat` (proc(5)). The second one, in parentheses, may hold anything, and has 64
+/// bytes at the most.
+fn state(thread: Pid) -> Option<u8> {
+    let mut file = File::open(format!("/proc/self/task/{thread}/stat")).ok()?;
     let mut start = [0; 128];
-    let len = file.read_at(&mut start, 0).ok()?;
+    let len = file.read(&mut start).ok()?;
     let end = start[..len].iter().rposition(|&byte| byte == b')')?;
     start.get(end + 2).copied()
 }
@@ -49,7 +52,8 @@ mod tests {
             thread::yield_now();
         }
         assert!(!ThreadState::of_this_thread().is_asleep());
-        assert!(ThreadState(None).is_asleep());
+        let nobody = ThreadState(Pid::from_raw(i32::MAX));
+        assert!(nobody.is_asleep());
         drop(end);
         other.unwrap().join().unwrap();
         // A thread that has ended has no state; it may still run for a moment after it was joined.

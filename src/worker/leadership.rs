@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Releasing it and resuming it cost a short lock each and wake no thread: a call that is over sooner than [`PATIENCE`]
-//! keeps the lead. The watcher looks every so often while there is work and sleeps when there is none. Where many calls
-//! are [`SLOW`], it is woken beforehand.
+//! keeps the lead. The watcher looks every so often while there is work, more often where calls last, and sleeps when
+//! there is none. Where many calls are [`SLOW`], it is woken beforehand.
 //!
 //! Calls compute one at a time where there is a turn for it (Python's interpreter lock). While one computes, or waits for
 //! the turn, one more would only queue behind it. So a call that lasts is one that waits for something else, or is
@@ -22,7 +22,7 @@
 //! *Invariants*: it is held, released, or gone; one standby at most is the watcher, and the others are asleep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::sys::thread_state::ThreadState;
@@ -38,25 +38,36 @@ const SLOW: Duration = Duration::from_millis(1);
 const HURRY: f32 = 0.25;
 /// The weight of the last call in that share is one in this number.
 const WEIGHT: f32 = 16.0;
-/// How seldom the watcher looks at the most, where it has found short calls only.
+/// How seldom the watcher looks at the most, where one of the last [`RECENT`] calls has lasted.
 const LOOK: Duration = Duration::from_millis(1);
+/// How seldom it looks at the most elsewhere. A look may cost as much as several of the shortest calls.
+const GLANCE: Duration = Duration::from_millis(2);
+const RECENT: u64 = 1_000;
 /// After how many looks at a leader that calls nothing the watcher goes to sleep.
 const QUIET: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Leadership<L> {
     track: Mutex<Track<L>>,
+    /// Changed with the lock only.
     calls: AtomicUsize,
     watcher: Condvar,
     standbys: Condvar,
 }
 
+/// A call for which the lead was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    /// The count of releases with it.
+    number: u64,
+    since: MonoTime,
+    caller: ThreadState,
+}
+
 #[derive(Debug)]
 struct Released<L> {
     lead: Box<L>,
-    since: MonoTime,
-    /// The thread that calls meanwhile.
-    caller: Arc<ThreadState>,
+    call: Call,
 }
 
 #[derive(Debug)]
@@ -65,6 +76,8 @@ struct Track<L> {
     released: Option<Released<L>>,
     /// How often it was released: whether there is work.
     releases: u64,
+    /// The count of releases when last a call lasted.
+    lasted: u64,
     /// The share of slow calls: a moving average.
     slow: f32,
     watched: bool,
@@ -81,10 +94,14 @@ impl<L> Leadership<L> {
         let track = Track {
             released: Some(Released {
                 lead: Box::new(lead),
-                since: MonoTime::ZERO,
-                caller: Arc::new(ThreadState::of_this_thread()),
+                call: Call {
+                    number: 0,
+                    since: MonoTime::ZERO,
+                    caller: ThreadState::of_this_thread(),
+                },
             }),
             releases: 0,
+            lasted: 0,
             slow: 0.0,
             watched: false,
             asleep: false,
@@ -101,20 +118,20 @@ impl<L> Leadership<L> {
 
     /// How many calls are running. Only the leader begins one, so for the leader it only falls.
     pub(super) fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.calls.load(Ordering::Acquire)
     }
 
-    /// Releases the lead for a call of the `caller`, which is this thread; tells when that began.
-    pub(super) fn release(&self, lead: Box<L>, caller: &Arc<ThreadState>) -> MonoTime {
-        let since = MonoTime::now();
-        self.calls.fetch_add(1, Ordering::SeqCst);
+    /// Releases the lead for a call that begins `now`, on this thread, the `caller`.
+    pub(super) fn release(&self, lead: Box<L>, now: MonoTime, caller: ThreadState) -> Call {
         let mut track = self.lock();
-        track.released = Some(Released {
-            lead,
-            since,
-            caller: Arc::clone(caller),
-        });
+        self.count(1);
         track.releases += 1;
+        let call = Call {
+            number: track.releases,
+            since: now,
+            caller,
+        };
+        track.released = Some(Released { lead, call });
         let wake = track.is_in_hurry() || track.asleep;
         let (watched, waiting) = (track.watched, track.waiting);
         drop(track);
@@ -123,25 +140,25 @@ impl<L> Leadership<L> {
         } else if !watched && waiting > 0 {
             self.standbys.notify_one();
         }
-        since
+        call
     }
 
-    /// The call that began then is over: takes the lead up again, if no other thread has it. `took` is how long it had
-    /// the turn, if there is one.
+    /// The call is over: takes the lead up again, if no other thread has it. `took` is how long it had the turn, if there
+    /// is one.
     ///
     /// The lead that another call has released is left to that one while a call waits for the turn, as `is_awaited` tells:
     /// to call again at once would take the turn away from it.
     pub(super) fn resume(
         &self,
-        since: MonoTime,
+        call: Call,
         took: Option<Duration>,
         is_awaited: impl Fn() -> bool,
     ) -> Option<Box<L>> {
-        let took = took.unwrap_or_else(|| MonoTime::now().since(since));
+        let took = took.unwrap_or_else(|| MonoTime::now().since(call.since));
         let mut track = self.lock();
         track.note(took);
-        self.calls.fetch_sub(1, Ordering::SeqCst);
-        let free = |it: &mut Released<L>| it.since == since || !is_awaited();
+        self.count(-1);
+        let free = |it: &mut Released<L>| it.call == call || !is_awaited();
         track.released.take_if(free).map(|it| it.lead)
     }
 
@@ -149,7 +166,7 @@ impl<L> Leadership<L> {
     /// only wait for the turn: for the thread of the call that has released the lead, or in general.
     pub(super) fn wait_to_lead(
         &self,
-        would_queue: impl Fn(Option<&ThreadState>) -> bool,
+        would_queue: impl Fn(Option<ThreadState>) -> bool,
     ) -> Option<Box<L>> {
         let mut track = self.lock();
         while track.watched && !track.over {
@@ -167,14 +184,14 @@ impl<L> Leadership<L> {
             if track.over {
                 return None;
             }
-            if let Some((since, caller)) = track.call_that_may_last() {
-                let caller = Some(caller).filter(|_| !track.is_in_hurry());
+            if let Some((call, age)) = track.call_that_may_last() {
+                let caller = Some(call.caller).filter(|_| !track.is_in_hurry());
                 // The system is asked without the lock.
                 drop(track);
-                let is_slow = MonoTime::now().since(since) >= SLOW;
-                let lasts = is_slow || !would_queue(caller.as_deref());
+                let lasts = age >= SLOW || !would_queue(caller);
                 track = self.lock();
-                if let Some(it) = track.released.take_if(|it| lasts && it.since == since) {
+                if let Some(it) = track.released.take_if(|it| lasts && it.call == call) {
+                    track.lasted = call.number;
                     track.watched = false;
                     return Some(it.lead);
                 }
@@ -199,7 +216,7 @@ impl<L> Leadership<L> {
                     .wait_timeout(track, look_after)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
-                look_after = (look_after * 2).min(LOOK);
+                look_after = (look_after * 2).min(track.longest_look());
             }
         }
     }
@@ -214,6 +231,13 @@ impl<L> Leadership<L> {
         self.standbys.notify_all();
     }
 
+    /// Counts a call that begins or ends, with the lock.
+    fn count(&self, change: isize) {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let calls = calls.wrapping_add_signed(change);
+        self.calls.store(calls, Ordering::Release);
+    }
+
     /// Held for a few instructions at a time, and never while a thread waits for anything.
     fn lock(&self) -> MutexGuard<'_, Track<L>> {
         self.track.lock().unwrap_or_else(PoisonError::into_inner)
@@ -223,15 +247,27 @@ impl<L> Leadership<L> {
 impl<L> Track<L> {
     /// A call was that long.
     fn note(&mut self, took: Duration) {
-        let slow = if took >= SLOW { 1.0 } else { 0.0 };
-        self.slow += (slow - self.slow) / WEIGHT;
+        let is_slow = took >= SLOW;
+        if is_slow {
+            self.lasted = self.releases;
+        }
+        self.slow += (f32::from(u8::from(is_slow)) - self.slow) / WEIGHT;
     }
 
-    /// When the call began for which the lead lies there, and its thread: if it is no short one, or many are slow.
-    fn call_that_may_last(&self) -> Option<(MonoTime, Arc<ThreadState>)> {
-        let it = self.released.as_ref()?;
-        let may_last = self.is_in_hurry() || MonoTime::now().since(it.since) >= PATIENCE;
-        may_last.then(|| (it.since, Arc::clone(&it.caller)))
+    /// The call for which the lead lies there, and its age: if it is no short one, or many are slow.
+    fn call_that_may_last(&self) -> Option<(Call, Duration)> {
+        let call = self.released.as_ref()?.call;
+        let age = MonoTime::now().since(call.since);
+        (self.is_in_hurry() || age >= PATIENCE).then_some((call, age))
+    }
+
+    /// How seldom the watcher looks at the most.
+    fn longest_look(&self) -> Duration {
+        if self.releases - self.lasted < RECENT {
+            LOOK
+        } else {
+            GLANCE
+        }
     }
 
     /// Whether calls are slow so often that a standby takes the lead whenever one begins.
@@ -253,39 +289,36 @@ mod tests {
 
     use super::*;
 
-    fn caller() -> Arc<ThreadState> {
-        Arc::new(ThreadState::of_this_thread())
+    fn release<L>(leadership: &Leadership<L>, lead: Box<L>) -> Call {
+        leadership.release(lead, MonoTime::now(), ThreadState::of_this_thread())
     }
 
     #[test]
     fn a_short_call_keeps_the_lead() {
         let leadership = Leadership::new(1);
         let lead = leadership.wait_to_lead(|_| false).unwrap();
-        let since = leadership.release(lead, &caller());
+        let call = release(&leadership, lead);
         assert_eq!(leadership.calls(), 1);
-        assert_eq!(
-            leadership.resume(since, None, || false).as_deref(),
-            Some(&1)
-        );
+        assert_eq!(leadership.resume(call, None, || false).as_deref(), Some(&1));
         assert_eq!(leadership.calls(), 0);
     }
 
     /// Begins a call on this thread, has it last as `lasts` does until a standby has the lead, and tells when that was, with
     /// the beginning.
     fn time_of_pass(
-        would_queue: impl Fn(Option<&ThreadState>) -> bool + Send + Sync,
+        would_queue: impl Fn(Option<ThreadState>) -> bool + Send + Sync,
         lasts: impl Fn(Receiver<MonoTime>) -> MonoTime,
     ) -> Duration {
         let leadership = Leadership::new(());
         let (tell, told) = mpsc::channel();
         thread::scope(|threads| {
             let lead = leadership.wait_to_lead(|_| false).unwrap();
-            let since = leadership.release(lead, &caller());
+            let call = release(&leadership, lead);
             threads.spawn(|| {
                 leadership.wait_to_lead(&would_queue).unwrap();
                 tell.send(MonoTime::now()).unwrap();
             });
-            lasts(told).since(since)
+            lasts(told).since(call.since)
         })
     }
 
@@ -296,7 +329,7 @@ mod tests {
                 return moment;
             }
         };
-        let computes = |caller: Option<&ThreadState>| !caller.unwrap().is_asleep();
+        let computes = |caller: Option<ThreadState>| !caller.unwrap().is_asleep();
         assert!(time_of_pass(computes, compute) >= SLOW);
     }
 
@@ -312,9 +345,9 @@ mod tests {
         for (awaited, taken) in [(true, None), (false, Some(&1))] {
             let leadership = Leadership::new(1);
             let lead = leadership.wait_to_lead(|_| false).unwrap();
-            let first = leadership.release(lead, &caller());
+            let first = release(&leadership, lead);
             let lead = leadership.wait_to_lead(|_| false).unwrap();
-            let second = leadership.release(lead, &caller());
+            let second = release(&leadership, lead);
             let found = leadership.resume(first, None, || awaited);
             assert_eq!(found.as_deref(), taken);
             let found = leadership.resume(second, None, || awaited);
@@ -326,28 +359,51 @@ mod tests {
     fn slow_calls_are_no_reason_to_hurry_until_they_are_many() {
         let leadership = Leadership::new(1);
         let mut lead = leadership.wait_to_lead(|_| false).unwrap();
-        let mut call = |times, took| {
+        let mut answer = |times, took| {
             for _ in 0..times {
-                let since = leadership.release(lead.clone(), &caller());
-                lead = leadership.resume(since, Some(took), || false).unwrap();
+                let call = release(&leadership, lead.clone());
+                lead = leadership.resume(call, Some(took), || false).unwrap();
             }
             leadership.lock().is_in_hurry()
         };
-        assert!(!call(4, SLOW));
-        assert!(call(4, SLOW));
-        assert!(!call(40, Duration::ZERO));
-        assert!(!call(2, SLOW));
+        assert!(!answer(4, SLOW));
+        assert!(answer(4, SLOW));
+        assert!(!answer(40, Duration::ZERO));
+        assert!(!answer(2, SLOW));
+    }
+
+    #[test]
+    fn the_watcher_looks_less_often_where_no_call_has_lasted() {
+        let leadership = Leadership::new(());
+        let mut lead = leadership.wait_to_lead(|_| false).unwrap();
+        let mut answer = |times, took| {
+            for _ in 0..times {
+                let call = release(&leadership, lead.clone());
+                lead = leadership.resume(call, Some(took), || false).unwrap();
+            }
+            leadership.lock().longest_look()
+        };
+        assert_eq!(answer(RECENT - 1, Duration::ZERO), LOOK);
+        assert_eq!(answer(1, Duration::ZERO), GLANCE);
+        assert_eq!(answer(1, SLOW), LOOK);
+        assert_eq!(answer(RECENT - 1, Duration::ZERO), LOOK);
+        assert_eq!(answer(1, Duration::ZERO), GLANCE);
+        // One that lost its lead.
+        let call = release(&leadership, lead.clone());
+        leadership.wait_to_lead(|_| false).unwrap();
+        leadership.resume(call, Some(Duration::ZERO), || false);
+        assert_eq!(leadership.lock().longest_look(), LOOK);
     }
 
     #[test]
     fn a_call_that_lasts_loses_the_lead_to_a_standby() {
         let leadership = Leadership::new(1);
         thread::scope(|threads| {
-            let since = leadership.release(leadership.wait_to_lead(|_| false).unwrap(), &caller());
+            let call = release(&leadership, leadership.wait_to_lead(|_| false).unwrap());
             let other = threads.spawn(|| leadership.wait_to_lead(|_| false));
             let lead = other.join().unwrap();
             assert_eq!(lead.as_deref(), Some(&1));
-            assert!(leadership.resume(since, None, || false).is_none());
+            assert!(leadership.resume(call, None, || false).is_none());
         });
     }
 
@@ -361,7 +417,7 @@ mod tests {
                     let mut lead = leadership.wait_to_lead(|_| false).unwrap();
                     *lead += 1;
                     let last = *lead == 4;
-                    let since = leadership.release(lead, &caller());
+                    let call = release(&leadership, lead);
                     if last {
                         leadership.end();
                     }
@@ -369,7 +425,7 @@ mod tests {
                     while leadership.calls() < 4 {
                         thread::yield_now();
                     }
-                    drop((since, leadership.wait_to_lead(|_| false)));
+                    drop((call, leadership.wait_to_lead(|_| false)));
                 });
             }
         });

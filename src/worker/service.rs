@@ -69,8 +69,8 @@ pub(super) fn runtime(service: &impl Service) -> &dyn ServiceRuntime {
 
 /// Whether one more call would only wait for the turn: for a call that waits for it already, or for that of the `caller`,
 /// which computes.
-pub(super) fn would_queue(runtime: &dyn ServiceRuntime, caller: Option<&ThreadState>) -> bool {
-    let computes = |caller: &ThreadState| !caller.is_asleep();
+pub(super) fn would_queue(runtime: &dyn ServiceRuntime, caller: Option<ThreadState>) -> bool {
+    let computes = |caller: ThreadState| !caller.is_asleep();
     runtime.is_exclusive() && (runtime.is_awaited() || caller.is_some_and(computes))
 }
 
@@ -151,9 +151,9 @@ mod tests {
     fn calls_queue_where_one_at_a_time_computes() {
         let computing = ThreadState::of_this_thread();
         let [free, awaited] = [false, true].map(|awaited| Exclusive { awaited });
-        assert!(would_queue(&free, Some(&computing)));
+        assert!(would_queue(&free, Some(computing)));
         assert!(!would_queue(&free, None));
         assert!(would_queue(&awaited, None));
-        assert!(!would_queue(&NoRuntime, Some(&computing)));
+        assert!(!would_queue(&NoRuntime, Some(computing)));
     }
 }

@@ -21,7 +21,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -37,8 +37,7 @@ use crate::access::{Access, AccessSink};
 use crate::error::{Error, Result};
 use crate::fork_outcome::ForkOutcome;
 use crate::h1::Head;
-use crate::reactor::{Admit, Host};
-use crate::reactor::{Config, PendingRequest, PollOutcome, Reactor, Waker};
+use crate::reactor::{Admit, Config, Host, PendingRequest, PollOutcome, Reactor, Waker};
 use crate::service::{MakeService, Service, ServiceRuntime};
 use crate::sys::cork;
 use crate::sys::thread_state::ThreadState;
@@ -223,23 +222,19 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
             place: Cell::new(None),
             counted: Cell::new(false),
         };
-        let state = Arc::new(ThreadState::of_this_thread());
+        let caller = ThreadState::of_this_thread();
         let mut leading = None;
         while let Some(mut reactor) = self.lead(leading.take(), &host)? {
-            let ready = if self.has_room() {
-                reactor.next_request(&host)
-            } else {
-                None
-            };
-            let Some(mut ready) = ready else {
+            let ready = self.has_room().then(|| reactor.next_request(&host));
+            let Some(mut ready) = ready.flatten() else {
                 leading = Some(reactor);
                 continue;
             };
-            let since = self.lead.release(reactor, &state);
+            let call = self.lead.release(reactor, ready.called(), caller);
             answer(self.service, &mut ready, &host, self.context);
             self.seen.store(true, Ordering::Relaxed);
             let took = self.count_turns();
-            leading = self.lead.resume(since, took, || self.runtime.is_awaited());
+            leading = self.lead.resume(call, took, || self.runtime.is_awaited());
             if let Some(reactor) = &mut leading {
                 reactor.give_back(ready, &host);
             } else {
@@ -258,13 +253,14 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         host: &CallHost<'_, S>,
     ) -> Result<Option<Box<Reactor>>> {
         loop {
-            if let Some(reactor) = &leading {
-                if reactor.has_pending() && self.has_room() && !reactor.is_done(MonoTime::now()) {
-                    return Ok(leading);
-                }
+            // Only a reactor in haste may be done with requests left; for another one no clock is read.
+            let is_late = |it: &Reactor| it.is_hasty() && it.is_done(MonoTime::now());
+            let is_ready = |it: &Box<_>| self.can_call(it) && !is_late(it);
+            if leading.as_ref().is_some_and(is_ready) {
+                return Ok(leading);
             }
             if leading.is_none() {
-                let would_queue = |caller: Option<&_>| would_queue(self.runtime, caller);
+                let would_queue = |caller| would_queue(self.runtime, caller);
                 leading = self.lead.wait_to_lead(would_queue);
                 // The call of the thread that led lasts. What it has held back waits for no call of this one.
                 cork::release();
@@ -308,7 +304,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         }
         self.host.flush();
         // The last connection of a worker that leaves may just have come back: nothing would end a poll.
-        if reactor.is_done(MonoTime::now()) || reactor.has_pending() && self.has_room() {
+        if reactor.is_done(MonoTime::now()) || self.can_call(reactor) {
             return Ok(PollOutcome::default());
         }
         // Where there is no room no request was asked for, which would have done it.
@@ -335,6 +331,10 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
         if self.polling.load(Ordering::SeqCst) {
             self.waker.wake();
         }
+    }
+
+    fn can_call(&self, reactor: &Reactor) -> bool {
+        reactor.has_pending() && self.has_room()
     }
 
     fn has_room(&self) -> bool {
