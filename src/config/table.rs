@@ -209,7 +209,7 @@ macro_rules! settings_table {
     }
 
     /// Have a worker send the responses to the requests of one turn together while calls are short, each a
-    /// millisecond late at the most, two with threads. Otherwise each leaves at once.
+    /// millisecond late at the most, three with threads. Otherwise each leaves at once.
     batch_responses: bool = true => FLAG { flags: &["--no-batch-responses"], bare: Some("false") }
 
     /// Value of the header field `Server`. An empty value leaves the field out.

@@ -69,7 +69,7 @@ impl Stream {
     }
 
     /// Writes as [`write_vectored`](Self::write_vectored) does, and has the system hold it back until
-    /// [`uncork`](Self::uncork), or for a millisecond or two. Over a Unix socket nothing is held back, nor on a thread for which
+    /// [`uncork`](Self::uncork), or for some milliseconds. Over a Unix socket nothing is held back, nor on a thread for which
     /// [`cork`] is not set up.
     pub(crate) fn write_corked(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         cork::send(self, |flags| self.write_with_flags(slices, flags))

@@ -5,7 +5,7 @@
 //! before the next poll. It reads no clock.
 //!
 //! *Invariants*: a response that is held back leaves before the reactor waits for anything, and, since a timer or
-//! another thread sees to it, a millisecond or two after it was written, whatever calls take.
+//! another thread sees to it, a millisecond or some three after it was written, whatever calls take.
 
 use std::time::Duration;
 

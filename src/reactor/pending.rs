@@ -11,14 +11,12 @@ use super::host::Host;
 use crate::error::Result;
 use crate::h1::Head;
 use crate::service::{self, Request, Responded, Responder};
-use crate::time::MonoTime;
 
 /// A complete request, lent by the reactor with its connection until it is given back.
 pub struct PendingRequest {
     pub(super) key: usize,
     pub(super) connection: Box<Connection>,
     pub(super) config: Arc<Config>,
-    pub(super) called: MonoTime,
 }
 
 impl PendingRequest {
@@ -34,11 +32,6 @@ impl PendingRequest {
         call: impl FnOnce(Request<'_>, Responder<'_>) -> Result<Responded>,
     ) -> Result<()> {
         self.connection.answer(&self.config, host, call)
-    }
-
-    /// When it was taken out of the reactor, for its call to begin.
-    pub(crate) fn called(&self) -> MonoTime {
-        self.called
     }
 
     /// The request's head.

@@ -245,7 +245,6 @@ impl Reactor {
             key,
             connection,
             config: Arc::clone(&self.config),
-            called: now,
         })
     }
 
@@ -254,7 +253,6 @@ impl Reactor {
         let PendingRequest {
             key,
             mut connection,
-            called,
             ..
         } = ready;
         self.acceptor.retry_admission();
@@ -269,7 +267,7 @@ impl Reactor {
             let now = host.now();
             self.given_back = Some(now);
             if let Some(batch) = &mut self.batch {
-                batch.note(now.since(called));
+                batch.note(connection.call_time(now));
             }
             *place = Place::Here(connection);
             self.deadlines.clear(key);

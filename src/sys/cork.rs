@@ -27,7 +27,7 @@ use super::signal;
 use super::timer::Timer;
 use crate::error::{Error, Result};
 
-/// How long output is held back at the most, while the thread's signals are not blocked.
+/// How long output is held back at the most where there is a timer, while the thread's signals are not blocked.
 pub(crate) const LIMIT: Duration = Duration::from_millis(1);
 
 /// How many sockets may have output that is held back.

@@ -1,30 +1,41 @@
 //! [`ThreadState`]: whether a thread waits for something, or computes, as the scheduler has it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 
-use nix::unistd::{Pid, gettid};
-
-/// A thread of this process, by its number in `/proc`.
+/// The numbers that `/proc` has for a thread and its process. They are others than those of gettid(2) where `/proc` is that
+/// of another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ThreadState(Pid);
+pub(crate) struct ThreadState(Option<(u32, u32)>);
 
 impl ThreadState {
+    /// This thread's. Where `/proc` cannot be read, nothing is known of it.
     pub(crate) fn of_this_thread() -> Self {
-        Self(gettid())
+        let link = fs::read_link("/proc/thread-self").ok();
+        let numbers = link.and_then(|link| {
+            let (process, thread) = link.to_str()?.split_once("/task/")?;
+            Some((process.parse().ok()?, thread.parse().ok()?))
+        });
+        Self(numbers)
     }
 
     /// Whether the thread waits for something in the system, and so is in no other thread's way; also where nothing is
-    /// known, since `/proc` cannot be read. A thread that could run, and whose turn on a processor has not come, does not wait.
+    /// known. A thread that could run, and whose turn on a processor has not come, does not wait; nor, as far as one can
+    /// tell, does any where no descriptor is left to ask with.
     pub(crate) fn is_asleep(self) -> bool {
-        state(self.0) != Some(b'R')
+        let Some((process, thread)) = self.0 else {
+            return true;
+        };
+        match File::open(format!("/proc/{process}/task/{thread}/stat")) {
+            Ok(file) => state(file) != Some(b'R'),
+            Err(error) => !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
+        }
     }
 }
 
-/// The third field of `/proc/pid/task/tid/stat` (proc(5)). The second one, in parentheses, may hold anything, and has 64
+/// The third field of the file (proc(5), `/proc/pid/stat`). The second one, in parentheses, may hold anything, and has 64
 /// bytes at the most.
-fn state(thread: Pid) -> Option<u8> {
-    let mut file = File::open(format!("/proc/self/task/{thread}/stat")).ok()?;
+fn state(mut file: File) -> Option<u8> {
     let mut start = [0; 128];
     let len = file.read(&mut start).ok()?;
     let end = start[..len].iter().rposition(|&byte| byte == b')')?;
@@ -52,8 +63,7 @@ mod tests {
             thread::yield_now();
         }
         assert!(!ThreadState::of_this_thread().is_asleep());
-        let nobody = ThreadState(Pid::from_raw(i32::MAX));
-        assert!(nobody.is_asleep());
+        assert!(ThreadState(None).is_asleep());
         drop(end);
         other.unwrap().join().unwrap();
         // A thread that has ended has no state; it may still run for a moment after it was joined.

@@ -38,10 +38,11 @@ const SLOW: Duration = Duration::from_millis(1);
 const HURRY: f32 = 0.25;
 /// The weight of the last call in that share is one in this number.
 const WEIGHT: f32 = 16.0;
-/// How seldom the watcher looks at the most, where one of the last [`RECENT`] calls has lasted.
+/// How seldom the watcher looks at the most, where a call has lasted of late.
 const LOOK: Duration = Duration::from_millis(1);
 /// How seldom it looks at the most elsewhere. A look may cost as much as several of the shortest calls.
 const GLANCE: Duration = Duration::from_millis(2);
+/// The calls of late are so many.
 const RECENT: u64 = 1_000;
 /// After how many looks at a leader that calls nothing the watcher goes to sleep.
 const QUIET: u32 = 3;
@@ -121,14 +122,15 @@ impl<L> Leadership<L> {
         self.calls.load(Ordering::Acquire)
     }
 
-    /// Releases the lead for a call that begins `now`, on this thread, the `caller`.
-    pub(super) fn release(&self, lead: Box<L>, now: MonoTime, caller: ThreadState) -> Call {
+    /// Releases the lead for a call of the `caller`, which is this thread.
+    pub(super) fn release(&self, lead: Box<L>, caller: ThreadState) -> Call {
+        let since = MonoTime::now();
         let mut track = self.lock();
         self.count(1);
         track.releases += 1;
         let call = Call {
             number: track.releases,
-            since: now,
+            since,
             caller,
         };
         track.released = Some(Released { lead, call });
@@ -184,6 +186,7 @@ impl<L> Leadership<L> {
             if track.over {
                 return None;
             }
+            let mut next_look = look_after;
             if let Some((call, age)) = track.call_that_may_last() {
                 let caller = Some(call.caller).filter(|_| !track.is_in_hurry());
                 // The system is asked without the lock.
@@ -198,6 +201,8 @@ impl<L> Leadership<L> {
                 if track.over {
                     return None;
                 }
+                // If it is the same call that lies there then, it is slow.
+                next_look = next_look.min(SLOW.saturating_sub(age).max(PATIENCE));
             }
             quiet = if releases == track.releases {
                 quiet + 1
@@ -213,7 +218,7 @@ impl<L> Leadership<L> {
             } else {
                 track = self
                     .watcher
-                    .wait_timeout(track, look_after)
+                    .wait_timeout(track, next_look)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
                 look_after = (look_after * 2).min(track.longest_look());
@@ -290,7 +295,7 @@ mod tests {
     use super::*;
 
     fn release<L>(leadership: &Leadership<L>, lead: Box<L>) -> Call {
-        leadership.release(lead, MonoTime::now(), ThreadState::of_this_thread())
+        leadership.release(lead, ThreadState::of_this_thread())
     }
 
     #[test]

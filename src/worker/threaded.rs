@@ -230,7 +230,7 @@ impl<'a, S: Service + Sync> ThreadPool<'a, S> {
                 leading = Some(reactor);
                 continue;
             };
-            let call = self.lead.release(reactor, ready.called(), caller);
+            let call = self.lead.release(reactor, caller);
             answer(self.service, &mut ready, &host, self.context);
             self.seen.store(true, Ordering::Relaxed);
             let took = self.count_turns();

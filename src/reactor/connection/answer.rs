@@ -1,6 +1,7 @@
 //! A connection's responses: those of a service, and the server's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Connection, Step, StepContext};
 use crate::access::{Access, RefusalCause, RequestTimes};
@@ -172,6 +173,13 @@ impl Connection {
     pub(in crate::reactor) fn called(&mut self, now: MonoTime) {
         self.times.called = Some(now);
         self.span.call();
+    }
+
+    /// How long its call has taken by `now`.
+    pub(in crate::reactor) fn call_time(&self, now: MonoTime) -> Duration {
+        self.times
+            .called
+            .map_or(Duration::ZERO, |called| now.since(called))
     }
 
     /// Refuses a body; a fault of the server is logged, once while it lasts.
