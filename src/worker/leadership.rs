@@ -360,15 +360,20 @@ mod tests {
         }
     }
 
+    /// Makes so many calls, each so long.
+    fn answer<L: Clone>(leadership: &Leadership<L>, lead: &mut Box<L>, times: u64, took: Duration) {
+        for _ in 0..times {
+            let call = release(leadership, lead.clone());
+            *lead = leadership.resume(call, Some(took), || false).unwrap();
+        }
+    }
+
     #[test]
     fn slow_calls_are_no_reason_to_hurry_until_they_are_many() {
         let leadership = Leadership::new(1);
         let mut lead = leadership.wait_to_lead(|_| false).unwrap();
         let mut answer = |times, took| {
-            for _ in 0..times {
-                let call = release(&leadership, lead.clone());
-                lead = leadership.resume(call, Some(took), || false).unwrap();
-            }
+            answer(&leadership, &mut lead, times, took);
             leadership.lock().is_in_hurry()
         };
         assert!(!answer(4, SLOW));
@@ -382,10 +387,7 @@ mod tests {
         let leadership = Leadership::new(());
         let mut lead = leadership.wait_to_lead(|_| false).unwrap();
         let mut answer = |times, took| {
-            for _ in 0..times {
-                let call = release(&leadership, lead.clone());
-                lead = leadership.resume(call, Some(took), || false).unwrap();
-            }
+            answer(&leadership, &mut lead, times, took);
             leadership.lock().longest_look()
         };
         assert_eq!(answer(RECENT - 1, Duration::ZERO), LOOK);
